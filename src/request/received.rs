@@ -4,6 +4,7 @@
 //! takes only parts that were already parsed.
 
 use std::fmt;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Version};
 use jiff::Timestamp;
@@ -172,7 +173,20 @@ pub struct Refused {
     refusal: Refusal,
     facts: Box<Facts>,
     manner: Manner,
-    retry_after: Option<std::time::Duration>,
+    throttle: Option<Throttle>,
+}
+
+/// What a limit says to someone who reached it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttle {
+    /// The limit's name.
+    pub name: &'static str,
+    /// Requests per window.
+    pub quota: u32,
+    /// The window.
+    pub window: Duration,
+    /// When the next request is accepted.
+    pub retry: Duration,
 }
 
 /// How the client wants to be told.
@@ -249,7 +263,7 @@ impl Refused {
             refusal,
             facts: Box::new(facts),
             manner,
-            retry_after: None,
+            throttle: None,
         }
     }
 
@@ -259,13 +273,13 @@ impl Refused {
             refusal,
             facts: Box::new(facts),
             manner,
-            retry_after: None,
+            throttle: None,
         }
     }
 
-    /// States when it is worth trying again.
-    pub const fn retry_after(mut self, after: std::time::Duration) -> Self {
-        self.retry_after = Some(after);
+    /// States which limit was reached and when it is worth trying again.
+    pub const fn throttled(mut self, throttle: Throttle) -> Self {
+        self.throttle = Some(throttle);
         self
     }
 
@@ -287,9 +301,9 @@ impl Refused {
         &self.manner
     }
 
-    /// When to try again.
+    /// The limit that was reached.
     #[must_use]
-    pub const fn retry(&self) -> Option<std::time::Duration> {
-        self.retry_after
+    pub const fn throttle(&self) -> Option<Throttle> {
+        self.throttle
     }
 }
