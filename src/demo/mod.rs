@@ -5,9 +5,12 @@
 //! *On failure*: the two servers end with an [`std::io::Error`]; nothing of theirs is persisted.
 
 pub mod clinic;
+pub mod issuer;
 mod listen;
 mod random;
 mod recent;
 #[cfg(test)]
 mod testing;
 pub mod users;
+
+pub use self::random::RandomFailure;

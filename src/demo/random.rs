@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 /// The operating system's random source failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the random source of the operating system failed")]
-pub(super) struct RandomFailure {
+pub struct RandomFailure {
     #[from]
     source: aws_lc_rs::error::Unspecified,
 }

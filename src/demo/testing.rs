@@ -13,7 +13,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+};
 
 use crate::clock::Clock;
 
@@ -61,11 +65,21 @@ impl Running {
 }
 
 /// Starts a server on a free loopback port.
-pub(super) async fn start<F>(serve: impl FnOnce(tokio::net::TcpListener, Stop) -> F) -> Running
+pub(super) async fn start<F>(serve: impl FnOnce(TcpListener, Stop) -> F) -> Running
 where
     F: Future<Output = std::io::Result<()>> + Send + 'static,
 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    start_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), serve)
+}
+
+/// Starts a server on this listener.
+pub(super) fn start_on<F>(
+    listener: TcpListener,
+    serve: impl FnOnce(TcpListener, Stop) -> F,
+) -> Running
+where
+    F: Future<Output = std::io::Result<()>> + Send + 'static,
+{
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(serve(listener, Stop(stopped)));

@@ -265,7 +265,10 @@ mod tests {
             .collect();
         assert_eq!(
             notes.len(),
-            sample.iter().map(|patient| patient.notes.len()).sum::<usize>()
+            sample
+                .iter()
+                .map(|patient| patient.notes.len())
+                .sum::<usize>()
         );
         assert!(notes.iter().all(|id| *id < 10_000));
     }
