@@ -58,8 +58,9 @@ mod tests {
         let file = String::from_utf8(page("A (b)", &["c\\d".to_owned()])).unwrap();
         let (_, table) = file.split_once("xref\n0 6\n").unwrap();
         for (number, entry) in table.lines().skip(1).take(5).enumerate() {
-            let offset: usize = entry[..10].parse().unwrap();
-            assert!(file[offset..].starts_with(&format!("{} 0 obj", number + 1)));
+            let offset: usize = entry.split(' ').next().unwrap().parse().unwrap();
+            let object = file.get(offset..).unwrap();
+            assert!(object.starts_with(&format!("{} 0 obj", number + 1)));
         }
         assert!(file.contains("(A \\(b\\)) Tj"));
         assert!(file.contains("(c\\\\d) Tj"));
