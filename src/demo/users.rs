@@ -17,6 +17,90 @@ pub enum SecondFactor {
     Totp,
 }
 
+/// Name, display name, password, second factor and group of the staff.
+const STAFF: [(&str, &str, &str, SecondFactor, &str); 11] = {
+    use SecondFactor::{Absent, Totp};
+    [
+        (
+            "dr.okafor",
+            "Dr. Ngozi Okafor",
+            "Heron-Bridge-11",
+            Totp,
+            "emr-physicians",
+        ),
+        (
+            "nurse.lind",
+            "Freja Lind, RN",
+            "Willow-Ferry-12",
+            Totp,
+            "emr-nurses",
+        ),
+        (
+            "pharm.ito",
+            "Kenji Ito, PharmD",
+            "Otter-Quay-13",
+            Totp,
+            "emr-pharmacists",
+        ),
+        (
+            "lab.reyes",
+            "Camila Reyes, MLT",
+            "Reed-Harbor-14",
+            Totp,
+            "emr-lab-technicians",
+        ),
+        (
+            "rad.novak",
+            "Pavel Novak, RT",
+            "Pebble-Weir-15",
+            Totp,
+            "emr-radiology-technicians",
+        ),
+        (
+            "desk.moreau",
+            "Odile Moreau",
+            "Salmon-Lock-16",
+            Totp,
+            "emr-registration",
+        ),
+        (
+            "billing.shah",
+            "Rohan Shah",
+            "Marsh-Ledger-17",
+            Totp,
+            "emr-billing",
+        ),
+        (
+            "him.doyle",
+            "Aoife Doyle, RHIA",
+            "Delta-Folder-18",
+            Totp,
+            "emr-him",
+        ),
+        (
+            "privacy.stein",
+            "Miriam Stein",
+            "Lagoon-Watch-19",
+            Totp,
+            "emr-privacy-officers",
+        ),
+        (
+            "admin.kovacs",
+            "Balint Kovacs",
+            "Estuary-Root-20",
+            Totp,
+            "emr-it-admins",
+        ),
+        (
+            "dr.weber",
+            "Dr. Jonas Weber",
+            "Brook-Single-21",
+            Absent,
+            "emr-physicians",
+        ),
+    ]
+};
+
 /// One member of the sample clinic's staff.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DemoUser {
@@ -144,87 +228,12 @@ impl DemoUser {
 /// The staff of the sample clinic: one person for each role, and one physician without a second factor.
 #[must_use]
 pub fn staff() -> Vec<DemoUser> {
-    use SecondFactor::{Absent, Totp};
-    let person = DemoUser::new;
-    vec![
-        person(
-            "dr.okafor",
-            "Dr. Ngozi Okafor",
-            "Heron-Bridge-11",
-            Totp,
-            &["emr-physicians"],
-        ),
-        person(
-            "nurse.lind",
-            "Freja Lind, RN",
-            "Willow-Ferry-12",
-            Totp,
-            &["emr-nurses"],
-        ),
-        person(
-            "pharm.ito",
-            "Kenji Ito, PharmD",
-            "Otter-Quay-13",
-            Totp,
-            &["emr-pharmacists"],
-        ),
-        person(
-            "lab.reyes",
-            "Camila Reyes, MLT",
-            "Reed-Harbor-14",
-            Totp,
-            &["emr-lab-technicians"],
-        ),
-        person(
-            "rad.novak",
-            "Pavel Novak, RT",
-            "Pebble-Weir-15",
-            Totp,
-            &["emr-radiology-technicians"],
-        ),
-        person(
-            "desk.moreau",
-            "Odile Moreau",
-            "Salmon-Lock-16",
-            Totp,
-            &["emr-registration"],
-        ),
-        person(
-            "billing.shah",
-            "Rohan Shah",
-            "Marsh-Ledger-17",
-            Totp,
-            &["emr-billing"],
-        ),
-        person(
-            "him.doyle",
-            "Aoife Doyle, RHIA",
-            "Delta-Folder-18",
-            Totp,
-            &["emr-him"],
-        ),
-        person(
-            "privacy.stein",
-            "Miriam Stein",
-            "Lagoon-Watch-19",
-            Totp,
-            &["emr-privacy-officers"],
-        ),
-        person(
-            "admin.kovacs",
-            "Balint Kovacs",
-            "Estuary-Root-20",
-            Totp,
-            &["emr-it-admins"],
-        ),
-        person(
-            "dr.weber",
-            "Dr. Jonas Weber",
-            "Brook-Single-21",
-            Absent,
-            &["emr-physicians"],
-        ),
-    ]
+    STAFF
+        .iter()
+        .map(|(name, display, password, factor, group)| {
+            DemoUser::new(name, display, password, *factor, &[group])
+        })
+        .collect()
 }
 
 #[cfg(test)]

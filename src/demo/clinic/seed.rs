@@ -47,6 +47,15 @@ fn days_before(today: Date, days: usize) -> String {
     today.saturating_sub(days.days()).to_string()
 }
 
+fn birth_date(index: usize) -> String {
+    format!(
+        "{}-{:02}-{:02}",
+        1931_usize.wrapping_add(spread(index, 17, 85)),
+        spread(index, 5, 12).wrapping_add(1),
+        spread(index, 11, 28).wrapping_add(1)
+    )
+}
+
 fn patient(index: usize, id: u32, family: &str, today: Date) -> Patient {
     let (sex, given) = if index.is_multiple_of(2) {
         ("F", pick(&GIVEN_FEMALE, index.wrapping_div(2)))
@@ -72,12 +81,7 @@ fn patient(index: usize, id: u32, family: &str, today: Date) -> Patient {
         family: family.to_owned(),
         given: given.to_owned(),
         sex: sex.to_owned(),
-        born: format!(
-            "{}-{:02}-{:02}",
-            1931_usize.wrapping_add(spread(index, 17, 85)),
-            spread(index, 5, 12).wrapping_add(1),
-            spread(index, 11, 28).wrapping_add(1)
-        ),
+        born: birth_date(index),
         phone: format!("555-01{:02}", spread(index, 7, 100)),
         street: format!(
             "{} {}",

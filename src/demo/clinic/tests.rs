@@ -199,6 +199,13 @@ async fn forms_change_the_chart_and_the_office() {
         StatusCode::NOT_FOUND
     );
 
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn patients_can_be_registered_and_deleted() {
+    let (running, _) = clinic().await;
+    let mut browser = sign_in(&running).await;
     let new = [
         ("family", "Newman"),
         ("given", "Noor"),
