@@ -1,1 +1,5 @@
-//! x
+//! Chartgate: a security gateway in front of an EMR.
+
+pub mod audit;
+pub mod clock;
+pub mod secret;

@@ -1,0 +1,3 @@
+//! The trail: what was admitted, refused and answered, durable before it happens.
+
+pub mod log;
