@@ -54,9 +54,17 @@ impl Audit {
     }
 
     async fn record_admission(&self, limited: &Limited) -> Result<OutcomeGuard, AuditError> {
-        let entry = Entry::admit(&self.shared.node, self.now(), limited.received().facts().clone());
+        let entry = Entry::admit(
+            &self.shared.node,
+            self.now(),
+            limited.received().facts().clone(),
+        );
         let [admit, outcome] = self.shared.log.reserve::<2>(Priority::Care)?;
-        let sink = ReservedOutcome { slot: outcome, admission: entry.id, shared: self.shared.clone() };
+        let sink = ReservedOutcome {
+            slot: outcome,
+            admission: entry.id,
+            shared: self.shared.clone(),
+        };
         let payload = Payload::new(entry.to_bytes()?)?;
         // INVARIANT: the guard exists before the record. A client that hangs up while the disk is busy drops this
         // future; the record may become durable all the same, and the guard then writes *abandoned*.

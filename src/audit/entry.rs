@@ -95,13 +95,20 @@ impl Entry {
     /// A request is about to be forwarded.
     #[must_use]
     pub fn admit(node: &str, time: Timestamp, facts: Facts) -> Self {
-        Self { facts: Some(facts), ..Self::new(node, time, Phase::Admit) }
+        Self {
+            facts: Some(facts),
+            ..Self::new(node, time, Phase::Admit)
+        }
     }
 
     /// What became of the admission `of`.
     #[must_use]
     pub fn outcome(node: &str, time: Timestamp, of: Uuid, outcome: Outcome) -> Self {
-        Self { of: Some(of), outcome: Some(outcome), ..Self::new(node, time, Phase::Outcome) }
+        Self {
+            of: Some(of),
+            outcome: Some(outcome),
+            ..Self::new(node, time, Phase::Outcome)
+        }
     }
 
     /// A request was refused.
@@ -116,8 +123,19 @@ impl Entry {
 
     /// Something else happened.
     #[must_use]
-    pub fn event(node: &str, time: Timestamp, event: Event, facts: Option<Facts>, detail: BTreeMap<String, String>) -> Self {
-        Self { event: Some(event), facts, detail, ..Self::new(node, time, Phase::Event) }
+    pub fn event(
+        node: &str,
+        time: Timestamp,
+        event: Event,
+        facts: Option<Facts>,
+        detail: BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            event: Some(event),
+            facts,
+            detail,
+            ..Self::new(node, time, Phase::Event)
+        }
     }
 
     /// The document that goes into the log.
@@ -159,7 +177,13 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_refused_by_name() {
-        let mut entry = Entry::event("gw1", Timestamp::UNIX_EPOCH, Event::Started, None, BTreeMap::new());
+        let mut entry = Entry::event(
+            "gw1",
+            Timestamp::UNIX_EPOCH,
+            Event::Started,
+            None,
+            BTreeMap::new(),
+        );
         entry.v = 2;
         let error = Entry::from_bytes(&entry.to_bytes().unwrap()).unwrap_err();
         assert!(error.to_string().contains("version 2"), "{error}");
@@ -167,7 +191,16 @@ mod tests {
 
     #[test]
     fn an_entry_reads_back_as_written() {
-        let entry = Entry::event("gw1", Timestamp::UNIX_EPOCH, Event::Recovered, None, BTreeMap::from([("cut_bytes".into(), "12".into())]));
-        assert_eq!(Entry::from_bytes(&entry.to_bytes().unwrap()).unwrap(), entry);
+        let entry = Entry::event(
+            "gw1",
+            Timestamp::UNIX_EPOCH,
+            Event::Recovered,
+            None,
+            BTreeMap::from([("cut_bytes".into(), "12".into())]),
+        );
+        assert_eq!(
+            Entry::from_bytes(&entry.to_bytes().unwrap()).unwrap(),
+            entry
+        );
     }
 }

@@ -38,7 +38,8 @@ impl Audit {
     /// # Errors
     /// [`Unrecorded`] when it could not be made durable.
     pub async fn refuse(&self, refused: Refused) -> Result<Recorded, Box<Unrecorded>> {
-        metrics::counter!("chartgate_refusals_total", "code" => refused.refusal().code()).increment(1);
+        metrics::counter!("chartgate_refusals_total", "code" => refused.refusal().code())
+            .increment(1);
         if refused.facts().principal.is_none()
             && let Ok(address) = refused.facts().client.parse::<std::net::IpAddr>()
         {

@@ -51,9 +51,19 @@ impl Filter {
     #[must_use]
     pub fn matches(&self, entry: &Entry) -> bool {
         let patient = |id: &String| entry.patients().any(|patient| patient.id == *id);
-        let user = |name: &String| entry.facts.as_ref().and_then(|f| f.principal.as_ref()).is_some_and(|p| is_user(p, name));
+        let user = |name: &String| {
+            entry
+                .facts
+                .as_ref()
+                .and_then(|f| f.principal.as_ref())
+                .is_some_and(|p| is_user(p, name))
+        };
         let request = |id: &String| {
-            entry.id.to_string() == *id || entry.facts.as_ref().is_some_and(|facts| facts.request == *id)
+            entry.id.to_string() == *id
+                || entry
+                    .facts
+                    .as_ref()
+                    .is_some_and(|facts| facts.request == *id)
         };
         self.patient.as_ref().is_none_or(patient)
             && self.user.as_ref().is_none_or(user)
@@ -87,9 +97,19 @@ pub struct Show {
 impl Show {
     /// Reads from the beginning up to the record `to`.
     #[must_use]
-    pub fn new(files: Arc<dyn Files>, directory: &Path, master: Arc<MasterKey>, filter: Filter, to: u64) -> Self {
+    pub fn new(
+        files: Arc<dyn Files>,
+        directory: &Path,
+        master: Arc<MasterKey>,
+        filter: Filter,
+        to: u64,
+    ) -> Self {
         let range = Sequences { from: 0, to };
-        Self { reader: Reader::new(files, directory, master, range), filter, awaited: std::collections::BTreeSet::new() }
+        Self {
+            reader: Reader::new(files, directory, master, range),
+            filter,
+            awaited: std::collections::BTreeSet::new(),
+        }
     }
 
     /// Goes on up to the record `to`: a follower moves it as records become durable.
@@ -104,7 +124,10 @@ impl Show {
     pub fn next_match(&mut self) -> Result<Option<Shown>, ShowError> {
         while let Some(record) = self.reader.next_record()? {
             let seq = record.sequence;
-            let entry = Entry::from_bytes(&record.payload).map_err(|source| ShowError::Entry { sequence: seq, source })?;
+            let entry = Entry::from_bytes(&record.payload).map_err(|source| ShowError::Entry {
+                sequence: seq,
+                source,
+            })?;
             if self.keeps(&entry) {
                 return Ok(Some(Shown { seq, entry }));
             }
@@ -127,10 +150,17 @@ impl Show {
 pub fn line(shown: &Shown) -> String {
     let entry = &shown.entry;
     let facts = entry.facts.as_ref();
-    let who = facts.and_then(|f| f.principal.as_ref()).map_or("-", Principal::display);
+    let who = facts
+        .and_then(|f| f.principal.as_ref())
+        .map_or("-", Principal::display);
     let mapping = facts.and_then(|f| f.mapping.as_ref());
-    let what = mapping.map_or_else(String::new, |m| format!("{} {}", m.action.name(), m.section));
-    let patients: Vec<&str> = entry.patients().map(|patient| patient.id.as_str()).collect();
+    let what = mapping.map_or_else(String::new, |m| {
+        format!("{} {}", m.action.name(), m.section)
+    });
+    let patients: Vec<&str> = entry
+        .patients()
+        .map(|patient| patient.id.as_str())
+        .collect();
     let place = facts.map_or_else(String::new, |f| format!("{} {}", f.method, f.path));
     let (phase, result) = match entry.phase {
         Phase::Admit => ("admit", String::new()),
@@ -138,7 +168,11 @@ pub fn line(shown: &Shown) -> String {
         Phase::Event => (entry.event.map_or("event", event_name), detail(entry)),
         Phase::Outcome => ("outcome", outcome(entry)),
     };
-    let patients = if patients.is_empty() { String::new() } else { format!("patient {}", patients.join(",")) };
+    let patients = if patients.is_empty() {
+        String::new()
+    } else {
+        format!("patient {}", patients.join(","))
+    };
     let request = facts.map_or("", |f| f.request.as_str());
     let fields = [
         format!("{:>8}", shown.seq),
@@ -151,25 +185,44 @@ pub fn line(shown: &Shown) -> String {
         result,
         request.to_owned(),
     ];
-    let kept: Vec<String> = fields.into_iter().filter(|field| !field.is_empty()).map(|field| printable(&field)).collect();
+    let kept: Vec<String> = fields
+        .into_iter()
+        .filter(|field| !field.is_empty())
+        .map(|field| printable(&field))
+        .collect();
     kept.join("  ")
 }
 
 /// SECURITY: what came from outside cannot move the cursor or forge a line on the reader's terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 fn outcome(entry: &Entry) -> String {
-    let Some(outcome) = &entry.outcome else { return String::new() };
-    let status = outcome.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+    let Some(outcome) = &entry.outcome else {
+        return String::new();
+    };
+    let status = outcome
+        .status
+        .map_or_else(|| "-".to_owned(), |status| status.to_string());
     let end = serde_json::to_string(&outcome.end).unwrap_or_default();
     let of = entry.of.map_or_else(String::new, |of| of.to_string());
-    format!("{} {status} {} bytes {} ms of {of}", end.trim_matches('"'), outcome.bytes_out, outcome.millis)
+    format!(
+        "{} {status} {} bytes {} ms of {of}",
+        end.trim_matches('"'),
+        outcome.bytes_out,
+        outcome.millis
+    )
 }
 
 fn detail(entry: &Entry) -> String {
-    let pairs: Vec<String> = entry.detail.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let pairs: Vec<String> = entry
+        .detail
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     pairs.join(" ")
 }
 

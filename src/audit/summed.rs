@@ -19,7 +19,10 @@ pub(super) struct Sums {
 
 impl Sums {
     pub(super) const fn new(max_keys: usize) -> Self {
-        Self { max_keys, counts: Mutex::new(BTreeMap::new()) }
+        Self {
+            max_keys,
+            counts: Mutex::new(BTreeMap::new()),
+        }
     }
 
     pub(super) fn add(&self, address: IpAddr, refusal: Refusal) {
@@ -32,10 +35,14 @@ impl Sums {
 
     /// The sums so far, as event details; starts anew.
     pub(super) fn take(&self) -> Vec<(Option<IpAddr>, BTreeMap<String, String>)> {
-        let counts = std::mem::take(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner));
+        let counts =
+            std::mem::take(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner));
         let detail = |(address, sums): (Option<IpAddr>, Counts)| {
             let name = address.map_or_else(|| "others".to_owned(), |address| address.to_string());
-            let mut detail: BTreeMap<_, _> = sums.into_iter().map(|(code, n)| (code, n.to_string())).collect();
+            let mut detail: BTreeMap<_, _> = sums
+                .into_iter()
+                .map(|(code, n)| (code, n.to_string()))
+                .collect();
             detail.insert("client".to_owned(), name);
             (address, detail)
         };
@@ -67,7 +74,10 @@ mod tests {
         }
         let taken = sums.take();
         assert_eq!(taken.len(), 11);
-        let total: u64 = taken.iter().map(|(_, detail)| detail["CG-2001"].parse::<u64>().unwrap()).sum();
+        let total: u64 = taken
+            .iter()
+            .map(|(_, detail)| detail["CG-2001"].parse::<u64>().unwrap())
+            .sum();
         assert_eq!(total, 1000);
         assert!(sums.take().is_empty());
     }

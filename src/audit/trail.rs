@@ -68,13 +68,23 @@ impl Audit {
     ///
     /// # Errors
     /// [`AuditError`] when it could not be made durable.
-    pub async fn event(&self, event: Event, facts: Option<Facts>, detail: BTreeMap<String, String>) -> Result<(), AuditError> {
+    pub async fn event(
+        &self,
+        event: Event,
+        facts: Option<Facts>,
+        detail: BTreeMap<String, String>,
+    ) -> Result<(), AuditError> {
         let entry = Entry::event(&self.shared.node, self.now(), event, facts, detail);
         self.append(&entry, priority_of(event)).await
     }
 
     /// Puts an event of a live stream on record without waiting: the stream was admitted with room for it.
-    pub fn event_unwaited(&self, event: Event, facts: Option<Facts>, detail: BTreeMap<String, String>) {
+    pub fn event_unwaited(
+        &self,
+        event: Event,
+        facts: Option<Facts>,
+        detail: BTreeMap<String, String>,
+    ) {
         let entry = Entry::event(&self.shared.node, self.now(), event, facts, detail);
         match self.shared.log.reserve::<1>(priority_of(event)) {
             Ok([slot]) => append_unwaited(slot, &entry),
@@ -89,7 +99,9 @@ impl Audit {
     pub async fn flush_sums(&self) -> Result<(), AuditError> {
         self.shared.anonymous.sweep();
         for (address, detail) in self.shared.sums.take() {
-            let written = self.event(Event::RefusalsSummed, None, detail.clone()).await;
+            let written = self
+                .event(Event::RefusalsSummed, None, detail.clone())
+                .await;
             if let Err(error) = written {
                 self.shared.sums.put_back(address, &detail);
                 return Err(error);

@@ -217,7 +217,11 @@ impl Manner {
         Self {
             id: parts.id,
             audience: Audience::of(&parts.method, &parts.headers),
-            return_to: if safe { parts.target.as_str().to_owned() } else { "/".to_owned() },
+            return_to: if safe {
+                parts.target.as_str().to_owned()
+            } else {
+                "/".to_owned()
+            },
             authority: parts.authority.clone(),
             method: parts.method.clone(),
         }
@@ -272,7 +276,14 @@ impl Refused {
 
     /// Ends a request whose head could not be read as far as a [`Received`] needs.
     pub fn unreadable(refusal: Refusal, facts: Facts, manner: Manner) -> Self {
-        Self { ending: Box::new(Ending { refusal, facts, manner, throttle: None }) }
+        Self {
+            ending: Box::new(Ending {
+                refusal,
+                facts,
+                manner,
+                throttle: None,
+            }),
+        }
     }
 
     /// States which limit was reached and when it is worth trying again.

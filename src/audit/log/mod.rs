@@ -14,6 +14,7 @@ mod error;
 pub mod fault;
 mod files;
 mod header;
+mod headers;
 mod keys;
 mod notary;
 mod note;
@@ -47,6 +48,7 @@ pub use crypt::{CryptError, Head};
 pub use error::LogError;
 pub use files::{Access, Files, LockGuard, LogFile, ReadAt, RealFiles};
 pub use header::{AcceptedLoss, Cut, FORMAT_VERSION, Header, HeaderError, Opened, Previous};
+pub use headers::headers;
 pub use keys::{KeyError, KeyId, MasterKey};
 pub use note::{NoteError, SigningKey, VerifierKey};
 pub use options::{Limits, LogOptions, Observer, Truncation};
@@ -172,7 +174,9 @@ impl Log {
             Ok(writer) => writer,
             Err(error) => {
                 mail.finish(WITNESS_PATIENCE);
-                return Err(LogError::io("starting a thread for", Path::new(SEGMENTS))(error));
+                return Err(LogError::io("starting a thread for", Path::new(SEGMENTS))(
+                    error,
+                ));
             }
         };
         let owner = Owner {

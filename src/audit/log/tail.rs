@@ -53,7 +53,11 @@ pub(super) fn used_bytes(source: &dyn ReadAt, offset: u64) -> io::Result<u64> {
         if count == 0 {
             return Ok(used);
         }
-        let last = buffer.get(..count).unwrap_or_default().iter().rposition(|byte| *byte != 0);
+        let last = buffer
+            .get(..count)
+            .unwrap_or_default()
+            .iter()
+            .rposition(|byte| *byte != 0);
         if let Some(last) = last {
             let end = at.saturating_add(last as u64).saturating_add(1);
             used = end.saturating_sub(offset);
@@ -79,7 +83,9 @@ pub(super) fn fill(source: &dyn ReadAt, offset: u64, bytes: &mut [u8]) -> io::Re
 
 /// `bytes` end with a byte that is not zero.
 fn is_torn(offset: u64, bytes: &[u8]) -> bool {
-    let word = bytes.first_chunk::<4>().map(|word| u32::from_be_bytes(*word));
+    let word = bytes
+        .first_chunk::<4>()
+        .map(|word| u32::from_be_bytes(*word));
     let Some(word) = word else {
         return true;
     };
@@ -149,7 +155,10 @@ mod tests {
         for end in 1..704 {
             let mut bytes = whole[..end].to_vec();
             bytes.resize(4096, 0);
-            assert!(matches!(examine(&bytes.as_slice(), 0).unwrap(), Tail::Torn(_) | Tail::Clean));
+            assert!(matches!(
+                examine(&bytes.as_slice(), 0).unwrap(),
+                Tail::Torn(_) | Tail::Clean
+            ));
         }
     }
 
@@ -160,15 +169,25 @@ mod tests {
             bytes[lost * 512..][..512].fill(0);
             let found = examine(&bytes.as_slice(), 0).unwrap();
             // The last sector is beyond the first frame, which then is whole for this test.
-            let expected = if lost <= 1 { Tail::Torn(2112) } else { Tail::Damaged(2112) };
+            let expected = if lost <= 1 {
+                Tail::Torn(2112)
+            } else {
+                Tail::Damaged(2112)
+            };
             assert_eq!(found, expected, "sector {lost}");
         }
     }
 
     #[test]
     fn wrong_bytes_without_a_gap_are_damage() {
-        assert_eq!(examine(&frames(700).as_slice(), 0).unwrap(), Tail::Damaged(2112));
+        assert_eq!(
+            examine(&frames(700).as_slice(), 0).unwrap(),
+            Tail::Damaged(2112)
+        );
         let far = vec![1; usize::try_from(LONGEST_TORN).unwrap() + 1];
-        assert!(matches!(examine(&far.as_slice(), 0).unwrap(), Tail::Damaged(_)));
+        assert!(matches!(
+            examine(&far.as_slice(), 0).unwrap(),
+            Tail::Damaged(_)
+        ));
     }
 }

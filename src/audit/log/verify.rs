@@ -16,8 +16,8 @@ use super::error::LogError;
 use super::files::{Access, Files, LogFile};
 use super::header::{AcceptedLoss, Cut, Header, Parsed};
 use super::keys::MasterKey;
-use super::note::{NoteError, VerifierKey};
 use super::notary::CHECKPOINTS;
+use super::note::{NoteError, VerifierKey};
 use super::recover::{first_of, names, open};
 use super::segment::SEGMENTS;
 use super::tail::{self, Tail};
@@ -78,7 +78,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "record {}: {} ({})", self.first_bad, self.fault, self.place)
+        write!(
+            f,
+            "record {}: {} ({})",
+            self.first_bad, self.fault, self.place
+        )
     }
 }
 
@@ -213,7 +217,10 @@ pub fn verify(
         before = Some(ended);
     }
     check.missing_checkpoints();
-    check.report.problems.sort_by_key(|problem| problem.first_bad);
+    check
+        .report
+        .problems
+        .sort_by_key(|problem| problem.first_bad);
     Ok(check.report)
 }
 
@@ -292,7 +299,9 @@ impl Check<'_> {
                     .push(wanted);
             }
             Err(NoteError::Malformed(_)) => {
-                self.report.notices.push(Notice::TornCheckpoint(place.to_owned()));
+                self.report
+                    .notices
+                    .push(Notice::TornCheckpoint(place.to_owned()));
             }
             Err(error @ (NoteError::OtherKey(_) | NoteError::BadSignature(_))) => {
                 self.report
@@ -303,7 +312,11 @@ impl Check<'_> {
     }
 
     /// Reads every header; a segment whose header is not believed is reported and left out.
-    fn read_segments(&mut self, files: &dyn Files, directory: &Path) -> Result<Vec<Segment>, LogError> {
+    fn read_segments(
+        &mut self,
+        files: &dyn Files,
+        directory: &Path,
+    ) -> Result<Vec<Segment>, LogError> {
         let mut segments = Vec::new();
         let mut names = names(files, directory)?;
         names.sort();
@@ -330,11 +343,19 @@ impl Check<'_> {
 
     /// Reports a break in the chain.
     fn fail(&mut self, first_bad: u64, place: &str, fault: Fault) {
-        self.broken = Some(self.broken.map_or(first_bad, |broken| broken.min(first_bad)));
+        self.broken = Some(
+            self.broken
+                .map_or(first_bad, |broken| broken.min(first_bad)),
+        );
         self.report.add(first_bad, place, fault);
     }
 
-    fn segment(&mut self, before: Option<&Ended>, segment: &Segment, newest: bool) -> Result<Ended, LogError> {
+    fn segment(
+        &mut self,
+        before: Option<&Ended>,
+        segment: &Segment,
+        newest: bool,
+    ) -> Result<Ended, LogError> {
         let header = segment.parsed.header.clone();
         self.link(before, segment);
         self.declared(&header);
@@ -346,7 +367,10 @@ impl Check<'_> {
         self.meet(&walk, &mut wanted);
         let flaw = loop {
             match walk.step().map_err(reading)? {
-                Step::Record { sequence, body: sealed } => {
+                Step::Record {
+                    sequence,
+                    body: sealed,
+                } => {
                     self.report.records = self.report.records.saturating_add(1);
                     if let Some(key) = &key {
                         body.clear();
@@ -413,10 +437,18 @@ impl Check<'_> {
         } else if header.number <= number && before.is_some() {
             self.fail(header.first, &segment.name, Fault::ReplacedSegment);
         } else if previous.segment != id {
-            self.fail(next.min(header.first), &segment.name, Fault::ReplacedSegment);
+            self.fail(
+                next.min(header.first),
+                &segment.name,
+                Fault::ReplacedSegment,
+            );
         } else if previous.head != head || previous.sequence != last || header.first != first {
             // The one before was cut, or this one begun elsewhere.
-            self.fail(next.min(header.first), &segment.name, Fault::ReplacedSegment);
+            self.fail(
+                next.min(header.first),
+                &segment.name,
+                Fault::ReplacedSegment,
+            );
         } else if before.is_some_and(|before| !before.size_is_exact) {
             self.fail(next, &segment.name, Fault::Frame(Flaw::Excess));
         }
@@ -470,17 +502,26 @@ impl Check<'_> {
             (Tail::Clean, false) => LogEnd::Unsealed,
             (Tail::Torn(bytes) | Tail::Damaged(bytes), true) => {
                 self.fail(walk.next, name, Fault::Frame(Flaw::Excess));
-                LogEnd::Torn { offset: walk.offset, bytes }
+                LogEnd::Torn {
+                    offset: walk.offset,
+                    bytes,
+                }
             }
             (Tail::Torn(bytes), false) => {
                 if proven {
                     self.fail(walk.next, name, Fault::Frame(flaw.unwrap_or(Flaw::Excess)));
                 }
-                LogEnd::Torn { offset: walk.offset, bytes }
+                LogEnd::Torn {
+                    offset: walk.offset,
+                    bytes,
+                }
             }
             (Tail::Damaged(bytes), false) => {
                 self.fail(walk.next, name, Fault::Frame(flaw.unwrap_or(Flaw::Excess)));
-                LogEnd::Torn { offset: walk.offset, bytes }
+                LogEnd::Torn {
+                    offset: walk.offset,
+                    bytes,
+                }
             }
         };
         Ok(())
@@ -493,14 +534,17 @@ impl Check<'_> {
         self.confirmed.sort_unstable();
         for Wanted { checkpoint, place } in missing {
             let sequence = checkpoint.sequence;
-            let accepted = |loss: &AcceptedLoss| {
-                (loss.from.saturating_sub(1)..=loss.to).contains(&sequence)
-            };
+            let accepted =
+                |loss: &AcceptedLoss| (loss.from.saturating_sub(1)..=loss.to).contains(&sequence);
             if self.losses.iter().any(accepted) {
                 continue;
             }
             // Records up to the last confirmed checkpoint are as signed.
-            let sure = self.confirmed.iter().rev().find(|confirmed| **confirmed <= sequence);
+            let sure = self
+                .confirmed
+                .iter()
+                .rev()
+                .find(|confirmed| **confirmed <= sequence);
             let after_sure = sure.copied().unwrap_or_default().saturating_add(1);
             let (first_bad, fault) = match self.broken {
                 Some(broken) if broken <= sequence.saturating_add(1) => {

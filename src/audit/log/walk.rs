@@ -134,7 +134,12 @@ pub(super) fn read_header(source: &dyn ReadAt) -> Result<Parsed, WalkError> {
 }
 
 /// Appends up to `count` bytes from `offset` to `bytes`.
-fn read_into(source: &dyn ReadAt, offset: u64, count: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+fn read_into(
+    source: &dyn ReadAt,
+    offset: u64,
+    count: usize,
+    bytes: &mut Vec<u8>,
+) -> io::Result<()> {
     let held = bytes.len();
     bytes.resize(held.saturating_add(count), 0);
     let mut filled = held;
@@ -220,7 +225,10 @@ impl<'f> Walk<'f> {
         if self.sealed.is_some() {
             return Ok(Step::End);
         }
-        let Some(word) = self.window(4)?.and_then(|bytes| bytes.first_chunk::<4>().copied()) else {
+        let Some(word) = self
+            .window(4)?
+            .and_then(|bytes| bytes.first_chunk::<4>().copied())
+        else {
             return Ok(Step::End);
         };
         let word = u32::from_be_bytes(word);
@@ -255,7 +263,8 @@ impl<'f> Walk<'f> {
         if kind == KIND_SEAL {
             let seal = serde_json::from_slice::<Seal>(body).ok();
             let records = next.saturating_sub(self.header.first);
-            let Some(seal) = seal.filter(|seal| seal.records == records && seal.last == sequence) else {
+            let Some(seal) = seal.filter(|seal| seal.records == records && seal.last == sequence)
+            else {
                 return Ok(Step::Broken(Flaw::Seal));
             };
             self.advance(length, computed);
@@ -296,7 +305,12 @@ impl<'f> Walk<'f> {
             self.origin = self.offset;
             let held = self.buffer.len();
             let want = count.max(READ_BYTES).saturating_sub(held);
-            read_into(self.source, self.offset.saturating_add(held as u64), want, &mut self.buffer)?;
+            read_into(
+                self.source,
+                self.offset.saturating_add(held as u64),
+                want,
+                &mut self.buffer,
+            )?;
         }
         let from = self.buffered();
         Ok(self.buffer.get(from..from.saturating_add(count)))
