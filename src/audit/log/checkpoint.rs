@@ -86,7 +86,8 @@ impl Checkpoint {
         let segment = extension("segment").and_then(|text| text.parse().ok());
         let previous = extension("previous").and_then(|text| text.parse().ok());
         let clock = extension("clock");
-        let (Some(time), Some(segment), Some(previous), Some(clock)) = (time, segment, previous, clock)
+        let (Some(time), Some(segment), Some(previous), Some(clock)) =
+            (time, segment, previous, clock)
         else {
             return Err(NoteError::Malformed("the extension lines"));
         };
@@ -101,7 +102,8 @@ impl Checkpoint {
     }
 }
 
-/// Goes through the notes of a text, skipping what is not a whole note (a torn end).
+/// Goes through the notes of a text, skipping what is not a whole note: a torn end, or one with
+/// the zeroes of a sector that a crash kept from the disk.
 ///
 /// # Errors
 /// The reader's own.
@@ -119,7 +121,7 @@ pub fn each_note(reader: impl BufRead, mut found: impl FnMut(&str)) -> io::Resul
             continue;
         }
         // A note ends where its signature lines end.
-        if note.lines().last().is_some_and(|last| last.starts_with(SIGNATURE_PREFIX)) {
+        if is_whole(&note) {
             found(&note);
         }
         note.clear();
@@ -133,10 +135,18 @@ pub fn each_note(reader: impl BufRead, mut found: impl FnMut(&str)) -> io::Resul
             body.push_str(text);
         }
     }
-    if note.lines().last().is_some_and(|last| last.starts_with(SIGNATURE_PREFIX)) {
+    if is_whole(&note) {
         found(&note);
     }
     Ok(())
+}
+
+fn is_whole(note: &str) -> bool {
+    !note.contains('\0')
+        && note
+            .lines()
+            .last()
+            .is_some_and(|last| last.starts_with(SIGNATURE_PREFIX))
 }
 
 struct Lines<R>(R);
@@ -233,7 +243,10 @@ mod tests {
         let mut sly = checkpoint(12);
         sly.clock = "fine\nprevious 99\n\nx".to_owned();
         let read = Checkpoint::open(&sly.sign(&key), key.verifier()).unwrap();
-        assert_eq!((read.previous, read.clock.as_str()), (6, "fine previous 99  x"));
+        assert_eq!(
+            (read.previous, read.clock.as_str()),
+            (6, "fine previous 99  x")
+        );
     }
 
     #[test]
@@ -247,7 +260,11 @@ mod tests {
             each_note(cut, |note| seen.push(note.to_owned())).unwrap();
             let (newest, at) = newest_note(&cut).unwrap().unwrap();
             if end < one.len() + 1 + two.len() {
-                assert_eq!((newest.as_str(), at), (one.as_str(), one.len() as u64), "{end}");
+                assert_eq!(
+                    (newest.as_str(), at),
+                    (one.as_str(), one.len() as u64),
+                    "{end}"
+                );
             } else {
                 assert_eq!(newest, two);
                 assert_eq!(seen, [one.clone(), two.clone()]);

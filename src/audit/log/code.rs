@@ -75,7 +75,8 @@ impl RecoveryCode {
         let mut held = 0_u32;
         let mut read = 0_usize;
         for character in text.chars().filter(|c| !c.is_whitespace() && *c != '-') {
-            let digit = digit(character).ok_or(KeyError::Code("it has a character that no code has"))?;
+            let digit =
+                digit(character).ok_or(KeyError::Code("it has a character that no code has"))?;
             bits = (bits << 5) | digit;
             held = held.saturating_add(5);
             read = read.saturating_add(1);
@@ -84,17 +85,25 @@ impl RecoveryCode {
                 bytes.extend(u8::try_from((bits >> held) & 0xff));
             }
             if read > CODE_CHARACTERS {
-                return Err(KeyError::Code("it is too long; a code has eight groups of seven"));
+                return Err(KeyError::Code(
+                    "it is too long; a code has eight groups of seven",
+                ));
             }
         }
         let Some((code, check)) = bytes.split_first_chunk::<32>() else {
-            return Err(KeyError::Code("it is too short; a code has eight groups of seven"));
+            return Err(KeyError::Code(
+                "it is too short; a code has eight groups of seven",
+            ));
         };
         if read != CODE_CHARACTERS {
-            return Err(KeyError::Code("it is too short; a code has eight groups of seven"));
+            return Err(KeyError::Code(
+                "it is too short; a code has eight groups of seven",
+            ));
         }
         if check != checksum(code) {
-            return Err(KeyError::Code("the checksum does not fit: a character was misread"));
+            return Err(KeyError::Code(
+                "the checksum does not fit: a character was misread",
+            ));
         }
         let mut copy = *code;
         let parsed = Self(Secret::new(copy));
@@ -132,7 +141,10 @@ mod tests {
         let text = RecoveryCode(Secret::new([0xa5; 32])).reveal();
         let groups: Vec<_> = text.split('-').collect();
         assert_eq!(groups.len(), 8);
-        assert!(groups.iter().all(|group| group.len() == GROUP), "{groups:?}");
+        assert!(
+            groups.iter().all(|group| group.len() == GROUP),
+            "{groups:?}"
+        );
     }
 
     proptest::proptest! {

@@ -94,7 +94,11 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], CryptError> {
 }
 
 /// HKDF-SHA256 with a salt.
-pub(super) fn derive(salt: &[u8], input: &[u8], info: &[u8]) -> Result<Secret<[u8; 32]>, CryptError> {
+pub(super) fn derive(
+    salt: &[u8],
+    input: &[u8],
+    info: &[u8],
+) -> Result<Secret<[u8; 32]>, CryptError> {
     let mut out = [0; 32];
     hkdf::Salt::new(hkdf::HKDF_SHA256, salt)
         .extract(input)
@@ -123,12 +127,20 @@ pub(super) fn seal(key: &[u8; 32], aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, 
 }
 
 /// Opens what [`seal`] made.
-pub(super) fn open(key: &[u8; 32], aad: &[u8], sealed: &[u8]) -> Result<Secret<Vec<u8>>, CryptError> {
+pub(super) fn open(
+    key: &[u8; 32],
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<Secret<Vec<u8>>, CryptError> {
     let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(CryptError)?;
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key)?);
     let mut body = body.to_vec();
     let count = key
-        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), &mut body)?
+        .open_in_place(
+            Nonce::assume_unique_for_key(*nonce),
+            Aad::from(aad),
+            &mut body,
+        )?
         .len();
     body.truncate(count);
     Ok(Secret::new(body))
@@ -162,7 +174,9 @@ impl DataKey {
         let info: [&[u8]; 3] = [RECORD_KEY, self.segment.as_bytes(), &sequence];
         let okm = self.prk.expand(&info, &AES_256_GCM)?;
         let mut key = [0; 32];
-        let filled = okm.fill(&mut key).and_then(|()| UnboundKey::new(&AES_256_GCM, &key));
+        let filled = okm
+            .fill(&mut key)
+            .and_then(|()| UnboundKey::new(&AES_256_GCM, &key));
         key.zeroize();
         Ok(LessSafeKey::new(filled?))
     }
@@ -190,7 +204,12 @@ impl DataKey {
     }
 
     /// Opens a record's ciphertext in place; the payload is what is left of `body`.
-    pub(super) fn open_record(&self, kind: u8, sequence: u64, body: &mut Vec<u8>) -> Result<(), CryptError> {
+    pub(super) fn open_record(
+        &self,
+        kind: u8,
+        sequence: u64,
+        body: &mut Vec<u8>,
+    ) -> Result<(), CryptError> {
         let count = self
             .record_key(sequence)?
             .open_in_place(

@@ -69,7 +69,11 @@ impl Change {
         match (survival, self) {
             (Survival::Nothing, _) => {}
             (Survival::Prefix, Self::Write { offset, bytes }) if last == Last::Yes => {
-                put(to, *offset, bytes.get(..bytes.len() / 2).unwrap_or_default());
+                put(
+                    to,
+                    *offset,
+                    bytes.get(..bytes.len() / 2).unwrap_or_default(),
+                );
             }
             (Survival::Sectors { odd }, Self::Write { offset, bytes }) => {
                 for (index, byte) in bytes.iter().enumerate() {
@@ -79,7 +83,9 @@ impl Change {
                     }
                 }
             }
-            (Survival::All | Survival::Prefix, _) | (Survival::Sectors { .. }, Self::Size(_)) => self.apply(to),
+            (Survival::All | Survival::Prefix, _) | (Survival::Sectors { .. }, Self::Size(_)) => {
+                self.apply(to)
+            }
         }
     }
 }
@@ -165,7 +171,9 @@ impl Disk {
     }
 
     fn inode(&mut self, id: usize) -> io::Result<&mut Inode> {
-        self.inodes.get_mut(id).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.inodes
+            .get_mut(id)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -224,7 +232,11 @@ impl FaultyFiles {
             let mut durable = inode.durable.clone();
             let count = inode.dirty.len();
             for (index, change) in inode.dirty.iter().enumerate() {
-                let last = if index.saturating_add(1) == count { Last::Yes } else { Last::No };
+                let last = if index.saturating_add(1) == count {
+                    Last::Yes
+                } else {
+                    Last::No
+                };
                 change.apply_part(&mut durable, survival, last);
             }
             Inode {
@@ -427,7 +439,9 @@ impl Files for FaultyFiles {
             Kind::Name,
             |disk| {
                 let removed = disk.names.remove(path);
-                removed.map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+                removed
+                    .map(drop)
+                    .ok_or_else(|| io::ErrorKind::NotFound.into())
             },
             |_| {},
         )
@@ -436,7 +450,10 @@ impl Files for FaultyFiles {
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let disk = lock(&self.0);
         disk.alive()?;
-        let below = disk.names.keys().filter(|path| path.parent() == Some(directory));
+        let below = disk
+            .names
+            .keys()
+            .filter(|path| path.parent() == Some(directory));
         Ok(below
             .filter_map(|path| path.file_name())
             .map(|name| name.to_string_lossy().into_owned())

@@ -160,7 +160,10 @@ impl Header {
     }
 
     /// Makes a header with a fresh data key: its bytes, and the key bound to them.
-    pub(super) fn create(draft: Draft<'_>, master: &MasterKey) -> Result<(Vec<u8>, Parsed, DataKey), CryptError> {
+    pub(super) fn create(
+        draft: Draft<'_>,
+        master: &MasterKey,
+    ) -> Result<(Vec<u8>, Parsed, DataKey), CryptError> {
         let data_key = Secret::new(crypt::random::<32>()?);
         let aad = wrap_aad(draft.segment, draft.first, draft.previous.head, draft.node);
         let wrapped = master.wrap(&aad, data_key.expose())?;
@@ -190,7 +193,15 @@ impl Header {
         bytes.extend_from_slice(start.as_bytes());
         let key = DataKey::new(&data_key, header.segment, start);
         let length = bytes.len();
-        Ok((bytes, Parsed { header, start, length }, key))
+        Ok((
+            bytes,
+            Parsed {
+                header,
+                start,
+                length,
+            },
+            key,
+        ))
     }
 
     /// Unwraps the data key with the master key that wrapped it.
@@ -238,9 +249,13 @@ pub(super) fn length_of(bytes: &[u8]) -> Result<usize, HeaderError> {
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
     let length = length_of(bytes)?;
     let whole = bytes.get(..length).ok_or(HeaderError::Short)?;
-    let (committed, start) = whole.split_last_chunk::<START_BYTES>().ok_or(HeaderError::Short)?;
+    let (committed, start) = whole
+        .split_last_chunk::<START_BYTES>()
+        .ok_or(HeaderError::Short)?;
     let json = committed.get(PREFIX_BYTES..).ok_or(HeaderError::Short)?;
-    let header: Header = serde_json::from_slice(json).ok().ok_or(HeaderError::Unreadable)?;
+    let header: Header = serde_json::from_slice(json)
+        .ok()
+        .ok_or(HeaderError::Unreadable)?;
     let start = Head::from_bytes(*start);
     if start != start_value(header.previous.head, committed) {
         return Err(HeaderError::Start);
@@ -254,7 +269,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
             return Err(HeaderError::Algorithm(found.clone()));
         }
     }
-    Ok(Parsed { header, start, length })
+    Ok(Parsed {
+        header,
+        start,
+        length,
+    })
 }
 
 #[cfg(test)]

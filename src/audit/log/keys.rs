@@ -195,7 +195,9 @@ impl MasterKey {
             return Err(malformed());
         };
         let mut id_bytes = [0; 8];
-        hex::decode_to_slice(id, &mut id_bytes).ok().ok_or_else(malformed)?;
+        hex::decode_to_slice(id, &mut id_bytes)
+            .ok()
+            .ok_or_else(malformed)?;
         let salt = BASE64.decode(salt).ok().ok_or_else(malformed)?;
         let sealed = BASE64.decode(sealed).ok().ok_or_else(malformed)?;
         let failed = |source| KeyError::Crypt {
@@ -217,7 +219,11 @@ impl MasterKey {
     }
 
     /// Unwraps what [`Self::wrap`] made.
-    pub(super) fn unwrap(&self, aad: &[u8], wrapped: &[u8]) -> Result<Secret<[u8; 32]>, CryptError> {
+    pub(super) fn unwrap(
+        &self,
+        aad: &[u8],
+        wrapped: &[u8],
+    ) -> Result<Secret<[u8; 32]>, CryptError> {
         let plain = crypt::open(self.key.expose(), aad, wrapped)?;
         let bytes = <[u8; 32]>::try_from(plain.expose().as_slice());
         Ok(Secret::new(bytes.ok().ok_or(CryptError)?))
@@ -297,7 +303,6 @@ pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     Ok(text)
 }
 
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -341,7 +346,10 @@ mod tests {
             let path = dir.path().join(name);
             write_private(&path, text.as_bytes()).unwrap();
             let refused = MasterKey::read(&path).unwrap_err();
-            assert!(matches!(refused, KeyError::Malformed { .. }), "{name}: {refused}");
+            assert!(
+                matches!(refused, KeyError::Malformed { .. }),
+                "{name}: {refused}"
+            );
         }
     }
 

@@ -172,7 +172,9 @@ impl Log {
             Ok(writer) => writer,
             Err(error) => {
                 mail.finish(WITNESS_PATIENCE);
-                return Err(LogError::io("starting a thread for", Path::new(SEGMENTS))(error));
+                return Err(LogError::io("starting a thread for", Path::new(SEGMENTS))(
+                    error,
+                ));
             }
         };
         let owner = Owner {

@@ -50,7 +50,9 @@ impl MailBox {
         let mut mail = lock(&self.mail);
         mail.stop = true;
         self.changed.notify_all();
-        let waited = self.changed.wait_timeout_while(mail, patience, |mail| !mail.finished);
+        let waited = self
+            .changed
+            .wait_timeout_while(mail, patience, |mail| !mail.finished);
         let (mail, _) = waited.unwrap_or_else(PoisonError::into_inner);
         mail.finished
     }
@@ -122,7 +124,10 @@ impl Notary {
         let thread = std::thread::Builder::new()
             .name("audit-checkpoint".to_owned())
             .spawn(move || self.run(&finished))
-            .map_err(LogError::io("starting a thread for", Path::new(CHECKPOINTS)))?;
+            .map_err(LogError::io(
+                "starting a thread for",
+                Path::new(CHECKPOINTS),
+            ))?;
         Ok((mail, thread))
     }
 
@@ -168,7 +173,9 @@ impl Notary {
     fn keep(&self, own: &mut Option<OwnFile>, note: &str) -> Result<(), String> {
         let mut file = match own.take() {
             Some(file) => file,
-            None => OwnFile::open(&*self.files, &self.directory).map_err(|error| error.to_string())?,
+            None => {
+                OwnFile::open(&*self.files, &self.directory).map_err(|error| error.to_string())?
+            }
         };
         file.append(note).map_err(|error| error.to_string())?;
         *own = Some(file);

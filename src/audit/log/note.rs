@@ -47,7 +47,13 @@ impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut key = vec![ALGORITHM_ED25519];
         key.extend_from_slice(&self.public);
-        write!(f, "{}+{}+{}", self.name, hex::encode(self.hash), BASE64.encode(key))
+        write!(
+            f,
+            "{}+{}+{}",
+            self.name,
+            hex::encode(self.hash),
+            BASE64.encode(key)
+        )
     }
 }
 
@@ -70,7 +76,9 @@ impl std::str::FromStr for VerifierKey {
             .ok_or(NoteError::Malformed("the verifier key's name"))?;
         let key = BASE64.decode(key).unwrap_or_default();
         let Some((&ALGORITHM_ED25519, public)) = key.split_first() else {
-            return Err(NoteError::Malformed("the verifier key is not an Ed25519 key"));
+            return Err(NoteError::Malformed(
+                "the verifier key is not an Ed25519 key",
+            ));
         };
         let public = <[u8; 32]>::try_from(public)
             .ok()
@@ -79,7 +87,9 @@ impl std::str::FromStr for VerifierKey {
         if hex::encode(parsed.hash) == hash {
             Ok(parsed)
         } else {
-            Err(NoteError::Malformed("the verifier key's hash does not fit its key"))
+            Err(NoteError::Malformed(
+                "the verifier key's hash does not fit its key",
+            ))
         }
     }
 }
@@ -214,7 +224,9 @@ impl SigningKey {
             what: "loading the signing key",
             source: CryptError,
         };
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed).ok().ok_or_else(failed)?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed)
+            .ok()
+            .ok_or_else(failed)?;
         let public = <[u8; 32]>::try_from(pair.public_key().as_ref())
             .ok()
             .ok_or_else(failed)?;
@@ -302,7 +314,8 @@ mod tests {
     use super::*;
 
     /// The example key and note of Go's `golang.org/x/mod/sumdb/note` package documentation.
-    const GO_SIGNER: &str = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
+    const GO_SIGNER: &str =
+        "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
     const GO_VERIFIER: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
     const GO_NOTE: &str = "If you think cryptography is the answer to your problem,\n\
         then you don't know what your problem is.\n\n\
@@ -351,7 +364,10 @@ mod tests {
     #[test]
     fn names_that_break_the_format_are_refused() {
         for name in ["", "a b", "a+b", "a\nb"] {
-            assert!(matches!(SigningKey::generate(name), Err(KeyError::Name(_))), "{name:?}");
+            assert!(
+                matches!(SigningKey::generate(name), Err(KeyError::Name(_))),
+                "{name:?}"
+            );
         }
     }
 }

@@ -278,7 +278,9 @@ impl Queue {
         let mut inner = lock(&self.inner);
         inner.phase = Phase::Failed(Arc::clone(reason));
         let entries = std::mem::take(&mut inner.entries);
-        let (waited, kept) = entries.into_iter().partition(|entry| entry.ticket.is_some());
+        let (waited, kept) = entries
+            .into_iter()
+            .partition(|entry| entry.ticket.is_some());
         inner.entries = kept;
         waited
     }
@@ -383,7 +385,10 @@ mod tests {
         let refused = queue.reserve::<2>(Priority::Routine, &relay);
         assert!(matches!(refused, Err(LogError::Busy)));
         let care = queue.reserve::<2>(Priority::Care, &relay).unwrap();
-        assert!(matches!(queue.reserve::<1>(Priority::Care, &relay), Err(LogError::Busy)));
+        assert!(matches!(
+            queue.reserve::<1>(Priority::Care, &relay),
+            Err(LogError::Busy)
+        ));
         drop((pair, care));
         assert_eq!(queue.depth().0, Charge::default());
     }
@@ -398,7 +403,10 @@ mod tests {
         let (queue, relay) = (Arc::new(Queue::new(limits)), Arc::default());
         let [slot] = queue.reserve::<1>(Priority::Routine, &relay).unwrap();
         slot.append_unwaited(Payload::new(vec![0; 2 * SLOT_BYTES + 1]).unwrap());
-        assert!(matches!(queue.reserve::<1>(Priority::Care, &relay), Err(LogError::Busy)));
+        assert!(matches!(
+            queue.reserve::<1>(Priority::Care, &relay),
+            Err(LogError::Busy)
+        ));
         let mut batch = VecDeque::new();
         assert_eq!(queue.wait(&mut batch, None), Turn::Work);
         queue.release(batch[0].charge);
@@ -409,7 +417,10 @@ mod tests {
     fn low_space_is_kept_for_care() {
         let (queue, relay) = queue(4, 1);
         queue.set_low_space(true);
-        assert!(matches!(queue.reserve::<1>(Priority::Routine, &relay), Err(LogError::LowSpace)));
+        assert!(matches!(
+            queue.reserve::<1>(Priority::Routine, &relay),
+            Err(LogError::LowSpace)
+        ));
         assert!(queue.reserve::<1>(Priority::Care, &relay).is_ok());
     }
 
@@ -424,7 +435,10 @@ mod tests {
         assert_eq!(refused.len(), 1);
         drop(refused);
         assert!(matches!(waiting.wait(), Err(LogError::Unavailable { .. })));
-        assert!(matches!(c.append(payload()).wait(), Err(LogError::Unavailable { .. })));
+        assert!(matches!(
+            c.append(payload()).wait(),
+            Err(LogError::Unavailable { .. })
+        ));
         d.append_unwaited(payload());
         assert!(queue.reserve::<1>(Priority::Care, &relay).is_err());
         queue.reopen();
@@ -436,6 +450,9 @@ mod tests {
     #[test]
     fn a_payload_has_a_bound() {
         assert!(Payload::new(vec![0; MAX_PAYLOAD]).is_ok());
-        assert_eq!(Payload::new(vec![0; MAX_PAYLOAD + 1]), Err(TooLong(MAX_PAYLOAD + 1)));
+        assert_eq!(
+            Payload::new(vec![0; MAX_PAYLOAD + 1]),
+            Err(TooLong(MAX_PAYLOAD + 1))
+        );
     }
 }

@@ -84,15 +84,27 @@ pub struct Reader {
 
 /// What one look at the current segment gave.
 enum Look {
-    Record { sequence: u64, body: Vec<u8> },
+    Record {
+        sequence: u64,
+        body: Vec<u8>,
+    },
     /// Nothing more for now; with the flaw, where bytes follow that are no whole frame.
-    End { next: u64, head: Head, flaw: Option<Flaw> },
+    End {
+        next: u64,
+        head: Head,
+        flaw: Option<Flaw>,
+    },
 }
 
 impl Reader {
     /// Makes a reader; nothing is read yet.
     #[must_use]
-    pub fn new(files: Arc<dyn Files>, directory: &Path, master: Arc<MasterKey>, range: Sequences) -> Self {
+    pub fn new(
+        files: Arc<dyn Files>,
+        directory: &Path,
+        master: Arc<MasterKey>,
+        range: Sequences,
+    ) -> Self {
         Self {
             files,
             directory: directory.to_owned(),
@@ -162,14 +174,21 @@ impl Reader {
     }
 
     /// Of the segments that begin with `first`, the lowest numbered above `above`.
-    fn lowest(&self, names: &[String], first: u64, above: u64) -> Result<Option<Current>, LogError> {
+    fn lowest(
+        &self,
+        names: &[String],
+        first: u64,
+        above: u64,
+    ) -> Result<Option<Current>, LogError> {
         let mut best: Option<(String, Box<dyn LogFile>, Parsed)> = None;
         for name in names.iter().filter(|name| first_of(name) == first) {
             let path = self.directory.join(SEGMENTS).join(name);
             let file = open(&*self.files, &path, Access::Read)?;
             let parsed = read_header(&*file).map_err(|error| unreadable(&path, name, error))?;
             let number = parsed.header.number;
-            let lower = best.as_ref().is_none_or(|(_, _, best)| number < best.header.number);
+            let lower = best
+                .as_ref()
+                .is_none_or(|(_, _, best)| number < best.header.number);
             if number > above && lower {
                 best = Some((name.clone(), file, parsed));
             }
@@ -199,10 +218,16 @@ impl Reader {
             // The next segment exists, so this one is final; it may have grown since the look.
             return match current.peek()? {
                 Look::Record { .. } => Ok(Following::MoreHere),
-                Look::End { flaw: Some(flaw), next, .. } => {
-                    Err(damaged(&current.name, next, &flaw.to_string()))
-                }
-                Look::End { head, next, flaw: None } => {
+                Look::End {
+                    flaw: Some(flaw),
+                    next,
+                    ..
+                } => Err(damaged(&current.name, next, &flaw.to_string())),
+                Look::End {
+                    head,
+                    next,
+                    flaw: None,
+                } => {
                     following.check_continues(current, head, next)?;
                     Ok(Following::Segment(Box::new(following)))
                 }
@@ -219,7 +244,12 @@ enum Following {
 }
 
 impl Current {
-    fn new(name: String, file: Box<dyn LogFile>, parsed: Parsed, master: &MasterKey) -> Result<Self, LogError> {
+    fn new(
+        name: String,
+        file: Box<dyn LogFile>,
+        parsed: Parsed,
+        master: &MasterKey,
+    ) -> Result<Self, LogError> {
         let header: &Header = &parsed.header;
         let given = master.id().to_string();
         if header.master_key != given {
@@ -255,7 +285,11 @@ impl Current {
         if fits {
             return Ok(());
         }
-        Err(damaged(&self.name, next, "it does not continue the segment before"))
+        Err(damaged(
+            &self.name,
+            next,
+            "it does not continue the segment before",
+        ))
     }
 
     /// Goes on to the next record in the range.
@@ -275,7 +309,7 @@ impl Current {
                         break Ok(Look::Record { sequence, body });
                     }
                 }
-                Ok(Step::Sealed(_)) => {}
+                Ok(Step::Sealed) => {}
                 Ok(Step::End) => break Ok(end(&walk, None)),
                 Ok(Step::Broken(flaw)) => break Ok(end(&walk, Some(flaw))),
                 Err(source) => break Err(source),
@@ -294,7 +328,10 @@ impl Current {
         walk.refresh();
         let found = walk.probe();
         let look = found.map(|found| match found {
-            Ok(sequence) => Look::Record { sequence, body: Vec::new() },
+            Ok(sequence) => Look::Record {
+                sequence,
+                body: Vec::new(),
+            },
             Err(flaw) => end(&walk, flaw),
         });
         self.place = Some(walk.leave());

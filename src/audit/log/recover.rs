@@ -65,17 +65,26 @@ pub(super) struct End {
 /// The names of the segments, in no order.
 pub(super) fn names(files: &dyn Files, directory: &Path) -> Result<Vec<String>, LogError> {
     let folder = directory.join(SEGMENTS);
-    let names = files.list(&folder).map_err(LogError::io("listing", &folder))?;
-    Ok(names.into_iter().filter(|name| name.ends_with(SUFFIX)).collect())
+    let names = files
+        .list(&folder)
+        .map_err(LogError::io("listing", &folder))?;
+    Ok(names
+        .into_iter()
+        .filter(|name| name.ends_with(SUFFIX))
+        .collect())
 }
 
 /// Removes segments whose making was interrupted; they hold no record.
 pub(super) fn sweep(files: &dyn Files, directory: &Path) -> Result<(), LogError> {
     let folder = directory.join(SEGMENTS);
-    let names = files.list(&folder).map_err(LogError::io("listing", &folder))?;
+    let names = files
+        .list(&folder)
+        .map_err(LogError::io("listing", &folder))?;
     for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
         let path = folder.join(name);
-        files.remove(&path).map_err(LogError::io("removing", &path))?;
+        files
+            .remove(&path)
+            .map_err(LogError::io("removing", &path))?;
     }
     Ok(())
 }
@@ -88,7 +97,11 @@ pub(super) fn survey(files: &dyn Files, directory: &Path) -> Result<Vec<Known>, 
         let file = open(files, &path, Access::Read)?;
         let parsed = read_header(&*file).map_err(|error| unreadable(&path, &name, error))?;
         if parsed.header.file_name() != name {
-            return Err(damaged(&name, first_of(&name), "the name does not fit the header"));
+            return Err(damaged(
+                &name,
+                first_of(&name),
+                "the name does not fit the header",
+            ));
         }
         known.push(Known { path, name, parsed });
     }
@@ -103,7 +116,9 @@ pub(super) fn survey(files: &dyn Files, directory: &Path) -> Result<Vec<Known>, 
 
 fn check_link(files: &dyn Files, before: Option<&Known>, next: &Known) -> Result<(), LogError> {
     let header = next.header();
-    let expected = before.map_or(0, |known| known.header().number).saturating_add(1);
+    let expected = before
+        .map_or(0, |known| known.header().number)
+        .saturating_add(1);
     if header.number > expected {
         return Err(LogError::Missing {
             segment: header.previous.segment,
@@ -111,13 +126,21 @@ fn check_link(files: &dyn Files, before: Option<&Known>, next: &Known) -> Result
         });
     }
     if header.number < expected {
-        return Err(damaged(&next.name, header.first, "another segment has its number"));
+        return Err(damaged(
+            &next.name,
+            header.first,
+            "another segment has its number",
+        ));
     }
     let Some(before) = before else {
         return Ok(());
     };
     if header.previous.segment != before.header().segment {
-        return Err(damaged(&before.name, before.header().first, "it was replaced by another segment"));
+        return Err(damaged(
+            &before.name,
+            before.header().first,
+            "it was replaced by another segment",
+        ));
     }
     let file = open(files, &before.path, Access::Read)?;
     let size = file.size().map_err(LogError::io("reading", &before.path))?;
@@ -156,7 +179,7 @@ pub(super) fn settle(
     let bytes = match limit {
         Some(limit) if offset == limit => tail::used_bytes(&*file, offset).map_err(reading)?,
         Some(_) => return Err(damaged(&last.name, walk.next, "durable records are gone")),
-        None => match tail::examine(&*file, offset).map_err(reading)? {
+        None => match tail::examine(&*file, offset, walk.head, walk.next).map_err(reading)? {
             Tail::Clean => 0,
             Tail::Torn(bytes) if walk.sealed.is_none() => bytes,
             Tail::Torn(bytes) | Tail::Damaged(bytes) => {
@@ -172,7 +195,12 @@ pub(super) fn settle(
             }
         },
     };
-    let cut = Cut { segment, offset, bytes, last_seq };
+    let cut = Cut {
+        segment,
+        offset,
+        bytes,
+        last_seq,
+    };
     let cut = if bytes > 0 {
         keep_aside(files, directory, &*file, &cut)?;
         Some(cut)
@@ -199,7 +227,7 @@ pub(super) fn settle(
 pub(super) fn run(walk: &mut Walk<'_>) -> io::Result<Option<Flaw>> {
     loop {
         match walk.step()? {
-            Step::Record { .. } | Step::Sealed(_) => {}
+            Step::Record { .. } | Step::Sealed => {}
             Step::End => return Ok(None),
             Step::Broken(flaw) => return Ok(Some(flaw)),
         }
@@ -211,7 +239,12 @@ fn torn_name(cut: &Cut) -> String {
 }
 
 /// Copies a tail aside and makes the copy durable.
-fn keep_aside(files: &dyn Files, directory: &Path, file: &dyn LogFile, cut: &Cut) -> Result<(), LogError> {
+fn keep_aside(
+    files: &dyn Files,
+    directory: &Path,
+    file: &dyn LogFile,
+    cut: &Cut,
+) -> Result<(), LogError> {
     let folder = directory.join(TORN);
     let path = folder.join(torn_name(cut));
     let failed = |source| LogError::io("keeping a torn tail in", &path)(source);
@@ -248,8 +281,14 @@ fn earlier_cut(files: &dyn Files, directory: &Path, place: Cut) -> Result<Option
     }
 }
 
-pub(super) fn open(files: &dyn Files, path: &Path, access: Access) -> Result<Box<dyn LogFile>, LogError> {
-    files.open(path, access).map_err(LogError::io("opening", path))
+pub(super) fn open(
+    files: &dyn Files,
+    path: &Path,
+    access: Access,
+) -> Result<Box<dyn LogFile>, LogError> {
+    files
+        .open(path, access)
+        .map_err(LogError::io("opening", path))
 }
 
 pub(super) fn damaged(name: &str, sequence: u64, detail: &str) -> LogError {

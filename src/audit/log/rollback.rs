@@ -32,10 +32,11 @@ pub(super) fn check(
 ) -> Result<Option<AcceptedLoss>, LogError> {
     let mut loss: Option<AcceptedLoss> = None;
     for Held { place, note } in held {
-        let checkpoint = Checkpoint::open(note, key).map_err(|source| LogError::ForeignCheckpoint {
-            place: place.clone(),
-            source,
-        })?;
+        let checkpoint =
+            Checkpoint::open(note, key).map_err(|source| LogError::ForeignCheckpoint {
+                place: place.clone(),
+                source,
+            })?;
         match compare(files, known, end, &checkpoint)? {
             Standing::Contained => {}
             Standing::Diverged => {
@@ -52,7 +53,10 @@ pub(super) fn check(
                 });
             }
             Standing::Ahead => {
-                if loss.as_ref().is_none_or(|loss| loss.to < checkpoint.sequence) {
+                if loss
+                    .as_ref()
+                    .is_none_or(|loss| loss.to < checkpoint.sequence)
+                {
                     loss = Some(AcceptedLoss {
                         from: end.previous.sequence.saturating_add(1),
                         to: checkpoint.sequence,
@@ -102,7 +106,7 @@ fn compare(
             Step::Record { sequence, .. } if sequence > checkpoint.sequence => {
                 return Ok(Standing::Diverged);
             }
-            Step::Record { .. } | Step::Sealed(_) => {}
+            Step::Record { .. } | Step::Sealed => {}
             Step::End | Step::Broken(_) => return Ok(missing),
         }
     }

@@ -114,7 +114,11 @@ impl Segment {
     }
 
     fn frame(&mut self, kind: u8, sequence: u64, payload: &[u8]) -> Result<(), LogError> {
-        let tag_bytes = if kind == KIND_RECORD { super::crypt::TAG_BYTES } else { 0 };
+        let tag_bytes = if kind == KIND_RECORD {
+            super::crypt::TAG_BYTES
+        } else {
+            0
+        };
         let word = payload
             .len()
             .saturating_add(tag_bytes)

@@ -3,10 +3,11 @@
 //! *Never*: writes, needs a secret (the master key only adds that records open), or stops at the
 //! first problem: the report names the first bad record and lists what else is wrong.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io::BufReader;
 use std::path::Path;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -16,8 +17,8 @@ use super::error::LogError;
 use super::files::{Access, Files, LogFile};
 use super::header::{AcceptedLoss, Cut, Header, Parsed};
 use super::keys::MasterKey;
-use super::note::{NoteError, VerifierKey};
 use super::notary::CHECKPOINTS;
+use super::note::{NoteError, VerifierKey};
 use super::recover::{first_of, names, open};
 use super::segment::SEGMENTS;
 use super::tail::{self, Tail};
@@ -78,7 +79,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "record {}: {} ({})", self.first_bad, self.fault, self.place)
+        write!(
+            f,
+            "record {}: {} ({})",
+            self.first_bad, self.fault, self.place
+        )
     }
 }
 
@@ -166,7 +171,7 @@ impl VerifyReport {
 #[derive(Debug)]
 struct Wanted {
     checkpoint: Checkpoint,
-    place: String,
+    place: Arc<str>,
 }
 
 /// Verifies the trail below `directory`: its chain, its own checkpoints, and the `witnessed` ones
@@ -195,7 +200,7 @@ pub fn verify(
             notices: Vec::new(),
         },
         wanted: HashMap::new(),
-        confirmed: Vec::new(),
+        confirmed: BTreeSet::new(),
         broken: None,
         losses: Vec::new(),
         master,
@@ -213,7 +218,10 @@ pub fn verify(
         before = Some(ended);
     }
     check.missing_checkpoints();
-    check.report.problems.sort_by_key(|problem| problem.first_bad);
+    check
+        .report
+        .problems
+        .sort_by_key(|problem| problem.first_bad);
     Ok(check.report)
 }
 
@@ -241,8 +249,8 @@ struct Ended {
 struct Check<'m> {
     report: VerifyReport,
     wanted: HashMap<Uuid, Vec<Wanted>>,
-    /// Sequence numbers of checkpoints that were found.
-    confirmed: Vec<u64>,
+    /// Who held the checkpoints that were found, and their sequence numbers.
+    confirmed: BTreeSet<(Arc<str>, u64)>,
     /// The first record behind which the chain is not proven.
     broken: Option<u64>,
     losses: Vec<AcceptedLoss>,
@@ -275,6 +283,7 @@ impl Check<'_> {
         source: Source,
     ) -> Result<(), LogError> {
         let mut before = 0_u64;
+        let holder: Arc<str> = place.into();
         each_note(reader, |note| match Checkpoint::open(note, key) {
             Ok(checkpoint) => {
                 before = checkpoint.sequence;
@@ -283,7 +292,7 @@ impl Check<'_> {
                     self.report.newest_witnessed = newest.max(Some(checkpoint.sequence));
                 }
                 let wanted = Wanted {
-                    place: place.to_owned(),
+                    place: Arc::clone(&holder),
                     checkpoint,
                 };
                 self.wanted
@@ -292,7 +301,9 @@ impl Check<'_> {
                     .push(wanted);
             }
             Err(NoteError::Malformed(_)) => {
-                self.report.notices.push(Notice::TornCheckpoint(place.to_owned()));
+                self.report
+                    .notices
+                    .push(Notice::TornCheckpoint(place.to_owned()));
             }
             Err(error @ (NoteError::OtherKey(_) | NoteError::BadSignature(_))) => {
                 self.report
@@ -303,7 +314,11 @@ impl Check<'_> {
     }
 
     /// Reads every header; a segment whose header is not believed is reported and left out.
-    fn read_segments(&mut self, files: &dyn Files, directory: &Path) -> Result<Vec<Segment>, LogError> {
+    fn read_segments(
+        &mut self,
+        files: &dyn Files,
+        directory: &Path,
+    ) -> Result<Vec<Segment>, LogError> {
         let mut segments = Vec::new();
         let mut names = names(files, directory)?;
         names.sort();
@@ -330,11 +345,19 @@ impl Check<'_> {
 
     /// Reports a break in the chain.
     fn fail(&mut self, first_bad: u64, place: &str, fault: Fault) {
-        self.broken = Some(self.broken.map_or(first_bad, |broken| broken.min(first_bad)));
+        self.broken = Some(
+            self.broken
+                .map_or(first_bad, |broken| broken.min(first_bad)),
+        );
         self.report.add(first_bad, place, fault);
     }
 
-    fn segment(&mut self, before: Option<&Ended>, segment: &Segment, newest: bool) -> Result<Ended, LogError> {
+    fn segment(
+        &mut self,
+        before: Option<&Ended>,
+        segment: &Segment,
+        newest: bool,
+    ) -> Result<Ended, LogError> {
         let header = segment.parsed.header.clone();
         self.link(before, segment);
         self.declared(&header);
@@ -346,7 +369,10 @@ impl Check<'_> {
         self.meet(&walk, &mut wanted);
         let flaw = loop {
             match walk.step().map_err(reading)? {
-                Step::Record { sequence, body: sealed } => {
+                Step::Record {
+                    sequence,
+                    body: sealed,
+                } => {
                     self.report.records = self.report.records.saturating_add(1);
                     if let Some(key) = &key {
                         body.clear();
@@ -356,7 +382,7 @@ impl Check<'_> {
                         }
                     }
                 }
-                Step::Sealed(_) => {}
+                Step::Sealed => {}
                 Step::End => break None,
                 Step::Broken(flaw) => break Some(flaw),
             }
@@ -387,14 +413,12 @@ impl Check<'_> {
         if wanted.is_empty() {
             return;
         }
-        let held = wanted.len();
-        wanted.retain(|wanted| {
-            wanted.checkpoint.head != walk.head || wanted.checkpoint.sequence != walk.last()
-        });
-        let met = held.saturating_sub(wanted.len()) as u64;
-        if met > 0 {
-            self.report.checkpoints = self.report.checkpoints.saturating_add(met);
-            self.confirmed.push(walk.last());
+        let here = |wanted: &mut Wanted| {
+            wanted.checkpoint.head == walk.head && wanted.checkpoint.sequence == walk.last()
+        };
+        for met in wanted.extract_if(.., here) {
+            self.report.checkpoints = self.report.checkpoints.saturating_add(1);
+            self.confirmed.insert((met.place, met.checkpoint.sequence));
         }
     }
 
@@ -413,10 +437,18 @@ impl Check<'_> {
         } else if header.number <= number && before.is_some() {
             self.fail(header.first, &segment.name, Fault::ReplacedSegment);
         } else if previous.segment != id {
-            self.fail(next.min(header.first), &segment.name, Fault::ReplacedSegment);
+            self.fail(
+                next.min(header.first),
+                &segment.name,
+                Fault::ReplacedSegment,
+            );
         } else if previous.head != head || previous.sequence != last || header.first != first {
             // The one before was cut, or this one begun elsewhere.
-            self.fail(next.min(header.first), &segment.name, Fault::ReplacedSegment);
+            self.fail(
+                next.min(header.first),
+                &segment.name,
+                Fault::ReplacedSegment,
+            );
         } else if before.is_some_and(|before| !before.size_is_exact) {
             self.fail(next, &segment.name, Fault::Frame(Flaw::Excess));
         }
@@ -454,7 +486,7 @@ impl Check<'_> {
         wanted: &[Wanted],
     ) -> std::io::Result<()> {
         let name = &segment.name;
-        let tail = tail::examine(&*segment.file, walk.offset)?;
+        let tail = tail::examine(&*segment.file, walk.offset, walk.head, walk.next)?;
         // A checkpoint behind this place proves that whole records stood here.
         let proven = wanted
             .iter()
@@ -470,17 +502,26 @@ impl Check<'_> {
             (Tail::Clean, false) => LogEnd::Unsealed,
             (Tail::Torn(bytes) | Tail::Damaged(bytes), true) => {
                 self.fail(walk.next, name, Fault::Frame(Flaw::Excess));
-                LogEnd::Torn { offset: walk.offset, bytes }
+                LogEnd::Torn {
+                    offset: walk.offset,
+                    bytes,
+                }
             }
             (Tail::Torn(bytes), false) => {
                 if proven {
                     self.fail(walk.next, name, Fault::Frame(flaw.unwrap_or(Flaw::Excess)));
                 }
-                LogEnd::Torn { offset: walk.offset, bytes }
+                LogEnd::Torn {
+                    offset: walk.offset,
+                    bytes,
+                }
             }
             (Tail::Damaged(bytes), false) => {
                 self.fail(walk.next, name, Fault::Frame(flaw.unwrap_or(Flaw::Excess)));
-                LogEnd::Torn { offset: walk.offset, bytes }
+                LogEnd::Torn {
+                    offset: walk.offset,
+                    bytes,
+                }
             }
         };
         Ok(())
@@ -490,18 +531,21 @@ impl Check<'_> {
     fn missing_checkpoints(&mut self) {
         let mut missing: Vec<Wanted> = self.wanted.drain().flat_map(|(_, wanted)| wanted).collect();
         missing.sort_by_key(|wanted| wanted.checkpoint.sequence);
-        self.confirmed.sort_unstable();
         for Wanted { checkpoint, place } in missing {
             let sequence = checkpoint.sequence;
-            let accepted = |loss: &AcceptedLoss| {
-                (loss.from.saturating_sub(1)..=loss.to).contains(&sequence)
-            };
+            let accepted =
+                |loss: &AcceptedLoss| (loss.from.saturating_sub(1)..=loss.to).contains(&sequence);
             if self.losses.iter().any(accepted) {
                 continue;
             }
-            // Records up to the last confirmed checkpoint are as signed.
-            let sure = self.confirmed.iter().rev().find(|confirmed| **confirmed <= sequence);
-            let after_sure = sure.copied().unwrap_or_default().saturating_add(1);
+            // Records up to this holder's last confirmed checkpoint are as it saw them.
+            let sure = self
+                .confirmed
+                .range((Arc::clone(&place), 0)..=(Arc::clone(&place), sequence))
+                .next_back();
+            let after_sure = sure
+                .map_or(0, |(_, confirmed)| *confirmed)
+                .saturating_add(1);
             let (first_bad, fault) = match self.broken {
                 Some(broken) if broken <= sequence.saturating_add(1) => {
                     // The break already explains it.

@@ -149,7 +149,10 @@ impl Appending {
             state: Mutex::new(State::Waiting(None)),
             relay: Arc::clone(relay),
         });
-        (Ticket(Some(Arc::clone(&waiter))), Self(Stage::Queued(waiter)))
+        (
+            Ticket(Some(Arc::clone(&waiter))),
+            Self(Stage::Queued(waiter)),
+        )
     }
 
     /// Waits on this thread; not for use inside an async runtime.
@@ -248,14 +251,22 @@ mod tests {
     }
 
     fn woken(counts: &[Arc<Count>]) -> usize {
-        counts.iter().map(|count| count.0.load(Ordering::SeqCst)).sum()
+        counts
+            .iter()
+            .map(|count| count.0.load(Ordering::SeqCst))
+            .sum()
     }
 
-    fn answered(waiting: Vec<(Ticket, Appending, Arc<Count>)>) -> (Vec<Appending>, Vec<Arc<Count>>) {
+    fn answered(
+        waiting: Vec<(Ticket, Appending, Arc<Count>)>,
+    ) -> (Vec<Appending>, Vec<Arc<Count>>) {
         waiting
             .into_iter()
             .map(|(ticket, appending, count)| {
-                let position = Position { sequence: 1, segment: Uuid::nil() };
+                let position = Position {
+                    sequence: 1,
+                    segment: Uuid::nil(),
+                };
                 assert!(ticket.answer(Ok(position)).is_some());
                 (appending, count)
             })

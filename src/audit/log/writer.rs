@@ -134,8 +134,16 @@ impl Writer {
         }
         let interval = self.maker.limits.checkpoint_interval;
         if self.unwitnessed > 0 {
-            let passed = self.maker.clock.monotonic().saturating_sub(self.witnessed_at);
-            return Some(interval.saturating_sub(passed).max(Duration::from_millis(1)));
+            let passed = self
+                .maker
+                .clock
+                .monotonic()
+                .saturating_sub(self.witnessed_at);
+            return Some(
+                interval
+                    .saturating_sub(passed)
+                    .max(Duration::from_millis(1)),
+            );
         }
         self.queue.is_low_on_space().then_some(interval)
     }
@@ -191,7 +199,12 @@ impl Writer {
         }
         for relay in kick {
             relay.kick();
-            if relay.is_waiting() && !self.relays.iter().any(|(known, _)| Arc::ptr_eq(known, &relay)) {
+            if relay.is_waiting()
+                && !self
+                    .relays
+                    .iter()
+                    .any(|(known, _)| Arc::ptr_eq(known, &relay))
+            {
                 self.relays.push((relay, 0));
             }
         }
@@ -252,7 +265,10 @@ impl Writer {
             if stopping {
                 self.last_attempt = LastAttempt::Made;
             }
-            self.pause = self.pause.saturating_mul(2).min(self.maker.limits.retry_longest);
+            self.pause = self
+                .pause
+                .saturating_mul(2)
+                .min(self.maker.limits.retry_longest);
             match self.reopen() {
                 Ok(()) => return true,
                 Err(error) => {
@@ -265,11 +281,16 @@ impl Writer {
 
     /// Refuses everyone who waits.
     fn refuse(&mut self, reason: &str) {
-        tracing::error!(reason, "the audit log cannot be written; nothing is admitted");
+        tracing::error!(
+            reason,
+            "the audit log cannot be written; nothing is admitted"
+        );
         let reason: Arc<str> = reason.into();
         let mut refused = self.queue.fail(&reason);
-        let (waited, kept): (VecDeque<_>, VecDeque<_>) =
-            self.batch.drain(..).partition(|entry| entry.ticket.is_some());
+        let (waited, kept): (VecDeque<_>, VecDeque<_>) = self
+            .batch
+            .drain(..)
+            .partition(|entry| entry.ticket.is_some());
         self.batch = kept;
         refused.extend(waited);
         self.observer.failed(&reason);
@@ -291,7 +312,9 @@ impl Writer {
 
     /// Begins a new segment behind the last durable record.
     fn reopen(&mut self) -> Result<(), LogError> {
-        let Maker { files, directory, .. } = &self.maker;
+        let Maker {
+            files, directory, ..
+        } = &self.maker;
         recover::sweep(&**files, directory)?;
         let known = recover::survey(&**files, directory)?;
         let durable = Some((self.segment.header().segment, self.segment.durable()));
@@ -322,14 +345,20 @@ impl Writer {
     fn look_at_space(&self) {
         let folder = self.maker.directory.as_path();
         match self.maker.files.free_space(folder) {
-            Ok(free) => self.queue.set_low_space(free < self.maker.limits.min_free_bytes),
+            Ok(free) => self
+                .queue
+                .set_low_space(free < self.maker.limits.min_free_bytes),
             Err(error) => tracing::warn!(%error, "the free space of the audit log is not known"),
         }
     }
 
     fn checkpoint_if_due(&mut self) {
         let limits = &self.maker.limits;
-        let passed = self.maker.clock.monotonic().saturating_sub(self.witnessed_at);
+        let passed = self
+            .maker
+            .clock
+            .monotonic()
+            .saturating_sub(self.witnessed_at);
         let due = self.unwitnessed >= limits.checkpoint_records
             || (self.unwitnessed > 0 && passed >= limits.checkpoint_interval);
         if due {
@@ -370,7 +399,10 @@ impl Writer {
         self.batch.extend(self.queue.close());
         let lost = self.batch.len();
         if lost > 0 {
-            tracing::error!(records = lost, "audit records could not be written before the end");
+            tracing::error!(
+                records = lost,
+                "audit records could not be written before the end"
+            );
         }
         lost
     }

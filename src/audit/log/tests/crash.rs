@@ -33,20 +33,31 @@ fn scenario(kit: &Kit, files: &FaultyFiles) -> Vec<String> {
 }
 
 fn check_recovery(kit: &Kit, disk: &FaultyFiles, acknowledged: &[String], case: &str) {
-    let (log, recovered) = kit.open(disk).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let (log, recovered) = kit
+        .open(disk)
+        .unwrap_or_else(|error| panic!("{case}: {error}"));
     let kept = disk.copy();
     put(&log, "after").unwrap();
     log.shutdown().unwrap();
     let read = kit.read_all(disk);
     let (last, read) = read.split_last().unwrap();
     assert_eq!(last, "after", "{case}");
-    assert!(read.starts_with(acknowledged), "{case}: {} of {}", read.len(), acknowledged.len());
+    assert!(
+        read.starts_with(acknowledged),
+        "{case}: {} of {}",
+        read.len(),
+        acknowledged.len()
+    );
     assert_eq!(read.len() as u64, recovered.last_seq, "{case}");
     let report = kit.verify(disk);
     assert!(report.is_intact(), "{case}: {report:?}");
     if let Some(cut) = recovered.cut {
         let aside = dir().join(format!("torn/{}-{}.bin", cut.segment, cut.offset));
-        assert_eq!(kept.content(&aside).unwrap().len() as u64, cut.bytes, "{case}");
+        assert_eq!(
+            kept.content(&aside).unwrap().len() as u64,
+            cut.bytes,
+            "{case}"
+        );
         assert!(report.notices.contains(&Notice::Cut(cut)), "{case}");
     }
 }
@@ -65,7 +76,12 @@ fn a_crash_at_every_operation_loses_nothing_acknowledged() {
             let acknowledged = scenario(&kit, &files);
             for survival in SURVIVALS {
                 let disk = files.after_crash(survival);
-                check_recovery(&kit, &disk, &acknowledged, &format!("{at} {injection:?} {survival:?}"));
+                check_recovery(
+                    &kit,
+                    &disk,
+                    &acknowledged,
+                    &format!("{at} {injection:?} {survival:?}"),
+                );
             }
         }
     }
@@ -104,9 +120,19 @@ fn a_crash_during_recovery_still_puts_the_cut_on_record() {
                 let disk = files.after_crash(survival);
                 kit.open(&disk).unwrap().0.shutdown().unwrap();
                 let report = kit.verify(&disk);
-                assert!(report.is_intact(), "{at} {injection:?} {survival:?}: {report:?}");
-                let cuts = report.notices.iter().filter(|n| **n == Notice::Cut(expected.clone()));
-                assert_eq!(cuts.count(), 1, "{at} {injection:?} {survival:?}: {report:?}");
+                assert!(
+                    report.is_intact(),
+                    "{at} {injection:?} {survival:?}: {report:?}"
+                );
+                let cuts = report
+                    .notices
+                    .iter()
+                    .filter(|n| **n == Notice::Cut(expected.clone()));
+                assert_eq!(
+                    cuts.count(),
+                    1,
+                    "{at} {injection:?} {survival:?}: {report:?}"
+                );
             }
         }
     }

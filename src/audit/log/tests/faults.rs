@@ -1,8 +1,8 @@
 //! A disk that fails while the gateway runs: nothing is admitted, nothing recorded is lost, and
 //! the log goes on when the cause is gone.
 
-use std::sync::mpsc::Receiver;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use super::harness::*;
 use crate::audit::log::fault::{FaultyFiles, Injection};
@@ -73,7 +73,10 @@ fn what_a_failed_sync_wrote_is_not_believed() {
     // The next batch is one write and one sync: the sync fails.
     files.plan(files.operations() + 2, Injection::Fail);
     let [admit, outcome] = log.reserve::<2>(Priority::Routine).unwrap();
-    assert!(matches!(admit.append(payload("two")).wait(), Err(LogError::Unavailable { .. })));
+    assert!(matches!(
+        admit.append(payload("two")).wait(),
+        Err(LogError::Unavailable { .. })
+    ));
     let recovered = recovery(&heard);
     let cut = recovered.cut.unwrap();
     assert_eq!((recovered.last_seq, cut.last_seq), (1, 1));
@@ -94,7 +97,10 @@ fn outcomes_wait_out_a_broken_disk() {
     outcome.append_unwaited(payload("outcome"));
     assert!(matches!(heard.recv().unwrap(), Heard::Failed));
     assert!(matches!(log.status().health, Health::Failed { .. }));
-    assert!(matches!(log.reserve::<1>(Priority::Care), Err(LogError::Unavailable { .. })));
+    assert!(matches!(
+        log.reserve::<1>(Priority::Care),
+        Err(LogError::Unavailable { .. })
+    ));
     late.append_unwaited(payload("late"));
     // It tries and fails again.
     assert!(matches!(heard.recv().unwrap(), Heard::Failed));
@@ -199,10 +205,25 @@ fn a_witness_does_not_go_back() {
     let notes = String::from_utf8(files.content(witness_path()).unwrap()).unwrap();
     let mut all = Vec::new();
     each_note(notes.as_bytes(), |note| all.push(note.to_owned())).unwrap();
-    let mut witness = FileWitness::new(witness_path(), Arc::new(files.clone()), kit.verifier.clone());
+    let mut witness = FileWitness::new(
+        witness_path(),
+        Arc::new(files.clone()),
+        kit.verifier.clone(),
+    );
     let old = kit.written(3, 80);
     let notes = String::from_utf8(old.content(witness_path()).unwrap()).unwrap();
-    let refused = witness.publish(notes.trim_start()).unwrap_err();
-    assert!(matches!(refused, WitnessError::GoesBack { held: 20, offered: 3 }), "{refused}");
+    let mut older = Vec::new();
+    each_note(notes.as_bytes(), |note| older.push(note.to_owned())).unwrap();
+    let refused = witness.publish(older.last().unwrap()).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            WitnessError::GoesBack {
+                held: 20,
+                offered: 3
+            }
+        ),
+        "{refused}"
+    );
     assert_eq!(witness.newest().unwrap(), all.pop());
 }

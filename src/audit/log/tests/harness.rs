@@ -1,8 +1,8 @@
 //! A log on a disk in memory, and the keys that go with it.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use crate::audit::log::fault::FaultyFiles;
@@ -69,7 +69,9 @@ impl Kit {
         let keys = tempfile::tempdir().unwrap();
         let signer = SigningKey::generate("hospital.example/gw-1").unwrap();
         let signer_path = keys.path().join("signing.key");
-        signer.write(&signer_path, &keys.path().join("signing.pub")).unwrap();
+        signer
+            .write(&signer_path, &keys.path().join("signing.pub"))
+            .unwrap();
         Self {
             master: Arc::new(MasterKey::generate().unwrap()),
             signer_path,
@@ -104,10 +106,14 @@ impl Kit {
     }
 
     pub(super) fn open(&self, files: &FaultyFiles) -> Result<(Log, Recovered), LogError> {
-        self.open_heard(files).map(|(log, recovered, _)| (log, recovered))
+        self.open_heard(files)
+            .map(|(log, recovered, _)| (log, recovered))
     }
 
-    pub(super) fn open_heard(&self, files: &FaultyFiles) -> Result<(Log, Recovered, Receiver<Heard>), LogError> {
+    pub(super) fn open_heard(
+        &self,
+        files: &FaultyFiles,
+    ) -> Result<(Log, Recovered, Receiver<Heard>), LogError> {
         let (options, heard) = self.options(files);
         let clock: SharedClock = Arc::new(Still);
         let (log, recovered) = Log::open(options, Arc::new(files.clone()), clock)?;
@@ -115,7 +121,12 @@ impl Kit {
     }
 
     pub(super) fn reader(&self, files: &FaultyFiles, range: Sequences) -> Reader {
-        Reader::new(Arc::new(files.clone()), dir(), Arc::clone(&self.master), range)
+        Reader::new(
+            Arc::new(files.clone()),
+            dir(),
+            Arc::clone(&self.master),
+            range,
+        )
     }
 
     /// Every payload in the log, checked to be numbered without a gap.
@@ -132,7 +143,14 @@ impl Kit {
     pub(super) fn verify(&self, files: &FaultyFiles) -> VerifyReport {
         let witness = files.content(witness_path()).unwrap_or_default();
         let witness = String::from_utf8(witness).unwrap();
-        verify(files, dir(), &self.verifier, &[("witness", &witness)], Some(&self.master)).unwrap()
+        verify(
+            files,
+            dir(),
+            &self.verifier,
+            &[("witness", &witness)],
+            Some(&self.master),
+        )
+        .unwrap()
     }
 
     /// As [`Self::verify`] without the secret and without the witness.
@@ -180,4 +198,3 @@ pub(super) fn frames(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     }
     found
 }
-
