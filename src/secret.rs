@@ -1,23 +1,35 @@
-//! A value that must never be shown: redacted when debugged, wiped when dropped.
-//!
-//! *Never*: implements `Display`, `Serialize`, `Clone` or `Deref`.
+//! Values that must not reach a log, an error or a core file longer than needed.
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
-/// A secret value with one greppable way to read it.
+/// A secret: `Debug` prints `[redacted]`, there is no `Display` and no `Serialize`, memory is wiped on drop.
+///
+/// `expose` is the only way in, so that `grep expose` lists every use.
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes a value into custody.
-    pub const fn new(value: T) -> Self {
+    /// Takes custody of `value`.
+    pub fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// Reads the value; every use of a secret is a call of this function.
-    pub const fn expose(&self) -> &T {
+    /// The value itself; the caller must not store or print it.
+    pub fn expose(&self) -> &T {
         &self.0
+    }
+}
+
+impl<T: Zeroize> Drop for Secret<T> {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl<T: Zeroize + Clone> Clone for Secret<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 
@@ -27,8 +39,21 @@ impl<T: Zeroize> fmt::Debug for Secret<T> {
     }
 }
 
-impl<T: Zeroize> Drop for Secret<T> {
-    fn drop(&mut self) {
-        self.0.zeroize();
+impl From<String> for Secret<String> {
+    fn from(value: String) -> Self {
+        Self::new(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing() {
+        assert_eq!(
+            format!("{:?}", Secret::new("hunter2".to_owned())),
+            "[redacted]"
+        );
     }
 }

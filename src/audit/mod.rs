@@ -1,3 +1,13 @@
-//! The trail: what was admitted, refused and answered, durable before it happens.
+//! The trail: every request before it is forwarded, and what became of it.
+//!
+//! [`log`] is the layer of bytes: encrypted, chained, durable. Everything else here says what the bytes mean.
 
+pub mod admit;
+pub mod entry;
 pub mod log;
+pub mod open;
+pub mod outcome;
+pub mod refuse;
+pub mod show;
+mod summed;
+pub mod trail;

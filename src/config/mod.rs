@@ -1,0 +1,348 @@
+//! The configuration of a running gateway: valid by construction.
+//!
+//! `chartgate.toml` is read into [`raw`] types that refuse unknown keys, checked as a whole, and only then becomes
+//! a [`Config`]. All problems are reported at once, with file, line and remedy.
+//!
+//! *Never*: a setting that nothing reads; a secret by value (secrets are named by file path); a silent default
+//! for a key that decides about security.
+//! *On failure*: exit code 64.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::secret::Secret;
+
+/// Everything that a gateway is configured with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Listeners, TLS and HTTP limits.
+    pub server: Server,
+    /// Certificates, chosen by SNI.
+    pub certificates: Vec<Certificate>,
+    /// Sign-in and sessions.
+    pub identity: Identity,
+    /// The EMRs behind the gateway.
+    pub emrs: Vec<Emr>,
+    /// The policy bundle.
+    pub policy: Policy,
+    /// Rate limits.
+    pub limits: Limits,
+    /// The trail.
+    pub audit: Audit,
+    /// The store of sessions and other shared state.
+    pub store: Store,
+    /// Health, metrics and the operators' socket.
+    pub admin: Admin,
+    /// The gateway's own log.
+    pub log: Log,
+}
+
+/// Listeners, TLS and HTTP limits. `[server]`
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// HTTPS listeners.
+    pub listen: Vec<SocketAddr>,
+    /// Plain HTTP listeners that only redirect to HTTPS.
+    pub redirect_http: Vec<SocketAddr>,
+    /// Worker threads, each with its own listener and connection pool. Default: one per core.
+    pub workers: usize,
+    /// Networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `Strict-Transport-Security` `max-age`; zero sends none. Default 365 days.
+    pub hsts_max_age: Duration,
+    /// Most header fields in a request. Default 100.
+    pub max_headers: usize,
+    /// Most bytes in a request's head. Default 32 KiB.
+    pub max_header_bytes: usize,
+    /// A request's head must arrive within this; also the keep-alive limit. Default 30 s.
+    pub header_timeout: Duration,
+    /// The body must make progress within this. Default 30 s.
+    pub body_timeout: Duration,
+    /// A TLS handshake must be done within this. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// Requests after which a connection is closed. Default 10 000.
+    pub requests_per_connection: u64,
+    /// Most connections at once, in total. Default 10 000.
+    pub max_connections: usize,
+    /// Most connections at once from one address (IPv6: /64). Default 512.
+    pub max_connections_per_address: usize,
+    /// How long a drain waits for requests in flight. Default 30 s.
+    pub drain_timeout: Duration,
+}
+
+/// A certificate chain with its key. `[[certificate]]`
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// PEM chain, leaf first.
+    pub chain: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+}
+
+/// Sign-in and sessions. `[identity]`
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// A session without activity ends after this. Default 15 min.
+    pub idle_timeout: Duration,
+    /// A session ends after this whatever happens. Default 12 h.
+    pub absolute_timeout: Duration,
+    /// A sign-in must be finished within this. Default 10 min.
+    pub login_timeout: Duration,
+    /// Tolerated difference between the provider's clock and ours. Default 60 s.
+    pub clock_leeway: Duration,
+    /// The providers. (One today; the list is the format that several will use.)
+    pub issuers: Vec<Issuer>,
+}
+
+/// An OpenID provider. `[[identity.issuer]]`
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    /// A short name; part of every user id on record.
+    pub name: String,
+    /// The issuer URL exactly as in its tokens.
+    pub url: url::Url,
+    /// Private CA of the provider, PEM.
+    pub ca: Option<PathBuf>,
+    /// Client id.
+    pub client_id: String,
+    /// Client secret, read from the named file.
+    pub client_secret: Secret<String>,
+    /// Scopes beside `openid`.
+    pub scopes: Vec<String>,
+    /// Algorithms that ID tokens may be signed with. Never `none`, never HMAC.
+    pub algorithms: Vec<String>,
+    /// `acr_values` to ask for at sign-in.
+    pub request_acr: Vec<String>,
+    /// What proves a second factor.
+    pub mfa: MfaEvidence,
+    /// Claim (JSON pointer) with the user name. Default `/preferred_username`, else `/sub`.
+    pub name_claim: String,
+    /// Claim (JSON pointer) with the values that `roles.toml` maps to roles.
+    pub roles_claim: String,
+}
+
+/// What counts as proof of a second factor. At least one list is not empty.
+#[derive(Debug, Clone)]
+pub struct MfaEvidence {
+    /// Any of these `acr` values.
+    pub acr: Vec<String>,
+    /// All values of any of these `amr` sets.
+    pub amr: Vec<Vec<String>>,
+    /// Whether `acr` and `amr` must both hold, or either.
+    pub require: MfaRequire,
+}
+
+/// How [`MfaEvidence`]'s lists combine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MfaRequire {
+    /// One of the configured lists is enough.
+    Any,
+    /// Every configured list must hold.
+    All,
+}
+
+/// An EMR. `[[emr]]`
+#[derive(Debug, Clone)]
+pub struct Emr {
+    /// A short name; on every record.
+    pub name: String,
+    /// Host names under which the gateway serves it.
+    pub hosts: Vec<String>,
+    /// The profile file.
+    pub profile: PathBuf,
+    /// The back end.
+    pub backend: Backend,
+    /// How the EMR learns who the user is.
+    pub identity: PassIdentity,
+    /// Whether 5xx pages of the EMR are shown.
+    pub error_pages: ErrorPages,
+}
+
+/// What a user sees when the EMR answers 5xx.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorPages {
+    /// The EMR's own page.
+    Pass,
+    /// Chartgate's page (`CG-5005`), so that no stack trace is shown.
+    Hide,
+}
+
+/// A back end. `[emr.backend]`
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// `http://host:port` or `https://host:port`; no path.
+    pub url: url::Url,
+    /// HTTP version spoken to it.
+    pub protocol: BackendProtocol,
+    /// The `Host` that it receives.
+    pub host: HostHeader,
+    /// Private CA of the back end, PEM; else the system's roots.
+    pub ca: Option<PathBuf>,
+    /// Client certificate for it.
+    pub client_certificate: Option<Certificate>,
+    /// Default 5 s.
+    pub connect_timeout: Duration,
+    /// From the last byte sent to the first byte of the answer. Default 60 s.
+    pub response_timeout: Duration,
+    /// Idle connections are closed after this; must be below the back end's own limit. Default 15 s.
+    pub idle_timeout: Duration,
+    /// Idle connections kept per worker. Default 64.
+    pub max_idle: usize,
+    /// Connections at once per worker. Default 512.
+    pub max_connections: usize,
+}
+
+/// HTTP version towards a back end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 (by ALPN over TLS, with prior knowledge over plain TCP).
+    Http2,
+}
+
+/// The `Host` that a back end receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The public host that the client used.
+    Public,
+    /// The back end's own host and port.
+    Backend,
+}
+
+/// How an EMR learns who the user is. `[emr.identity]`
+#[derive(Debug, Clone, Default)]
+pub struct PassIdentity {
+    /// Header with the user name.
+    pub user_header: Option<http::HeaderName>,
+    /// Header with the roles, comma separated.
+    pub roles_header: Option<http::HeaderName>,
+    /// Header with a signed JWT assertion.
+    pub assertion: Option<Assertion>,
+    /// A fixed service account, by HTTP Basic.
+    pub basic: Option<Basic>,
+}
+
+/// A signed, short-lived statement of who the user is. `[emr.identity.assertion]`
+#[derive(Debug, Clone)]
+pub struct Assertion {
+    /// The header. Default `X-Chartgate-Assertion`.
+    pub header: http::HeaderName,
+    /// `aud`.
+    pub audience: String,
+    /// Lifetime. Default 60 s.
+    pub lifetime: Duration,
+    /// The ES256 key, PKCS#8 PEM.
+    pub key: PathBuf,
+}
+
+/// A fixed service account. `[emr.identity.basic]`
+#[derive(Debug, Clone)]
+pub struct Basic {
+    /// User name.
+    pub username: String,
+    /// Password, read from the named file.
+    pub password: Secret<String>,
+}
+
+/// The policy bundle. `[policy]`
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Its directory.
+    pub directory: PathBuf,
+}
+
+/// Requests per interval with a burst (GCRA).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests per `per`.
+    pub requests: std::num::NonZeroU32,
+    /// The interval.
+    pub per: Duration,
+    /// Requests that may come at once.
+    pub burst: std::num::NonZeroU32,
+}
+
+/// Rate limits. `[limits]`, written `"600/1m burst 120"`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Every request of an address, before anything else. Default `3000/1m burst 600`.
+    pub address: Rate,
+    /// Every request of a user. Default `1200/1m burst 300`.
+    pub user: Rate,
+    /// By action name (`Export`, `Print`, …), per user. Default: `Export` and `Print` `20/1h burst 10`.
+    pub actions: BTreeMap<String, Rate>,
+    /// Sign-ins started or finished by an address. Default `120/1m burst 60`.
+    pub login_address: Rate,
+    /// Sign-ins finished for one account. Default `20/1m burst 10`.
+    pub login_account: Rate,
+    /// Anonymous refusals recorded singly, per address; the rest is summed per minute. Default `60/1m burst 30`.
+    pub anonymous_records: Rate,
+    /// Most keys any limiter remembers. Default 100 000.
+    pub max_keys: usize,
+}
+
+/// The trail. `[audit]`
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// The master key file.
+    pub master_key: PathBuf,
+    /// The checkpoint signing key file.
+    pub signing_key: PathBuf,
+    /// Files outside the data directory that checkpoints are copied to. At least one.
+    pub witnesses: Vec<PathBuf>,
+    /// This node's name on every record. Default: the host name.
+    pub node: String,
+    /// A segment is closed at this size. Default 64 MiB.
+    pub segment_bytes: u64,
+    /// A checkpoint at least every so many records. Default 1000.
+    pub checkpoint_records: u64,
+    /// A checkpoint at least this often while records arrive. Default 10 s.
+    pub checkpoint_interval: Duration,
+    /// Below this much free space only care is admitted. Default 256 MiB.
+    pub reserve_bytes: u64,
+}
+
+/// The store. `[store]`
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The embedded database's file.
+    pub path: PathBuf,
+    /// The key file that seals its values (the trail's master key file may serve).
+    pub key: PathBuf,
+}
+
+/// Health, metrics and the operators' socket. `[admin]`
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where `/healthz`, `/readyz` and `/metrics` are answered, in plain HTTP.
+    pub listen: Option<SocketAddr>,
+    /// The Unix socket through which the CLI talks to a running gateway.
+    pub socket: PathBuf,
+    /// Who may use the socket: operating system users, by id, and the operator each of them is.
+    pub operators: BTreeMap<u32, String>,
+}
+
+/// The gateway's own log. `[log]`
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A `tracing` filter. Default `info`.
+    pub filter: String,
+    /// JSON lines, or text for a terminal.
+    pub format: LogFormat,
+}
+
+/// The form of the gateway's own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// Text for a terminal.
+    Text,
+}

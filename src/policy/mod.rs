@@ -1,0 +1,3 @@
+//! Who may do which clinical action, in which circumstances: Cedar.
+
+pub mod decide;

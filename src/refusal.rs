@@ -1,0 +1,175 @@
+//! The closed catalogue of everything Chartgate refuses: one declaration per code.
+//!
+//! *Never*: internal text. What a person reads is written here and nowhere else; what went wrong inside is
+//! logged where it happened, under the request id. `docs/refusals.md` is generated from this table.
+
+use http::StatusCode;
+
+macro_rules! refusals {
+    ($( $(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:ident, $title:literal, $detail:literal, $remedy:literal; )+) => {
+        /// Why a request was not served. See `docs/refusals.md`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Refusal { $( $(#[doc = $doc])+ $name, )+ }
+
+        impl Refusal {
+            /// Every refusal, in the order of the catalogue.
+            pub const ALL: &'static [Self] = &[ $( Self::$name, )+ ];
+
+            /// The stable code, `CG-nxxx`.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $( Self::$name => concat!("CG-", $code), )+ }
+            }
+
+            /// The HTTP status it is answered with.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $( Self::$name => StatusCode::$status, )+ }
+            }
+
+            /// A short title for a person.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $( Self::$name => $title, )+ }
+            }
+
+            /// What happened, in words that give nothing away.
+            #[must_use]
+            pub const fn detail(self) -> &'static str {
+                match self { $( Self::$name => $detail, )+ }
+            }
+
+            /// What the person can do next.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self { $( Self::$name => $remedy, )+ }
+            }
+
+            /// What an operator should know: the cause, from this catalogue's own documentation.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $( Self::$name => concat!($($doc, "\n"),+), )+ }
+            }
+        }
+    };
+}
+
+refusals! {
+    /// The request target can be read in more than one way (dot segments, encoded slashes, NUL, bad UTF-8, …).
+    AmbiguousTarget = "1001", BAD_REQUEST, "This address cannot be used", "The address of the page contains characters that could be read in two ways.", "Go back and follow the link again; if it comes from the EMR itself, report the request id to IT.";
+    /// `Host` is missing, repeated, malformed, or differs from the request's authority.
+    MalformedHost = "1002", BAD_REQUEST, "The request names no valid host", "The request does not say clearly which system it is for.", "Open the EMR by its usual address.";
+    /// The `Host` is not the one the TLS connection was opened for (SNI).
+    Misdirected = "1003", MISDIRECTED_REQUEST, "Wrong connection for this system", "The request was sent over a connection that was opened for another system.", "Reload the page; the browser will open a new connection.";
+    /// No EMR is configured for this host name.
+    UnknownHost = "1004", MISDIRECTED_REQUEST, "No system is known by this name", "No EMR is served under this host name here.", "Check the address, or ask IT for the right one.";
+    /// CONNECT, TRACE or a method the route does not take.
+    MethodRefused = "1005", METHOD_NOT_ALLOWED, "This kind of request is not accepted", "The method of the request is not one that is forwarded.", "Use the EMR through its own pages.";
+    /// Conflicting message lengths, or HTTP/1.0 with `Transfer-Encoding`.
+    ConflictingLength = "1006", BAD_REQUEST, "The request's length is contradictory", "The request states its length in more than one way.", "If this happens again, report the request id to IT.";
+    /// More or larger header fields than the limits allow.
+    HeadersTooLarge = "1007", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are too large", "The browser sent more header fields than are accepted.", "Clear the cookies of this site and sign in again.";
+    /// The body is larger than the route's limit.
+    BodyTooLarge = "1008", PAYLOAD_TOO_LARGE, "The upload is too large", "What was sent is larger than this page accepts.", "Send less at once, or ask IT to raise the limit for this page.";
+    /// The body did not arrive within the route's deadline.
+    BodyTimeout = "1009", REQUEST_TIMEOUT, "The upload took too long", "The request did not arrive completely in time.", "Check the network connection and send it again.";
+    /// A field that the mapping depends on occurs twice, in two places, or is overridden.
+    AmbiguousField = "1010", BAD_REQUEST, "A field was sent twice", "A field that says what the request is about occurs more than once.", "Go back and use the form again; report the request id to IT if it happens again.";
+    /// A body that the mapping depends on does not parse as its content type.
+    MalformedBody = "1011", BAD_REQUEST, "The form could not be read", "What was sent is not in the form that this page expects.", "Go back and use the form again.";
+    /// An unsafe method or WebSocket upgrade from another site (`Origin`, `Sec-Fetch-Site`).
+    CrossSite = "1012", FORBIDDEN, "The request came from another site", "A change to a chart must be made from the EMR's own pages.", "Open the EMR directly and repeat the action there.";
+    /// An upgrade, or a protocol, that the profile does not open on this route.
+    UpgradeRefused = "1013", FORBIDDEN, "No live connection is opened here", "This page may not open a live connection.", "If the EMR needs it, ask IT to allow it in the EMR profile.";
+    /// A path under the gateway's own prefix that does not exist.
+    NotFound = "1014", NOT_FOUND, "This page does not exist", "There is no such page at the gateway.", "Go back to the EMR.";
+    /// A body that the mapping depends on is compressed or of an unexpected type.
+    UnsupportedBody = "1015", UNSUPPORTED_MEDIA_TYPE, "This kind of content is not accepted", "What was sent is encoded in a way that cannot be checked.", "If an application sent this, it must send plain, uncompressed content.";
+    /// An `Expect` other than `100-continue`.
+    ExpectationRefused = "1016", EXPECTATION_FAILED, "An expectation cannot be met", "The request demands something that is not supported.", "If an application sent this, it must leave out the Expect header.";
+
+    /// No session: the user has to sign in.
+    LoginRequired = "2001", UNAUTHORIZED, "Please sign in", "You are not signed in.", "Sign in; you will come back to the page you asked for.";
+    /// The session ended by inactivity or age.
+    SessionExpired = "2002", UNAUTHORIZED, "Your session has ended", "You were signed out because of inactivity or because the session reached its longest duration.", "Sign in again; you will come back to the page you asked for.";
+    /// The provider's answer does not prove a second factor.
+    MfaRequired = "2003", FORBIDDEN, "A second factor is required", "You signed in with one factor only. Patient records open only with a second one.", "Enrol a second factor with your identity provider, then sign in again. IT can help.";
+    /// The identity provider's answer did not validate.
+    LoginRefused = "2004", FORBIDDEN, "The sign-in could not be verified", "The answer of the identity provider was not accepted.", "Start again from the EMR's address. If it fails again, report the request id to IT.";
+    /// The callback's state is unknown, used, expired, or belongs to another browser.
+    LoginStateUnknown = "2005", BAD_REQUEST, "This sign-in has expired", "The sign-in was not started here, was already used, or took too long.", "Start again from the EMR's address.";
+    /// Discovery, keys or the token endpoint cannot be reached.
+    ProviderUnavailable = "2006", SERVICE_UNAVAILABLE, "The identity provider does not answer", "Nobody can sign in at the moment because the identity provider cannot be reached. Open sessions go on.", "Try again in a minute; IT has been told.";
+    /// The action needs a fresh authentication.
+    StepUpRequired = "2007", UNAUTHORIZED, "Please confirm that it is you", "This action needs a fresh sign-in.", "Sign in again to confirm; the action can then be repeated.";
+    /// The EMR session cookie was obtained by another gateway session.
+    ForeignEmrSession = "2008", FORBIDDEN, "This EMR session belongs to someone else", "The EMR session of this browser was opened under another sign-in.", "Sign out, close the browser and sign in again.";
+    /// The account maps to no role.
+    NoRole = "2009", FORBIDDEN, "Your account has no role here", "You are signed in, but your account has been given no role for patient records.", "Ask your department or IT for access.";
+    /// A logout token or logout request did not validate.
+    LogoutRefused = "2010", BAD_REQUEST, "The sign-out could not be verified", "The sign-out notice was not accepted.", "Sign out from the EMR's own page.";
+    /// The EMR login names another user than the one who is signed in.
+    EmrUserMismatch = "2011", FORBIDDEN, "Sign in to the EMR as yourself", "The EMR account is not the one that belongs to you.", "Use your own EMR account.";
+    /// The provider answered with an error, or the user cancelled.
+    ProviderDenied = "2012", FORBIDDEN, "The identity provider refused the sign-in", "The identity provider did not let you in, or the sign-in was cancelled.", "Try again, or ask IT.";
+    /// The session cookie is not one that this gateway gave out.
+    SessionUnknown = "2013", UNAUTHORIZED, "Your session is not known", "The session of this browser has ended or was never opened here.", "Sign in again; you will come back to the page you asked for.";
+
+    /// No policy permits it, or one forbids it.
+    PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";
+    /// A policy failed while it was evaluated; an error never permits.
+    PolicyError = "3002", FORBIDDEN, "The access policy could not be evaluated", "The decision could not be made, so the answer is no.", "Report the request id to IT.";
+    /// No profile maps this route to a clinical action.
+    Unmapped = "3003", FORBIDDEN, "This page of the EMR is not released", "The gateway does not know which clinical action this page is, so it is not opened.", "Ask IT to add the page to the EMR profile and give the request id.";
+    /// The route needs a patient and none is known.
+    PatientUnknown = "3004", CONFLICT, "Which patient is this about?", "The page belongs to a patient, but no patient is selected in this EMR session.", "Select the patient again and repeat the action.";
+    /// The policy obliges something that cannot be met.
+    ObligationUnmet = "3005", FORBIDDEN, "A condition of the access policy is not met", "The policy allows this only under a condition that cannot be fulfilled here.", "Ask your privacy officer and give the request id.";
+
+    /// Too many requests from one address.
+    AddressRate = "4001", TOO_MANY_REQUESTS, "Too many requests from this address", "More requests arrived from this network address than are accepted.", "Wait for the time stated and try again.";
+    /// Too many requests by one user.
+    UserRate = "4002", TOO_MANY_REQUESTS, "Too many requests", "You have made more requests than are accepted in this time.", "Wait for the time stated and try again.";
+    /// Too many requests of one class by one user.
+    RouteRate = "4003", TOO_MANY_REQUESTS, "Too many requests of this kind", "This action was repeated more often than is accepted in this time.", "Wait for the time stated and try again.";
+    /// Too many login attempts for one account or address.
+    LoginRate = "4004", TOO_MANY_REQUESTS, "Too many sign-in attempts", "There were more attempts to sign in than are accepted in this time.", "Wait for the time stated and try again.";
+    /// More logins, live streams or bodies at once than the limits allow.
+    Busy = "4005", SERVICE_UNAVAILABLE, "The gateway is busy", "More is being done at once than is allowed.", "Try again in a moment.";
+
+    /// The EMR cannot be reached.
+    UpstreamUnreachable = "5001", BAD_GATEWAY, "The EMR cannot be reached", "The EMR does not accept connections at the moment.", "Try again in a minute. In downtime use the downtime procedure of your ward.";
+    /// The EMR did not answer in time.
+    UpstreamTimeout = "5002", GATEWAY_TIMEOUT, "The EMR did not answer in time", "The EMR took too long. A change that was just sent may or may not have been saved.", "Check in the chart whether the change is there before you send it again.";
+    /// The EMR's answer was not valid HTTP.
+    UpstreamProtocol = "5003", BAD_GATEWAY, "The EMR's answer could not be read", "The answer of the EMR was not valid and was withheld.", "Try again; if it happens again, report the request id to IT.";
+    /// The breaker of this EMR is open after repeated failures.
+    UpstreamPaused = "5004", SERVICE_UNAVAILABLE, "The EMR is not answering", "The EMR failed repeatedly; requests are held back for a moment so that it can recover.", "Try again in a minute. In downtime use the downtime procedure of your ward.";
+    /// The EMR answered with an error page that is not shown.
+    UpstreamError = "5005", BAD_GATEWAY, "The EMR reported an error", "The EMR could not do this. Its error page is withheld because it may show internal details.", "Try again; if it happens again, report the request id to IT.";
+
+    /// The audit record could not be made durable.
+    AuditUnavailable = "6001", SERVICE_UNAVAILABLE, "The audit trail is not available", "Nothing is forwarded that cannot be recorded. IT has been told.", "Try again in a minute. In downtime use the downtime procedure of your ward.";
+    /// The session store cannot be reached.
+    StoreUnavailable = "6002", SERVICE_UNAVAILABLE, "The session store is not available", "Your session cannot be checked at the moment.", "Try again in a minute.";
+    /// The gateway is shutting down.
+    Draining = "6003", SERVICE_UNAVAILABLE, "The gateway is restarting", "The gateway is about to restart and takes no new requests.", "Try again in a moment.";
+    /// A defect of the gateway.
+    Internal = "6004", INTERNAL_SERVER_ERROR, "Something went wrong in the gateway", "The request was not forwarded.", "Report the request id to IT.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_unique_and_match_their_family() {
+        let codes: BTreeSet<_> = Refusal::ALL.iter().map(|r| r.code()).collect();
+        assert_eq!(codes.len(), Refusal::ALL.len());
+        for refusal in Refusal::ALL {
+            assert!(refusal.status().is_client_error() || refusal.status().is_server_error());
+            assert!(refusal.detail().ends_with('.') && refusal.remedy().ends_with('.'));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What is known about a request so far, in the shape in which the trail records it (schema version 1).
+//!
+//! Each stage adds what it found. A refusal at any stage therefore records everything that was known, and the
+//! record holds every input that the decision had, so that a later `explain` or `replay` can decide again.
+//!
+//! *Never*: bodies, tokens, cookies, or query values outside the profile's allow-list.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::principal::Principal;
+
+/// A patient, as one system numbers them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PatientRef {
+    /// The numbering system, a URI that the EMR profile names.
+    pub system: String,
+    /// The identifier in that system.
+    pub id: String,
+    /// How it was found.
+    pub source: PatientSource,
+}
+
+/// Where a patient identifier came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PatientSource {
+    /// From the request itself.
+    Request,
+    /// From the EMR session, where it was selected earlier.
+    Sticky,
+}
+
+/// The clinical actions of the policy vocabulary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Action {
+    /// Look for patients or lists.
+    Search,
+    /// Open a part of a chart.
+    Read,
+    /// Add to a chart.
+    Create,
+    /// Change what is in a chart.
+    Update,
+    /// Remove from a chart.
+    Delete,
+    /// Put a part of a chart on paper.
+    Print,
+    /// Take data out in bulk or as a file.
+    Export,
+    /// Hand data to someone outside.
+    Disclose,
+    /// Request a service for a patient.
+    Order,
+    /// Sign what was written or ordered.
+    Sign,
+    /// Change users, permissions or settings of the EMR.
+    Administer,
+    /// Use the EMR's shell: frames, styles, scripts, its own login; nothing about a patient.
+    Navigate,
+    /// A route that no profile maps.
+    Unmapped,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: &'static [Self] = &[
+        Self::Search,
+        Self::Read,
+        Self::Create,
+        Self::Update,
+        Self::Delete,
+        Self::Print,
+        Self::Export,
+        Self::Disclose,
+        Self::Order,
+        Self::Sign,
+        Self::Administer,
+        Self::Navigate,
+        Self::Unmapped,
+    ];
+
+    /// The name in the Cedar schema.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Search => "Search",
+            Self::Read => "Read",
+            Self::Create => "Create",
+            Self::Update => "Update",
+            Self::Delete => "Delete",
+            Self::Print => "Print",
+            Self::Export => "Export",
+            Self::Disclose => "Disclose",
+            Self::Order => "Order",
+            Self::Sign => "Sign",
+            Self::Administer => "Administer",
+            Self::Navigate => "Navigate",
+            Self::Unmapped => "Unmapped",
+        }
+    }
+}
+
+/// What the profile made of the route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapping {
+    /// The route's id in the profile; `unmapped` when none matched.
+    pub route: String,
+    /// The clinical action.
+    pub action: Action,
+    /// The section of the chart (`notes`, `results`, …), or the part of the EMR (`shell`).
+    pub section: String,
+    /// Sensitivity: HL7 v3 Confidentiality code (`N`, `R`, `V`, …).
+    pub sensitivity: String,
+    /// The patients concerned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patients: Vec<PatientRef>,
+    /// Mapped or allowed request fields, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
+    /// A background poll: does not count as activity.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub poll: bool,
+    /// The user name that the EMR's own session belongs to, where the profile could learn it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emr_user: Option<String>,
+}
+
+/// The inputs of a decision beyond principal and mapping, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// `allow` or `deny`.
+    pub verdict: Verdict,
+    /// Ids of the policies that decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+    /// Evaluation errors, by policy id; any error denies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+    /// Care relation of user and patient: `unknown` until a feed says more.
+    pub care_relation: String,
+    /// Purpose of use, HL7 v3 `PurposeOfUse`.
+    pub purpose: String,
+    /// Lockdown level that applied, 0 to 4.
+    pub lockdown: u8,
+    /// Break-glass grant that applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// Obligations that the permit carries, as written (`stepup=300s`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obligations: Vec<String>,
+}
+
+/// The outcome of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// At least one permit, no forbid, no error.
+    Allow,
+    /// Everything else.
+    Deny,
+}
+
+/// Everything known about a request so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The request id that the user sees and the EMR receives.
+    pub request: String,
+    /// W3C trace id, if the client sent a valid `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+    /// Client address.
+    pub client: String,
+    /// Address of the TCP peer, if it is a proxy in front.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// TLS version and cipher suite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<String>,
+    /// The EMR's name in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emr: Option<String>,
+    /// HTTP method.
+    pub method: String,
+    /// The canonical path, percent-encoded; no query.
+    pub path: String,
+    /// Who acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<Principal>,
+    /// The gateway session, as a fingerprint that is not the cookie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// What the profile made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Mapping>,
+    /// What policy made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// The generation of policy, configuration, grants and lockdown that was in force.
+    pub generation: u64,
+}

@@ -1,0 +1,51 @@
+//! An answer that the gateway gives itself (sign-in, sign-out, keys), with the event that goes on record first.
+
+use bytes::Bytes;
+use http::Response;
+use serde::{Deserialize, Serialize};
+
+use super::Facts;
+
+/// What happened, for records that are not about a request to the EMR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The user was sent to the identity provider.
+    LoginStarted,
+    /// A session was opened.
+    Login,
+    /// A session got a fresh authentication.
+    StepUp,
+    /// The user signed out.
+    Logout,
+    /// The provider ended sessions (back-channel).
+    BackchannelLogout,
+    /// A session ended by inactivity or age.
+    SessionExpired,
+    /// A page of the gateway's own was shown.
+    PageShown,
+    /// The gateway started.
+    Started,
+    /// The gateway stopped in good order.
+    Stopped,
+    /// The trail was recovered after a crash.
+    Recovered,
+    /// Anonymous refusals of one address, summed.
+    RefusalsSummed,
+    /// Someone read the trail.
+    AuditRead,
+    /// A live stream (WebSocket) goes on.
+    StreamInterval,
+}
+
+/// A request that the gateway answered itself.
+#[derive(Debug)]
+#[must_use]
+pub struct Handled {
+    /// What is known of the request.
+    pub facts: Facts,
+    /// What it was.
+    pub event: Event,
+    /// The answer, sent only once the event is on record.
+    pub response: Response<Bytes>,
+}

@@ -1,0 +1,19 @@
+//! What arrived, in the one form that everything after it decides on.
+//!
+//! *Never*: a second spelling. The [`Target`] that policy sees is the one the EMR receives.
+
+pub mod address;
+pub mod body;
+pub mod facts;
+pub mod handled;
+pub mod principal;
+pub mod received;
+pub mod target;
+
+pub use address::{ClientAddr, PeerAddr};
+pub use body::{Body, BodyError};
+pub use facts::{Action, Facts, PatientRef};
+pub use handled::{Event, Handled};
+pub use principal::{Principal, Role};
+pub use received::{Received, Refused, RequestId};
+pub use target::Target;

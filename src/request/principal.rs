@@ -1,0 +1,114 @@
+//! Who acts, and how strongly that is proven.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A role of the policy bundle (`physician`, `nurse`, …).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Role(Arc<str>);
+
+impl Role {
+    /// The role called `name` in the bundle.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// Its name in the bundle.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Someone or something that acts; an identity is never without its strength.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Principal {
+    /// A person who signed in.
+    User(User),
+}
+
+impl Principal {
+    /// The roles that policy sees.
+    #[must_use]
+    pub const fn roles(&self) -> &BTreeSet<Role> {
+        match self {
+            Self::User(user) => &user.roles,
+        }
+    }
+
+    /// The stable identifier, unique across issuers: `issuer name|subject`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        match self {
+            Self::User(user) => user.id(),
+        }
+    }
+
+    /// The name a person would recognise.
+    #[must_use]
+    pub fn display(&self) -> &str {
+        match self {
+            Self::User(user) => &user.name,
+        }
+    }
+
+    /// How the identity was proven.
+    #[must_use]
+    pub const fn proof(&self) -> &Proof {
+        match self {
+            Self::User(user) => &user.proof,
+        }
+    }
+}
+
+/// A person, as one issuer knows them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The issuer's name in the configuration.
+    pub issuer: String,
+    /// The issuer's `sub`.
+    pub subject: String,
+    /// The user name: the claim that the issuer's configuration names.
+    pub name: String,
+    /// The roles that `roles.toml` grants for the issuer's claims.
+    pub roles: BTreeSet<Role>,
+    /// How the identity was proven.
+    pub proof: Proof,
+}
+
+impl User {
+    /// The stable identifier, unique across issuers.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}|{}", self.issuer, self.subject)
+    }
+}
+
+/// The strength of a sign-in, as the provider stated and the issuer's configuration judged it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// `acr` (OIDC Core §2), if the provider sent one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// `amr` (RFC 8176), as sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
+    /// Whether this counts as multi-factor for this issuer.
+    pub mfa: bool,
+    /// When the user authenticated; `None` when the provider did not say (or said 0).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<Timestamp>,
+}

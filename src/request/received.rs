@@ -1,0 +1,307 @@
+//! The first stage's proof: a request whose host, target, lengths and headers have one reading.
+//!
+//! *Never*: a body read. Construction happens in [`crate::server::receive`] through [`Received::new`], which
+//! takes only parts that were already parsed.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Version};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Body, ClientAddr, Facts, PeerAddr, Target};
+use crate::refusal::Refusal;
+
+/// The id of a request: in the answer, in the record, and sent to the EMR as `X-Request-Id`. Always ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId(Uuid);
+
+impl RequestId {
+    /// A new id (`UUIDv7`: sortable by time).
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for RequestId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+/// What is known of the connection that a request came over.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The TCP peer.
+    pub peer: PeerAddr,
+    /// The server name of the TLS handshake.
+    pub sni: Option<String>,
+    /// TLS version and suite, for the record.
+    pub tls: Option<String>,
+}
+
+/// A request as every later stage sees it.
+///
+/// INVARIANT: `headers` hold no hop-by-hop, forwarding or identity header of the client; `target` and `host` are
+/// canonical.
+#[derive(Debug)]
+#[must_use]
+pub struct Received {
+    parts: Parts,
+    body: Body,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+    facts: Facts,
+}
+
+/// The parsed head of a request.
+#[derive(Debug)]
+pub struct Parts {
+    /// The request's id.
+    pub id: RequestId,
+    /// When its head had arrived.
+    pub at: Timestamp,
+    /// The method.
+    pub method: Method,
+    /// The HTTP version of the client's connection.
+    pub version: Version,
+    /// The host, lower case, without port.
+    pub host: String,
+    /// The host and port as the client named them (for absolute URLs to itself).
+    pub authority: String,
+    /// The target.
+    pub target: Target,
+    /// The client's headers, cleaned.
+    pub headers: HeaderMap,
+    /// The connection.
+    pub connection: Connection,
+    /// The client.
+    pub client: ClientAddr,
+    /// The protocol that the client asks to upgrade to (`websocket`), if any.
+    pub upgrade_to: Option<String>,
+}
+
+impl Received {
+    /// Puts a parsed head and an unread body together.
+    pub fn new(
+        parts: Parts,
+        body: Body,
+        upgrade: Option<hyper::upgrade::OnUpgrade>,
+        generation: u64,
+    ) -> Self {
+        let peer = parts.connection.peer.ip();
+        let facts = Facts {
+            request: parts.id.to_string(),
+            trace: trace_id(&parts.headers),
+            client: parts.client.to_string(),
+            peer: (peer != parts.client.ip()).then(|| peer.to_string()),
+            tls: parts.connection.tls.clone(),
+            emr: None,
+            method: parts.method.to_string(),
+            path: parts.target.path().to_owned(),
+            principal: None,
+            session: None,
+            mapping: None,
+            decision: None,
+            generation,
+        };
+        Self {
+            parts,
+            body,
+            upgrade,
+            facts,
+        }
+    }
+
+    /// The parsed head.
+    #[must_use]
+    pub const fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// What is known so far.
+    #[must_use]
+    pub const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What is known so far, for a stage to add what it found.
+    pub const fn facts_mut(&mut self) -> &mut Facts {
+        &mut self.facts
+    }
+
+    /// The body, for the one stage that may read it before admission.
+    pub const fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
+    /// Ends the request here. The refusal takes along what was known.
+    pub fn refuse(self, refusal: Refusal) -> Refused {
+        Refused::new(refusal, self.facts, &self.parts)
+    }
+
+    /// Takes the request apart for forwarding.
+    pub fn into_parts(self) -> (Parts, Body, Option<hyper::upgrade::OnUpgrade>, Facts) {
+        (self.parts, self.body, self.upgrade, self.facts)
+    }
+}
+
+fn trace_id(headers: &HeaderMap) -> Option<String> {
+    // W3C Trace Context §3.2: version "-" trace-id "-" parent-id "-" flags.
+    let value = headers.get("traceparent")?.to_str().ok()?;
+    let mut fields = value.split('-');
+    let (version, trace) = (fields.next()?, fields.next()?);
+    let is_hex = |s: &str| {
+        s.bytes()
+            .all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
+    };
+    (version.len() == 2 && trace.len() == 32 && is_hex(version) && is_hex(trace))
+        .then(|| trace.to_owned())
+}
+
+/// A request that ends here, with all that its record and its answer need.
+#[derive(Debug)]
+#[must_use]
+pub struct Refused {
+    ending: Box<Ending>,
+}
+
+#[derive(Debug)]
+struct Ending {
+    refusal: Refusal,
+    facts: Facts,
+    manner: Manner,
+    throttle: Option<Throttle>,
+}
+
+/// What a limit says to someone who reached it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttle {
+    /// The limit's name.
+    pub name: &'static str,
+    /// Requests per window.
+    pub quota: u32,
+    /// The window.
+    pub window: Duration,
+    /// When the next request is accepted.
+    pub retry: Duration,
+}
+
+/// How the client wants to be told.
+#[derive(Debug, Clone)]
+pub struct Manner {
+    /// The request's id.
+    pub id: RequestId,
+    /// What asked: decides between a page, a redirect and a problem document.
+    pub audience: Audience,
+    /// Where a sign-in should come back to: the canonical target of a safe navigation, else `/`.
+    pub return_to: String,
+    /// The host and port as the client named them.
+    pub authority: String,
+    /// `HEAD` gets no body.
+    pub method: Method,
+}
+
+impl Manner {
+    /// How the client of a request wants to be told.
+    #[must_use]
+    pub fn of(parts: &Parts) -> Self {
+        let safe = parts.method == Method::GET || parts.method == Method::HEAD;
+        Self {
+            id: parts.id,
+            audience: Audience::of(&parts.method, &parts.headers),
+            return_to: if safe { parts.target.as_str().to_owned() } else { "/".to_owned() },
+            authority: parts.authority.clone(),
+            method: parts.method.clone(),
+        }
+    }
+}
+
+/// What kind of client waits for the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// A person in front of a top-level navigation: a page, or a redirect to sign in.
+    Navigation,
+    /// A frame, image or other part of a page: a page, no redirect.
+    Subresource,
+    /// A script or another program: `application/problem+json`.
+    Program,
+}
+
+impl Audience {
+    /// Decides by Fetch Metadata first, `X-Requested-With` and `Accept` second.
+    #[must_use]
+    pub fn of(method: &Method, headers: &HeaderMap) -> Self {
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|v: &http::HeaderValue| v.to_str().ok())
+        };
+        if let Some(mode) = text("sec-fetch-mode") {
+            return match (mode, text("sec-fetch-dest")) {
+                ("navigate", Some("document") | None) => Self::Navigation,
+                ("navigate" | "nested-navigate", _) => Self::Subresource,
+                _ => Self::Program,
+            };
+        }
+        let wants_html = text("accept").is_some_and(|a| a.contains("text/html"));
+        let is_script = text("x-requested-with").is_some();
+        if wants_html
+            && !is_script
+            && (method == Method::GET || method == Method::HEAD || method == Method::POST)
+        {
+            Self::Navigation
+        } else {
+            Self::Program
+        }
+    }
+}
+
+impl Refused {
+    /// Ends a request with `refusal`.
+    pub fn new(refusal: Refusal, facts: Facts, parts: &Parts) -> Self {
+        Self::unreadable(refusal, facts, Manner::of(parts))
+    }
+
+    /// Ends a request whose head could not be read as far as a [`Received`] needs.
+    pub fn unreadable(refusal: Refusal, facts: Facts, manner: Manner) -> Self {
+        Self { ending: Box::new(Ending { refusal, facts, manner, throttle: None }) }
+    }
+
+    /// States which limit was reached and when it is worth trying again.
+    pub fn throttled(mut self, throttle: Throttle) -> Self {
+        self.ending.throttle = Some(throttle);
+        self
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        self.ending.refusal
+    }
+
+    /// What was known.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.ending.facts
+    }
+
+    /// How to answer.
+    #[must_use]
+    pub fn manner(&self) -> &Manner {
+        &self.ending.manner
+    }
+
+    /// The limit that was reached.
+    #[must_use]
+    pub fn throttle(&self) -> Option<Throttle> {
+        self.ending.throttle
+    }
+}
