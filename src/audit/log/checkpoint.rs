@@ -102,7 +102,8 @@ impl Checkpoint {
     }
 }
 
-/// Goes through the notes of a text, skipping what is not a whole note (a torn end).
+/// Goes through the notes of a text, skipping what is not a whole note: a torn end, or one with
+/// the zeroes of a sector that a crash kept from the disk.
 ///
 /// # Errors
 /// The reader's own.
@@ -120,11 +121,7 @@ pub fn each_note(reader: impl BufRead, mut found: impl FnMut(&str)) -> io::Resul
             continue;
         }
         // A note ends where its signature lines end.
-        if note
-            .lines()
-            .last()
-            .is_some_and(|last| last.starts_with(SIGNATURE_PREFIX))
-        {
+        if is_whole(&note) {
             found(&note);
         }
         note.clear();
@@ -138,14 +135,18 @@ pub fn each_note(reader: impl BufRead, mut found: impl FnMut(&str)) -> io::Resul
             body.push_str(text);
         }
     }
-    if note
-        .lines()
-        .last()
-        .is_some_and(|last| last.starts_with(SIGNATURE_PREFIX))
-    {
+    if is_whole(&note) {
         found(&note);
     }
     Ok(())
+}
+
+fn is_whole(note: &str) -> bool {
+    !note.contains('\0')
+        && note
+            .lines()
+            .last()
+            .is_some_and(|last| last.starts_with(SIGNATURE_PREFIX))
 }
 
 struct Lines<R>(R);

@@ -309,7 +309,7 @@ impl Current {
                         break Ok(Look::Record { sequence, body });
                     }
                 }
-                Ok(Step::Sealed(_)) => {}
+                Ok(Step::Sealed) => {}
                 Ok(Step::End) => break Ok(end(&walk, None)),
                 Ok(Step::Broken(flaw)) => break Ok(end(&walk, Some(flaw))),
                 Err(source) => break Err(source),

@@ -179,7 +179,7 @@ pub(super) fn settle(
     let bytes = match limit {
         Some(limit) if offset == limit => tail::used_bytes(&*file, offset).map_err(reading)?,
         Some(_) => return Err(damaged(&last.name, walk.next, "durable records are gone")),
-        None => match tail::examine(&*file, offset).map_err(reading)? {
+        None => match tail::examine(&*file, offset, walk.head, walk.next).map_err(reading)? {
             Tail::Clean => 0,
             Tail::Torn(bytes) if walk.sealed.is_none() => bytes,
             Tail::Torn(bytes) | Tail::Damaged(bytes) => {
@@ -227,7 +227,7 @@ pub(super) fn settle(
 pub(super) fn run(walk: &mut Walk<'_>) -> io::Result<Option<Flaw>> {
     loop {
         match walk.step()? {
-            Step::Record { .. } | Step::Sealed(_) => {}
+            Step::Record { .. } | Step::Sealed => {}
             Step::End => return Ok(None),
             Step::Broken(flaw) => return Ok(Some(flaw)),
         }

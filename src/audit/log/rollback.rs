@@ -106,7 +106,7 @@ fn compare(
             Step::Record { sequence, .. } if sequence > checkpoint.sequence => {
                 return Ok(Standing::Diverged);
             }
-            Step::Record { .. } | Step::Sealed(_) => {}
+            Step::Record { .. } | Step::Sealed => {}
             Step::End | Step::Broken(_) => return Ok(missing),
         }
     }

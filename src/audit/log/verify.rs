@@ -3,10 +3,11 @@
 //! *Never*: writes, needs a secret (the master key only adds that records open), or stops at the
 //! first problem: the report names the first bad record and lists what else is wrong.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io::BufReader;
 use std::path::Path;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -170,7 +171,7 @@ impl VerifyReport {
 #[derive(Debug)]
 struct Wanted {
     checkpoint: Checkpoint,
-    place: String,
+    place: Arc<str>,
 }
 
 /// Verifies the trail below `directory`: its chain, its own checkpoints, and the `witnessed` ones
@@ -199,7 +200,7 @@ pub fn verify(
             notices: Vec::new(),
         },
         wanted: HashMap::new(),
-        confirmed: Vec::new(),
+        confirmed: BTreeSet::new(),
         broken: None,
         losses: Vec::new(),
         master,
@@ -248,8 +249,8 @@ struct Ended {
 struct Check<'m> {
     report: VerifyReport,
     wanted: HashMap<Uuid, Vec<Wanted>>,
-    /// Sequence numbers of checkpoints that were found.
-    confirmed: Vec<u64>,
+    /// Who held the checkpoints that were found, and their sequence numbers.
+    confirmed: BTreeSet<(Arc<str>, u64)>,
     /// The first record behind which the chain is not proven.
     broken: Option<u64>,
     losses: Vec<AcceptedLoss>,
@@ -282,6 +283,7 @@ impl Check<'_> {
         source: Source,
     ) -> Result<(), LogError> {
         let mut before = 0_u64;
+        let holder: Arc<str> = place.into();
         each_note(reader, |note| match Checkpoint::open(note, key) {
             Ok(checkpoint) => {
                 before = checkpoint.sequence;
@@ -290,7 +292,7 @@ impl Check<'_> {
                     self.report.newest_witnessed = newest.max(Some(checkpoint.sequence));
                 }
                 let wanted = Wanted {
-                    place: place.to_owned(),
+                    place: Arc::clone(&holder),
                     checkpoint,
                 };
                 self.wanted
@@ -380,7 +382,7 @@ impl Check<'_> {
                         }
                     }
                 }
-                Step::Sealed(_) => {}
+                Step::Sealed => {}
                 Step::End => break None,
                 Step::Broken(flaw) => break Some(flaw),
             }
@@ -411,14 +413,12 @@ impl Check<'_> {
         if wanted.is_empty() {
             return;
         }
-        let held = wanted.len();
-        wanted.retain(|wanted| {
-            wanted.checkpoint.head != walk.head || wanted.checkpoint.sequence != walk.last()
-        });
-        let met = held.saturating_sub(wanted.len()) as u64;
-        if met > 0 {
-            self.report.checkpoints = self.report.checkpoints.saturating_add(met);
-            self.confirmed.push(walk.last());
+        let here = |wanted: &mut Wanted| {
+            wanted.checkpoint.head == walk.head && wanted.checkpoint.sequence == walk.last()
+        };
+        for met in wanted.extract_if(.., here) {
+            self.report.checkpoints = self.report.checkpoints.saturating_add(1);
+            self.confirmed.insert((met.place, met.checkpoint.sequence));
         }
     }
 
@@ -486,7 +486,7 @@ impl Check<'_> {
         wanted: &[Wanted],
     ) -> std::io::Result<()> {
         let name = &segment.name;
-        let tail = tail::examine(&*segment.file, walk.offset)?;
+        let tail = tail::examine(&*segment.file, walk.offset, walk.head, walk.next)?;
         // A checkpoint behind this place proves that whole records stood here.
         let proven = wanted
             .iter()
@@ -531,7 +531,6 @@ impl Check<'_> {
     fn missing_checkpoints(&mut self) {
         let mut missing: Vec<Wanted> = self.wanted.drain().flat_map(|(_, wanted)| wanted).collect();
         missing.sort_by_key(|wanted| wanted.checkpoint.sequence);
-        self.confirmed.sort_unstable();
         for Wanted { checkpoint, place } in missing {
             let sequence = checkpoint.sequence;
             let accepted =
@@ -539,13 +538,14 @@ impl Check<'_> {
             if self.losses.iter().any(accepted) {
                 continue;
             }
-            // Records up to the last confirmed checkpoint are as signed.
+            // Records up to this holder's last confirmed checkpoint are as it saw them.
             let sure = self
                 .confirmed
-                .iter()
-                .rev()
-                .find(|confirmed| **confirmed <= sequence);
-            let after_sure = sure.copied().unwrap_or_default().saturating_add(1);
+                .range((Arc::clone(&place), 0)..=(Arc::clone(&place), sequence))
+                .next_back();
+            let after_sure = sure
+                .map_or(0, |(_, confirmed)| *confirmed)
+                .saturating_add(1);
             let (first_bad, fault) = match self.broken {
                 Some(broken) if broken <= sequence.saturating_add(1) => {
                     // The break already explains it.

@@ -72,7 +72,7 @@ pub(super) enum Step<'w> {
     /// A whole record, still encrypted.
     Record { sequence: u64, body: &'w [u8] },
     /// The segment was closed.
-    Sealed(Seal),
+    Sealed,
     /// No frame here: the end mark or the end of the file.
     End,
     /// Bytes that are no whole frame.
@@ -268,8 +268,8 @@ impl<'f> Walk<'f> {
                 return Ok(Step::Broken(Flaw::Seal));
             };
             self.advance(length, computed);
-            self.sealed = Some(seal.clone());
-            return Ok(Step::Sealed(seal));
+            self.sealed = Some(seal);
+            return Ok(Step::Sealed);
         }
         let body_length = body.len();
         let from = self.advance(length, computed);
@@ -305,12 +305,9 @@ impl<'f> Walk<'f> {
             self.origin = self.offset;
             let held = self.buffer.len();
             let want = count.max(READ_BYTES).saturating_sub(held);
-            read_into(
-                self.source,
-                self.offset.saturating_add(held as u64),
-                want,
-                &mut self.buffer,
-            )?;
+            let at = self.offset.saturating_add(held as u64);
+            let there = usize::try_from(self.source.size()?.saturating_sub(at)).unwrap_or(want);
+            read_into(self.source, at, want.min(there), &mut self.buffer)?;
         }
         let from = self.buffered();
         Ok(self.buffer.get(from..from.saturating_add(count)))
@@ -321,7 +318,7 @@ impl<'f> Walk<'f> {
         let (offset, head, next) = (self.offset, self.head, self.next);
         let found = match self.step()? {
             Step::Record { sequence, .. } => Ok(sequence),
-            Step::Sealed(_) | Step::End => Err(None),
+            Step::Sealed | Step::End => Err(None),
             Step::Broken(flaw) => Err(Some(flaw)),
         };
         if found.is_ok() {
@@ -395,7 +392,7 @@ pub fn parse_segment(bytes: &[u8]) -> Result<Outline, HeaderError> {
     };
     let flaw = loop {
         match walk.step() {
-            Ok(Step::Record { .. } | Step::Sealed(_)) => {}
+            Ok(Step::Record { .. } | Step::Sealed) => {}
             Ok(Step::End) | Err(_) => break None,
             Ok(Step::Broken(flaw)) => break Some(flaw),
         }

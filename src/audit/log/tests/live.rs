@@ -34,7 +34,8 @@ fn what_is_written_is_read_over_segments_and_openings() {
         (report.records, report.last, report.end),
         (120, 120, LogEnd::Sealed)
     );
-    assert!(report.checkpoints >= 24, "{report:?}");
+    // The newest of both holders is there; earlier ones may have been overtaken.
+    assert!(report.checkpoints >= 2, "{report:?}");
     assert_eq!(report.newest_witnessed, Some(120));
 }
 
@@ -218,7 +219,11 @@ fn a_task_that_does_not_look_does_not_hold_up_its_neighbours() {
         for index in 0..20 {
             let [slot] = log.reserve::<1>(Priority::Routine).unwrap();
             let mut appending = Box::pin(slot.append(payload(&format!("deaf {index}"))));
-            let _pending = futures_util::poll!(&mut appending);
+            std::future::poll_fn(|context| {
+                let _pending = appending.as_mut().poll(context);
+                std::task::Poll::Ready(())
+            })
+            .await;
             deaf.push(appending);
         }
         let [slot] = log.reserve::<1>(Priority::Routine).unwrap();
