@@ -2,6 +2,7 @@
 //!
 //! Read [`gateway`] first: it is the request path, top to bottom. `docs/ARCHITECTURE.md` is the map.
 
+pub mod admin;
 pub mod audit;
 pub mod clock;
 pub mod config;
@@ -14,3 +15,4 @@ pub mod refusal;
 pub mod request;
 pub mod secret;
 pub mod store;
+pub mod telemetry;
