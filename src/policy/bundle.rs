@@ -63,18 +63,18 @@ impl Bundle {
         let schema = read_schema(&files, &mut findings);
         let rules = read_rules(&files, schema.as_ref().map(|(s, _)| s), &mut findings);
         let known = schema.as_ref().map(|(_, vocabulary)| vocabulary.roles());
-        let roles = files
+        let grants = files
             .text("roles.toml", &mut findings)
             .map(|text| Roles::read(Path::new("roles.toml"), text, known, &mut findings));
-        match (manifest, schema, roles) {
-            (Some(manifest), Some((_, vocabulary)), Some(roles)) if findings.is_empty() => {
+        match (manifest, schema, grants) {
+            (Some(manifest), Some((_, vocabulary)), Some(grants)) if findings.is_empty() => {
                 Ok(Self {
                     directory: directory.to_owned(),
                     name: manifest.name,
                     version: manifest.version,
                     vocabulary,
                     rules,
-                    roles,
+                    roles: grants,
                 })
             }
             _incomplete => Err(findings.into_error(directory)),

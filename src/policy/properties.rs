@@ -235,7 +235,7 @@ const FORBIDS: &[&str] = &[
     "forbid (principal, action, resource) when { context.break_glass };",
     "forbid (principal, action, resource) unless { context has patient };",
     r#"forbid (principal, action, resource) when { context has patient && context.patient == Patient::"urn:mrn|1" };"#,
-    r#"forbid (principal, action, resource) when { context.lockdown + 9223372036854775807 > 0 };"#,
+    r"forbid (principal, action, resource) when { context.lockdown + 9223372036854775807 > 0 };",
     r#"forbid (principal, action, resource) when { !(principal in [Role::"nurse", Role::"him"]) };"#,
 ];
 
