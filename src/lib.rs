@@ -1,10 +1,12 @@
 //! Chartgate: a security gateway in front of an EMR that can be neither modified nor replaced.
 //!
-//! Read `gateway` first: it is the request path, top to bottom. `docs/ARCHITECTURE.md` is the map.
+//! Read [`gateway`] first: it is the request path, top to bottom. `docs/ARCHITECTURE.md` is the map.
 
+pub mod admin;
 pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod emr;
 pub mod identity;
 pub mod limit;
@@ -13,3 +15,4 @@ pub mod refusal;
 pub mod request;
 pub mod secret;
 pub mod store;
+pub mod telemetry;
