@@ -399,7 +399,7 @@ fn validate(
 mod tests {
     use super::*;
     use crate::policy::problem::Problem;
-    use crate::policy::testing::{SHIPPED, SMALL, directory, load};
+    use crate::policy::tests::{SHIPPED, SMALL, directory, load};
     use proptest::prelude::*;
 
     /// The problems of a sound bundle with these files beside or in place of its own.

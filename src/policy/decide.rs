@@ -33,13 +33,11 @@ pub struct Authorized {
 
 impl Authorized {
     /// The mapped request.
-    #[must_use]
     pub const fn mapped(&self) -> &Mapped {
         &self.mapped
     }
 
     /// The request.
-    #[must_use]
     pub const fn received(&self) -> &Received {
         self.mapped.received()
     }
@@ -322,7 +320,7 @@ mod tests {
     use crate::identity::session::SessionId;
     use crate::limit::screen::Screened;
     use crate::policy::question::{CareRelation, Purpose};
-    use crate::policy::testing::{SHIPPED, patient, roles, small_with};
+    use crate::policy::tests::{SHIPPED, patient, roles, small_with};
     use crate::request::facts::Mapping;
     use crate::request::principal::{Proof, User};
     use crate::request::received::{Connection, Parts};

@@ -1,8 +1,8 @@
 //! The shipped permission matrix, spelled out, against what the shipped policies really say.
 
-use super::compile::{Compiled, Outcome};
-use super::question::{CareRelation, PrincipalKind, Question};
-use super::testing::{SHIPPED, patient, question, roles, shipped_directory, small_with};
+use super::{SHIPPED, patient, question, roles, shipped_directory, small_with};
+use crate::policy::compile::{Compiled, Outcome};
+use crate::policy::question::{CareRelation, PrincipalKind, Question};
 use crate::request::Action;
 use crate::request::facts::Verdict;
 
