@@ -12,4 +12,6 @@ pub mod policy;
 pub mod refusal;
 pub mod request;
 pub mod secret;
+pub mod server;
 pub mod store;
+pub mod upstream;

@@ -141,6 +141,11 @@ impl Received {
         &mut self.body
     }
 
+    /// The client's side of an upgrade, for the one stage that may take it.
+    pub const fn take_upgrade(&mut self) -> Option<hyper::upgrade::OnUpgrade> {
+        self.upgrade.take()
+    }
+
     /// Ends the request here. The refusal takes along what was known.
     pub fn refuse(self, refusal: Refusal) -> Refused {
         Refused::new(refusal, self.facts, &self.parts)
