@@ -311,7 +311,7 @@ mod tests {
     fn framing_is_followed_over_bodies_into_the_next_head() {
         let first: &[&[u8]] = &[
             b"\r\nPOST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 15\r\n\r\nGET /\nno#head\x00\xff",
-            b"POST /b HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\nA;x=\"y\"\r\nGET /\nno#h\xff\r\n0\r\nX-Sum: 1\r\n\r\n",
+            b"POST /b HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\nB;x=\"y\"\r\nGET /\nno#h\xff\r\n0\r\nX-Sum: 1\r\n\r\n",
         ];
         for wire in first {
             assert_eq!(
