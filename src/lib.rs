@@ -14,5 +14,7 @@ pub mod policy;
 pub mod refusal;
 pub mod request;
 pub mod secret;
+pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod upstream;
