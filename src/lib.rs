@@ -13,6 +13,7 @@ pub mod limit;
 pub mod policy;
 pub mod refusal;
 pub mod request;
+pub mod respond;
 pub mod secret;
 pub mod server;
 pub mod store;
