@@ -147,6 +147,18 @@ impl Received {
         self.upgrade.take()
     }
 
+    /// Leaves of the client's cookies only those that may be forwarded.
+    pub(crate) fn replace_cookies(&mut self, cookies: Option<http::HeaderValue>) {
+        match cookies {
+            Some(cookies) => {
+                self.parts.headers.insert(http::header::COOKIE, cookies);
+            }
+            None => {
+                self.parts.headers.remove(http::header::COOKIE);
+            }
+        }
+    }
+
     /// Ends the request here. The refusal takes along what was known.
     pub fn refuse(self, refusal: Refusal) -> Refused {
         Refused::new(refusal, self.facts, &self.parts)
