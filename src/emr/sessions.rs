@@ -63,7 +63,7 @@ pub(super) async fn own(
     }
     if !own.dropped.is_empty() {
         let kept = presented.keeping(|name| !own.dropped.iter().any(|dropped| dropped == name));
-        identified.received_mut().replace_cookies(kept);
+        identified.received_mut().set_cookies(kept);
     }
     Ok(own)
 }

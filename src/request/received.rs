@@ -88,6 +88,26 @@ pub struct Parts {
     pub upgrade_to: Option<String>,
 }
 
+impl Parts {
+    /// The head of a request that the gateway makes on behalf of this one: same client, cookies and connection.
+    #[must_use]
+    pub fn derived(&self, method: Method, target: Target) -> Self {
+        Self {
+            id: RequestId::new(),
+            at: self.at,
+            method,
+            version: self.version,
+            host: self.host.clone(),
+            authority: self.authority.clone(),
+            target,
+            headers: self.headers.clone(),
+            connection: self.connection.clone(),
+            client: self.client,
+            upgrade_to: None,
+        }
+    }
+}
+
 impl Received {
     /// Puts a parsed head and an unread body together.
     pub fn new(
@@ -147,8 +167,8 @@ impl Received {
         self.upgrade.take()
     }
 
-    /// Leaves of the client's cookies only those that may be forwarded.
-    pub(crate) fn replace_cookies(&mut self, cookies: Option<http::HeaderValue>) {
+    /// Replaces the `Cookie` field: each stage takes out what must not go further.
+    pub fn set_cookies(&mut self, cookies: Option<http::HeaderValue>) {
         match cookies {
             Some(cookies) => {
                 self.parts.headers.insert(http::header::COOKIE, cookies);

@@ -8,15 +8,13 @@ use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Method, Response, StatusCode};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::audit::refuse::Recorded;
-use crate::identity::session;
+use crate::identity::cookie;
+use crate::identity::routes::{Asked, login_location};
 use crate::refusal::Refusal;
 use crate::request::received::{Audience, Manner, Throttle};
-
-const LOGIN_PATH: &str = "/.chartgate/login";
 
 #[derive(Template)]
 #[template(path = "refusal.html")]
@@ -91,17 +89,16 @@ fn answer(refusal: Refusal, manner: &Manner, retry: Option<Duration>) -> Respons
     }
     // SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
     if matches!(refusal, Refusal::SessionUnknown | Refusal::SessionExpired) {
-        headers.append(SET_COOKIE, session::clearing_cookie());
+        headers.append(SET_COOKIE, cookie::clear_session());
     }
     response
 }
 
 fn sign_in_link(refusal: Refusal, manner: &Manner) -> Option<String> {
-    let return_to = utf8_percent_encode(&manner.return_to, NON_ALPHANUMERIC);
     if matches!(refusal, Refusal::LoginRequired | Refusal::SessionExpired | Refusal::SessionUnknown) {
-        Some(format!("{LOGIN_PATH}?return_to={return_to}"))
+        Some(login_location(&manner.return_to, Asked::SignIn))
     } else if refusal == Refusal::StepUpRequired {
-        Some(format!("{LOGIN_PATH}?step_up=1&return_to={return_to}"))
+        Some(login_location(&manner.return_to, Asked::StepUp))
     } else {
         None
     }
