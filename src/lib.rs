@@ -2,6 +2,7 @@
 //!
 //! Read [`gateway`] first: it is the request path, top to bottom. `docs/ARCHITECTURE.md` is the map.
 
+pub mod admin;
 pub mod audit;
 pub mod clock;
 pub mod config;
@@ -12,5 +13,9 @@ pub mod limit;
 pub mod policy;
 pub mod refusal;
 pub mod request;
+pub mod respond;
 pub mod secret;
+pub mod server;
 pub mod store;
+pub mod telemetry;
+pub mod upstream;

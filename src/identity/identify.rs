@@ -19,7 +19,6 @@ pub struct Identified {
 
 impl Identified {
     /// The request.
-    #[must_use]
     pub const fn received(&self) -> &Received {
         self.screened.received()
     }
