@@ -4,9 +4,10 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::audit::show::Filter;
 
 /// The version of this protocol. A new request kind is not a new version; a changed meaning is.
 pub const VERSION: u32 = 1;
@@ -24,30 +25,12 @@ pub enum AdminRequest {
     /// One value for each entry of the trail that matches.
     AuditShow {
         /// Which entries.
-        filter: AuditFilter,
+        filter: Filter,
         /// Whether to go on with new entries until the operator hangs up.
         follow: bool,
     },
     /// Reads the certificate files again; one value that names what is served now.
     ReloadCertificates,
-}
-
-/// Which entries of the trail to show. Everything that is set must match.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AuditFilter {
-    /// A patient's identifier, in any system.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patient: Option<String>,
-    /// A user's name or stable id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// A request id, or the id of an entry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<String>,
-    /// Nothing older.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Timestamp>,
 }
 
 /// A request as it stands on its line.
@@ -165,9 +148,9 @@ mod tests {
         let line = RequestLine {
             version: VERSION,
             request: AdminRequest::AuditShow {
-                filter: AuditFilter {
+                filter: Filter {
                     patient: Some("4".to_owned()),
-                    ..AuditFilter::default()
+                    ..Filter::default()
                 },
                 follow: true,
             },
