@@ -240,6 +240,7 @@ const fn event_name(event: Event) -> &'static str {
         Event::Recovered => "recovered",
         Event::RefusalsSummed => "refusals",
         Event::AuditRead => "audit-read",
+        Event::CertificatesReloaded => "certificates",
         Event::StreamInterval => "stream",
     }
 }

@@ -140,7 +140,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::Stopped
         | Event::Recovered
         | Event::StreamInterval => Priority::Care,
-        Event::PageShown | Event::RefusalsSummed | Event::AuditRead => Priority::Routine,
+        Event::PageShown | Event::RefusalsSummed | Event::AuditRead | Event::CertificatesReloaded => Priority::Routine,
     }
 }
 
