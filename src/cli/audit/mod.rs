@@ -1,7 +1,7 @@
 //! `chartgate audit`: reading and verifying the trail.
 
-mod show;
-mod verify;
+pub mod show;
+pub mod verify;
 
 use clap::Subcommand;
 

@@ -32,7 +32,7 @@ use crate::request::Event;
 #[command(after_long_help = "Examples:\n  chartgate audit show --patient 4 --since 24h\n  \
                              chartgate audit show --user dr.grey --json | jq .entry.facts.path\n  \
                              chartgate audit show --follow")]
-pub(super) struct ShowArgs {
+pub struct ShowArgs {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml")]
     config: PathBuf,

@@ -20,7 +20,7 @@ use crate::config::Config;
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  chartgate audit verify --config /etc/chartgate/chartgate.toml\n  \
                              chartgate audit verify --dir copy/trail --key signing.pub --witness copy/checkpoints")]
-pub(super) struct VerifyArgs {
+pub struct VerifyArgs {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml", conflicts_with_all = ["dir", "key", "witness"])]
     config: PathBuf,
