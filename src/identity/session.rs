@@ -12,6 +12,12 @@ impl SessionId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A fingerprint for unit tests of other stages.
+    #[cfg(test)]
+    pub(crate) fn for_test(fingerprint: &str) -> Self {
+        Self(fingerprint.to_owned())
+    }
 }
 
 impl fmt::Display for SessionId {

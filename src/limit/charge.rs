@@ -32,6 +32,11 @@ impl Limited {
         self.authorized.received()
     }
 
+    /// The request, for the next stage to take its body.
+    pub const fn received_mut(&mut self) -> &mut Received {
+        self.authorized.received_mut()
+    }
+
     /// The permitted request itself.
     pub fn into_authorized(self) -> Authorized {
         self.authorized

@@ -3,16 +3,17 @@
 //! *Never*: half a bundle. Every problem of every file is collected, and one is enough to refuse.
 //! *On failure*: [`BundleError`] with file, line and remedy of each problem.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cedar_policy::{PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use miette::Diagnostic;
 use serde::Deserialize;
 
-use super::problem::{BundleError, Findings, line_of};
+use super::problem::{BundleError, Findings, first_offset, line_of};
 use super::roles::Roles;
 use super::rule::{Rule, is_name};
 use super::vocabulary::Vocabulary;
@@ -62,18 +63,18 @@ impl Bundle {
         let schema = read_schema(&files, &mut findings);
         let rules = read_rules(&files, schema.as_ref().map(|(s, _)| s), &mut findings);
         let known = schema.as_ref().map(|(_, vocabulary)| vocabulary.roles());
-        let roles = files
+        let grants = files
             .text("roles.toml", &mut findings)
             .map(|text| Roles::read(Path::new("roles.toml"), text, known, &mut findings));
-        match (manifest, schema, roles) {
-            (Some(manifest), Some((_, vocabulary)), Some(roles)) if findings.is_empty() => {
+        match (manifest, schema, grants) {
+            (Some(manifest), Some((_, vocabulary)), Some(grants)) if findings.is_empty() => {
                 Ok(Self {
                     directory: directory.to_owned(),
                     name: manifest.name,
                     version: manifest.version,
                     vocabulary,
                     rules,
-                    roles,
+                    roles: grants,
                 })
             }
             _incomplete => Err(findings.into_error(directory)),
@@ -346,7 +347,21 @@ fn parse(file: &Path, text: &str, findings: &mut Findings) -> Option<PolicySet> 
             "Write the principal and resource out instead of `?principal` and `?resource`.",
         );
     }
-    Some(set)
+    Some(named(&set))
+}
+
+/// The policies under their own ids, so that what Cedar says of them names them as their author does. Ids that
+/// cannot be used stay as parsed; they are problems that are reported anyway.
+fn named(set: &PolicySet) -> PolicySet {
+    let own = |policy: &Policy| {
+        let id = policy.annotation("id").filter(|id| is_name(id))?;
+        Some(policy.new_id(PolicyId::new(id)))
+    };
+    PolicySet::from_policies(
+        set.policies()
+            .map(|policy| own(policy).unwrap_or_else(|| policy.clone())),
+    )
+    .unwrap_or_else(|_duplicate| set.clone())
 }
 
 /// Checks in strict mode. Warnings count: a policy that can never apply, or that reads differently than it looks,
@@ -360,10 +375,234 @@ fn validate(
 ) {
     let result = validator.validate(set, ValidationMode::Strict);
     let remedy = "Use only names and types that schema.cedarschema declares.";
+    // Cedar checks a policy once for each action, and so finds one mistake up to thirteen times.
+    let mut seen = BTreeSet::new();
     for error in result.validation_errors() {
-        findings.diagnostic(file, text, error, remedy);
+        let advice = error.help().map(|help| help.to_string());
+        if seen.insert((
+            first_offset(error),
+            advice.unwrap_or_else(|| error.to_string()),
+        )) {
+            findings.diagnostic(file, text, error, remedy);
+        }
+    }
+    if !result.validation_passed() {
+        // A policy with an unknown word also "never applies"; that is no news.
+        return;
     }
     for warning in result.validation_warnings() {
         findings.diagnostic(file, text, warning, "Remove the policy or correct it.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::problem::Problem;
+    use crate::policy::tests::{SHIPPED, SMALL, directory, load};
+    use proptest::prelude::*;
+
+    /// The problems of a sound bundle with these files beside or in place of its own.
+    fn problems(files: &[(&str, &str)]) -> Vec<Problem> {
+        load(files).expect_err("problems").problems().to_vec()
+    }
+
+    /// The one problem of a policy file with `text` from its third line on.
+    fn problem_of(text: &str) -> Problem {
+        let found = problems(&[("more.cedar", &format!("\n\n{text}"))]);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert_eq!(found[0].file, Path::new("more.cedar"));
+        assert!(!found[0].remedy.is_empty());
+        found[0].clone()
+    }
+
+    #[test]
+    fn the_shipped_bundle_loads_and_names_its_policies() {
+        assert_eq!(SHIPPED.name(), "chartgate-hospital");
+        assert!(SHIPPED.policies().all(|rule| !rule.doc().is_empty()));
+        let rule = SHIPPED
+            .policies()
+            .find(|rule| rule.id() == "him-export")
+            .expect("him-export");
+        assert_eq!(rule.file(), Path::new("office.cedar"));
+        assert_eq!(rule.obligations().as_recorded(), ["stepup=300s"]);
+        let text = fs::read_to_string(SHIPPED.directory().join(rule.file())).expect("text");
+        let line = text.lines().nth(rule.line() - 1).expect("its line");
+        assert_eq!(line, "@id(\"him-export\")");
+    }
+
+    #[test]
+    fn an_unknown_word_does_not_load() {
+        for (text, line, says) in [
+            (
+                r#"@id("a") @doc("x") permit (principal in Role::"nurze", action, resource);"#,
+                3,
+                "nurze",
+            ),
+            (
+                r#"@id("a") @doc("x") permit (principal, action, resource == Section::"note");"#,
+                3,
+                "note",
+            ),
+            (
+                r#"@id("a") @doc("x") permit (principal, action == Action::"Reed", resource);"#,
+                3,
+                "Reed",
+            ),
+            (
+                "@id(\"a\") @doc(\"x\")\npermit (principal, action, resource)\nwhen { context.mfaa };",
+                5,
+                "mfaa",
+            ),
+            (
+                "@id(\"a\") @doc(\"x\") permit (principal, action, resource)\nwhen { context.patient == Patient::\"1\" };",
+                4,
+                "patient",
+            ),
+            (
+                "@id(\"a\") @doc(\"x\")\n@watermark(\"on\")\npermit (principal, action, resource);",
+                3,
+                "watermark",
+            ),
+        ] {
+            let problem = problem_of(text);
+            assert_eq!(problem.line, Some(line), "{problem:?}");
+            assert!(problem.message.contains(says), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_policy_has_a_name_a_meaning_and_no_stray_obligation() {
+        for (text, says) in [
+            (
+                r#"@doc("x") permit (principal, action, resource);"#,
+                "no usable `@id`",
+            ),
+            (
+                r#"@id("A b") @doc("x") permit (principal, action, resource);"#,
+                "no usable `@id`",
+            ),
+            (
+                r#"@id("a") permit (principal, action, resource);"#,
+                "no `@doc`",
+            ),
+            (
+                r#"@id("a") @doc("x") @stepup("soon") permit (principal, action, resource);"#,
+                "soon",
+            ),
+            (
+                r#"@id("a") @doc("x") @stepup("5m") forbid (principal, action, resource);"#,
+                "carries an obligation",
+            ),
+            (r"permit (principal, action", "unexpected"),
+            (
+                r#"@id("a") @doc("x") permit (principal == ?principal, action, resource);"#,
+                "template",
+            ),
+            (
+                r#"@id("a") @doc("x") forbid (principal, action, resource) when { false };"#,
+                "impossible",
+            ),
+        ] {
+            let problem = problem_of(text);
+            assert!(problem.message.contains(says), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn every_problem_of_every_file_is_reported_at_once() {
+        let found = problems(&[
+            ("bundle.toml", "name = \"My Bundle\"\nversion = \"1\"\n"),
+            ("roles.toml", "[[grant]]\nrole = \"nurze\"\nclaim = \"x\"\n"),
+            ("small.cedar", SMALL),
+            ("twice.cedar", SMALL),
+            ("broken.cedar", "permit (\n"),
+            ("lockdown.ceder", "forbid (principal, action, resource);"),
+        ]);
+        let files: Vec<_> = found
+            .iter()
+            .map(|problem| (problem.file.to_str().expect("text"), problem.line))
+            .collect();
+        assert_eq!(
+            files,
+            [
+                ("broken.cedar", Some(1)),
+                ("bundle.toml", None),
+                ("lockdown.ceder", None),
+                ("roles.toml", Some(2)),
+                ("twice.cedar", Some(2)),
+                ("twice.cedar", Some(7)),
+            ],
+            "{found:#?}"
+        );
+    }
+
+    #[test]
+    fn a_schema_that_does_not_fit_the_gateway_does_not_load() {
+        let shipped =
+            fs::read_to_string(SHIPPED.directory().join("schema.cedarschema")).expect("the schema");
+        for (from, to) in [
+            ("  mfa: Bool,", "  mfa: Bool, ward: String,"),
+            ("  mfa: Bool,", "  mfa: Long,"),
+            ("  lockdown: Long,", ""),
+            ("patient?: Patient,", "patient: Patient,"),
+            ("principal: [User, Service]", "principal: [User]"),
+            ("Navigate, Unmapped", "Navigate"),
+            (
+                "entity User in [Role];",
+                "entity User in [Role] { ward: String };",
+            ),
+            ("entity User in [Role];", "entity User;"),
+            ("entity Patient;", "entity Patient"),
+        ] {
+            assert!(shipped.contains(from), "{from}");
+            let changed = shipped.replacen(from, to, 1);
+            let found = problems(&[("schema.cedarschema", &changed), ("small.cedar", SMALL)]);
+            assert!(
+                found
+                    .iter()
+                    .any(|problem| problem.file == Path::new("schema.cedarschema")),
+                "{to}: {found:#?}"
+            );
+        }
+        let grown = shipped.replacen("\"vendor\",", "\"vendor\", \"dietician\",", 1);
+        let bundle = load(&[("schema.cedarschema", &grown)]).expect("a role more");
+        assert!(bundle.vocabulary().roles().contains("dietician"));
+    }
+
+    #[test]
+    fn a_missing_file_is_a_problem_and_a_hidden_one_is_none() {
+        let place = directory(&[("small.cedar", SMALL), (".small.cedar.swp", "x")]);
+        assert!(Bundle::load(place.path()).is_ok());
+        fs::remove_file(place.path().join("roles.toml")).expect("removed");
+        let found = Bundle::load(place.path()).expect_err("no roles");
+        assert_eq!(found.problems()[0].file, Path::new("roles.toml"));
+        let nowhere = Bundle::load(&place.path().join("nowhere")).expect_err("nothing there");
+        assert!(!nowhere.problems().is_empty());
+    }
+
+    #[test]
+    fn problems_name_policies_as_their_author_does() {
+        let problem = problem_of(
+            r#"@id("mine") @doc("x") permit (principal, action, resource) when { context.mfa == 1 };"#,
+        );
+        assert!(problem.to_string().contains("`mine`"), "{problem}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_policy_text_is_read_or_refused(
+            text in "(permit|forbid|@id\\(\"a\"\\)|@doc\\(\"b\"\\)|\\(principal, action, resource\\)|when \\{|\\};|context\\.|\"|é|\n|\\PC){0,12}",
+        ) {
+            let mut findings = Findings::default();
+            let file = Path::new("any.cedar");
+            if let Some(set) = parse(file, &text, &mut findings) {
+                for policy in set.policies() {
+                    Rule::read(policy, file, &text, &mut findings);
+                }
+            }
+        }
     }
 }

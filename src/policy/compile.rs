@@ -2,7 +2,7 @@
 //!
 //! Cedar evaluates every policy that it is given, so the cost of a decision is the number of policies in the set.
 //! A policy whose scope cannot match the principal's roles and kind, or the action, is neither satisfied nor an
-//! error in any evaluation, so leaving it out changes no answer (`properties.rs` holds slices to that).
+//! error in any evaluation, so leaving it out changes no answer (`tests/evaluation.rs` holds slices to that).
 //!
 //! *Owns*: the slices, made when they are first needed, bounded in number.
 

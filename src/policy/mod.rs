@@ -20,8 +20,4 @@ pub mod rule;
 pub mod vocabulary;
 
 #[cfg(test)]
-mod matrix;
-#[cfg(test)]
-mod properties;
-#[cfg(test)]
-mod testing;
+mod tests;

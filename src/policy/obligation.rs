@@ -102,8 +102,8 @@ mod tests {
 
     #[test]
     fn a_step_up_is_a_positive_duration_within_a_day() {
-        assert_eq!(step_up("300s"), Ok(Some(Duration::from_secs(300))));
-        assert_eq!(step_up("5m"), Ok(Some(Duration::from_secs(300))));
+        assert_eq!(step_up("300s"), Ok(Some(Duration::from_mins(5))));
+        assert_eq!(step_up("5m"), Ok(Some(Duration::from_mins(5))));
         assert_eq!(step_up("24h"), Ok(Some(LONGEST)));
         for wrong in [
             "",

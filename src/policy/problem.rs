@@ -89,10 +89,7 @@ impl Findings {
         found: &dyn Diagnostic,
         remedy: &str,
     ) {
-        let line = found
-            .labels()
-            .and_then(|mut labels| labels.next())
-            .map(|label| line_of(text, label.offset()));
+        let line = first_offset(found).map(|offset| line_of(text, offset));
         let remedy = found
             .help()
             .map_or_else(|| remedy.to_owned(), |help| help.to_string());
@@ -113,6 +110,14 @@ impl Findings {
             problems: self.0,
         }
     }
+}
+
+/// Where what Cedar found begins.
+pub(super) fn first_offset(found: &dyn Diagnostic) -> Option<usize> {
+    found
+        .labels()
+        .and_then(|mut labels| labels.next())
+        .map(|label| label.offset())
 }
 
 /// The line, from 1, of the byte at `offset`.

@@ -248,7 +248,7 @@ mod tests {
             r#"when { context has patient && context.patient == Patient::"mrn|1" }"#,
             r"when { context == context }",
             r"when { [context].contains(context) }",
-            r#"when { {patient: context}.patient has mfa }"#,
+            r"when { {patient: context}.patient has mfa }",
         ] {
             assert_eq!(patient(conditions), PatientRead::Identity, "{conditions}");
         }

@@ -142,6 +142,11 @@ impl Received {
         &mut self.body
     }
 
+    /// The client's side of an upgrade, for the one stage that may take it.
+    pub const fn take_upgrade(&mut self) -> Option<hyper::upgrade::OnUpgrade> {
+        self.upgrade.take()
+    }
+
     /// Ends the request here. The refusal takes along what was known.
     pub fn refuse(self, refusal: Refusal) -> Refused {
         Refused::new(refusal, self.facts, &self.parts)
@@ -179,6 +184,7 @@ struct Ending {
     facts: Facts,
     manner: Manner,
     throttle: Option<Throttle>,
+    retry: Option<Duration>,
 }
 
 /// What a limit says to someone who reached it.
@@ -282,6 +288,7 @@ impl Refused {
                 facts,
                 manner,
                 throttle: None,
+                retry: None,
             }),
         }
     }
@@ -289,6 +296,12 @@ impl Refused {
     /// States which limit was reached and when it is worth trying again.
     pub fn throttled(mut self, throttle: Throttle) -> Self {
         self.ending.throttle = Some(throttle);
+        self.retry_after(throttle.retry)
+    }
+
+    /// States when it is worth trying again.
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.ending.retry = Some(after);
         self
     }
 
@@ -308,6 +321,12 @@ impl Refused {
     #[must_use]
     pub fn manner(&self) -> &Manner {
         &self.ending.manner
+    }
+
+    /// When it is worth trying again.
+    #[must_use]
+    pub fn retry(&self) -> Option<Duration> {
+        self.ending.retry
     }
 
     /// The limit that was reached.

@@ -54,7 +54,12 @@ struct Problem<'a> {
 #[must_use]
 pub fn render(recorded: Recorded) -> Response<Bytes> {
     let refused = recorded.into_refused();
-    answer(refused.refusal(), refused.manner(), refused.throttle())
+    let retry = refused.retry();
+    let mut response = answer(refused.refusal(), refused.manner(), retry);
+    if let Some(throttle) = refused.throttle() {
+        throttle_headers(response.headers_mut(), throttle);
+    }
+    response
 }
 
 /// The one answer that needs no record: the trail itself is down.
@@ -63,13 +68,13 @@ pub fn trail_down(manner: &Manner) -> Response<Bytes> {
     answer(Refusal::AuditUnavailable, manner, None)
 }
 
-fn answer(refusal: Refusal, manner: &Manner, throttle: Option<Throttle>) -> Response<Bytes> {
+fn answer(refusal: Refusal, manner: &Manner, retry: Option<Duration>) -> Response<Bytes> {
     let sign_in = sign_in_link(refusal, manner);
     let safe = manner.method == Method::GET || manner.method == Method::HEAD;
     let mut response = match (manner.audience, &sign_in) {
         // "Please sign in" is a redirect only where a person waits and nothing typed can be lost.
         (Audience::Navigation, Some(href)) if safe => redirect(href),
-        (Audience::Navigation | Audience::Subresource, _) => page(refusal, manner, throttle, sign_in),
+        (Audience::Navigation | Audience::Subresource, _) => page(refusal, manner, retry, sign_in),
         (Audience::Program, _) => problem(refusal, manner, sign_in),
     };
     if manner.method == Method::HEAD {
@@ -81,8 +86,8 @@ fn answer(refusal: Refusal, manner: &Manner, throttle: Option<Throttle>) -> Resp
     headers.insert("referrer-policy", HeaderValue::from_static("same-origin"));
     insert(headers, "x-request-id", &manner.id.to_string());
     insert(headers, "x-chartgate-refusal", refusal.code());
-    if let Some(throttle) = throttle {
-        throttle_headers(headers, throttle);
+    if let Some(retry) = retry {
+        insert(headers, RETRY_AFTER.as_str(), &seconds(retry).to_string());
     }
     // SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
     if matches!(refusal, Refusal::SessionUnknown | Refusal::SessionExpired) {
@@ -109,7 +114,7 @@ fn redirect(href: &str) -> Response<Bytes> {
     response
 }
 
-fn page(refusal: Refusal, manner: &Manner, throttle: Option<Throttle>, sign_in: Option<String>) -> Response<Bytes> {
+fn page(refusal: Refusal, manner: &Manner, retry: Option<Duration>, sign_in: Option<String>) -> Response<Bytes> {
     let id = manner.id.to_string();
     let link = sign_in.map(|href| Link { href, label: "Sign in" }).or_else(|| {
         matches!(
@@ -125,7 +130,7 @@ fn page(refusal: Refusal, manner: &Manner, throttle: Option<Throttle>, sign_in: 
         code: refusal.code(),
         request_id: &id,
         nonce: &id,
-        retry: throttle.map(|throttle| seconds(throttle.retry)),
+        retry: retry.map(seconds),
         link,
     };
     // A template of fixed text cannot fail to render; if it did, the code alone is the page.
@@ -170,10 +175,9 @@ fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response
     response
 }
 
-/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers), `Retry-After` (RFC 9110 §10.2.3).
+/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
 fn throttle_headers(headers: &mut http::HeaderMap, throttle: Throttle) {
     let (window, retry) = (seconds(throttle.window), seconds(throttle.retry));
-    insert(headers, RETRY_AFTER.as_str(), &retry.to_string());
     insert(headers, "ratelimit-policy", &format!("\"{}\";q={};w={window}", throttle.name, throttle.quota));
     insert(headers, "ratelimit", &format!("\"{}\";r=0;t={retry}", throttle.name));
 }

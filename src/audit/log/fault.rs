@@ -84,7 +84,7 @@ impl Change {
                 }
             }
             (Survival::All | Survival::Prefix, _) | (Survival::Sectors { .. }, Self::Size(_)) => {
-                self.apply(to)
+                self.apply(to);
             }
         }
     }

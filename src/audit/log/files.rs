@@ -186,7 +186,7 @@ impl LogFile for RealFile {
 }
 
 fn fill_with_zeroes(file: &File, from: u64, to: u64) -> io::Result<()> {
-    let zeroes = [0_u8; 65_536];
+    let zeroes = [0_u8; 8192];
     let mut at = from;
     while at < to {
         let left = usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX);

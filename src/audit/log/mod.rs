@@ -33,6 +33,10 @@ mod witness;
 mod writer;
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the sizes of these tests are small"
+)]
 mod tests;
 
 use std::collections::VecDeque;
@@ -66,7 +70,7 @@ use notary::Notary;
 use queue::{Phase, Queue};
 use recover::{TORN, survey, sweep};
 use rollback::Held;
-use segment::SEGMENTS;
+use segment::{SEGMENTS, Segment};
 use status::Board;
 use waiting::{Relay, lock};
 use writer::{LastAttempt, Maker, Writer};
@@ -95,7 +99,6 @@ struct Owner {
 struct Running {
     writer: JoinHandle<usize>,
     notary: JoinHandle<()>,
-    _lock: Box<dyn LockGuard>,
 }
 
 impl Log {
@@ -126,7 +129,7 @@ impl Log {
             directory: options.directory.clone(),
             node: options.node,
             master: options.master,
-            clock: Arc::clone(&clock),
+            clock,
             limits: options.limits,
         };
         let (cut, previous) = (end.cut.clone(), end.previous.clone());
@@ -141,54 +144,17 @@ impl Log {
         };
         let board = Arc::new(Board::default());
         board.segment(recovered.segment, segment.last(), segment.head());
-        let queue = Arc::new(Queue::new(options.limits));
-        let previous = newest_sequence(&held, options.signer.verifier());
-        let (mail, notary) = Notary {
+        let notary = Notary {
             files,
             directory: options.directory,
+            previous: newest_sequence(&held, options.signer.verifier()),
             signer: options.signer,
             witnesses,
             board: Arc::clone(&board),
             interval: options.limits.checkpoint_interval,
-            previous,
-        }
-        .start()?;
-        let writer = Writer {
-            maker,
-            queue: Arc::clone(&queue),
-            board: Arc::clone(&board),
-            mail: Arc::clone(&mail),
-            observer: options.observer,
-            segment,
-            batch: VecDeque::new(),
-            relays: Vec::new(),
-            unwitnessed: 0,
-            witnessed_at: clock.monotonic(),
-            pause: options.limits.retry_first,
-            last_attempt: LastAttempt::Left,
+            _lock: Arc::clone(&guard),
         };
-        let spawned = std::thread::Builder::new()
-            .name("audit-writer".to_owned())
-            .spawn(move || writer.run());
-        let writer = match spawned {
-            Ok(writer) => writer,
-            Err(error) => {
-                mail.finish(WITNESS_PATIENCE);
-                return Err(LogError::io("starting a thread for", Path::new(SEGMENTS))(
-                    error,
-                ));
-            }
-        };
-        let owner = Owner {
-            queue,
-            board,
-            mail,
-            running: Mutex::new(Some(Running {
-                writer,
-                notary,
-                _lock: guard,
-            })),
-        };
+        let owner = Owner::start(maker, segment, notary, options.observer, guard)?;
         let log = Self {
             owner: Arc::new(owner),
             relay: Arc::default(),
@@ -267,6 +233,52 @@ impl Log {
 }
 
 impl Owner {
+    /// Starts both threads.
+    fn start(
+        maker: Maker,
+        segment: Segment,
+        notary: Notary,
+        observer: Box<dyn Observer>,
+        guard: Arc<dyn LockGuard>,
+    ) -> Result<Self, LogError> {
+        let queue = Arc::new(Queue::new(maker.limits));
+        let board = Arc::clone(&notary.board);
+        let (mail, notary) = notary.start()?;
+        let writer = Writer {
+            queue: Arc::clone(&queue),
+            board: Arc::clone(&board),
+            mail: Arc::clone(&mail),
+            observer,
+            segment,
+            batch: VecDeque::new(),
+            relays: Vec::new(),
+            unwitnessed: 0,
+            witnessed_at: maker.clock.monotonic(),
+            pause: maker.limits.retry_first,
+            last_attempt: LastAttempt::Left,
+            maker,
+            _lock: guard,
+        };
+        let spawned = std::thread::Builder::new()
+            .name("audit-writer".to_owned())
+            .spawn(move || writer.run());
+        let writer = match spawned {
+            Ok(writer) => writer,
+            Err(error) => {
+                mail.finish(WITNESS_PATIENCE);
+                return Err(LogError::io("starting a thread for", Path::new(SEGMENTS))(
+                    error,
+                ));
+            }
+        };
+        Ok(Self {
+            queue,
+            board,
+            mail,
+            running: Mutex::new(Some(Running { writer, notary })),
+        })
+    }
+
     /// Ends both threads; says how many records were lost.
     fn close(&self) -> usize {
         self.queue.stop();
@@ -303,9 +315,9 @@ fn prepare(files: &dyn Files, directory: &Path) -> Result<(), LogError> {
         .map_err(LogError::io("syncing", directory))
 }
 
-fn take_lock(files: &dyn Files, directory: &Path) -> Result<Box<dyn LockGuard>, LogError> {
+fn take_lock(files: &dyn Files, directory: &Path) -> Result<Arc<dyn LockGuard>, LogError> {
     let path = directory.join("lock");
-    files.lock(&path).map_err(|error| {
+    files.lock(&path).map(Arc::from).map_err(|error| {
         if error.kind() == io::ErrorKind::WouldBlock {
             LogError::Locked { path: path.clone() }
         } else {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::checkpoint::{Checkpoint, newest_note};
 use super::error::LogError;
-use super::files::{Access, Files, LogFile};
+use super::files::{Access, Files, LockGuard, LogFile};
 use super::note::SigningKey;
 use super::status::{Board, WitnessStatus};
 use super::waiting::lock;
@@ -28,6 +28,16 @@ struct Mail {
     due: Option<Checkpoint>,
     stop: bool,
     finished: bool,
+}
+
+/// What the thread is to do.
+enum Call {
+    /// Offer the newest checkpoint again to who did not take it.
+    Retry,
+    /// Sign this place.
+    Sign(Checkpoint),
+    /// End.
+    Stop,
 }
 
 /// Where the writer leaves what is to be signed.
@@ -57,15 +67,15 @@ impl MailBox {
         mail.finished
     }
 
-    /// Waits for work: a place to sign, the retry time (`Some(None)`), or the end (`None`).
-    fn next(&self, retry: Option<Duration>) -> Option<Option<Checkpoint>> {
+    /// Waits for work, at most for `retry`.
+    fn next(&self, retry: Option<Duration>) -> Call {
         let mut mail = lock(&self.mail);
         loop {
             if let Some(due) = mail.due.take() {
-                return Some(Some(due));
+                return Call::Sign(due);
             }
             if mail.stop {
-                return None;
+                return Call::Stop;
             }
             match retry {
                 None => {
@@ -77,7 +87,7 @@ impl MailBox {
                     let result;
                     (mail, result) = woken.unwrap_or_else(PoisonError::into_inner);
                     if result.timed_out() && mail.due.is_none() && !mail.stop {
-                        return Some(None);
+                        return Call::Retry;
                     }
                 }
             }
@@ -114,6 +124,8 @@ pub(super) struct Notary {
     pub(super) interval: Duration,
     /// The newest checkpoint that an earlier run made.
     pub(super) previous: u64,
+    /// The trail stays owned while this thread may write in it.
+    pub(super) _lock: Arc<dyn LockGuard>,
 }
 
 impl Notary {
@@ -146,8 +158,10 @@ impl Notary {
         let mut newest: Option<(u64, String)> = None;
         loop {
             let behind = witnesses.iter().any(|watched| watched.behind);
-            let Some(due) = finished.0.next(behind.then_some(self.interval)) else {
-                return;
+            let due = match finished.0.next(behind.then_some(self.interval)) {
+                Call::Retry => None,
+                Call::Sign(due) => Some(due),
+                Call::Stop => return,
             };
             if let Some(mut due) = due {
                 due.previous = self.previous;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::error::LogError;
 use super::keys::MasterKey;
 use super::note::SigningKey;
-use super::queue::Payload;
+use super::queue::{Payload, SLOT_BYTES};
 use super::recover::Recovered;
 use super::walk::BATCH_LIMIT;
 use super::witness::Witness;
@@ -72,8 +72,13 @@ impl Limits {
         if self.care_slots >= self.slots {
             return problem("care_slots", "must be less than slots");
         }
-        if self.bytes < BATCH_LIMIT {
-            return problem("bytes", "must be at least 4 MiB");
+        if self.bytes
+            < BATCH_LIMIT.max(self.care_slots.saturating_mul(SLOT_BYTES.saturating_mul(2)))
+        {
+            return problem(
+                "bytes",
+                "must be at least 4 MiB, and 8 KiB for each of care_slots",
+            );
         }
         Ok(())
     }
@@ -92,7 +97,8 @@ pub enum Truncation {
 /// Hears from the writer what happens between openings. Called on the writer's thread: MUST NOT
 /// block, and MUST NOT wait for an append.
 pub trait Observer: Send + std::fmt::Debug {
-    /// Nothing can be made durable; everything is refused until [`Self::recovered`].
+    /// Nothing can be made durable; everything is refused until [`Self::recovered`]. Called again
+    /// for every attempt to recover that failed.
     fn failed(&mut self, reason: &str);
 
     /// The log goes on in a new segment; the returned records become its first.

@@ -15,7 +15,7 @@ use super::waiting::{Appending, Relay, Ticket, lock};
 use super::walk::MAX_PAYLOAD;
 
 /// What a slot is charged for before its record is known.
-const SLOT_BYTES: usize = 4096;
+pub(super) const SLOT_BYTES: usize = 4096;
 
 /// Which traffic a record belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -205,7 +205,7 @@ pub(super) fn settle(
         keep_aside(files, directory, &*file, &cut)?;
         Some(cut)
     } else {
-        earlier_cut(files, directory, cut)?
+        earlier_cut(files, directory, &cut)?
     };
     if file.size().map_err(reading)? != offset {
         file.truncate(offset)
@@ -269,14 +269,16 @@ fn keep_aside(
 }
 
 /// A cut at this very place that an interruption kept off the record.
-fn earlier_cut(files: &dyn Files, directory: &Path, place: Cut) -> Result<Option<Cut>, LogError> {
-    let path = directory.join(TORN).join(torn_name(&place));
+fn earlier_cut(files: &dyn Files, directory: &Path, place: &Cut) -> Result<Option<Cut>, LogError> {
+    let path = directory.join(TORN).join(torn_name(place));
     match files.open(&path, Access::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(LogError::io("reading", &path)(error)),
         Ok(copy) => {
             let bytes = copy.size().map_err(LogError::io("reading", &path))?;
-            Ok(Some(Cut { bytes, ..place }))
+            let mut cut = place.clone();
+            cut.bytes = bytes;
+            Ok(Some(cut))
         }
     }
 }

@@ -160,6 +160,10 @@ fn index(at: u64, offset: u64) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the sizes of these tests are small"
+)]
 mod tests {
     use super::*;
     use crate::audit::log::walk::KIND_RECORD;

@@ -237,7 +237,9 @@ mod tests {
             .is_ready()
     }
 
-    fn three() -> (Arc<Relay>, Vec<(Ticket, Appending, Arc<Count>)>) {
+    type Waiting = (Ticket, Appending, Arc<Count>);
+
+    fn three() -> (Arc<Relay>, Vec<Waiting>) {
         let relay = Arc::new(Relay::default());
         let waiting = (0..3)
             .map(|_| {
@@ -257,9 +259,7 @@ mod tests {
             .sum()
     }
 
-    fn answered(
-        waiting: Vec<(Ticket, Appending, Arc<Count>)>,
-    ) -> (Vec<Appending>, Vec<Arc<Count>>) {
+    fn answered(waiting: Vec<Waiting>) -> (Vec<Appending>, Vec<Arc<Count>>) {
         waiting
             .into_iter()
             .map(|(ticket, appending, count)| {

@@ -81,6 +81,17 @@ struct Opened {
     held: Option<u64>,
 }
 
+impl Opened {
+    fn append(&mut self, note: &str) -> io::Result<()> {
+        // A torn end is left where it is (the medium may only grow) and fenced off.
+        let bytes = format!("\n\n{note}\n");
+        self.file.write_all_at(self.end, bytes.as_bytes())?;
+        self.file.sync_data()?;
+        self.end = self.end.saturating_add(bytes.len() as u64);
+        Ok(())
+    }
+}
+
 impl FileWitness {
     /// A witness in the file at `path`, which need not exist yet; its directory must.
     #[must_use]
@@ -138,15 +149,6 @@ impl FileWitness {
         let end = file.size().map_err(|source| self.io_error(source))?;
         Ok(Opened { file, end, held })
     }
-
-    fn append(&self, opened: &mut Opened, note: &str) -> io::Result<()> {
-        // A torn end is left where it is (the medium may only grow) and fenced off.
-        let bytes = format!("\n\n{note}\n");
-        opened.file.write_all_at(opened.end, bytes.as_bytes())?;
-        opened.file.sync_data()?;
-        opened.end = opened.end.saturating_add(bytes.len() as u64);
-        Ok(())
-    }
 }
 
 impl Witness for FileWitness {
@@ -164,7 +166,8 @@ impl Witness for FileWitness {
             return Err(WitnessError::GoesBack { held, offered });
         }
         // After an error the file is opened afresh: a failed sync says nothing about a second.
-        self.append(&mut opened, note)
+        opened
+            .append(note)
             .map_err(|source| self.io_error(source))?;
         opened.held = Some(offered);
         self.open = Some(opened);

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::checkpoint::Checkpoint;
 use super::crypt;
 use super::error::LogError;
-use super::files::Files;
+use super::files::{Files, LockGuard};
 use super::header::{AcceptedLoss, Draft, Opened, Previous};
 use super::keys::MasterKey;
 use super::notary::MailBox;
@@ -53,13 +53,13 @@ impl Maker {
         opened: Opened,
         loss: Option<AcceptedLoss>,
     ) -> Result<Segment, LogError> {
-        let lost = loss.as_ref().map_or(0, |loss| loss.to);
+        let gone = loss.as_ref().map_or(0, |loss| loss.to);
         let created = self.clock.now();
         let draft = Draft {
             segment: segment_id(created)?,
             number: end.number.saturating_add(1),
             node: &self.node,
-            first: end.previous.sequence.max(lost).saturating_add(1),
+            first: end.previous.sequence.max(gone).saturating_add(1),
             created,
             opened,
             previous: end.previous,
@@ -96,6 +96,8 @@ pub(super) struct Writer {
     pub(super) pause: Duration,
     /// The log is to be closed and the disk fails: one more attempt was made.
     pub(super) last_attempt: LastAttempt,
+    /// The trail stays owned while this thread may write in it.
+    pub(super) _lock: Arc<dyn LockGuard>,
 }
 
 /// Whether a failing log that is to be closed may try the disk once more.

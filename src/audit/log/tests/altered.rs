@@ -1,6 +1,7 @@
 //! Copies that someone altered: each alteration is found, and at the right record.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -222,12 +223,7 @@ fn an_accepted_loss_goes_on_behind_it_and_is_on_record() {
     }
     let (mut options, _heard) = kit.options(&files);
     options.truncation = Truncation::Accept;
-    let (log, recovered) = Log::open(
-        options,
-        std::sync::Arc::new(files.clone()),
-        std::sync::Arc::new(Still),
-    )
-    .unwrap();
+    let (log, recovered) = Log::open(options, Arc::new(files.clone()), Arc::new(Still)).unwrap();
     let loss = recovered.accepted_loss.unwrap();
     assert_eq!((loss.from, loss.to), (recovered.last_seq + 1, 40));
     assert_eq!(put(&log, "after").unwrap().sequence, 41);

@@ -167,7 +167,7 @@ fn little_space_is_kept_for_care() {
 struct Deaf;
 
 impl Witness for Deaf {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "deaf"
     }
 

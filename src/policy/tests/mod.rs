@@ -1,5 +1,10 @@
 //! Bundles and questions for the tests of this room.
 
+mod asked;
+mod evaluation;
+mod matrix;
+mod memory;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,26 +12,26 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
-use super::bundle::Bundle;
-use super::problem::BundleError;
-use super::question::{CareRelation, PrincipalKind, Purpose, Question};
+use crate::policy::bundle::Bundle;
+use crate::policy::problem::BundleError;
+use crate::policy::question::{CareRelation, PrincipalKind, Purpose, Question};
 use crate::request::facts::PatientSource;
 use crate::request::{Action, PatientRef, Role};
 
 /// The directory of the shipped bundle.
-pub(super) fn shipped_directory() -> PathBuf {
+pub(in crate::policy) fn shipped_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("policies")
 }
 
 /// The shipped bundle.
-pub(super) static SHIPPED: LazyLock<Bundle> =
+pub(in crate::policy) static SHIPPED: LazyLock<Bundle> =
     LazyLock::new(|| match Bundle::load(&shipped_directory()) {
         Ok(bundle) => bundle,
         Err(error) => panic!("{error}"),
     });
 
 /// The policies of a bundle that is quick to load: nurses read, physicians read and export.
-pub(super) const SMALL: &str = r#"
+pub(in crate::policy) const SMALL: &str = r#"
 @id("read")
 @doc("Nurses and physicians read.")
 permit (principal, action in [Action::"Read", Action::"Search"], resource)
@@ -39,7 +44,7 @@ permit (principal in Role::"physician", action == Action::"Export", resource);
 "#;
 
 /// A directory with the shipped schema and roles, and these files beside them or in their place.
-pub(super) fn directory(files: &[(&str, &str)]) -> TempDir {
+pub(in crate::policy) fn directory(files: &[(&str, &str)]) -> TempDir {
     let directory = TempDir::new().expect("a directory");
     for name in ["bundle.toml", "schema.cedarschema", "roles.toml"] {
         fs::copy(shipped_directory().join(name), directory.path().join(name)).expect("copied");
@@ -51,12 +56,12 @@ pub(super) fn directory(files: &[(&str, &str)]) -> TempDir {
 }
 
 /// A bundle of the shipped schema and roles with these files.
-pub(super) fn load(files: &[(&str, &str)]) -> Result<Bundle, BundleError> {
+pub(in crate::policy) fn load(files: &[(&str, &str)]) -> Result<Bundle, BundleError> {
     Bundle::load(directory(files).path())
 }
 
 /// A small bundle with these policies beside its own.
-pub(super) fn small_with(policies: &str) -> Bundle {
+pub(in crate::policy) fn small_with(policies: &str) -> Bundle {
     match load(&[("small.cedar", SMALL), ("more.cedar", policies)]) {
         Ok(bundle) => bundle,
         Err(error) => panic!("{error}"),
@@ -64,12 +69,12 @@ pub(super) fn small_with(policies: &str) -> Bundle {
 }
 
 /// Roles by name.
-pub(super) fn roles(names: &[&str]) -> BTreeSet<Role> {
+pub(in crate::policy) fn roles(names: &[&str]) -> BTreeSet<Role> {
     names.iter().map(|name| Role::new(name)).collect()
 }
 
 /// A patient by number.
-pub(super) fn patient(id: &str) -> PatientRef {
+pub(in crate::policy) fn patient(id: &str) -> PatientRef {
     PatientRef {
         system: "urn:mrn".to_owned(),
         id: id.to_owned(),
@@ -78,7 +83,7 @@ pub(super) fn patient(id: &str) -> PatientRef {
 }
 
 /// A plain question in the name of someone with these roles.
-pub(super) const fn question<'a>(
+pub(in crate::policy) const fn question<'a>(
     roles: &'a BTreeSet<Role>,
     action: Action,
     section: &'a str,

@@ -1,8 +1,8 @@
 //! The shipped permission matrix, spelled out, against what the shipped policies really say.
 
-use super::compile::{Compiled, Outcome};
-use super::question::{CareRelation, PrincipalKind, Question};
-use super::testing::{SHIPPED, patient, question, roles, shipped_directory};
+use super::{SHIPPED, patient, question, roles, shipped_directory, small_with};
+use crate::policy::compile::{Compiled, Outcome};
+use crate::policy::question::{CareRelation, PrincipalKind, Question};
 use crate::request::Action;
 use crate::request::facts::Verdict;
 
@@ -323,4 +323,85 @@ fn only_the_expected_claim_values_give_roles() {
     // The shipped window of remote support is closed.
     assert!(given("emr-vendors").is_empty());
     assert!(given("physician").is_empty());
+}
+
+/// The Cedar examples of the README, comment signs removed.
+fn examples() -> Vec<String> {
+    let readme = std::fs::read_to_string(shipped_directory().join("README.md")).expect("README.md");
+    readme
+        .split("```cedar\n")
+        .skip(1)
+        .map(|rest| {
+            let (example, _) = rest.split_once("```").expect("a closed example");
+            example
+                .lines()
+                .map(|line| line.trim_start_matches("// "))
+                .collect::<Vec<_>>()
+                .join("\n")
+        })
+        .collect()
+}
+
+#[test]
+fn every_example_of_the_readme_loads_and_does_what_it_says() {
+    let examples = examples();
+    assert_eq!(examples.len(), 6);
+    let bundle = small_with(&examples.join("\n"));
+    let compiled = Compiled::new(&bundle);
+    let says = |question: &Question<'_>| {
+        compiled
+            .ask(&compiled.slice(question), question)
+            .policies
+            .join(" ")
+    };
+    let (nurse, student, admin, physician) = (
+        roles(&["nurse"]),
+        roles(&["student"]),
+        roles(&["it-admin"]),
+        roles(&["physician"]),
+    );
+    let celebrity = crate::request::PatientRef {
+        system: "urn:hospital:mrn".to_owned(),
+        ..patient("100234")
+    };
+    let chart = Question {
+        patient: Some(&celebrity),
+        ..question(&physician, Action::Read, "sensitive")
+    };
+    let correct = Question {
+        care_relation: CareRelation::Assigned,
+        ..question(&nurse, Action::Update, "notes")
+    };
+    for (asked, policies) in [
+        (
+            question(&student, Action::Read, "imaging"),
+            "student-no-images",
+        ),
+        (correct, "nurse-correct"),
+        (
+            Question {
+                emr: "archive",
+                ..correct
+            },
+            "archive-read-only",
+        ),
+        (chart, "well-known-patient"),
+        (
+            Question {
+                principal: "hospital|5f1c9a",
+                ..chart
+            },
+            "physician-sensitive read",
+        ),
+        (
+            Question {
+                break_glass: true,
+                ..chart
+            },
+            "physician-sensitive read",
+        ),
+        (question(&admin, Action::Unmapped, "unmapped"), "learn-mode"),
+    ] {
+        assert_eq!(says(&asked), policies, "{asked:?}");
+    }
 }

@@ -1,0 +1,178 @@
+//! The head of an answer, made safe for the browser: nothing about the connection or the EMR's machinery leaves, and
+//! the gateway's own protections are on every page.
+//!
+//! *Never*: a gateway cookie set by an EMR, or an error page that the configuration hides.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::response::Parts;
+use http::{Response, StatusCode};
+
+use super::Upstream;
+use super::answered::{Answered, Delivery};
+use super::headers::is_gateway_cookie;
+use super::rewrite::{self, Places};
+use crate::config::ErrorPages;
+use crate::limit::charge::Limited;
+use crate::refusal::Refusal;
+use crate::request::hygiene::{remove_hop_by_hop, tokens};
+use crate::request::{AnswerBody, Refused};
+
+/// An answer that may be delivered.
+#[derive(Debug)]
+#[must_use]
+pub struct Cleaned {
+    response: Response<AnswerBody>,
+}
+
+impl Cleaned {
+    /// The response itself.
+    pub fn into_response(self) -> Response<AnswerBody> {
+        self.response
+    }
+}
+
+/// What tells an attacker about the EMR's machinery, or the browser about other ways to it.
+const REMOVED: &[&str] = &[
+    "alt-svc",
+    "expect-ct",
+    "nel",
+    "public-key-pins",
+    "public-key-pins-report-only",
+    "report-to",
+    "reporting-endpoints",
+    "server",
+    "strict-transport-security",
+    "via",
+    "x-accel-redirect",
+    "x-aspnet-version",
+    "x-aspnetmvc-version",
+    "x-generator",
+    "x-powered-by",
+    "x-runtime",
+    "x-sendfile",
+    "x-version",
+];
+
+impl Upstream {
+    /// Cleans an answer's head.
+    ///
+    /// # Errors
+    /// [`Refused`] in place of an error page that is not to be shown.
+    pub fn clean(&self, answered: Answered) -> Result<Cleaned, Refused> {
+        let index = answered.limited().authorized().mapped().emr();
+        let Some((emr, _)) = self.emr(index) else {
+            return Err(answered.refuse(Refusal::Internal));
+        };
+        if emr.error_pages == ErrorPages::Hide && answered.status().is_server_error() {
+            return Err(answered.refuse(Refusal::UpstreamError));
+        }
+        let (limited, mut parts, delivery) = answered.into_parts();
+        let switched = restate_upgrade(&mut parts);
+        for name in REMOVED {
+            parts.headers.remove(*name);
+        }
+        harden_cookies(&mut parts.headers);
+        let received = limited.received().parts();
+        rewrite::addresses(
+            &mut parts.headers,
+            Places {
+                back_end: emr.endpoint.authority(),
+                public: &received.authority,
+                host: &received.host,
+            },
+        );
+        protect(&mut parts.headers, &limited, self.backends.hsts.as_ref());
+        if let Some(protocol) = switched {
+            parts
+                .headers
+                .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            parts.headers.insert(header::UPGRADE, protocol);
+        }
+        let body = match delivery {
+            Delivery::Body(body) => AnswerBody::streaming(*body),
+            Delivery::Switched => AnswerBody::empty(),
+        };
+        // Of the parts only these go on; extensions are between hyper and us.
+        let mut response = Response::new(body);
+        *response.status_mut() = parts.status;
+        *response.headers_mut() = parts.headers;
+        Ok(Cleaned { response })
+    }
+}
+
+/// Removes what speaks about the EMR's connection; for a switch of protocols, tells which.
+fn restate_upgrade(parts: &mut Parts) -> Option<HeaderValue> {
+    let protocol = parts.headers.get(header::UPGRADE).cloned();
+    remove_hop_by_hop(&mut parts.headers);
+    protocol.filter(|_| parts.status == StatusCode::SWITCHING_PROTOCOLS)
+}
+
+/// Drops cookies that would replace the gateway's, and makes the EMR's fit for HTTPS.
+fn harden_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<HeaderValue> = headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .cloned()
+        .collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in cookies {
+        if is_gateway_cookie(cookie.as_bytes()) {
+            tracing::warn!("the EMR tried to set a gateway cookie");
+            continue;
+        }
+        let attributes: Vec<String> = cookie
+            .as_bytes()
+            .split(|b| *b == b';')
+            .skip(1)
+            .map(|attribute| {
+                let name = attribute.split(|b| *b == b'=').next().unwrap_or_default();
+                String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase()
+            })
+            .collect();
+        let mut hardened = cookie.as_bytes().to_vec();
+        for (name, addition) in [
+            ("secure", &b"; Secure"[..]),
+            ("samesite", b"; SameSite=Lax"),
+        ] {
+            if !attributes.iter().any(|attribute| attribute == name) {
+                hardened.extend_from_slice(addition);
+            }
+        }
+        if let Ok(value) = HeaderValue::from_bytes(&hardened) {
+            headers.append(header::SET_COOKIE, value);
+        }
+    }
+}
+
+/// The gateway's own protections.
+fn protect(headers: &mut HeaderMap, limited: &Limited, hsts: Option<&HeaderValue>) {
+    if let Some(hsts) = hsts {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    // Addresses of an EMR name patients; they are nobody else's business.
+    if headers
+        .get(header::REFERRER_POLICY)
+        .is_none_or(|policy| policy != "no-referrer")
+    {
+        headers.insert(
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("same-origin"),
+        );
+    }
+    if limited.authorized().mapped().traits().no_store {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.remove(header::EXPIRES);
+        headers.remove(header::PRAGMA);
+    }
+    let varies = tokens(headers, &header::VARY).any(|token| token == "cookie" || token == "*");
+    if !varies {
+        headers.append(header::VARY, HeaderValue::from_static("Cookie"));
+    }
+    if let Ok(id) = HeaderValue::try_from(limited.received().parts().id.to_string()) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+}
