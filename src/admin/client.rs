@@ -139,8 +139,9 @@ mod tests {
     use tokio::sync::{Notify, oneshot};
 
     use super::*;
-    use crate::admin::protocol::{AdminErrorKind, AuditFilter, Operator};
+    use crate::admin::protocol::{AdminErrorKind, Operator};
     use crate::admin::socket::{AdminApi, AdminSocket, Replies, SocketError};
+    use crate::audit::show::Filter;
     use crate::config::Admin;
 
     /// Counts up, and notices when an answer is dropped.
@@ -230,7 +231,7 @@ mod tests {
 
     fn show(follow: bool) -> AdminRequest {
         AdminRequest::AuditShow {
-            filter: AuditFilter::default(),
+            filter: Filter::default(),
             follow,
         }
     }

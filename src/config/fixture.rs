@@ -39,6 +39,20 @@ impl Fixture {
         fixture
     }
 
+    /// The same with the shipped policies.
+    pub(crate) fn with_policies() -> Self {
+        let fixture = Self::new();
+        let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+        for entry in fs::read_dir(shipped).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let name = format!("policies/{}", path.file_name().unwrap().display());
+                fixture.write(&name, &fs::read_to_string(&path).unwrap());
+            }
+        }
+        fixture
+    }
+
     /// A path inside.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
