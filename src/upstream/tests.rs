@@ -884,7 +884,7 @@ fn an_answers_head_is_cleaned_and_protected() {
                 "referrer-policy: same-origin",
                 "set-cookie: PHPSESSID=1; path=/; Secure; SameSite=Lax",
                 "set-cookie: s=2; Secure; SameSite=Strict",
-                "strict-transport-security: max-age=600; includeSubDomains",
+                "strict-transport-security: max-age=600",
                 "vary: Accept",
                 "vary: Cookie",
                 "x-content-type-options: nosniff",
