@@ -35,13 +35,11 @@ pub struct Mapped {
 
 impl Mapped {
     /// The identified request.
-    #[must_use]
     pub const fn identified(&self) -> &Identified {
         &self.identified
     }
 
     /// The request.
-    #[must_use]
     pub const fn received(&self) -> &Received {
         self.identified.received()
     }
