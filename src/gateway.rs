@@ -134,8 +134,8 @@ impl Gateway {
     /// A selection or sign-in that the EMR may carry out although the client hung up is followed to the answer's head
     /// in a task of its own; else the next request could overtake it, and act on another patient than its record says.
     async fn exchange(self: &Rc<Self>, admitted: Admitted) -> Result<Classified<Answered>, Refused> {
-        let outlives_client = admitted.limited().authorized().mapped().outlives_client();
-        if !outlives_client {
+        let mapped = admitted.limited().authorized().mapped();
+        if !mapped.outlives_client() {
             return self.forward(admitted).await;
         }
         let manner = Manner::of(admitted.limited().received().parts());

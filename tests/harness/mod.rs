@@ -12,6 +12,7 @@ use chartgate::clock::SystemClock;
 use chartgate::config::Config;
 use chartgate::demo::clinic::EMR_PASSWORD;
 use chartgate::demo::users::{DemoUser, staff};
+use chartgate::telemetry::metrics::Metrics;
 
 pub use browser::{Browser, Page};
 
@@ -34,6 +35,7 @@ impl House {
             port: 0,
             data_dir: dir.path().to_owned(),
             clock: SystemClock::shared(),
+            metrics: Metrics::local().unwrap().0,
             tune: Box::new(tune),
         };
         let clinic = clinic::start(options).await.unwrap_or_else(|error| panic!("{error}"));
