@@ -136,6 +136,18 @@ impl Received {
         &mut self.facts
     }
 
+    /// Replaces the `Cookie` field: identification takes the gateway's own cookies out.
+    pub fn set_cookies(&mut self, cookies: Option<http::HeaderValue>) {
+        match cookies {
+            Some(cookies) => {
+                self.parts.headers.insert(http::header::COOKIE, cookies);
+            }
+            None => {
+                self.parts.headers.remove(http::header::COOKIE);
+            }
+        }
+    }
+
     /// The body, for the one stage that may read it before admission.
     pub const fn body_mut(&mut self) -> &mut Body {
         &mut self.body
