@@ -105,14 +105,14 @@ impl Sessions {
         }
         let live = match self.cache.get(&key) {
             Some(live) if self.is_current(&live) => live,
-            Some(live) => match self.load(&key).await? {
-                Some(fresh) => fresh,
-                None => {
-                    self.forget(&live);
-                    self.announce(live.id());
+            Some(stale) => {
+                let Some(fresh) = self.load(&key).await? else {
+                    self.forget(&stale);
+                    self.announce(stale.id());
                     return Ok(Found::Unknown);
-                }
-            },
+                };
+                fresh
+            }
             None => match self.load(&key).await? {
                 Some(live) => live,
                 None => return Ok(Found::Unknown),

@@ -103,7 +103,7 @@ async fn identity(
         idle_timeout: Duration::from_mins(15),
         absolute_timeout: Duration::from_hours(12),
         login_timeout: Duration::from_mins(10),
-        clock_leeway: Duration::from_secs(60),
+        clock_leeway: Duration::from_mins(1),
         issuers: vec![provider.issuer()],
     };
     change(&mut config);

@@ -182,7 +182,7 @@ impl TestProvider {
     pub(in crate::identity) fn id_claims(&self, nonce: &str, now: i64) -> Value {
         json!({
             "iss": self.base, "aud": CLIENT, "sub": "u1", "nonce": nonce,
-            "iat": now, "exp": now + 300, "auth_time": now, "amr": ["pwd", "otp", "mfa"],
+            "iat": now, "exp": now.saturating_add(300), "auth_time": now, "amr": ["pwd", "otp", "mfa"],
             "preferred_username": "dr.adams", "groups": ["emr-physicians"], "sid": "op-session-1",
         })
     }
@@ -225,7 +225,7 @@ impl TestProvider {
         let body = body
             .collect()
             .await
-            .map(|b| b.to_bytes())
+            .map(http_body_util::Collected::to_bytes)
             .unwrap_or_default();
         let (status, answer) = self.route(&parts, &body);
         Ok(Response::builder()
@@ -258,7 +258,7 @@ impl TestProvider {
                 (StatusCode::OK, document)
             }
             "/jwks" => {
-                state.key_reads += 1;
+                state.key_reads = state.key_reads.saturating_add(1);
                 let keys: Vec<_> = state.keys.iter().map(SigningKey::public).collect();
                 (StatusCode::OK, json!({ "keys": keys }))
             }

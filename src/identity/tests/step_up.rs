@@ -67,7 +67,7 @@ async fn a_step_up_must_be_fresh() {
         json!([now]),
     ] {
         let refused = step_up(&gateway, &mut browser, |c| {
-            c["auth_time"] = auth_time.clone()
+            c["auth_time"] = auth_time.clone();
         })
         .await;
         assert_eq!(refused, Err(Refusal::LoginRefused), "{auth_time}");
@@ -76,7 +76,7 @@ async fn a_step_up_must_be_fresh() {
     }
     for auth_time in [json!(now - 60), json!(now), json!(1_800_000_300.75)] {
         let done = step_up(&gateway, &mut browser, |c| {
-            c["auth_time"] = auth_time.clone()
+            c["auth_time"] = auth_time.clone();
         })
         .await;
         assert_eq!(done, Ok(Event::StepUp), "{auth_time}");
