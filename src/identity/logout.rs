@@ -93,6 +93,12 @@ impl LogoutError {
 }
 
 impl Identity {
+    /// Whether a request for [`OwnRoute::Logout`] ends the session (and does not ask first).
+    #[must_use]
+    pub fn is_sign_out(parts: &Parts) -> bool {
+        matches!(wish(parts), Wish::Act)
+    }
+
     pub(super) async fn logout(&self, mut received: Received) -> Result<Handled, Refused> {
         match self.sign_out(&mut received).await {
             Ok(told) => Ok(handled(received, told)),
