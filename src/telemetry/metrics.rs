@@ -55,7 +55,8 @@ macro_rules! metrics {
 metrics! {
     CONNECTIONS = "chartgate_connections", Gauge, [], "Client connections that are open.";
     TLS_FAILURES = "chartgate_tls_failures_total", Counter, ["cause"], "TLS handshakes that failed; nothing was served.";
-    HTTP_FAILURES = "chartgate_http_failures_total", Counter, ["cause"], "Connections ended because what arrived was not HTTP that is served.";
+    CONNECTIONS_REFUSED = "chartgate_connections_refused_total", Counter, ["cause"], "Connections closed at once because there were too many.";
+    HTTP_ERRORS = "chartgate_http_errors_total", Counter, ["cause"], "Connections ended because what arrived was not HTTP that is served, or stalled.";
     REQUESTS = "chartgate_requests_total", Counter, ["emr", "class"], "Requests forwarded to an EMR, by class of its answer's status.";
     REQUEST_SECONDS = "chartgate_request_seconds", Histogram, ["emr"], "From the request's head to the end of the answer.";
     UPSTREAM_SECONDS = "chartgate_upstream_seconds", Histogram, ["emr"], "From forwarding a request to the head of the EMR's answer.";
@@ -63,6 +64,7 @@ metrics! {
     LOGINS = "chartgate_logins_total", Counter, ["result"], "Sign-ins that were finished.";
     SESSIONS = "chartgate_sessions", Gauge, [], "Sessions that are open.";
     LIVE_STREAMS = "chartgate_live_streams", Gauge, [], "Live connections (WebSocket, long streams) that are open.";
+    UPSTREAM_CONNECT_FAILURES = "chartgate_upstream_connect_failures_total", Counter, [], "Connections to an EMR that could not be opened.";
     BREAKER_OPEN = "chartgate_breaker_open", Gauge, ["emr"], "1 while requests to an EMR are held back after repeated failures.";
     AUDIT_SEQUENCE = "chartgate_audit_sequence", Gauge, [], "Position of the newest durable record.";
     AUDIT_COMMIT_SECONDS = "chartgate_audit_commit_seconds", Histogram, [], "Time to make a batch of records durable.";
@@ -201,6 +203,37 @@ mod tests {
             );
             assert!(metric.kind != Kind::Histogram || metric.name.ends_with("_seconds"));
         }
+    }
+
+    /// Every metric that is counted under a literal name, in any file of the crate.
+    fn counted(directory: &std::path::Path, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                counted(&path, found);
+            } else if let Ok(text) = std::fs::read_to_string(&path) {
+                let names = text.split("!(\"chartgate_").skip(1);
+                found.extend(
+                    names.map(|rest| format!("chartgate_{}", rest.split('"').next().unwrap())),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_counted_is_listed() {
+        let mut found = BTreeSet::new();
+        counted(
+            &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut found,
+        );
+        found.remove("chartgate_");
+        assert!(found.len() > 3, "{found:?}");
+        let unlisted: Vec<_> = found
+            .iter()
+            .filter(|name| ALL.iter().all(|metric| metric.name != **name))
+            .collect();
+        assert!(unlisted.is_empty(), "{unlisted:?}");
     }
 
     #[test]

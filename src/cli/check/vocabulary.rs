@@ -35,7 +35,11 @@ fn actions(document: &Document<'_>, config: &Config) {
             let known: Vec<&str> = Action::ALL.iter().map(|action| action.name()).collect();
             let message = format!("`{name}` is not a clinical action");
             let remedy = format!("the actions are {}", known.join(", "));
-            document.at(Severity::Error, &format!("limits.actions.{name}"), says(message, remedy));
+            document.at(
+                Severity::Error,
+                &format!("limits.actions.{name}"),
+                says(message, remedy),
+            );
         }
     }
 }
@@ -72,7 +76,10 @@ mod tests {
     #[test]
     fn a_broken_policy_is_shown_in_its_own_file() {
         let fixture = Fixture::with_policies();
-        fixture.write("policies/care.cedar", "permit (principal, action, resource)\nwhen { nonsense };\n");
+        fixture.write(
+            "policies/care.cedar",
+            "permit (principal, action, resource)\nwhen { nonsense };\n",
+        );
         let reading = fixture.read(TEMPLATE);
         let document = Document::parse(&reading.source).unwrap();
         let problems = check(&document, &reading.config.unwrap());
