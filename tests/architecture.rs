@@ -37,16 +37,7 @@ const STAGE_PROOFS: &[(&str, &[&str])] = &[
     ("policy", &["emr::map", "emr::profile"]),
     ("limit", &["policy::decide"]),
     ("audit", &["limit::charge", "limit::keyed"]),
-    (
-        "upstream",
-        &[
-            "audit::admit",
-            "audit::outcome",
-            "limit::charge",
-            "emr",
-            "identity::session",
-        ],
-    ),
+    ("upstream", &["audit::admit", "audit::outcome", "limit::charge", "emr", "identity::session"]),
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
@@ -62,10 +53,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 
 fn all_sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    sources(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
-        &mut found,
-    );
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
     assert!(found.len() > 50, "the source tree was not found");
     found
 }
@@ -78,24 +66,17 @@ fn module_of(path: &Path) -> String {
 
 fn level(module: &str) -> u8 {
     let known = LEVELS.iter().find(|(name, _)| *name == module);
-    known
-        .unwrap_or_else(|| panic!("module {module} has no level in tests/architecture.rs"))
-        .1
+    known.unwrap_or_else(|| panic!("module {module} has no level in tests/architecture.rs")).1
 }
 
 /// Paths after `crate::` in the file, tests aside.
 fn imports(text: &str) -> Vec<String> {
     let code = text.split("#[cfg(test)]").next().unwrap();
-    let code_lines = code
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"));
+    let code_lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
     let mut found = Vec::new();
     for line in code_lines {
         for rest in line.split("crate::").skip(1) {
-            let path: String = rest
-                .chars()
-                .take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':'))
-                .collect();
+            let path: String = rest.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect();
             found.push(path.trim_end_matches(':').to_owned());
         }
     }
@@ -117,20 +98,13 @@ fn imports_only_point_down() {
             let allowed = to < from
                 || from == 7
                 || (from == 4 && to == 4)
-                || (from == 3
-                    && to == 3
-                    && stage
-                        .is_some_and(|(_, proofs)| proofs.iter().any(|p| import.starts_with(p))));
+                || (from == 3 && to == 3 && stage.is_some_and(|(_, proofs)| proofs.iter().any(|p| import.starts_with(p))));
             if !allowed {
                 wrong.push(format!("{}: crate::{import}", path.display()));
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "imports that point up or sideways:\n{}",
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "imports that point up or sideways:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -139,11 +113,7 @@ fn files_stay_small() {
     for path in all_sources() {
         let text = fs::read_to_string(&path).unwrap();
         let length = text.split("#[cfg(test)]").next().unwrap().lines().count();
-        assert!(
-            length <= 500,
-            "{} has {length} lines without its tests",
-            path.display()
-        );
+        assert!(length <= 500, "{} has {length} lines without its tests", path.display());
         lengths.push(length);
     }
     lengths.sort_unstable();
@@ -156,11 +126,7 @@ fn files_stay_small() {
 fn every_module_says_what_it_is_for() {
     for path in all_sources() {
         let text = fs::read_to_string(&path).unwrap();
-        assert!(
-            text.starts_with("//! "),
-            "{} does not open with its job",
-            path.display()
-        );
+        assert!(text.starts_with("//! "), "{} does not open with its job", path.display());
     }
 }
 
@@ -171,11 +137,7 @@ fn time_comes_from_the_clock_and_requests_reach_emrs_only_through_upstream() {
         let code = text.split("#[cfg(test)]").next().unwrap();
         let module = module_of(&path);
         if module != "clock" {
-            assert!(
-                !code.contains("SystemTime::now") && !code.contains("Instant::now()"),
-                "{}",
-                path.display()
-            );
+            assert!(!code.contains("SystemTime::now") && !code.contains("Instant::now()"), "{}", path.display());
         }
         if code.contains("client::conn") {
             assert!(

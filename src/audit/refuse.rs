@@ -45,7 +45,7 @@ impl Audit {
         {
             let key = crate::request::ClientAddr::from(address).limit_key();
             if self.shared.anonymous.check(&key).is_err() {
-                self.shared.sums.add(key, refused.refusal());
+                self.shared.sums.add(key, refused.refusal().code());
                 return Ok(Recorded { refused });
             }
         }

@@ -226,7 +226,7 @@ fn detail(entry: &Entry) -> String {
     pairs.join(" ")
 }
 
-const fn event_name(event: Event) -> &'static str {
+pub(super) const fn event_name(event: Event) -> &'static str {
     match event {
         Event::LoginStarted => "login-started",
         Event::Login => "login",

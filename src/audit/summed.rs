@@ -6,8 +6,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use crate::refusal::Refusal;
-
 type Counts = BTreeMap<String, u64>;
 
 /// Sums by address; `None` collects what came after the table was full.
@@ -25,11 +23,11 @@ impl Sums {
         }
     }
 
-    pub(super) fn add(&self, address: IpAddr, refusal: Refusal) {
+    pub(super) fn add(&self, address: IpAddr, what: &str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let known = counts.len() < self.max_keys || counts.contains_key(&Some(address));
         let sums = counts.entry(known.then_some(address)).or_default();
-        let count = sums.entry(refusal.code().to_owned()).or_default();
+        let count = sums.entry(what.to_owned()).or_default();
         *count = count.saturating_add(1);
     }
 
@@ -70,7 +68,7 @@ mod tests {
     fn memory_is_bounded_and_nothing_is_lost_from_the_count() {
         let sums = Sums::new(10);
         for n in 0..1000_u32 {
-            sums.add(IpAddr::from(n.to_be_bytes()), Refusal::LoginRequired);
+            sums.add(IpAddr::from(n.to_be_bytes()), "CG-2001");
         }
         let taken = sums.take();
         assert_eq!(taken.len(), 11);
@@ -86,11 +84,11 @@ mod tests {
     fn what_was_put_back_is_counted_again() {
         let sums = Sums::new(10);
         let address = IpAddr::from([192, 0, 2, 1]);
-        sums.add(address, Refusal::LoginRequired);
+        sums.add(address, "CG-2001");
         for (address, detail) in sums.take() {
             sums.put_back(address, &detail);
         }
-        sums.add(address, Refusal::LoginRequired);
+        sums.add(address, "CG-2001");
         assert_eq!(sums.take()[0].1["CG-2001"], "2");
     }
 }

@@ -37,6 +37,11 @@ impl Limited {
         self.authorized.received_mut()
     }
 
+    /// The request is sent now.
+    pub fn begin(&mut self) {
+        self.authorized.begin();
+    }
+
     /// The permitted request itself.
     pub fn into_authorized(self) -> Authorized {
         self.authorized

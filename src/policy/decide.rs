@@ -59,6 +59,11 @@ impl Authorized {
         self.valid_until
     }
 
+    /// The request is sent now.
+    pub fn begin(&mut self) {
+        self.mapped.begin();
+    }
+
     /// The mapped request itself.
     pub fn into_mapped(self) -> Mapped {
         self.mapped

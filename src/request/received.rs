@@ -88,6 +88,26 @@ pub struct Parts {
     pub upgrade_to: Option<String>,
 }
 
+impl Parts {
+    /// The head of a request that the gateway makes on behalf of this one: same client, cookies and connection.
+    #[must_use]
+    pub fn derived(&self, method: Method, target: Target) -> Self {
+        Self {
+            id: RequestId::new(),
+            at: self.at,
+            method,
+            version: self.version,
+            host: self.host.clone(),
+            authority: self.authority.clone(),
+            target,
+            headers: self.headers.clone(),
+            connection: self.connection.clone(),
+            client: self.client,
+            upgrade_to: None,
+        }
+    }
+}
+
 impl Received {
     /// Puts a parsed head and an unread body together.
     pub fn new(
@@ -145,6 +165,18 @@ impl Received {
     /// The client's side of an upgrade, for the one stage that may take it.
     pub const fn take_upgrade(&mut self) -> Option<hyper::upgrade::OnUpgrade> {
         self.upgrade.take()
+    }
+
+    /// Replaces the `Cookie` field: each stage takes out what must not go further.
+    pub fn set_cookies(&mut self, cookies: Option<http::HeaderValue>) {
+        match cookies {
+            Some(cookies) => {
+                self.parts.headers.insert(http::header::COOKIE, cookies);
+            }
+            None => {
+                self.parts.headers.remove(http::header::COOKIE);
+            }
+        }
     }
 
     /// Ends the request here. The refusal takes along what was known.

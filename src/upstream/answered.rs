@@ -4,17 +4,21 @@ use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 
 use super::recorded::RecordedBody;
-use crate::audit::outcome::End;
+use crate::audit::outcome::{End, OutcomeGuard};
+use crate::emr::classify::{Answer, Exchange};
+use crate::emr::profile::RouteTraits;
+use crate::identity::identify::Identified;
 use crate::limit::charge::Limited;
 use crate::refusal::Refusal;
-use crate::request::facts::PatientRef;
 use crate::request::{Received, Refused};
 
 /// An answer of the EMR, untouched, whose body nobody has read.
 #[derive(Debug)]
 #[must_use]
 pub struct Answered {
-    limited: Limited,
+    identified: Identified,
+    traits: RouteTraits,
+    emr: usize,
     parts: Parts,
     delivery: Delivery,
 }
@@ -29,22 +33,30 @@ pub(super) enum Delivery {
 }
 
 impl Answered {
-    pub(super) const fn new(limited: Limited, parts: Parts, delivery: Delivery) -> Self {
-        Self {
-            limited,
-            parts,
-            delivery,
-        }
+    /// Parts the answer from the exchange that it has to be classified with.
+    pub(super) fn new(limited: Limited, parts: Parts, delivery: Delivery) -> (Exchange, Self) {
+        let mapped = limited.into_authorized().into_mapped();
+        let emr = mapped.emr();
+        let (identified, traits, exchange) = mapped.into_parts();
+        let answered = Self { identified, traits, emr, parts, delivery };
+        (exchange, answered)
     }
 
     /// The request that was answered.
-    pub const fn limited(&self) -> &Limited {
-        &self.limited
+    pub const fn received(&self) -> &Received {
+        self.identified.received()
     }
 
-    /// The request itself.
-    pub const fn received(&self) -> &Received {
-        self.limited.received()
+    /// How its route behaves.
+    #[must_use]
+    pub const fn traits(&self) -> &RouteTraits {
+        &self.traits
+    }
+
+    /// Index of the EMR in the configuration.
+    #[must_use]
+    pub const fn emr(&self) -> usize {
+        self.emr
     }
 
     /// The EMR's status.
@@ -59,23 +71,6 @@ impl Answered {
         &self.parts.headers
     }
 
-    /// The EMR's headers, for a later stage to harden or rewrite.
-    pub const fn headers_mut(&mut self) -> &mut HeaderMap {
-        &mut self.parts.headers
-    }
-
-    /// The outcome concerns this patient too.
-    pub fn concerns(&mut self, patient: PatientRef) {
-        match &mut self.delivery {
-            Delivery::Body(body) => {
-                if let Some(guard) = body.guard() {
-                    guard.concerns(patient);
-                }
-            }
-            Delivery::Switched => {}
-        }
-    }
-
     /// Withholds the answer: the client gets `refusal` instead, and the outcome says so.
     pub fn refuse(self, refusal: Refusal) -> Refused {
         match self.delivery {
@@ -87,11 +82,11 @@ impl Answered {
             }
             Delivery::Switched => {}
         }
-        self.limited.refuse(refusal)
+        self.identified.refuse(refusal)
     }
 
-    pub(super) fn into_parts(self) -> (Limited, Parts, Delivery) {
-        (self.limited, self.parts, self.delivery)
+    pub(super) fn into_parts(self) -> (Identified, Parts, Delivery) {
+        (self.identified, self.parts, self.delivery)
     }
 
     /// An answer for unit tests of the next stages.
@@ -103,6 +98,16 @@ impl Answered {
     ) -> Self {
         let (parts, body) = response.into_parts();
         let body = Box::new(RecordedBody::fixed(body, guard));
-        Self::new(limited, parts, Delivery::Body(body))
+        Self::new(limited, parts, Delivery::Body(body)).1
+    }
+}
+
+impl Answer for Answered {
+    fn head(&mut self) -> (&Parts, Option<&mut OutcomeGuard>) {
+        let guard = match &mut self.delivery {
+            Delivery::Body(body) => body.guard(),
+            Delivery::Switched => None,
+        };
+        (&self.parts, guard)
     }
 }

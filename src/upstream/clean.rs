@@ -3,6 +3,8 @@
 //!
 //! *Never*: a gateway cookie set by an EMR, or an error page that the configuration hides.
 
+use std::sync::Arc;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::response::Parts;
 use http::{Response, StatusCode};
@@ -12,7 +14,9 @@ use super::answered::{Answered, Delivery};
 use super::headers::is_gateway_cookie;
 use super::rewrite::{self, Places};
 use crate::config::ErrorPages;
-use crate::limit::charge::Limited;
+use crate::emr::classify::Classified;
+use crate::emr::profile::{Profile, RouteTraits};
+use crate::emr::set_cookie::harden_set_cookie;
 use crate::refusal::Refusal;
 use crate::request::hygiene::{remove_hop_by_hop, tokens};
 use crate::request::{AnswerBody, Refused};
@@ -58,21 +62,23 @@ impl Upstream {
     ///
     /// # Errors
     /// [`Refused`] in place of an error page that is not to be shown.
-    pub fn clean(&self, answered: Answered) -> Result<Cleaned, Refused> {
-        let index = answered.limited().authorized().mapped().emr();
-        let Some((emr, _)) = self.emr(index) else {
+    pub fn clean(&self, classified: Classified<Answered>) -> Result<Cleaned, Refused> {
+        let profiled = Arc::clone(classified.emr());
+        let answered = classified.into_answer();
+        let Some((emr, _)) = self.emr(answered.emr()) else {
             return Err(answered.refuse(Refusal::Internal));
         };
         if emr.error_pages == ErrorPages::Hide && answered.status().is_server_error() {
             return Err(answered.refuse(Refusal::UpstreamError));
         }
-        let (limited, mut parts, delivery) = answered.into_parts();
+        let traits = answered.traits().clone();
+        let (identified, mut parts, delivery) = answered.into_parts();
         let switched = restate_upgrade(&mut parts);
         for name in REMOVED {
             parts.headers.remove(*name);
         }
-        harden_cookies(&mut parts.headers);
-        let received = limited.received().parts();
+        harden_cookies(&mut parts.headers, profiled.profile());
+        let received = identified.received().parts();
         rewrite::addresses(
             &mut parts.headers,
             Places {
@@ -81,7 +87,10 @@ impl Upstream {
                 host: &received.host,
             },
         );
-        protect(&mut parts.headers, &limited, self.backends.hsts.as_ref());
+        protect(&mut parts.headers, &traits, self.backends.hsts.as_ref());
+        if let Ok(id) = HeaderValue::try_from(received.id.to_string()) {
+            parts.headers.insert(HeaderName::from_static("x-request-id"), id);
+        }
         if let Some(protocol) = switched {
             parts
                 .headers
@@ -107,8 +116,8 @@ fn restate_upgrade(parts: &mut Parts) -> Option<HeaderValue> {
     protocol.filter(|_| parts.status == StatusCode::SWITCHING_PROTOCOLS)
 }
 
-/// Drops cookies that would replace the gateway's, and makes the EMR's fit for HTTPS.
-fn harden_cookies(headers: &mut HeaderMap) {
+/// Drops cookies that would replace the gateway's, and hardens the EMR's as its profile says.
+fn harden_cookies(headers: &mut HeaderMap, profile: &Profile) {
     let cookies: Vec<HeaderValue> = headers
         .get_all(header::SET_COOKIE)
         .iter()
@@ -120,32 +129,12 @@ fn harden_cookies(headers: &mut HeaderMap) {
             tracing::warn!("the EMR tried to set a gateway cookie");
             continue;
         }
-        let attributes: Vec<String> = cookie
-            .as_bytes()
-            .split(|b| *b == b';')
-            .skip(1)
-            .map(|attribute| {
-                let name = attribute.split(|b| *b == b'=').next().unwrap_or_default();
-                String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase()
-            })
-            .collect();
-        let mut hardened = cookie.as_bytes().to_vec();
-        for (name, addition) in [
-            ("secure", &b"; Secure"[..]),
-            ("samesite", b"; SameSite=Lax"),
-        ] {
-            if !attributes.iter().any(|attribute| attribute == name) {
-                hardened.extend_from_slice(addition);
-            }
-        }
-        if let Ok(value) = HeaderValue::from_bytes(&hardened) {
-            headers.append(header::SET_COOKIE, value);
-        }
+        headers.append(header::SET_COOKIE, harden_set_cookie(profile, &cookie));
     }
 }
 
 /// The gateway's own protections.
-fn protect(headers: &mut HeaderMap, limited: &Limited, hsts: Option<&HeaderValue>) {
+fn protect(headers: &mut HeaderMap, traits: &RouteTraits, hsts: Option<&HeaderValue>) {
     if let Some(hsts) = hsts {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
@@ -163,7 +152,7 @@ fn protect(headers: &mut HeaderMap, limited: &Limited, hsts: Option<&HeaderValue
             HeaderValue::from_static("same-origin"),
         );
     }
-    if limited.authorized().mapped().traits().no_store {
+    if traits.no_store {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.remove(header::EXPIRES);
         headers.remove(header::PRAGMA);
@@ -171,8 +160,5 @@ fn protect(headers: &mut HeaderMap, limited: &Limited, hsts: Option<&HeaderValue
     let varies = tokens(headers, &header::VARY).any(|token| token == "cookie" || token == "*");
     if !varies {
         headers.append(header::VARY, HeaderValue::from_static("Cookie"));
-    }
-    if let Ok(id) = HeaderValue::try_from(limited.received().parts().id.to_string()) {
-        headers.insert(HeaderName::from_static("x-request-id"), id);
     }
 }

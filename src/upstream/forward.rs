@@ -22,6 +22,7 @@ use super::websocket::{self, Bridge, Handshake};
 use super::{Emr, Upstream, headers};
 use crate::audit::admit::Admitted;
 use crate::audit::outcome::{End, OutcomeGuard};
+use crate::emr::classify::Exchange as Conversation;
 use crate::limit::charge::Limited;
 use crate::refusal::Refusal;
 use crate::request::{Body, Refused};
@@ -57,8 +58,9 @@ impl Upstream {
     ///
     /// # Errors
     /// [`Refused`] when there is no answer to pass on; the outcome is on record then.
-    pub async fn forward(&self, admitted: Admitted) -> Result<Answered, Refused> {
+    pub async fn forward(&self, admitted: Admitted) -> Result<(Conversation, Answered), Refused> {
         let (mut limited, mut guard) = admitted.into_parts();
+        limited.begin();
         let flow = Flow::new();
         let failure = match self.exchange(&mut limited, &flow).await {
             Ok((reply, patience)) => {
@@ -166,7 +168,7 @@ fn answered(
     flow: Rc<Flow>,
     reply: Reply,
     patience: Duration,
-) -> Answered {
+) -> (Conversation, Answered) {
     let Reply {
         mut response,
         lease,

@@ -36,9 +36,7 @@ impl House {
             clock: SystemClock::shared(),
             tune: Box::new(tune),
         };
-        let clinic = clinic::start(options)
-            .await
-            .unwrap_or_else(|error| panic!("{error}"));
+        let clinic = clinic::start(options).await.unwrap_or_else(|error| panic!("{error}"));
         Self { clinic, dir }
     }
 
@@ -64,10 +62,7 @@ impl House {
     pub async fn at_work(&self, user: &str) -> Browser {
         let mut browser = self.signed_in(user).await;
         let page = browser
-            .post_form(
-                &self.url("/login"),
-                &[("username", user), ("password", EMR_PASSWORD)],
-            )
+            .post_form(&self.url("/login"), &[("username", user), ("password", EMR_PASSWORD)])
             .await;
         assert_eq!(page.status, 302, "{}", page.text());
         browser
@@ -82,11 +77,7 @@ impl House {
         }
         let transaction = hidden(&page, "transaction");
         let login = page.url.join("/login").unwrap();
-        let fields = [
-            ("transaction", transaction.as_str()),
-            ("username", user),
-            ("password", person.password()),
-        ];
+        let fields = [("transaction", transaction.as_str()), ("username", user), ("password", person.password())];
         let page = browser.post_form(login.as_str(), &fields).await;
         let page = browser.follow(page).await;
         let Some(code) = person.totp_code(SystemClock::shared().now()) else {
@@ -97,12 +88,7 @@ impl House {
         }
         let transaction = hidden(&page, "transaction");
         let check = page.url.join("/login/code").unwrap();
-        let page = browser
-            .post_form(
-                check.as_str(),
-                &[("transaction", &transaction), ("code", &code)],
-            )
-            .await;
+        let page = browser.post_form(check.as_str(), &[("transaction", &transaction), ("code", &code)]).await;
         browser.follow(page).await
     }
 
@@ -123,12 +109,7 @@ impl House {
     /// The refusals on the trail, as (code, path).
     pub fn refusals(&self) -> Vec<(String, String)> {
         let refused = |entry: Entry| {
-            (entry.phase == Phase::Refuse).then(|| {
-                (
-                    entry.refusal.unwrap(),
-                    entry.facts.map(|f| f.path).unwrap_or_default(),
-                )
-            })
+            (entry.phase == Phase::Refuse).then(|| (entry.refusal.unwrap(), entry.facts.map(|f| f.path).unwrap_or_default()))
         };
         self.trail().into_iter().filter_map(refused).collect()
     }
@@ -141,28 +122,19 @@ impl House {
     /// The request targets that reached the EMR, oldest first.
     pub fn reached(&self) -> Vec<String> {
         let requests = self.clinic.received().requests();
-        requests
-            .iter()
-            .map(|request| format!("{} {}", request.method(), request.target()))
-            .collect()
+        requests.iter().map(|request| format!("{} {}", request.method(), request.target())).collect()
     }
 }
 
 /// The demonstration's user called `name`.
 pub fn person(name: &str) -> DemoUser {
-    staff()
-        .into_iter()
-        .find(|user| user.name() == name)
-        .unwrap_or_else(|| panic!("no user {name}"))
+    staff().into_iter().find(|user| user.name() == name).unwrap_or_else(|| panic!("no user {name}"))
 }
 
 /// The value of a hidden field.
 pub fn hidden(page: &Page, name: &str) -> String {
     let text = page.text();
     let marker = format!("name=\"{name}\" value=\"");
-    let rest = text
-        .split_once(&marker)
-        .unwrap_or_else(|| panic!("no field {name} in {text}"))
-        .1;
+    let rest = text.split_once(&marker).unwrap_or_else(|| panic!("no field {name} in {text}")).1;
     rest.split('"').next().unwrap().to_owned()
 }

@@ -37,7 +37,8 @@ pub trait LogFile: ReadAt + Send + Sync + fmt::Debug {
     /// The device's own. MUST NOT be called again on this file after an error: the kernel may
     /// have dropped the bytes and would report success.
     fn sync_data(&self) -> io::Result<()>;
-    /// Reserves space so that the file reads as zeroes up to `size`; never shrinks it.
+    /// Reserves space so that the file reads as zeroes up to `size`; never shrinks it. The zeroes
+    /// are written, so that a later write changes data only and its sync needs no journal.
     ///
     /// # Errors
     /// `StorageFull` where the space is not there.
@@ -172,12 +173,10 @@ impl LogFile for RealFile {
             return Ok(());
         };
         match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), held, more) {
-            Ok(()) => Ok(()),
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                fill_with_zeroes(&self.0, held, size)
-            }
-            Err(errno) => Err(errno.into()),
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            Err(errno) => return Err(errno.into()),
         }
+        fill_with_zeroes(&self.0, held, size)
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
@@ -186,7 +185,7 @@ impl LogFile for RealFile {
 }
 
 fn fill_with_zeroes(file: &File, from: u64, to: u64) -> io::Result<()> {
-    let zeroes = [0_u8; 8192];
+    let zeroes = vec![0_u8; 256 * 1024];
     let mut at = from;
     while at < to {
         let left = usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX);

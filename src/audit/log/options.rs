@@ -17,7 +17,8 @@ use super::witness::Witness;
 pub struct Limits {
     /// A segment is closed when it is this long (64 MiB).
     pub segment_bytes: u64,
-    /// Space is reserved in steps of this many bytes (4 MiB).
+    /// Space is reserved and zeroed in steps of this many bytes (1 MiB): more at once stalls the
+    /// records behind it for longer.
     pub allocate_bytes: u64,
     /// A checkpoint is made after this many records (1000) ...
     pub checkpoint_records: u64,
@@ -41,7 +42,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             segment_bytes: 64 * 1024 * 1024,
-            allocate_bytes: 4 * 1024 * 1024,
+            allocate_bytes: 1024 * 1024,
             checkpoint_records: 1000,
             checkpoint_interval: Duration::from_secs(10),
             slots: 8192,

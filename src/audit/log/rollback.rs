@@ -107,7 +107,12 @@ fn compare(
                 return Ok(Standing::Diverged);
             }
             Step::Record { .. } | Step::Sealed => {}
-            Step::End | Step::Broken(_) => return Ok(missing),
+            Step::End | Step::Broken(_) => break,
         }
     }
+    // Nothing was cut from a segment that was closed: it is another one.
+    if walk.sealed.is_some() && walk.last() == checkpoint.sequence {
+        return Ok(Standing::Diverged);
+    }
+    Ok(missing)
 }

@@ -103,13 +103,8 @@ mod tests {
         Captured::run(|console| command(line, console, &SystemClock::shared()))
     }
 
-    /// What only the operator can add: the client secret and, where the bundle has none, a profile.
+    /// What only the operator can add: the client secret.
     fn complete(dir: &Path) {
-        let _ = fs::create_dir_all(dir.join("policies/emr"));
-        let profile = dir.join("policies/emr/opal.toml");
-        if !profile.exists() {
-            fs::write(profile, "").unwrap();
-        }
         let path = dir.join("secrets/client_secret");
         fs::write(&path, "s3cret\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

@@ -19,8 +19,8 @@ fn scenario(kit: &Kit, files: &FaultyFiles) -> Vec<String> {
         let Ok((log, _)) = kit.open(files) else {
             break;
         };
-        for index in 0..14 {
-            let text = text(run * 100 + index, 700);
+        for index in 0..8 {
+            let text = text(run * 100 + index, 900);
             if put(&log, &text).is_err() {
                 break;
             }
@@ -66,9 +66,9 @@ fn check_recovery(kit: &Kit, disk: &FaultyFiles, acknowledged: &[String], case: 
 fn a_crash_at_every_operation_loses_nothing_acknowledged() {
     let kit = Kit::new();
     let dry = FaultyFiles::new();
-    assert_eq!(scenario(&kit, &dry).len(), 28);
+    assert_eq!(scenario(&kit, &dry).len(), 16);
     let operations = dry.operations();
-    assert!(operations > 100, "{operations}");
+    assert!(operations > 70, "{operations}");
     for at in 1..=operations {
         for injection in [Injection::CrashBefore, Injection::CrashAfter] {
             let files = FaultyFiles::new();

@@ -31,8 +31,8 @@ fn what_is_written_is_read_over_segments_and_openings() {
     let report = kit.verify(&files);
     assert!(report.is_intact(), "{report:?}");
     assert_eq!(
-        (report.records, report.last, report.end),
-        (120, 120, LogEnd::Sealed)
+        (report.records, report.last, report.vouched, report.end),
+        (120, 120, 120, LogEnd::Sealed)
     );
     // The newest of both holders is there; earlier ones may have been overtaken.
     assert!(report.checkpoints >= 2, "{report:?}");
