@@ -266,9 +266,9 @@ async fn free_port(port: u16) -> Result<u16, ClinicError> {
 
 fn client(url: &str, secret: &str) -> Client {
     Client::new(CLIENT, secret)
-        .with_redirect_uri(format!("{url}/.chartgate/callback"))
-        .with_post_logout_redirect_uri(format!("{url}/.chartgate/signed-out"))
-        .with_backchannel_logout_uri(format!("{url}/.chartgate/backchannel-logout"))
+        .with_redirect_uri(&format!("{url}/.chartgate/callback"))
+        .with_post_logout_redirect_uri(&format!("{url}/.chartgate/signed-out"))
+        .with_backchannel_logout_uri(&format!("{url}/.chartgate/backchannel-logout"))
 }
 
 /// Writes the configuration of this run and, where they are missing, policies, keys and certificates.

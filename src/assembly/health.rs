@@ -15,20 +15,20 @@ const SOON: Duration = Duration::from_hours(30 * 24);
 
 /// The parts whose state can be asked without waiting.
 #[derive(Debug)]
-pub struct Parts {
+pub(super) struct Parts {
     /// The stages.
-    pub stages: Arc<Stages>,
+    pub(super) stages: Arc<Stages>,
     /// The certificates that are served.
-    pub certificates: Arc<Certificates>,
+    pub(super) certificates: Arc<Certificates>,
     /// Time.
-    pub clock: SharedClock,
+    pub(super) clock: SharedClock,
 }
 
 impl Health for Parts {
     fn checks(&self) -> Vec<Check> {
         let mut checks = vec![self.trail()];
         checks.extend(self.witnesses());
-        checks.extend(self.issuers());
+        checks.push(self.issuers());
         checks.extend(self.certificates());
         checks
     }
@@ -58,16 +58,13 @@ impl Parts {
         status.witnesses.into_iter().map(check).collect()
     }
 
-    fn issuers(&self) -> Vec<Check> {
-        let check = |(name, known): (String, bool)| {
-            let (state, detail) = if known {
-                (Status::Green, "metadata and keys are known".to_owned())
-            } else {
-                (Status::Amber, "does not answer; nobody new can sign in. Discovery is retried in the background".to_owned())
-            };
-            Check { name: format!("issuer:{name}"), status: state, weight: Weight::Advisory, detail }
+    fn issuers(&self) -> Check {
+        let (state, detail) = if self.stages.identity.knows_providers() {
+            (Status::Green, "metadata and keys are known".to_owned())
+        } else {
+            (Status::Amber, "does not answer; nobody new can sign in. Discovery is retried in the background".to_owned())
         };
-        self.stages.identity.issuers().into_iter().map(check).collect()
+        Check { name: "identity-provider".to_owned(), status: state, weight: Weight::Advisory, detail }
     }
 
     fn certificates(&self) -> Vec<Check> {
@@ -82,20 +79,20 @@ impl Parts {
             } else {
                 (Status::Green, format!("valid for {days} days"))
             };
-            Check { name: format!("certificate:{}", expiry.name), status: state, weight: Weight::Advisory, detail }
+            Check { name: format!("certificate:{}", expiry.file.display()), status: state, weight: Weight::Advisory, detail }
         };
         self.certificates.expiries().into_iter().map(check).collect()
     }
 
     /// Sets the gauges that follow from the state of the parts. Run it regularly.
-    pub fn measure(&self) {
+    pub(super) fn measure(&self) {
         let status = self.stages.audit.log().status();
         #[expect(clippy::cast_precision_loss, reason = "Prometheus numbers are floating point")]
         metrics::gauge!(names::AUDIT_SEQUENCE).set(status.sequence as f64);
         let now = self.clock.now();
         for expiry in self.certificates.expiries() {
             let left = now.duration_until(expiry.not_after).as_secs_f64();
-            metrics::gauge!(names::CERTIFICATE_EXPIRY, "name" => expiry.name).set(left);
+            metrics::gauge!(names::CERTIFICATE_EXPIRY, "name" => expiry.file.display().to_string()).set(left);
         }
     }
 }

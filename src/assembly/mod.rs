@@ -11,7 +11,6 @@ mod wiring;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +42,7 @@ use crate::upstream::{BackendError, Backends, Streams, Upstream};
 
 use health::Parts;
 use operators::Operators;
-use wiring::{RolesOfBundle, StoredBindings, StreamRecorder};
+use wiring::{RolesOfBundle, StoredBindings, StreamRecorder, Worker};
 
 /// How often limiters forget, sums are recorded, and gauges are set.
 const UPKEEP: Duration = Duration::from_mins(1);
@@ -108,6 +107,7 @@ fn lines<T: std::fmt::Display>(problems: &[T]) -> String {
 #[derive(Debug)]
 pub struct Running {
     server: server::Running,
+    certificates: Arc<Certificates>,
     stages: Arc<Stages>,
     streams: Arc<Streams>,
     admin: Option<SocketAddr>,
@@ -135,7 +135,7 @@ impl Running {
     pub async fn start(config: &Config, options: StartOptions) -> Result<Self, StartError> {
         let StartOptions { clock, metrics, truncation } = options;
         let bundle = Bundle::load(&config.policy.directory)?;
-        let certificates = Arc::new(Certificates::load(&config.certificates, clock.clone()).map_err(StartError::Certificates)?);
+        let certificates = Certificates::load(&config.certificates, clock.clone()).map_err(StartError::Certificates)?;
         let tls = server::tls::server_config(certificates.clone())?;
         let listeners = Listeners::bind(&config.server)?;
         let store = open_store(config, clock.clone()).await?;
@@ -146,7 +146,7 @@ impl Running {
         let streams = Streams::new(clock.clone(), observer, STREAM_INTERVAL);
         let backends = Backends::load(&config.emrs, config.server.hsts_max_age, streams.clone(), clock.clone())
             .map_err(StartError::Backends)?;
-        let bindings = Bindings::new(Arc::new(StoredBindings::new(store.clone())), clock.clone());
+        let bindings = Bindings::new(Arc::new(StoredBindings::new(store.clone())));
         let emrs = Emrs::load(&config.emrs, config.server.body_timeout, Arc::new(bindings), clock.clone())
             .map_err(StartError::Profiles)?;
         let policies = Arc::new(Policies::new(bundle, 1));
@@ -168,11 +168,11 @@ impl Running {
         let admin = start_admin(config, &parts, metrics, &ending, &mut background).await?;
         start_upkeep(&parts, &streams, &ending, &mut background);
         let make = {
-            let stages = stages.clone();
-            move |_worker| -> Rc<Gateway> { Gateway::new(stages.clone(), Upstream::new(backends.clone())) }
+            let (stages, streams) = (stages.clone(), streams.clone());
+            move |_worker| Worker::new(Gateway::new(stages.clone(), Upstream::new(backends.clone())), streams.clone())
         };
         let server = server::Running::start(listeners, setup, make)?;
-        Ok(Self { server, stages, streams, admin, settled, background, end })
+        Ok(Self { server, certificates, stages, streams, admin, settled, background, end })
     }
 
     /// The HTTPS addresses, with actual ports.
@@ -205,6 +205,19 @@ impl Running {
         &self.settled
     }
 
+    /// Reads the certificate files again. New connections get what is there now; a problem changes nothing.
+    pub async fn reload_certificates(&self) {
+        let result = match self.certificates.reload() {
+            Ok(()) => "reloaded".to_owned(),
+            Err(problems) => lines(&problems),
+        };
+        tracing::info!(result, "certificates were read again");
+        let detail = BTreeMap::from([("result".to_owned(), result)]);
+        if let Err(error) = self.stages.audit.event(Event::CertificatesReloaded, None, detail).await {
+            tracing::error!(%error, "the reload could not be recorded");
+        }
+    }
+
     /// Drains: no new connections, live streams end, requests in flight finish; then the trail is closed.
     ///
     /// # Errors
@@ -218,7 +231,7 @@ impl Running {
         let audit = &self.stages.audit;
         audit.flush_sums().await?;
         audit.event(Event::Stopped, None, BTreeMap::new()).await?;
-        audit.log().shutdown();
+        audit.log().shutdown().map_err(OpenError::from)?;
         if let Ok(result) = joined {
             result?;
         }
@@ -228,7 +241,7 @@ impl Running {
 
 async fn open_store(config: &Config, clock: SharedClock) -> Result<Store, StartError> {
     let key = MasterKey::read(&config.store.key)?;
-    Ok(Store::embedded(&config.store.path, &key.derivation_input(), clock).await?)
+    Ok(Store::embedded(&config.store.path, &key.derive_input(), clock).await?)
 }
 
 fn reception(config: &Config, stages: &Arc<Stages>, backends: &Arc<Backends>, clock: SharedClock) -> Reception {

@@ -27,17 +27,17 @@ const STEP: usize = 256;
 
 /// The operators' side of a running gateway.
 #[derive(Debug)]
-pub struct Operators {
+pub(super) struct Operators {
     /// The trail.
-    pub audit: Audit,
+    pub(super) audit: Audit,
     /// Where it lies.
-    pub directory: PathBuf,
+    pub(super) directory: PathBuf,
     /// The key that opens it.
-    pub master: Arc<MasterKey>,
+    pub(super) master: Arc<MasterKey>,
     /// The certificates that are served.
-    pub certificates: Arc<Certificates>,
+    pub(super) certificates: Arc<Certificates>,
     /// How the parts are.
-    pub parts: Arc<Parts>,
+    pub(super) parts: Arc<Parts>,
 }
 
 #[derive(Debug, Serialize)]
@@ -118,10 +118,10 @@ impl Operators {
         let outcome = self.certificates.reload();
         let detail = match &outcome {
             Ok(()) => BTreeMap::from([("result".to_owned(), "reloaded".to_owned())]),
-            Err(error) => BTreeMap::from([("result".to_owned(), "kept".to_owned()), ("problem".to_owned(), error.to_string())]),
+            Err(error) => BTreeMap::from([("result".to_owned(), "kept".to_owned()), ("problem".to_owned(), super::lines(error))]),
         };
         self.record(operator, Event::CertificatesReloaded, detail).await?;
-        outcome.map_err(failed)?;
+        outcome.map_err(|problems| failed(super::lines(&problems)))?;
         replies.send(&"the certificates were read again and are served now").await
     }
 }

@@ -1,17 +1,22 @@
 //! The small adapters between owners that must not know each other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::future::LocalBoxFuture;
+use http::Response;
 use jiff::Timestamp;
 
 use crate::audit::trail::Audit;
 use crate::emr::bindings::{BindingStore, StoreFuture};
+use crate::gateway::Gateway;
 use crate::identity::RoleMap;
 use crate::policy::decide::Policies;
-use crate::request::{Event, Role};
+use crate::request::{AnswerBody, Event, Received, Refused, Role};
+use crate::server::Service;
 use crate::store::{Durability, Store, Table};
-use crate::upstream::{LiveStream, StreamObserver};
+use crate::upstream::{LiveStream, StreamObserver, Streams};
 
 /// Sign-in asks the bundle in force for roles.
 #[derive(Debug)]
@@ -71,5 +76,28 @@ impl StreamObserver for StreamRecorder {
             ("bytes_out".to_owned(), stream.bytes_out().to_string()),
         ]);
         self.0.event_unwaited(Event::StreamInterval, Some(stream.facts.clone()), detail);
+    }
+}
+
+/// What a worker thread of the server serves with.
+#[derive(Debug)]
+pub(super) struct Worker {
+    gateway: Rc<Gateway>,
+    streams: Arc<Streams>,
+}
+
+impl Worker {
+    pub(super) fn new(gateway: Rc<Gateway>, streams: Arc<Streams>) -> Rc<Self> {
+        Rc::new(Self { gateway, streams })
+    }
+}
+
+impl Service for Worker {
+    fn serve(self: Rc<Self>, request: Result<Received, Refused>) -> LocalBoxFuture<'static, Response<AnswerBody>> {
+        Box::pin(Rc::clone(&self.gateway).serve(request))
+    }
+
+    fn drain(&self) {
+        self.streams.cut_all();
     }
 }

@@ -344,13 +344,12 @@ mod tests {
         /// No identity or forwarding header of a client survives in any spelling, however often it is sent.
         #[test]
         fn no_client_header_survives_in_any_spelling(
-            pick in 0..FORBIDDEN.len() + 2,
+            plain in proptest::sample::select([FORBIDDEN, &["emr_user", "clinician"]].concat()),
             upper in proptest::collection::vec(any::<bool>(), 40),
             separator in proptest::sample::select(vec!['-', '_', '.', '~', '!']),
             copies in 1usize..4,
         ) {
             let configured = [HeaderName::from_static("emr_user"), HeaderName::from_static("clinician")];
-            let plain = FORBIDDEN.get(pick).copied().unwrap_or_else(|| configured[pick - FORBIDDEN.len()].as_str());
             let spelt: String = plain
                 .chars()
                 .zip(upper.iter().cycle())

@@ -14,7 +14,7 @@ impl Host {
     ///
     /// `None` for anything that is not letters, digits, hyphens and dots, or an IPv6 literal.
     // SECURITY: decision and forwarding use this one spelling, so no variant of case, dot or port can pick another
-    // rule (GHSA CVE-2026-48794).
+    // rule (CVE-2026-48794).
     #[must_use]
     pub fn parse(raw: &str) -> Option<Self> {
         let (name, port) = if let Some(rest) = raw.strip_prefix('[') {

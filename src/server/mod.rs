@@ -12,6 +12,8 @@ pub mod pace;
 pub mod progress;
 pub mod receive;
 pub mod redirect;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 pub mod wire;
 mod worker;

@@ -154,7 +154,7 @@ mod tests {
         let mut body = Paced::new(Bytes::from_static(b"chart").into(), Some(pace.begin()));
         assert!(!pace.is_stalled(Duration::ZERO));
         body.frame().await.unwrap().unwrap();
-        assert!(!pace.is_stalled(Duration::from_secs(60)));
+        assert!(!pace.is_stalled(Duration::MAX));
         while !pace.is_stalled(Duration::ZERO) {
             tokio::task::yield_now().await;
         }

@@ -93,7 +93,7 @@ enum State {
     ChunkData(u64),
     ChunkEnd,
     Trailers,
-    /// Nothing more to learn: a flaw was seen, or the head is longer than the parser takes.
+    /// Nothing more to learn: a flaw was seen, or the connection is no longer HTTP.
     Done,
 }
 
@@ -156,8 +156,9 @@ impl Watch {
     fn see_line<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let Some(end) = bytes.iter().position(|b| *b == b'\n') else {
             if self.line.len().saturating_add(bytes.len()) > self.longest_line {
-                self.state = State::Done;
+                // In a head, the parser's own limit answers first; between chunks, nothing else would notice.
                 self.line = Vec::new();
+                self.raise(Flaw::Framing);
             } else {
                 self.line.extend_from_slice(bytes);
             }
@@ -336,11 +337,12 @@ mod tests {
     #[test]
     fn memory_for_a_line_is_bounded() {
         let flag = Flag::default();
-        let mut watch = Watch::new(flag, 64);
+        let mut watch = Watch::new(flag.clone(), 64);
         for _ in 0..100 {
             watch.see(b"aaaaaaaaaaaaaaaa");
         }
-        assert!(watch.line.capacity() <= 128 && watch.state == State::Done);
+        assert!(watch.line.capacity() <= 128);
+        assert_eq!(flag.raised(), Some(Flaw::Framing));
     }
 
     proptest! {

@@ -223,7 +223,7 @@ mod tests {
         let signer = Signer::load(&config::Assertion {
             header: http::HeaderName::from_static("x-chartgate-assertion"),
             audience: "emr".to_owned(),
-            lifetime: Duration::from_secs(60),
+            lifetime: Duration::from_mins(1),
             key,
         });
         (signer.unwrap(), directory)
@@ -284,7 +284,7 @@ mod tests {
         let config = config::Assertion {
             header: http::HeaderName::from_static("x-a"),
             audience: String::new(),
-            lifetime: Duration::from_secs(60),
+            lifetime: Duration::from_mins(1),
             key,
         };
         assert!(

@@ -162,3 +162,28 @@ fn protect(headers: &mut HeaderMap, traits: &RouteTraits, hsts: Option<&HeaderVa
         headers.append(header::VARY, HeaderValue::from_static("Cookie"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::testing::{Outcomes, emr, guard, request, upstream};
+    use bytes::Bytes;
+
+    #[test]
+    fn a_style_sheet_may_be_kept_and_a_strict_referrer_policy_stays() {
+        let mut shell = request("GET", "/style.css", &[]);
+        shell.traits.no_store = false;
+        let response = Response::builder()
+            .header("cache-control", "max-age=60")
+            .header("referrer-policy", "no-referrer")
+            .header("vary", "Accept-Encoding, Cookie")
+            .body(Bytes::from_static(b"*{}"))
+            .unwrap();
+        let answered = Answered::for_test(shell.limited(), guard(&Outcomes::default()), response);
+        let cleaned = upstream(emr("http://127.0.0.1:1")).clean(answered).unwrap();
+        let headers = cleaned.into_response().headers().clone();
+        assert_eq!(headers["cache-control"], "max-age=60");
+        assert_eq!(headers["referrer-policy"], "no-referrer");
+        assert_eq!(headers.get_all("vary").iter().count(), 1);
+    }
+}

@@ -311,3 +311,126 @@ impl AsyncWrite for Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::testing::emr;
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use rustls::ServerConfig;
+    use rustls::server::WebPkiClientVerifier;
+    use std::path::Path;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+    impl Authority {
+        fn new() -> Self {
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let key = KeyPair::generate().unwrap();
+            Self(CertifiedIssuer::self_signed(params, key).unwrap())
+        }
+
+        fn issue(&self, directory: &Path, file: &str, name: &str) -> config::Certificate {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            let certificate = params.signed_by(&key, &self.0).unwrap();
+            let pair = config::Certificate {
+                chain: directory.join(format!("{file}.pem")),
+                key: directory.join(format!("{file}.key")),
+            };
+            std::fs::write(&pair.chain, certificate.pem()).unwrap();
+            std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+            pair
+        }
+    }
+
+    /// A back end at `localhost` that demands a client certificate of its authority.
+    async fn back_end(pair: &config::Certificate, authority: &Authority) -> u16 {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.0.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
+        let chain = CertificateDer::pem_file_iter(&pair.chain)
+            .unwrap()
+            .map(Result::unwrap);
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(
+                chain.collect(),
+                PrivateKeyDer::from_pem_file(&pair.key).unwrap(),
+            )
+            .unwrap();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    stream.write_all(b"hello").await.unwrap();
+                    let _ = stream.shutdown().await;
+                }
+            }
+        });
+        port
+    }
+
+    async fn says(backend: &config::Backend) -> Option<String> {
+        let mut socket = Endpoint::load(backend).unwrap().open().await.ok()?;
+        let mut text = String::new();
+        socket.read_to_string(&mut text).await.ok()?;
+        assert_eq!(socket.received().load(Ordering::Relaxed), 5);
+        Some(text)
+    }
+
+    #[tokio::test]
+    async fn both_sides_of_a_tls_back_end_are_verified() {
+        let directory = tempfile::tempdir().unwrap();
+        let (ours, theirs) = (Authority::new(), Authority::new());
+        let file = |name: &str, authority: &Authority| {
+            let file = directory.path().join(name);
+            std::fs::write(&file, authority.0.pem()).unwrap();
+            Some(file)
+        };
+        let server = ours.issue(directory.path(), "server", "localhost");
+        let client = ours.issue(directory.path(), "client", "gateway");
+        let stranger = theirs.issue(directory.path(), "stranger", "gateway");
+        let port = back_end(&server, &ours).await;
+        let mut backend = emr(&format!("https://localhost:{port}")).backend;
+        backend.ca = file("ours.pem", &ours);
+        backend.client_certificate = Some(client);
+        assert_eq!(says(&backend).await.as_deref(), Some("hello"));
+        let mut other = backend.clone();
+        other.ca = file("theirs.pem", &theirs);
+        assert_eq!(says(&other).await, None, "a back end of another authority");
+        let mut other = backend.clone();
+        other.url = format!("https://127.0.0.1:{port}").parse().unwrap();
+        assert_eq!(says(&other).await, None, "a back end of another name");
+        let mut other = backend.clone();
+        other.client_certificate = Some(stranger);
+        assert_eq!(says(&other).await, None, "a gateway of another authority");
+        let mut other = backend.clone();
+        other.protocol = BackendProtocol::Http2;
+        assert_eq!(says(&other).await, None, "another protocol");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let mut backend = emr("ftp://emr.example").backend;
+        assert!(matches!(
+            Endpoint::load(&backend),
+            Err(EndpointError::Url { .. })
+        ));
+        backend.url = "https://emr.example".parse().unwrap();
+        backend.ca = Some("/nowhere/ca.pem".into());
+        let problem = Endpoint::load(&backend).unwrap_err().to_string();
+        assert!(problem.contains("/nowhere/ca.pem"), "{problem}");
+    }
+}

@@ -113,7 +113,7 @@ impl Backends {
             return Err(problems);
         }
         let seconds = hsts_max_age.as_secs();
-        let hsts = HeaderValue::try_from(format!("max-age={seconds}; includeSubDomains")).ok();
+        let hsts = HeaderValue::try_from(format!("max-age={seconds}")).ok();
         Ok(Arc::new(Self {
             emrs: loaded,
             hsts: hsts.filter(|_| seconds > 0),

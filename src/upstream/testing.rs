@@ -145,7 +145,10 @@ impl Request {
 
 /// What the stages make of `received` when all goes well.
 pub(crate) fn limited(received: Received, name: &str, traits: RouteTraits) -> Limited {
-    let until = SystemClock::shared().now() + Duration::from_secs(3600);
+    let until = SystemClock::shared()
+        .now()
+        .checked_add(Duration::from_hours(1))
+        .unwrap();
     let identified = Identified::for_test(
         Screened::for_test(received),
         user(name),
@@ -205,12 +208,12 @@ pub(crate) fn streams() -> Arc<Streams> {
     Streams::new(
         SystemClock::shared(),
         Arc::new(Silent),
-        Duration::from_secs(60),
+        Duration::from_mins(1),
     )
 }
 
 pub(crate) fn upstream(emr: config::Emr) -> super::Upstream {
     let clock: SharedClock = SystemClock::shared();
-    let hsts = Duration::from_secs(600);
+    let hsts = Duration::from_mins(10);
     super::Upstream::new(super::Backends::load(&[emr], hsts, streams(), clock).unwrap())
 }

@@ -3,8 +3,10 @@
 //! *Never*: a byte of the new protocol before the EMR has proven that it speaks it (premature upgrades have been
 //! smuggling, RUSTSEC-2026-0033); a socket that outlives its session.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -131,7 +133,11 @@ async fn copy(
         io: TokioIo::new(client),
         live: Arc::clone(live),
     };
-    let mut back_end = TokioIo::new(back_end);
+    let hung_up = Rc::new(Cell::new(false));
+    let mut back_end = Ending {
+        io: TokioIo::new(back_end),
+        hung_up: Rc::clone(&hung_up),
+    };
     let copied =
         tokio::io::copy_bidirectional_with_sizes(&mut client, &mut back_end, BUFFER, BUFFER);
     tokio::select! {
@@ -141,6 +147,8 @@ async fn copy(
         },
         copied = copied => match copied {
             Ok(_) => End::Complete,
+            // RFC 6455 §7.1.1: the server closes first; how the client's side ends after that says nothing.
+            Err(_) if hung_up.get() => End::Complete,
             Err(error) => {
                 tracing::debug!(%error, "socket broke");
                 End::Abandoned
@@ -180,6 +188,46 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, bytes))?;
         this.live.sent(u64::try_from(written).unwrap_or(u64::MAX));
         Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+/// The EMR's side, remembering that it has closed.
+struct Ending<S> {
+    io: S,
+    hung_up: Rc<Cell<bool>>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Ending<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        if buf.filled().len() == before {
+            this.hung_up.set(true);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Ending<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -126,6 +126,12 @@ impl MasterKey {
         self.id
     }
 
+    /// What other owners derive keys of their own from, each under its own domain.
+    #[must_use]
+    pub fn derive_input(&self) -> Secret<Vec<u8>> {
+        Secret::new(self.key.expose().to_vec())
+    }
+
     /// Writes the key to a new file that only the owner can read.
     ///
     /// # Errors
