@@ -25,7 +25,7 @@ use crate::store::StoreError;
 /// EMR sessions that are kept in memory; beyond that, the longest unused are read again from the store.
 const MOST_SESSIONS: u64 = 100_000;
 /// No EMR session is kept in memory longer than this without use.
-const IDLE: Duration = Duration::from_secs(24 * 60 * 60);
+const IDLE: Duration = Duration::from_hours(24);
 /// Renewals of a gateway session that are followed to recognise it.
 const MOST_RENEWALS: usize = 16;
 

@@ -115,7 +115,7 @@ fn session_name(text: &[u8], names: &[String]) -> Result<Option<String>, Ambiguo
     let rest = parts.next();
     let mut found = None;
     for wanted in names {
-        if rest.is_some_and(|rest| holds_pair(rest, wanted)) {
+        if holds_pair(text, wanted) {
             return Err(AmbiguousCookie);
         }
         if name == wanted.as_bytes() && rest.is_some() {
@@ -129,16 +129,16 @@ fn session_name(text: &[u8], names: &[String]) -> Result<Option<String>, Ambiguo
     Ok(found)
 }
 
-/// Whether `value` holds `name=` where an older parser would start a new cookie.
-fn holds_pair(value: &[u8], name: &str) -> bool {
-    let value = value.to_ascii_lowercase();
+/// Whether `text` holds `name=` behind a character where an older parser would start a new cookie.
+fn holds_pair(text: &[u8], name: &str) -> bool {
+    let text = text.to_ascii_lowercase();
     let wanted = format!("{name}=").to_ascii_lowercase().into_bytes();
     let is_separator = |b: u8| matches!(b, b',' | b' ' | b'\t' | b'"');
-    value.windows(wanted.len()).enumerate().any(|(at, window)| {
+    text.windows(wanted.len()).enumerate().any(|(at, window)| {
         window == wanted
             && at
                 .checked_sub(1)
-                .and_then(|before| value.get(before))
+                .and_then(|before| text.get(before))
                 .is_some_and(|b| is_separator(*b))
     })
 }
@@ -213,6 +213,7 @@ mod tests {
             "EMR%5FSESS=2",
             "EMR_SESS[x]=2; EMR_SESS=1",
             "a=b,EMR_SESS=2",
+            ",EMR_SESS=2",
             "a=\"b\"EMR_SESS=2",
             "a=b EMR_SESS=2; EMR_SESS=1",
         ] {

@@ -61,7 +61,7 @@ impl Emr {
 /// All EMRs.
 #[derive(Debug)]
 pub struct Emrs {
-    emrs: Vec<Arc<Emr>>,
+    list: Vec<Arc<Emr>>,
     hosts: HashMap<String, usize>,
     pub(super) bindings: Arc<Bindings>,
     pub(super) clock: SharedClock,
@@ -118,7 +118,7 @@ impl Emrs {
         clock: SharedClock,
     ) -> Self {
         let mut hosts = HashMap::new();
-        let emrs = emrs
+        let list = emrs
             .into_iter()
             .enumerate()
             .map(|(index, (name, names, profile))| {
@@ -133,7 +133,7 @@ impl Emrs {
             })
             .collect();
         Self {
-            emrs,
+            list,
             hosts,
             bindings,
             clock,
@@ -151,7 +151,7 @@ impl Emrs {
     /// The EMR at an index of the configuration.
     #[must_use]
     pub fn emr(&self, index: usize) -> Option<&Arc<Emr>> {
-        self.emrs.get(index)
+        self.list.get(index)
     }
 
     /// What signs the user out of the EMR of `host`: only with the cookies that the browser presents there, since

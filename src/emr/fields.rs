@@ -56,10 +56,10 @@ impl Inputs<'_> {
     ) -> Result<(), Refusal> {
         sources.try_for_each(|source| match (source, self.content) {
             (Source::Form(name), _) => {
-                absent(form::value(self.query(), name), Refusal::AmbiguousTarget)
+                absent(&form::value(self.query(), name), Refusal::AmbiguousTarget)
             }
             (Source::Query(name), Content::Form(form)) => {
-                absent(form::value(form, name), Refusal::MalformedBody)
+                absent(&form::value(form, name), Refusal::MalformedBody)
             }
             (Source::Query(_), Content::Unread | Content::Json(_))
             | (Source::Path(_) | Source::Json(_) | Source::Header(_), _) => Ok(()),
@@ -199,11 +199,11 @@ fn field(raw: &str, name: &str, malformed: Refusal) -> Result<Vec<String>, Refus
         .map_err(|error| refusal(error, malformed))
 }
 
-fn absent(value: Result<Option<String>, FieldError>, malformed: Refusal) -> Result<(), Refusal> {
+fn absent(value: &Result<Option<String>, FieldError>, malformed: Refusal) -> Result<(), Refusal> {
     match value {
         Ok(None) => Ok(()),
         Ok(Some(_)) => Err(Refusal::AmbiguousField),
-        Err(error) => Err(refusal(error, malformed)),
+        Err(error) => Err(refusal(*error, malformed)),
     }
 }
 

@@ -35,13 +35,11 @@ pub struct Mapped {
 
 impl Mapped {
     /// The identified request.
-    #[must_use]
     pub const fn identified(&self) -> &Identified {
         &self.identified
     }
 
     /// The request.
-    #[must_use]
     pub const fn received(&self) -> &Received {
         self.identified.received()
     }
@@ -116,7 +114,10 @@ impl Emrs {
     /// # Errors
     /// A [`Refused`] for a request with two readings, a foreign EMR session, or an unknown patient.
     pub async fn map(&self, mut identified: Identified) -> Result<Mapped, Refused> {
-        match self.understand(&mut identified).await {
+        let mut understood = None;
+        let result = self.understand(&mut identified, &mut understood).await;
+        identified.received_mut().facts_mut().mapping = understood;
+        match result {
             Ok((traits, mapping, exchange)) => Ok(Mapped {
                 identified,
                 traits,
@@ -130,6 +131,7 @@ impl Emrs {
     async fn understand(
         &self,
         identified: &mut Identified,
+        understood: &mut Option<Mapping>,
     ) -> Result<(RouteTraits, Mapping, Exchange), Refusal> {
         let host = &identified.received().parts().host;
         let emr = self.by_host(host).and_then(|index| self.emr(index));
@@ -141,24 +143,21 @@ impl Emrs {
         let mut choice =
             choose(emr.profile(), identified.received_mut(), self.body_timeout).await?;
         let route = choice.route.clone();
-        let mut mapping = mapping_of(route.as_deref());
-        identified.received_mut().facts_mut().mapping = Some(mapping.clone());
+        let mapping = understood.insert(mapping_of(route.as_deref()));
         check_head(identified.received(), route.as_deref())?;
 
         let mut sign = None;
         if let Some(route) = route.as_deref() {
             sign = self
-                .read_fields(&emr, route, &mut choice, identified, &mut mapping)
+                .read_fields(&emr, route, &mut choice, identified, mapping)
                 .await?;
         }
         let own = sessions::own(&self.bindings, &emr, identified).await?;
-        note_session(&own, &mut mapping);
-        identified.received_mut().facts_mut().mapping = Some(mapping.clone());
+        note_session(&own, mapping);
 
         let held = self
-            .hold(route.as_deref(), sign.as_ref(), &own, &mut mapping)
+            .hold(route.as_deref(), sign.as_ref(), &own, mapping)
             .await?;
-        identified.received_mut().facts_mut().mapping = Some(mapping.clone());
         if mapping.patients.is_empty() && route.as_ref().is_some_and(|r| r.need() == Need::Required)
         {
             return Err(Refusal::PatientUnknown);
@@ -168,7 +167,7 @@ impl Emrs {
             .map_or_else(unmapped_traits, |route| route.traits().clone());
         let selection = mapping.patients.first().cloned();
         let exchange = Exchange::new(self, emr, route, identified, own, held, selection, sign);
-        Ok((traits, mapping, exchange))
+        Ok((traits, mapping.clone(), exchange))
     }
 
     /// Reads the fields that the route maps or records, and what a sign-in says of its user.
@@ -211,7 +210,6 @@ impl Emrs {
                 tracing::warn!(emr = emr.name(), request = %identified.received().parts().id, "a sign-in to the EMR names another user");
             }
             if !is_same && login.bind_user == BindUser::Same {
-                identified.received_mut().facts_mut().mapping = Some(mapping.clone());
                 return Err(Refusal::EmrUserMismatch);
             }
             return Ok(Some(Sign::In { user }));

@@ -175,7 +175,7 @@ section = "shell"
             })
         };
         let is = |line: &str, expected: &str| {
-            assert_eq!(read(line).as_deref(), Some(expected), "{line}")
+            assert_eq!(read(line).as_deref(), Some(expected), "{line}");
         };
         is(" S = a=b ; Path=/", "S=a=b");
         is("S=; Path=/", "S deleted");

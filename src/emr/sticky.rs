@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     const NO_WAIT: Duration = Duration::ZERO;
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn patient(id: &str) -> PatientRef {
         PatientRef {

@@ -165,6 +165,7 @@ pub(super) struct RawRoute {
     pub(super) selects: Option<bool>,
     pub(super) clears: Option<bool>,
     pub(super) success: Option<RawAnswer>,
+    pub(super) guard: Option<bool>,
     pub(super) poll: Option<bool>,
     pub(super) websocket: Option<bool>,
     pub(super) pass_authorization: Option<bool>,

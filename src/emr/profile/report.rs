@@ -1,5 +1,6 @@
 //! What `check` says about a profile that loads: routes that never match, and routes that get in each other's way.
 
+use super::route::Place;
 use super::{Profile, Route, SECTIONS};
 
 /// Something about a profile that deserves a look.
@@ -93,7 +94,11 @@ impl Route {
             && self.sensitivity == later.sensitivity
             && self.patient == later.patient
             && self.effect == later.effect;
-        if means_the_same || !self.tests.is_empty() || !self.methods.meet(&later.methods) {
+        if means_the_same
+            || self.place == Place::Guard
+            || !self.tests.is_empty()
+            || !self.methods.meet(&later.methods)
+        {
             return false;
         }
         later.paths.iter().any(|path| {
@@ -111,9 +116,8 @@ mod tests {
     fn report(routes: &[&str]) -> Vec<(FindingKind, String)> {
         let mut text = "version = 1\nname = \"x\"\npatient_system = \"urn:x\"\n".to_owned();
         for (index, route) in routes.iter().enumerate() {
-            text.push_str(&format!(
-                "[[route]]\nid = \"r{index}\"\nmethods = [\"GET\"]\n{route}\n"
-            ));
+            let head = format!("[[route]]\nid = \"r{index}\"\nmethods = [\"GET\"]\n");
+            text.extend([head.as_str(), route, "\n"]);
         }
         let profile = Profile::parse(&text, "x.toml").unwrap();
         profile
@@ -154,6 +158,13 @@ mod tests {
                 &format!("path = \"/a/**\"\n{READ}"),
                 &format!("path = \"/c/*/x\"\n{READ}"),
                 &format!("path = \"/c/y/*\"\n{READ}"),
+            ])
+            .is_empty()
+        );
+        assert!(
+            report(&[
+                &format!("path = \"/**/x\"\nguard = true\n{SHELL}"),
+                &format!("path = \"/a/*\"\n{READ}"),
             ])
             .is_empty()
         );

@@ -175,9 +175,19 @@ pub struct Route {
     pub(super) traits: RouteTraits,
     pub(super) body_timeout: Option<Duration>,
     pub(super) body: BodyNeed,
+    pub(super) place: Place,
     pub(super) multipart: Multipart,
     pub(super) allow: Vec<Ambiguity>,
     pub(super) record: Record,
+}
+
+/// How a route stands among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It shares requests with no other route, unless one contains the other.
+    Usual,
+    /// It is there to take requests before the others do (a virtual patch).
+    Guard,
 }
 
 /// Whether a route is a background poll.

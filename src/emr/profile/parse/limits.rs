@@ -44,7 +44,7 @@ mod tests {
         assert_eq!(bytes("2 GiB"), Some(2 << 30));
         assert_eq!(bytes("7"), Some(7));
         assert_eq!(duration("90s"), Some(Duration::from_secs(90)));
-        assert_eq!(duration("5m"), Some(Duration::from_secs(300)));
+        assert_eq!(duration("5m"), Some(Duration::from_mins(5)));
         assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
         for bad in [
             "",

@@ -5,7 +5,7 @@ use http::{HeaderName, Method};
 use super::super::head::{Identifiers, answer, source};
 use super::super::problem::Problems;
 use super::super::raw::{RawPaths, RawPatient, RawRecord, RawRoute, RawTest};
-use super::super::route::{BodyNeed, Methods, Multipart};
+use super::super::route::{BodyNeed, Methods, Multipart, Place};
 use super::super::{
     DEFAULT_BODY_LIMIT, Effect, FieldTest, Login, PatientRule, Record, Route, RouteTraits, Source,
     Test,
@@ -69,6 +69,11 @@ impl RouteReader<'_> {
             },
             body_timeout,
             body: BodyNeed::Unread,
+            place: if raw.guard == Some(true) {
+                Place::Guard
+            } else {
+                Place::Usual
+            },
             multipart: if raw.multipart == Some(true) {
                 Multipart::Passes
             } else {
