@@ -178,8 +178,9 @@ mod tests {
 
     #[tokio::test]
     async fn who_answers_as_configured_is_fine() {
-        let emr = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let emr = format!("http://{}", emr.local_addr().unwrap());
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let emr = format!("http://{}", closed.local_addr().unwrap());
+        drop(closed);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = format!("http://{}", listener.local_addr().unwrap());
         let problems = checked(&provider(GOOD).await, &open).await;

@@ -104,7 +104,8 @@ mod tests {
         let fixture = Fixture::with_policies();
         let reading = fixture.read(&TEMPLATE.replace("Export = ", "Exprot = "));
         let document = Document::parse(&reading.source).unwrap();
-        assert!(check(&document, &reading.config.unwrap()).is_empty());
+        let files = check(&document, &reading.config.unwrap());
+        assert!(files.is_empty(), "{files}");
         let problems = document.into_problems();
         let problem = problems.iter().next().unwrap();
         assert_eq!(problem.key, "limits.actions.Exprot");
