@@ -89,6 +89,12 @@ impl Parts {
         let status = self.stages.audit.log().status();
         #[expect(clippy::cast_precision_loss, reason = "Prometheus numbers are floating point")]
         metrics::gauge!(names::AUDIT_SEQUENCE).set(status.sequence as f64);
+        metrics::gauge!(names::AUDIT_SYNC_SECONDS).set(status.last_sync);
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus numbers are floating point")]
+        metrics::gauge!(names::AUDIT_QUEUED).set(status.queued as f64);
+        let failing = status.witnesses.iter().filter(|witness| witness.error.is_some()).count();
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus numbers are floating point")]
+        metrics::gauge!(names::WITNESSES_FAILING).set(failing as f64);
         let now = self.clock.now();
         for expiry in self.certificates.expiries() {
             let left = now.duration_until(expiry.not_after).as_secs_f64();

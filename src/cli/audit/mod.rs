@@ -21,7 +21,11 @@ pub enum AuditCommand {
 ///
 /// # Errors
 /// [`Failure`] says how it ends.
-pub fn run(command: &AuditCommand, console: &mut Console<'_>, clock: &SharedClock) -> Result<(), Failure> {
+pub fn run(
+    command: &AuditCommand,
+    console: &mut Console<'_>,
+    clock: &SharedClock,
+) -> Result<(), Failure> {
     match command {
         AuditCommand::Show(args) => show::run(args, console, clock),
         AuditCommand::Verify(args) => verify::run(args, console),

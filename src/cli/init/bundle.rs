@@ -50,7 +50,11 @@ mod tests {
     #[test]
     fn every_file_of_the_bundle_is_shipped() {
         let mut found = BTreeSet::new();
-        files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), "", &mut found);
+        files(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"),
+            "",
+            &mut found,
+        );
         let shipped: BTreeSet<String> = BUNDLE.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(shipped, found);
     }
