@@ -141,7 +141,10 @@ const fn priority_of(event: Event) -> Priority {
         | Event::Stopped
         | Event::Recovered
         | Event::StreamInterval => Priority::Care,
-        Event::PageShown | Event::RefusalsSummed | Event::AuditRead | Event::CertificatesReloaded => Priority::Routine,
+        Event::PageShown
+        | Event::RefusalsSummed
+        | Event::AuditRead
+        | Event::CertificatesReloaded => Priority::Routine,
     }
 }
 

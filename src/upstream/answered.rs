@@ -38,7 +38,13 @@ impl Answered {
         let mapped = limited.into_authorized().into_mapped();
         let emr = mapped.emr();
         let (identified, traits, exchange) = mapped.into_parts();
-        let answered = Self { identified, traits, emr, parts, delivery };
+        let answered = Self {
+            identified,
+            traits,
+            emr,
+            parts,
+            delivery,
+        };
         (exchange, answered)
     }
 

@@ -89,7 +89,9 @@ impl Upstream {
         );
         protect(&mut parts.headers, &traits, self.backends.hsts.as_ref());
         if let Ok(id) = HeaderValue::try_from(received.id.to_string()) {
-            parts.headers.insert(HeaderName::from_static("x-request-id"), id);
+            parts
+                .headers
+                .insert(HeaderName::from_static("x-request-id"), id);
         }
         if let Some(protocol) = switched {
             parts
@@ -183,7 +185,9 @@ mod tests {
         let (exchange, answered) =
             Answered::for_test(shell.limited(), guard(&Outcomes::default()), response);
         let classified = classify(exchange, answered).await;
-        let cleaned = upstream(emr("http://127.0.0.1:1")).clean(classified).unwrap();
+        let cleaned = upstream(emr("http://127.0.0.1:1"))
+            .clean(classified)
+            .unwrap();
         let headers = cleaned.into_response().headers().clone();
         assert_eq!(headers["cache-control"], "max-age=60");
         assert_eq!(headers["referrer-policy"], "no-referrer");

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
-use super::{Answered, Upstream};
 use super::streams::{LiveStream, StreamObserver, Streams};
+use super::{Answered, Upstream};
 use crate::audit::admit::Admitted;
 use crate::audit::outcome::{Outcome, OutcomeGuard, OutcomeSink};
 use crate::clock::{SharedClock, SystemClock};
@@ -222,7 +222,10 @@ pub(crate) fn upstream(emr: config::Emr) -> super::Upstream {
 
 impl Upstream {
     /// Forwards and classifies, as the request path does.
-    pub(crate) async fn exchanged(&self, admitted: Admitted) -> Result<Classified<Answered>, Refused> {
+    pub(crate) async fn exchanged(
+        &self,
+        admitted: Admitted,
+    ) -> Result<Classified<Answered>, Refused> {
         let (exchange, answered) = self.forward(admitted).await?;
         Ok(classify(exchange, answered).await)
     }

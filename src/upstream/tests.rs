@@ -18,9 +18,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::testing::{Outcomes, emr, request, upstream};
 use super::{Answered, Upstream};
-use crate::emr::classify::Classified;
 use crate::audit::outcome::End;
 use crate::config::{BackendProtocol, ErrorPages, HostHeader};
+use crate::emr::classify::Classified;
 use crate::refusal::Refusal;
 use crate::request::{Body, BodyError};
 
@@ -171,7 +171,10 @@ fn the_emr_receives_what_was_decided_and_what_the_gateway_states() {
         );
         request.user = "Zoë, 100%".to_owned();
         let outcomes = Outcomes::default();
-        let answered = upstream.exchanged(request.admitted(&outcomes)).await.unwrap();
+        let answered = upstream
+            .exchanged(request.admitted(&outcomes))
+            .await
+            .unwrap();
         let id = answered.answer().received().parts().id.to_string();
         let head = text(&upstream, answered).await;
         let mut lines: Vec<&str> = head.trim_end().split("\r\n").collect();
@@ -631,7 +634,10 @@ fn bodies_and_trailers_pass_both_ways_and_posts_without_body_say_so() {
             Frame::trailers(trailers),
         ]);
         let outcomes = Outcomes::default();
-        let answered = upstream.exchanged(posted.admitted(&outcomes)).await.unwrap();
+        let answered = upstream
+            .exchanged(posted.admitted(&outcomes))
+            .await
+            .unwrap();
         let response = upstream.clean(answered).unwrap().into_response();
         let collected = response.into_body().collect().await.unwrap();
         let trailers = collected.trailers().unwrap();
@@ -699,7 +705,10 @@ fn a_large_upload_is_streamed_at_the_pace_of_the_emr() {
         posted.traits.body_limit = u64::try_from(2 * LARGE).unwrap();
         posted.body = Body::streaming(StreamBody::new(frames));
         let outcomes = Outcomes::default();
-        let answered = upstream.exchanged(posted.admitted(&outcomes)).await.unwrap();
+        let answered = upstream
+            .exchanged(posted.admitted(&outcomes))
+            .await
+            .unwrap();
         assert_eq!(text(&upstream, answered).await, "done");
         assert_eq!(outcomes.only().bytes_in, u64::try_from(LARGE).unwrap());
     });
@@ -888,8 +897,8 @@ fn an_answers_head_is_cleaned_and_protected() {
                 "content-length: 0",
                 "location: https://emr.example:8443/next?a=%2F",
                 "referrer-policy: same-origin",
-                "set-cookie: PHPSESSID=1; path=/; Secure; SameSite=Lax",
-                "set-cookie: s=2; Secure; SameSite=Strict",
+                "set-cookie: PHPSESSID=1; path=/; Secure; HttpOnly; SameSite=Lax",
+                "set-cookie: s=2; Secure; SameSite=Strict; HttpOnly",
                 "strict-transport-security: max-age=600",
                 "vary: Accept",
                 "vary: Cookie",
