@@ -210,7 +210,9 @@ mod tests {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 code(&path, text);
-            } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("telemetry/metrics.rs") {
+            } else if path.extension().is_some_and(|e| e == "rs")
+                && !path.ends_with("telemetry/metrics.rs")
+            {
                 text.push_str(&std::fs::read_to_string(&path).unwrap());
             }
         }
@@ -219,14 +221,27 @@ mod tests {
     #[test]
     fn what_is_listed_is_counted_and_what_is_counted_is_listed() {
         let mut text = String::new();
-        code(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+        code(
+            &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut text,
+        );
         for (constant, metric) in CONSTANTS.iter().zip(ALL) {
-            let written = [format!("!(\"{}\"", metric.name), format!("!(names::{constant}")];
-            assert!(written.iter().any(|form| text.contains(form)), "{} is never counted", metric.name);
+            let written = [
+                format!("!(\"{}\"", metric.name),
+                format!("!(names::{constant}"),
+            ];
+            assert!(
+                written.iter().any(|form| text.contains(form)),
+                "{} is never counted",
+                metric.name
+            );
         }
         for literal in text.split("!(\"chartgate_").skip(1) {
             let name = format!("chartgate_{}", literal.split('"').next().unwrap());
-            assert!(ALL.iter().any(|metric| metric.name == name), "{name} is not listed");
+            assert!(
+                ALL.iter().any(|metric| metric.name == name),
+                "{name} is not listed"
+            );
         }
     }
 

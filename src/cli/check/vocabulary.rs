@@ -24,7 +24,13 @@ fn bundle(config: &Config) -> Problems {
     if let Err(error) = Bundle::load(&config.policy.directory) {
         for found in error.problems() {
             let file = error.directory().join(&found.file);
-            problems.push(at_line(&file, found.line, Severity::Error, &found.message, &found.remedy));
+            problems.push(at_line(
+                &file,
+                found.line,
+                Severity::Error,
+                &found.message,
+                &found.remedy,
+            ));
         }
     }
     problems
@@ -37,25 +43,47 @@ fn profile(file: &Path) -> Problems {
         Err(found) => {
             for found in found {
                 let line = Some(found.line).filter(|line| *line > 0);
-                problems.push(at_line(file, line, Severity::Error, &found.message, &found.remedy));
+                problems.push(at_line(
+                    file,
+                    line,
+                    Severity::Error,
+                    &found.message,
+                    &found.remedy,
+                ));
             }
         }
         Ok(profile) => {
             for finding in profile.report() {
                 let remedy = match finding.kind {
                     FindingKind::Unreachable => "move it before that route, or remove it",
-                    FindingKind::Overlap => "make one of them more specific, or put the exception first",
-                    FindingKind::UnknownSection => "correct it, or make sure that your policies speak of it",
+                    FindingKind::Overlap => {
+                        "make one of them more specific, or put the exception first"
+                    }
+                    FindingKind::UnknownSection => {
+                        "correct it, or make sure that your policies speak of it"
+                    }
                 };
                 let message = format!("route `{}`: {}", finding.route, finding.message);
-                problems.push(at_line(file, Some(finding.line), Severity::Warning, &message, remedy));
+                problems.push(at_line(
+                    file,
+                    Some(finding.line),
+                    Severity::Warning,
+                    &message,
+                    remedy,
+                ));
             }
         }
     }
     problems
 }
 
-fn at_line(file: &Path, line: Option<usize>, severity: Severity, message: &str, remedy: &str) -> Problem {
+fn at_line(
+    file: &Path,
+    line: Option<usize>,
+    severity: Severity,
+    message: &str,
+    remedy: &str,
+) -> Problem {
     Problem {
         severity,
         file: file.to_owned(),
@@ -121,7 +149,10 @@ mod tests {
         let problems = check(&document, &reading.config.unwrap());
         let problem = problems.iter().next().unwrap();
         assert_eq!(problem.severity, Severity::Error);
-        assert!(problem.file.ends_with("policies/emr/opal.toml"), "{problem:?}");
+        assert!(
+            problem.file.ends_with("policies/emr/opal.toml"),
+            "{problem:?}"
+        );
     }
 
     #[test]
