@@ -48,7 +48,10 @@ impl Fixture {
                 let path = entry.unwrap().path();
                 if path.is_file() {
                     let name = path.file_name().unwrap().display();
-                    fixture.write(&format!("policies/{directory}{name}"), &fs::read_to_string(&path).unwrap());
+                    fixture.write(
+                        &format!("policies/{directory}{name}"),
+                        &fs::read_to_string(&path).unwrap(),
+                    );
                 }
             }
         }
