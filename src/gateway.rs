@@ -55,6 +55,7 @@ pub struct Stages {
 #[derive(Debug)]
 pub struct Gateway {
     stages: Arc<Stages>,
+    audit: Audit,
     upstream: Upstream,
 }
 
@@ -85,10 +86,19 @@ impl Gateway {
     /// A worker's gateway.
     #[must_use]
     pub fn new(stages: Arc<Stages>, upstream: Upstream) -> Rc<Self> {
-        Rc::new(Self { stages, upstream })
+        let audit = stages.audit.for_worker();
+        Rc::new(Self {
+            stages,
+            audit,
+            upstream,
+        })
     }
 
     /// Serves a request: whatever happens is on record before it is answered.
+    #[expect(
+        clippy::large_futures,
+        reason = "the server boxes the future of each request once"
+    )]
     pub async fn serve(
         self: Rc<Self>,
         received: Result<Received, Refused>,
@@ -103,6 +113,7 @@ impl Gateway {
         }
     }
 
+    #[expect(clippy::large_futures, reason = "part of the one future that is boxed")]
     async fn route(self: &Rc<Self>, received: Received) -> Result<Response<AnswerBody>, Refused> {
         match Place::of(&received.parts().target) {
             Place::Emr => self.admit(received).await,
@@ -129,7 +140,7 @@ impl Gateway {
                 .policies
                 .decide(mapped, &Circumstances::default(), stages.clock.now())?;
         let limited = stages.charges.charge(authorized)?;
-        let admitted = stages.audit.admit(limited).await?;
+        let admitted = self.audit.admit(limited).await?;
         let classified = self.exchange(admitted).await?;
         let cleaned = self.upstream.clean(classified)?;
         Ok(respond::deliver(cleaned))
@@ -256,7 +267,7 @@ impl Gateway {
         handled: Handled,
         manner: Manner,
     ) -> Result<Response<AnswerBody>, Refused> {
-        match self.stages.audit.handled(handled).await {
+        match self.audit.handled(handled).await {
             Ok(response) => Ok(response.map(AnswerBody::from)),
             Err(unrecorded) => {
                 tracing::error!(error = %unrecorded.error, "not answered: no durable record");
@@ -268,7 +279,7 @@ impl Gateway {
     async fn refuse(&self, refused: Refused) -> Response<bytes::Bytes> {
         let host = refused.manner().authority.clone();
         let foreign = refused.refusal() == Refusal::ForeignEmrSession;
-        let mut response = match self.stages.audit.refuse(refused).await {
+        let mut response = match self.audit.refuse(refused).await {
             Ok(recorded) => respond::refused::render(recorded),
             Err(unrecorded) => {
                 tracing::error!(error = %unrecorded.error, "a refusal could not be recorded");

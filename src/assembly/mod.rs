@@ -28,7 +28,7 @@ use crate::emr::bindings::Bindings;
 use crate::emr::emrs::Emrs;
 use crate::gateway::{Gateway, Stages};
 use crate::identity::{Identity, IdentityError};
-use crate::limit::charge::Charges;
+use crate::limit::charge::{Charges, UnknownAction};
 use crate::limit::screen::Screen;
 use crate::policy::bundle::Bundle;
 use crate::policy::decide::Policies;
@@ -81,6 +81,9 @@ pub enum StartError {
     /// Identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Limits.
+    #[error(transparent)]
+    Limits(#[from] UnknownAction),
     /// Listeners and workers.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -158,40 +161,9 @@ impl Running {
         )
         .await?;
 
-        let observer = Arc::new(StreamRecorder::new(audit.clone()));
-        let streams = Streams::new(clock.clone(), observer, STREAM_INTERVAL);
-        let backends = Backends::load(
-            &config.emrs,
-            config.server.hsts_max_age,
-            streams.clone(),
-            clock.clone(),
-        )
-        .map_err(StartError::Backends)?;
-        let bindings = Bindings::new(Arc::new(StoredBindings::new(store.clone())));
-        let emrs = Emrs::load(
-            &config.emrs,
-            config.server.body_timeout,
-            Arc::new(bindings),
-            clock.clone(),
-        )
-        .map_err(StartError::Profiles)?;
-        let policies = Arc::new(Policies::new(bundle, 1));
-        let identity = Identity::new(
-            &config.identity,
-            store,
-            clock.clone(),
-            Arc::new(RolesOfBundle(policies.clone())),
-        )?;
-        let stages = Arc::new(Stages {
-            screen: Screen::new(&config.limits),
-            identity,
-            emrs,
-            policies,
-            charges: Charges::new(&config.limits),
-            audit,
-            clock: clock.clone(),
-            backends: backends.clone(),
-        });
+        let stages = assemble(config, bundle, store, audit, clock.clone())?;
+        let backends = stages.backends.clone();
+        let streams = backends.streams().clone();
         let setup = Setup {
             server: config.server.clone(),
             tls,
@@ -204,6 +176,7 @@ impl Running {
             clock,
         });
         let mut background = JoinSet::new();
+        background.spawn(keep(metrics.clone(), ended(ending.clone())));
         let admin = start_admin(config, &parts, metrics, &ending, &mut background).await?;
         start_upkeep(&parts, &streams, &ending, &mut background);
         let make = {
@@ -297,6 +270,41 @@ impl Running {
     }
 }
 
+/// Makes the owner of every stage.
+fn assemble(
+    config: &Config,
+    bundle: Bundle,
+    store: Store,
+    audit: Audit,
+    clock: SharedClock,
+) -> Result<Arc<Stages>, StartError> {
+    let observer = Arc::new(StreamRecorder::new(audit.clone()));
+    let streams = Streams::new(clock.clone(), observer, STREAM_INTERVAL);
+    let hsts = config.server.hsts_max_age;
+    let backends =
+        Backends::load(&config.emrs, hsts, streams, clock.clone()).map_err(StartError::Backends)?;
+    let bindings = Arc::new(Bindings::new(Arc::new(StoredBindings::new(store.clone()))));
+    let emrs = Emrs::load(
+        &config.emrs,
+        config.server.body_timeout,
+        bindings,
+        clock.clone(),
+    )
+    .map_err(StartError::Profiles)?;
+    let policies = Arc::new(Policies::new(bundle, 1));
+    let roles = Arc::new(RolesOfBundle(policies.clone()));
+    Ok(Arc::new(Stages {
+        screen: Screen::new(&config.limits),
+        identity: Identity::new(&config.identity, store, clock.clone(), roles)?,
+        emrs,
+        policies,
+        charges: Charges::new(&config.limits)?,
+        audit,
+        clock,
+        backends,
+    }))
+}
+
 async fn open_store(config: &Config, clock: SharedClock) -> Result<Store, StartError> {
     let key = MasterKey::read(&config.store.key)?;
     Ok(Store::embedded(&config.store.path, &key.derive_input(), clock).await?)
@@ -386,6 +394,14 @@ async fn cut_ended_sessions(
             }
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         }
+    }
+}
+
+/// Histograms are drained whether or not anyone scrapes.
+async fn keep(metrics: Metrics, end: impl Future<Output = ()>) {
+    tokio::select! {
+        () = end => {}
+        () = metrics.keep() => {}
     }
 }
 

@@ -21,7 +21,6 @@ pub struct Admitted {
 
 impl Admitted {
     /// The request within its limits.
-    #[must_use]
     pub const fn limited(&self) -> &Limited {
         &self.limited
     }
@@ -59,7 +58,7 @@ impl Audit {
             self.now(),
             limited.received().facts().clone(),
         );
-        let [admit, outcome] = self.shared.log.reserve::<2>(Priority::Care)?;
+        let [admit, outcome] = self.log.reserve::<2>(Priority::Care)?;
         let sink = ReservedOutcome {
             slot: outcome,
             admission: entry.id,

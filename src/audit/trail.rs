@@ -39,11 +39,11 @@ pub enum AuditError {
 #[derive(Debug, Clone)]
 pub struct Audit {
     pub(super) shared: Arc<Shared>,
+    pub(super) log: Log,
 }
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) log: Log,
     pub(super) node: String,
     pub(super) clock: SharedClock,
     pub(super) anonymous: Keyed<std::net::IpAddr>,
@@ -55,13 +55,22 @@ impl Audit {
     #[must_use]
     pub fn new(log: Log, node: &str, limits: &Limits, clock: SharedClock) -> Self {
         Self {
+            log,
             shared: Arc::new(Shared {
-                log,
                 node: node.to_owned(),
                 anonymous: Keyed::new("anonymous", limits.anonymous_records, limits.max_keys),
                 sums: Sums::new(limits.max_keys),
                 clock,
             }),
+        }
+    }
+
+    /// A handle of its own for a worker thread: the writer wakes each worker once, not each request.
+    #[must_use]
+    pub fn for_worker(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            log: self.log.for_worker(),
         }
     }
 
@@ -87,7 +96,7 @@ impl Audit {
         detail: BTreeMap<String, String>,
     ) {
         let entry = Entry::event(&self.shared.node, self.now(), event, facts, detail);
-        match self.shared.log.reserve::<1>(priority_of(event)) {
+        match self.log.reserve::<1>(priority_of(event)) {
             Ok([slot]) => append_unwaited(slot, &entry),
             Err(error) => tracing::error!(%error, ?event, "an event could not be recorded"),
         }
@@ -113,8 +122,8 @@ impl Audit {
 
     /// The log beneath, for status, reading and shutdown.
     #[must_use]
-    pub fn log(&self) -> &Log {
-        &self.shared.log
+    pub const fn log(&self) -> &Log {
+        &self.log
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -122,7 +131,7 @@ impl Audit {
     }
 
     pub(super) async fn append(&self, entry: &Entry, priority: Priority) -> Result<(), AuditError> {
-        let [slot] = self.shared.log.reserve::<1>(priority)?;
+        let [slot] = self.log.reserve::<1>(priority)?;
         slot.append(Payload::new(entry.to_bytes()?)?).await?;
         Ok(())
     }

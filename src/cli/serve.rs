@@ -42,7 +42,7 @@ pub fn run(
     console: &mut Console<'_>,
     clock: &SharedClock,
 ) -> Result<(), Failure> {
-    let config = Config::load(&args.config).map_err(Failure::Problems)?;
+    let config = super::check::preflight(&args.config, clock).map_err(Failure::Problems)?;
     crate::telemetry::init(&config.log).map_err(Failure::of)?;
     let metrics = Metrics::install().map_err(Failure::of)?;
     let truncation = if args.accept_truncated_trail {

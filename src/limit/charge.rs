@@ -9,6 +9,7 @@ use super::keyed::Keyed;
 use crate::config::Limits;
 use crate::policy::decide::Authorized;
 use crate::refusal::Refusal;
+use crate::request::facts::Action;
 use crate::request::received::Throttle;
 use crate::request::{Received, Refused};
 
@@ -21,13 +22,11 @@ pub struct Limited {
 
 impl Limited {
     /// The permitted request.
-    #[must_use]
     pub const fn authorized(&self) -> &Authorized {
         &self.authorized
     }
 
     /// The request.
-    #[must_use]
     pub const fn received(&self) -> &Received {
         self.authorized.received()
     }
@@ -59,26 +58,36 @@ impl Limited {
     }
 }
 
+/// A limit names something that is no clinical action.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`limits.actions.{0}` is no clinical action; `policies/README.md` lists them")]
+pub struct UnknownAction(String);
+
 /// The limits per user.
 #[derive(Debug)]
 pub struct Charges {
     user: Keyed<String>,
-    actions: BTreeMap<String, Keyed<String>>,
+    actions: BTreeMap<Action, Keyed<String>>,
     login: Keyed<String>,
 }
 
 impl Charges {
     /// Charges by `limits`.
-    #[must_use]
-    pub fn new(limits: &Limits) -> Self {
-        let action = |(name, rate): (&String, &_)| {
-            (name.clone(), Keyed::new("action", *rate, limits.max_keys))
-        };
-        Self {
-            user: Keyed::new("user", limits.user, limits.max_keys),
-            actions: limits.actions.iter().map(action).collect(),
-            login: Keyed::new("account", limits.login_account, limits.max_keys),
+    ///
+    /// # Errors
+    /// [`UnknownAction`] for a limit on something that is no clinical action.
+    pub fn new(limits: &Limits) -> Result<Self, UnknownAction> {
+        let mut actions = BTreeMap::new();
+        for (name, rate) in &limits.actions {
+            let action = Action::ALL.iter().find(|action| action.name() == name);
+            let action = action.ok_or_else(|| UnknownAction(name.clone()))?;
+            actions.insert(*action, Keyed::new("action", *rate, limits.max_keys));
         }
+        Ok(Self {
+            user: Keyed::new("user", limits.user, limits.max_keys),
+            actions,
+            login: Keyed::new("account", limits.login_account, limits.max_keys),
+        })
     }
 
     /// Charges a permitted request to its user.
@@ -88,12 +97,12 @@ impl Charges {
     pub fn charge(&self, authorized: Authorized) -> Result<Limited, Refused> {
         let mapped = authorized.mapped();
         let user = mapped.identified().principal().id();
-        let action = mapped.mapping().action.name();
+        let action = mapped.mapping().action;
         let verdict = self
             .user
             .check(&user)
             .map_err(|throttle| (Refusal::UserRate, throttle))
-            .and_then(|()| match self.actions.get(action) {
+            .and_then(|()| match self.actions.get(&action) {
                 Some(limit) => limit
                     .check(&user)
                     .map_err(|throttle| (Refusal::RouteRate, throttle)),

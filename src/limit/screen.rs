@@ -21,7 +21,6 @@ pub struct Screened {
 
 impl Screened {
     /// The request.
-    #[must_use]
     pub const fn received(&self) -> &Received {
         &self.received
     }

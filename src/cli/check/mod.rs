@@ -113,6 +113,37 @@ fn examine(
     Ok((problems, checked))
 }
 
+/// Reads a configuration to run with, by the checks that need nobody else; warnings go to the log.
+///
+/// # Errors
+/// Every problem, where one of them is an error.
+pub(super) fn preflight(file: &Path, clock: &SharedClock) -> Result<Config, Problems> {
+    let Reading {
+        source,
+        config,
+        mut problems,
+    } = load::read(file)?;
+    let Some(config) = config else {
+        return Err(problems);
+    };
+    let document = Document::parse(&source)?;
+    problems.append(offline(&document, &config, clock));
+    problems.append(document.into_problems());
+    problems.sort();
+    if problems.count(Severity::Error) > 0 {
+        return Err(problems);
+    }
+    for warning in &problems {
+        tracing::warn!(
+            key = warning.key,
+            remedy = warning.remedy,
+            "{}",
+            warning.message
+        );
+    }
+    Ok(config)
+}
+
 /// The checks that need nobody else. Problems of other files are returned, those of the configuration are noted.
 fn offline(document: &Document<'_>, config: &Config, clock: &SharedClock) -> Problems {
     certificates::check(document, config, clock.now());
