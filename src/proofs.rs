@@ -21,15 +21,30 @@
 //! # Nothing is forwarded that is not on record
 //!
 //! ```
-//! use chartgate::{audit::admit::Admitted, upstream::forward::{Answered, Upstream}, request::Refused};
-//! async fn forward(upstream: &Upstream, admitted: Admitted) -> Result<Answered, Refused> {
-//!     upstream.forward(admitted).await
+//! use chartgate::{audit::admit::Admitted, upstream::Upstream};
+//! async fn forward(upstream: &Upstream, admitted: Admitted) {
+//!     let _ = upstream.forward(admitted).await;
 //! }
 //! ```
 //! ```compile_fail
-//! use chartgate::{limit::charge::Limited, upstream::forward::{Answered, Upstream}, request::Refused};
-//! async fn forward(upstream: &Upstream, limited: Limited) -> Result<Answered, Refused> {
-//!     upstream.forward(limited).await
+//! use chartgate::{limit::charge::Limited, upstream::Upstream};
+//! async fn forward(upstream: &Upstream, limited: Limited) {
+//!     let _ = upstream.forward(limited).await;
+//! }
+//! ```
+//!
+//! # No answer is delivered that was not classified
+//!
+//! ```
+//! use chartgate::{emr::classify::{Exchange, classify}, upstream::{Answered, Upstream}};
+//! async fn clean(upstream: &Upstream, exchange: Exchange, answered: Answered) {
+//!     let _ = upstream.clean(classify(exchange, answered).await);
+//! }
+//! ```
+//! ```compile_fail
+//! use chartgate::{emr::classify::{Exchange, classify}, upstream::{Answered, Upstream}};
+//! async fn clean(upstream: &Upstream, exchange: Exchange, answered: Answered) {
+//!     let _ = upstream.clean(answered);
 //! }
 //! ```
 //!
@@ -51,13 +66,13 @@
 //! # An admission is used once
 //!
 //! ```
-//! use chartgate::{audit::admit::Admitted, upstream::forward::Upstream};
+//! use chartgate::{audit::admit::Admitted, upstream::Upstream};
 //! async fn once(upstream: &Upstream, admitted: Admitted) {
 //!     let _ = upstream.forward(admitted).await;
 //! }
 //! ```
 //! ```compile_fail
-//! use chartgate::{audit::admit::Admitted, upstream::forward::Upstream};
+//! use chartgate::{audit::admit::Admitted, upstream::Upstream};
 //! async fn twice(upstream: &Upstream, admitted: Admitted) {
 //!     let _ = upstream.forward(admitted).await;
 //!     let _ = upstream.forward(admitted).await;
