@@ -26,6 +26,7 @@ fn no_such_patient() -> Response {
         .into_response()
 }
 
+/// The summary of a chart.
 pub(super) async fn patient(
     State(emr): State<Arc<Emr>>,
     signed: SignedIn,
@@ -38,7 +39,18 @@ pub(super) async fn patient(
         &signed.session.name,
         &format!("read patient {pid} by interface"),
     );
-    Json(patient).into_response()
+    Json(json!({
+        "id": patient.id,
+        "mrn": patient.mrn,
+        "family": patient.family,
+        "given": patient.given,
+        "sex": patient.sex,
+        "born": patient.born,
+        "problems": patient.problems,
+        "allergies": patient.allergies,
+        "medications": patient.medications,
+    }))
+    .into_response()
 }
 
 /// Whom a note is about.

@@ -201,7 +201,10 @@ pub(super) async fn register(
                 &signed.session.name,
                 &format!("registered patient {}", patient.id),
             );
-            signed.site.redirect("/chart/demographics")
+            // The page that selects a patient says whom; a selection that no address names cannot be followed.
+            signed
+                .site
+                .redirect(&format!("/patients/select?set_pid={}", patient.id))
         }
         None => StatusCode::INSUFFICIENT_STORAGE.into_response(),
     }

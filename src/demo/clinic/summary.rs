@@ -14,28 +14,7 @@ use super::{
 
 pub(super) async fn chart(charted: Charted) -> Response {
     let patient = &charted.patient;
-    let parts = vec![
-        problems(patient),
-        allergies(patient),
-        medications(patient),
-        Part::Table(Table {
-            caption: "Latest notes".to_owned(),
-            columns: vec!["Date", "Author", "Note"],
-            rows: patient
-                .notes
-                .iter()
-                .rev()
-                .take(3)
-                .map(|note| {
-                    vec![
-                        Cell::from(&note.at),
-                        Cell::from(&note.author),
-                        Cell::from(&note.text),
-                    ]
-                })
-                .collect(),
-        }),
-    ];
+    let parts = vec![problems(patient), allergies(patient), medications(patient)];
     page(&charted.signed, Some(patient), "Summary", parts)
 }
 
