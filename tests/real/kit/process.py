@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 
 
 class Process:
@@ -65,6 +66,8 @@ class Stage:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self._processes = []
+        # Ended from outside (a time limit), the stage is cleared all the same.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     def start(self, name, command, env=None, cwd=None):
         process = Process(name, command, self.directory / f"{name}.log", env, cwd)
@@ -76,4 +79,4 @@ class Stage:
 
     def __exit__(self, *_):
         for process in reversed(self._processes):
-            process.stop()
+            process.stop(seconds=5)
