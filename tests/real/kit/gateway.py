@@ -90,8 +90,9 @@ class Gateway:
         done = subprocess.run([binary(), "check", "--config", self.config, *arguments], capture_output=True, text=True)
         return done.returncode, done.stdout + done.stderr
 
-    def start(self):
-        self.process = self._stage.start("chartgate", [binary(), "serve", "--config", self.config])
+    def start(self, under=()):
+        """`under` is a command that runs the gateway, such as `taskset`."""
+        self.process = self._stage.start("chartgate", [*under, binary(), "serve", "--config", self.config])
         net.await_port(self.port, 30, self.process.alive)
         return self
 
