@@ -106,7 +106,7 @@ def haproxy(stage, authority, backend, workers, pin):
     config.write_text(f"""
 global
   nbthread {workers}
-  maxconn 4096
+  maxconn 2048
   ssl-default-bind-ciphersuites TLS_AES_256_GCM_SHA384
   ssl-default-bind-options ssl-min-ver TLSv1.3
 defaults

@@ -103,6 +103,21 @@ async function workInChart(page) {
   say('chart keeps the entry', Object.values(again).flatMap((episode) => episode.diagnosis ?? []).map((entry) => entry.condition));
 }
 
+// Opal's guided entry names the patient in its address.
+async function guidedEntry(page) {
+  const answer = await page.evaluate(async ({ url, entry }) => {
+    const token = document.cookie.split('; ').find((cookie) => cookie.startsWith('XSRF-TOKEN=')).split('=')[1];
+    const headers = { 'content-type': 'application/json', 'x-xsrf-token': token };
+    const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(entry) });
+    return { status: response.status, body: (await response.text()).slice(0, 400) };
+  }, { url: `${BASE}/pathway/detail/add_patient/${patient}/${patient}`, entry: { allergies: [{ drug: 'Penicillin', details: 'rash' }] } });
+  say('guided entry answered', answer);
+  await page.goto(`${BASE}/#/`);
+  await page.goto(`${BASE}/#/patient/${patient}`);
+  await page.locator('.record-panel', { hasText: 'Allergies' }).getByText('Penicillin').waitFor();
+  await look(page, 'opal-allergy-written');
+}
+
 async function refusals(page) {
   const admin = await page.goto(`${BASE}/admin/`);
   await look(page, 'administration-refused');
@@ -146,6 +161,7 @@ try {
   say('landed', { url: page.url(), security: await page.evaluate(() => isSecureContext) });
   await openOpal(page);
   await workInChart(page);
+  await guidedEntry(page);
   await refusals(page);
   await signOut(context, page);
   await context.close();

@@ -44,7 +44,7 @@ def body(it):
         )
         gateway.start()
         session = net.browser(authority.ca)
-        page = login.sign_in(session, f"{origin}/bench/begin", login.people()["physician"], issuer.url)
+        page = login.sign_in(session, f"{origin}/bench/7/begin", login.people()["physician"], issuer.url)
         it.equal("a physician signs in", page.status_code, 200)
         for number in range(int(os.environ.get("REAL_ROUNDS", "1"))):
             one_round(it, number, gateway, origin, session, seen_file)
@@ -55,7 +55,7 @@ def body(it):
 
 def one_round(it, number, gateway, origin, session, seen_file):
     answered = under_load(number, gateway, origin, session, seen_file)
-    reached = {line for line in seen_file.read_text().splitlines() if line.startswith(f"/bench/r{number}-")}
+    reached = {line for line in seen_file.read_text().splitlines() if line.startswith(f"/bench/7/r{number}-")}
     it.check(f"round {number}: the load reached the EMR before the kill", len(reached) > 200 and len(answered) > 200, (len(reached), len(answered)))
     code, text = gateway.verify()
     it.check(f"round {number}: `audit verify` is green on what the crash left", code == 0, text)
@@ -73,7 +73,7 @@ def one_round(it, number, gateway, origin, session, seen_file):
     it.check(f"round {number}: every admission has an outcome, known or not", not open_ones, trail.brief(open_ones[:5]))
     code, text = gateway.verify()
     it.check(f"round {number}: `audit verify` is green after recovery", code == 0, text)
-    again = session.get(f"{origin}/bench/again-{number}", headers=net.FETCH)
+    again = session.get(f"{origin}/bench/7/again-{number}", headers=net.FETCH)
     it.check(f"round {number}: the user's session survived", again.status_code == 200, (again.status_code, again.text[:300]))
 
 
@@ -86,7 +86,7 @@ def under_load(number, gateway, origin, session, seen_file):
         own.cookies.update(session.cookies)
         count = 0
         while not stop.is_set():
-            path = f"/bench/r{number}-{index}-{count}"
+            path = f"/bench/7/r{number}-{index}-{count}"
             count += 1
             try:
                 answer = own.get(origin + path, headers=net.FETCH, timeout=10)

@@ -98,6 +98,7 @@ def what_the_browser_saw(it, seen, origin, issuer):
     it.equal("the diagnosis is written", seen.get("diagnosis answered"), 201)
     it.check("the chart shows the new entry", "Sepsis" in str(seen.get("chart shows the entry")), seen.get("chart shows the entry"))
     it.check("Opal keeps the new entry", "Sepsis" in seen.get("chart keeps the entry", []), seen.get("chart keeps the entry"))
+    it.equal("the guided entry is written", seen.get("guided entry answered", {}).get("status"), 200)
     page = seen.get("administration page", {})
     it.equal("the administration page is refused", page.get("status"), 403)
     it.check("the page says why and with which code", "CG-3001" in str(page.get("text")), page)
@@ -134,7 +135,10 @@ def what_the_trail_says(it, records):
     it.check("the trail has dr.adams reading patient 3", bool(read), trail.brief(acts))
     wrote = [r for r in trail.select(acts, **by) if trail.first(r, "path") == "/api/v0.1/diagnosis/" and trail.first(r, "method") == "POST"]
     it.check("the trail has dr.adams writing the diagnosis", len(wrote) == 1 and trail.first(wrote[0], "action") in ("Create", "Update"), trail.brief(wrote or acts))
-    it.check("and for whom", trail.patients(wrote) != set(), wrote)
+    # Opal's own request names the episode only; the guided entry names the patient.
+    it.check("and for which episode", "3" in [str(v) for r in wrote for fields in trail.values(r, "fields") for v in fields.values()], wrote)
+    guided = [r for r in trail.select(acts, action="Update", **by) if trail.first(r, "path") == "/pathway/detail/add_patient/3/3"]
+    it.check("the trail has dr.adams writing the allergy of patient 3", len(guided) == 1 and trail.patients(guided) == {PATIENT}, guided or trail.brief(acts))
     refused = trail.select(records, phase="refuse", refusal="CG-3001", action="Administer", **by)
     it.check("the trail has the refused administration", len(refused) >= 2, trail.brief(records))
     events = {trail.first(r, "event") for r in trail.select(records, phase="event")}

@@ -46,7 +46,7 @@ def body(it):
         wrong_service_account(it, authority, canaille, gateway, physician)
         one_factor(it, authority, canaille, origin, technician)
 
-        what_the_trail_says(it, gateway.trail(), doctor.study)
+        what_the_trail_says(it, gateway.trail(), doctor.study, stored["ParentPatient"])
         code, text = gateway.verify()
         it.check("`audit verify` is green", code == 0, text)
         it.check("the gateway ends in good order", gateway.stop() == 0, gateway.process.text()[-800:])
@@ -113,6 +113,9 @@ def retrieve(it, doctor, origin, orthanc, stored):
     # The two answers differ in nothing but the separator that Orthanc draws for each.
     same = parts(through) == parts(direct) and len(through.content) == len(direct.content)
     it.check("byte for byte what Orthanc sends", same and len(through.content) > 30_000, (len(through.content), len(direct.content)))
+    chart = f"/patients/{stored['ParentPatient']}/shared-tags?simplify"
+    tags = doctor.get(origin + chart, headers=net.FETCH)
+    it.check("a patient's record is read", tags.status_code == 200 and tags.json().get("PatientID") == "1CT1", (tags.status_code, tags.text[:300]))
     preview = f"/instances/{stored['ID']}/preview"
     image, same_image = doctor.get(origin + preview, headers=net.FETCH), orthanc.direct().get(orthanc.url + preview)
     it.check("a picture comes through unchanged", image.status_code == 200 and image.content == same_image.content, (image.status_code, image.text[:200] if image.status_code != 200 else len(image.content)))
@@ -177,14 +180,17 @@ def one_factor(it, authority, canaille, origin, person):
     it.equal("and opens nothing later", later.status_code, 401)
 
 
-def what_the_trail_says(it, records, study):
+def what_the_trail_says(it, records, study, patient):
     acts = trail.select(records, phase="admit")
     by = {"subject": "dr.adams", "emr": "pacs"}
     searched = [r for r in trail.select(acts, action="Search", **by) if trail.first(r, "path") == "/dicom-web/studies"]
     it.check("the trail has dr.adams searching", bool(searched), trail.brief(acts))
-    it.check("and for which patient", "1CT1" in trail.patients(searched), [trail.first(r, "mapping") for r in searched])
+    asked = {trail.first(r, "fields").get("PatientID") for r in searched if trail.first(r, "fields")}
+    it.check("and for which patient id", "1CT1" in asked, [trail.first(r, "mapping") for r in searched])
     read = [r for r in trail.select(acts, **by) if trail.first(r, "path") == f"/dicom-web/studies/{study}"]
     it.check("the trail has dr.adams retrieving the study", bool(read) and trail.first(read[0], "action") in ("Read", "Export"), trail.brief(acts))
+    chart = trail.select(acts, action="Read", **by)
+    it.check("the trail has dr.adams reading the patient's record, and which patient", patient in trail.patients(chart), trail.brief(chart))
     it.check("the trail has the upload by rad.tech", bool(trail.select(acts, subject="rad.tech", method="POST", path="/instances", action="Create")), trail.brief(acts))
     it.check("the trail has the physician's refused upload", bool(trail.select(records, phase="refuse", refusal="CG-3001", subject="dr.adams", path="/instances")), trail.brief(records))
     it.check("the trail has the refused sign-in", bool(trail.select(records, refusal="CG-2003")), trail.brief(records))
