@@ -1,15 +1,25 @@
 //! Chartgate: a security gateway in front of an EMR that can be neither modified nor replaced.
 //!
-//! Read `gateway` first: it is the request path, top to bottom. `docs/ARCHITECTURE.md` is the map.
+//! Read [`gateway`] first: it is the request path, top to bottom. `docs/ARCHITECTURE.md` is the map.
 
+pub mod admin;
+pub mod assembly;
 pub mod audit;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod emr;
+pub mod gateway;
 pub mod identity;
 pub mod limit;
 pub mod policy;
+pub mod proofs;
 pub mod refusal;
 pub mod request;
+pub mod respond;
 pub mod secret;
+pub mod server;
 pub mod store;
+pub mod telemetry;
+pub mod upstream;

@@ -1,2 +1,7 @@
 //! The command line of Chartgate.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chartgate::cli::main()
+}

@@ -16,7 +16,7 @@ impl<T: Zeroize> Secret<T> {
     }
 
     /// The value itself; the caller must not store or print it.
-    pub fn expose(&self) -> &T {
+    pub const fn expose(&self) -> &T {
         &self.0
     }
 }

@@ -1,1 +1,14 @@
+//! Drives the full request path: the sample clinic in this process, and the real binary.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    missing_docs,
+    reason = "a test fails by panicking, and its helpers need no manual"
+)]
 
+mod architecture;
+mod harness;
+mod path;

@@ -1,7 +1,15 @@
 //! The seventh stage: the record is durable, so the request may be forwarded.
+//!
+//! *Never*: an [`Admitted`] before its record is on disk.
+//! *On failure*: `CG-6001`; the request is not forwarded.
 
+use super::entry::Entry;
+use super::log::{Payload, Priority};
 use super::outcome::OutcomeGuard;
+use super::trail::{Audit, AuditError, ReservedOutcome};
 use crate::limit::charge::Limited;
+use crate::refusal::Refusal;
+use crate::request::Refused;
 
 /// A request whose admission is on disk. The only thing that can be forwarded.
 #[derive(Debug)]
@@ -27,5 +35,46 @@ impl Admitted {
     #[cfg(test)]
     pub(crate) const fn for_test(limited: Limited, outcome: OutcomeGuard) -> Self {
         Self { limited, outcome }
+    }
+}
+
+impl Audit {
+    /// Records the admission and the room for its outcome; returns once the record is durable.
+    ///
+    /// # Errors
+    /// [`Refused`] with `CG-6001` when it could not be made durable.
+    pub async fn admit(&self, limited: Limited) -> Result<Admitted, Refused> {
+        match self.record_admission(&limited).await {
+            Ok(outcome) => Ok(Admitted { limited, outcome }),
+            Err(error) => {
+                tracing::error!(%error, request = %limited.received().parts().id, "not admitted: no durable record");
+                Err(limited.refuse(Refusal::AuditUnavailable))
+            }
+        }
+    }
+
+    async fn record_admission(&self, limited: &Limited) -> Result<OutcomeGuard, AuditError> {
+        let entry = Entry::admit(
+            &self.shared.node,
+            self.now(),
+            limited.received().facts().clone(),
+        );
+        let [admit, outcome] = self.shared.log.reserve::<2>(Priority::Care)?;
+        let sink = ReservedOutcome {
+            slot: outcome,
+            admission: entry.id,
+            shared: self.shared.clone(),
+        };
+        let payload = Payload::new(entry.to_bytes()?)?;
+        // INVARIANT: the guard exists before the record. A client that hangs up while the disk is busy drops this
+        // future; the record may become durable all the same, and the guard then writes *abandoned*.
+        let guard = OutcomeGuard::new(Box::new(sink), self.shared.clock.clone());
+        match admit.append(payload).await {
+            Ok(_) => Ok(guard),
+            Err(error) => {
+                guard.discard();
+                Err(error.into())
+            }
+        }
     }
 }

@@ -111,6 +111,11 @@ impl OutcomeGuard {
         self.outcome.patients.push(patient);
     }
 
+    /// The admission was not recorded, so there is no outcome either.
+    pub(super) fn discard(mut self) {
+        self.sink = None;
+    }
+
     /// It is over.
     pub fn finish(mut self, end: End) {
         self.outcome.end = end;

@@ -1,11 +1,26 @@
 //! The configuration of a running gateway: valid by construction.
 //!
-//! `chartgate.toml` is read into [`raw`] types that refuse unknown keys, checked as a whole, and only then becomes
+//! `chartgate.toml` is read key by key, an unknown key being a problem, then checked as a whole, and only then becomes
 //! a [`Config`]. All problems are reported at once, with file, line and remedy.
 //!
 //! *Never*: a setting that nothing reads; a secret by value (secrets are named by file path); a silent default
 //! for a key that decides about security.
 //! *On failure*: exit code 64.
+
+pub mod chain;
+mod cross;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod load;
+pub mod problem;
+mod read;
+pub mod secrets;
+mod section;
+pub mod source;
+#[cfg(test)]
+mod tests;
+pub mod unit;
+mod value;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

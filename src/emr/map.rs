@@ -1,31 +1,45 @@
 //! The fourth stage: which clinical action, on which part of whose chart.
+//!
+//! *Owns*: nothing; [`Emrs`] does.
+//! *Never*: a repair. What has two readings is refused.
+//! *On failure*: a [`Refused`] that takes along what was understood so far.
 
+use std::sync::Arc;
+
+use super::choose::{Choice, choose};
+use super::classify::{Exchange, Held, Sign};
+use super::emrs::{Emr, Emrs};
+use super::fields::shortened;
+use super::overrides;
+use super::profile::{
+    BindUser, DEFAULT_BODY_LIMIT, Effect, Need, PatientRule, Polling, Route, RouteTraits,
+};
+use super::sessions::{self, OwnSessions};
 use crate::identity::identify::Identified;
 use crate::refusal::Refusal;
-use crate::request::facts::Mapping;
+use crate::request::facts::{Action, Mapping};
 use crate::request::{Received, Refused};
 
-use super::profile::RouteTraits;
+/// The route id and section of a request that no profile maps.
+const UNMAPPED: &str = "unmapped";
 
 /// A request whose clinical meaning is known (which may be the explicit `Unmapped`).
 #[derive(Debug)]
 #[must_use]
 pub struct Mapped {
     identified: Identified,
-    emr: usize,
     traits: RouteTraits,
     mapping: Mapping,
+    exchange: Exchange,
 }
 
 impl Mapped {
     /// The identified request.
-    #[must_use]
     pub const fn identified(&self) -> &Identified {
         &self.identified
     }
 
     /// The request.
-    #[must_use]
     pub const fn received(&self) -> &Received {
         self.identified.received()
     }
@@ -37,8 +51,8 @@ impl Mapped {
 
     /// Index of the EMR in the configuration.
     #[must_use]
-    pub const fn emr(&self) -> usize {
-        self.emr
+    pub fn emr(&self) -> usize {
+        self.exchange.emr().index()
     }
 
     /// What the route is.
@@ -53,24 +67,234 @@ impl Mapped {
         &self.traits
     }
 
-    /// Ends the request here.
+    /// Ends the request here. It never reaches the EMR, so the selected patient stays selected.
     pub fn refuse(self, refusal: Refusal) -> Refused {
         self.identified.refuse(refusal)
     }
 
+    /// The request is sent now: from here on a selection counts, and nobody is selected until the exchange is
+    /// classified.
+    pub fn begin(&mut self) {
+        self.exchange.begin();
+    }
+
+    /// Whether forwarding must go on to the head of the answer even if the client hangs up.
+    #[must_use]
+    pub const fn outlives_client(&self) -> bool {
+        self.exchange.outlives_client()
+    }
+
+    /// Takes the request apart for the way back.
+    pub fn into_parts(mut self) -> (Identified, RouteTraits, Exchange) {
+        self.exchange.begin();
+        (self.identified, self.traits, self.exchange)
+    }
+
     /// A mapped request for unit tests of the next stage.
     #[cfg(test)]
-    pub(crate) const fn for_test(
+    pub(crate) fn for_test(
         identified: Identified,
         emr: usize,
         traits: RouteTraits,
         mapping: Mapping,
     ) -> Self {
+        let exchange = Exchange::for_test(&identified, emr);
         Self {
             identified,
-            emr,
             traits,
             mapping,
+            exchange,
         }
+    }
+}
+
+impl Emrs {
+    /// Finds out what the request means, reading a bounded body where the profile needs its fields.
+    ///
+    /// # Errors
+    /// A [`Refused`] for a request with two readings, a foreign EMR session, or an unknown patient.
+    pub async fn map(&self, mut identified: Identified) -> Result<Mapped, Refused> {
+        let mut understood = None;
+        let result = self.understand(&mut identified, &mut understood).await;
+        identified.received_mut().facts_mut().mapping = understood;
+        match result {
+            Ok((traits, mapping, exchange)) => Ok(Mapped {
+                identified,
+                traits,
+                mapping,
+                exchange,
+            }),
+            Err(refusal) => Err(identified.refuse(refusal)),
+        }
+    }
+
+    async fn understand(
+        &self,
+        identified: &mut Identified,
+        understood: &mut Option<Mapping>,
+    ) -> Result<(RouteTraits, Mapping, Exchange), Refusal> {
+        let host = &identified.received().parts().host;
+        let emr = self.by_host(host).and_then(|index| self.emr(index));
+        let emr = Arc::clone(emr.ok_or(Refusal::UnknownHost)?);
+        identified.received_mut().facts_mut().emr = Some(emr.name().to_owned());
+
+        let parts = identified.received().parts();
+        overrides::refuse_in_head(&parts.headers, &parts.target)?;
+        let mut choice =
+            choose(emr.profile(), identified.received_mut(), self.body_timeout).await?;
+        let route = choice.route.clone();
+        let mapping = understood.insert(mapping_of(route.as_deref()));
+        check_head(identified.received(), route.as_deref())?;
+
+        let mut sign = None;
+        if let Some(route) = route.as_deref() {
+            sign = self
+                .read_fields(&emr, route, &mut choice, identified, mapping)
+                .await?;
+        }
+        let own = sessions::own(&self.bindings, &emr, identified).await?;
+        note_session(&own, mapping);
+
+        let held = self
+            .hold(route.as_deref(), sign.as_ref(), &own, mapping)
+            .await?;
+        if mapping.patients.is_empty() && route.as_ref().is_some_and(|r| r.need() == Need::Required)
+        {
+            return Err(Refusal::PatientUnknown);
+        }
+        let traits = route
+            .as_ref()
+            .map_or_else(unmapped_traits, |route| route.traits().clone());
+        let selection = mapping.patients.first().cloned();
+        let exchange = Exchange::new(self, emr, route, identified, own, held, selection, sign);
+        Ok((traits, mapping.clone(), exchange))
+    }
+
+    /// Reads the fields that the route maps or records, and what a sign-in says of its user.
+    async fn read_fields(
+        &self,
+        emr: &Emr,
+        route: &Route,
+        choice: &mut Choice,
+        identified: &mut Identified,
+        mapping: &mut Mapping,
+    ) -> Result<Option<Sign>, Refusal> {
+        let login = emr
+            .profile()
+            .login()
+            .filter(|login| login.route == route.id());
+        let user_source = login.map(|login| &login.user);
+        choice
+            .complete(
+                route,
+                user_source,
+                identified.received_mut(),
+                self.body_timeout,
+            )
+            .await?;
+        let inputs = choice.inputs(identified.received());
+        mapping.patients = inputs.patients(route.patient())?;
+        mapping.fields = inputs.recorded(route)?;
+        if let Some(login) = login {
+            let user = inputs.one(&login.user)?;
+            if let Some(user) = &user {
+                mapping
+                    .fields
+                    .insert("emr_login".to_owned(), shortened(user));
+            }
+            let is_same = user.as_deref() == Some(identified.principal().display());
+            if !is_same && login.bind_user != BindUser::Ignore {
+                mapping
+                    .fields
+                    .insert("emr_login_mismatch".to_owned(), "true".to_owned());
+                tracing::warn!(emr = emr.name(), request = %identified.received().parts().id, "a sign-in to the EMR names another user");
+            }
+            if !is_same && login.bind_user == BindUser::Same {
+                return Err(Refusal::EmrUserMismatch);
+            }
+            return Ok(Some(Sign::In { user }));
+        }
+        let logout = emr.profile().logout();
+        Ok(logout
+            .filter(|logout| logout.route() == route.id())
+            .map(|_| Sign::Out))
+    }
+
+    /// Takes hold of the selected patient as the route needs it.
+    async fn hold(
+        &self,
+        route: Option<&Route>,
+        sign: Option<&Sign>,
+        own: &OwnSessions,
+        mapping: &mut Mapping,
+    ) -> Result<Held, Refusal> {
+        let Some(route) = route else {
+            return Ok(Held::Nothing);
+        };
+        let Some(session) = &own.primary else {
+            return Ok(Held::Nothing);
+        };
+        if *route.effect() != Effect::Keeps || sign.is_some() {
+            let change = session.sticky().change(self.selection_wait).await;
+            return change.map(Held::Change).map_err(|error| {
+                tracing::debug!(%error, "a selection was not started");
+                Refusal::Busy
+            });
+        }
+        if *route.patient() != PatientRule::Sticky {
+            return Ok(Held::Nothing);
+        }
+        let Some(dependence) = session.sticky().depend() else {
+            return Ok(Held::Nothing);
+        };
+        mapping.patients = vec![dependence.patient().clone()];
+        Ok(Held::Dependence(dependence))
+    }
+}
+
+fn mapping_of(route: Option<&Route>) -> Mapping {
+    Mapping {
+        route: route.map_or(UNMAPPED, Route::id).to_owned(),
+        action: route.map_or(Action::Unmapped, Route::action),
+        section: route.map_or(UNMAPPED, Route::section).to_owned(),
+        sensitivity: route.map_or("N", Route::sensitivity).to_owned(),
+        patients: Vec::new(),
+        fields: std::collections::BTreeMap::new(),
+        poll: route.is_some_and(|route| route.polling() == Polling::Background),
+        emr_user: None,
+    }
+}
+
+fn unmapped_traits() -> RouteTraits {
+    RouteTraits {
+        websocket: false,
+        pass_authorization: false,
+        body_limit: DEFAULT_BODY_LIMIT,
+        no_store: true,
+    }
+}
+
+/// What the head alone rules out on this route.
+fn check_head(received: &Received, route: Option<&Route>) -> Result<(), Refusal> {
+    let parts = received.parts();
+    if !parts.target.is_plain_for(route.map_or(&[], Route::allow)) {
+        return Err(Refusal::AmbiguousTarget);
+    }
+    let is_open = |protocol: &str| {
+        protocol.eq_ignore_ascii_case("websocket")
+            && route.is_some_and(|route| route.traits().websocket)
+    };
+    match &parts.upgrade_to {
+        Some(protocol) if !is_open(protocol) => Err(Refusal::UpgradeRefused),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn note_session(own: &OwnSessions, mapping: &mut Mapping) {
+    mapping.emr_user = own.primary.as_ref().and_then(|session| session.emr_user());
+    if !own.dropped.is_empty() {
+        mapping
+            .fields
+            .insert("dropped_cookies".to_owned(), own.dropped.join(", "));
     }
 }

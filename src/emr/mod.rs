@@ -1,4 +1,31 @@
 //! What the request means clinically: EMR profiles turn routes into actions on patients.
+//!
+//! [`emrs::Emrs::map`] is the stage of the request path, [`classify::classify`] its counterpart on the way back.
+//!
+//! *Owns*: the profiles, and which gateway session obtained which EMR session.
+//! *Never*: a hospital's decision (that is policy), a repair of what has two readings.
 
+mod answer;
+pub mod bindings;
+mod choose;
+pub mod classify;
+mod content;
+mod cookies;
+pub mod emrs;
+mod fields;
+mod form;
+mod id;
+mod json;
 pub mod map;
+mod overrides;
+mod pattern;
 pub mod profile;
+mod sessions;
+pub mod set_cookie;
+mod sticky;
+#[cfg(test)]
+mod tests;
+
+pub use emrs::{Emr, Emrs};
+pub use profile::Profile;
+pub use set_cookie::harden_set_cookie;

@@ -1,8 +1,15 @@
 //! The third stage: who acts, and how strongly that is proven.
+//!
+//! *Never*: a request that goes on with the gateway's own cookies; "sign in" for a store that cannot be asked.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::session::SessionId;
+use super::Identity;
+use super::cookie::{self, Presented, SESSION_COOKIE};
+use super::session::{Live, Over, SessionId};
+use super::sessions::Found;
 use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
 use crate::request::{Principal, Received, Refused};
@@ -15,11 +22,63 @@ pub struct Identified {
     principal: Principal,
     session: SessionId,
     expires: Timestamp,
+    // Where activity is noted; none in unit tests of other stages.
+    live: Option<Arc<Live>>,
+}
+
+impl Identity {
+    /// Finds out who acts. This is not activity yet: see [`Identity::touch`].
+    ///
+    /// # Errors
+    /// [`Refused`]: no session, a cookie that is not ours, a session that is over, an account without a role, or a
+    /// store that does not answer.
+    pub async fn identify(&self, mut screened: Screened) -> Result<Identified, Refused> {
+        let headers = &screened.received().parts().headers;
+        let presented = cookie::presented(headers, SESSION_COOKIE);
+        let cookies = cookie::without_own(headers);
+        screened.received_mut().set_cookies(cookies);
+        let token = match presented {
+            Presented::One(token) => token,
+            Presented::Nothing => return Err(screened.refuse(Refusal::LoginRequired)),
+            Presented::Malformed => return Err(screened.refuse(Refusal::SessionUnknown)),
+        };
+        let (live, over) = match self.sessions().find(&token).await {
+            Ok(Found::Live(live)) => (live, None),
+            Ok(Found::Over(live, over)) => (live, Some(over)),
+            Ok(Found::Unknown) => return Err(screened.refuse(Refusal::SessionUnknown)),
+            Err(error) => {
+                let request = screened.received().parts().id;
+                tracing::error!(%request, %error, "the session could not be looked up");
+                return Err(screened.refuse(Refusal::StoreUnavailable));
+            }
+        };
+        let principal = self.principal_of(&live);
+        let facts = screened.received_mut().facts_mut();
+        facts.principal = Some(principal.clone());
+        facts.session = Some(live.id().to_string());
+        match over {
+            Some(Over::Idle | Over::Absolute) => Err(screened.refuse(Refusal::SessionExpired)),
+            None if principal.roles().is_empty() => Err(screened.refuse(Refusal::NoRole)),
+            None => Ok(Identified {
+                screened,
+                principal,
+                session: live.id().clone(),
+                expires: live.ends(),
+                live: Some(live),
+            }),
+        }
+    }
+
+    /// Notes that the user is active. To be called once the request is known to be no background poll.
+    pub fn touch(&self, identified: &Identified) {
+        if let Some(live) = &identified.live {
+            live.touch(self.clock().now());
+        }
+    }
 }
 
 impl Identified {
     /// The request.
-    #[must_use]
     pub const fn received(&self) -> &Received {
         self.screened.received()
     }
@@ -70,6 +129,7 @@ impl Identified {
             principal,
             session,
             expires,
+            live: None,
         }
     }
 }

@@ -1,4 +1,204 @@
 //! Who acts, and how strongly that is proven.
+//!
+//! *Owns*: sessions and their cache, logins in progress, what is known of the identity providers.
+//! *Never*: a session without proof of a second factor; a token in a record or a log.
+//! *On failure*: without the provider, open sessions go on and sign-ins are refused; without the store, everything
+//! that needs it is refused with `CG-6002`.
 
+mod answer;
+mod attempts;
+mod backchannel;
+mod background;
+mod callback;
+pub mod cookie;
 pub mod identify;
+mod login;
+mod logout;
+pub mod oidc;
+mod return_to;
+pub mod routes;
 pub mod session;
+mod sessions;
+mod token;
+
+#[cfg(test)]
+mod test_gateway;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+
+use crate::clock::SharedClock;
+use crate::config;
+use crate::request::{Handled, Principal, Received, Refused, Role};
+use crate::store::{Store, StoreError};
+
+use attempts::Attempts;
+use oidc::Provider;
+pub use return_to::ReturnTo;
+pub use routes::OwnRoute;
+use session::Live;
+pub use sessions::SessionEnded;
+use sessions::Sessions;
+
+/// Which roles an issuer's claim values give; the policy bundle decides (`roles.toml`).
+pub trait RoleMap: Send + Sync + Debug {
+    /// The roles of someone for whom `issuer` states `values`, at `now`. Asked at every request, so that a change of
+    /// the mapping works at once.
+    fn roles(&self, issuer: &str, values: &[String], now: Timestamp) -> BTreeSet<Role>;
+}
+
+/// Why sign-in cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// No issuer is configured.
+    #[error("no identity provider is configured")]
+    NoIssuer,
+    /// An algorithm that is unknown or that anyone could forge.
+    #[error("issuer `{issuer}`: ID tokens must not be signed with `{algorithm}`")]
+    Algorithm {
+        /// The issuer's name.
+        issuer: String,
+        /// The algorithm, or nothing if the list is empty.
+        algorithm: String,
+    },
+    /// The CA or TLS of an issuer.
+    #[error("issuer `{issuer}`: {problem}")]
+    Issuer {
+        /// The issuer's name.
+        issuer: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// Sign-in, sessions, sign-out.
+#[derive(Debug)]
+pub struct Identity {
+    sessions: Sessions,
+    attempts: Attempts,
+    // INVARIANT: not empty.
+    providers: Vec<Arc<Provider>>,
+    store: Store,
+    clock: SharedClock,
+    roles: Arc<dyn RoleMap>,
+    leeway: Duration,
+}
+
+impl Identity {
+    /// Sets sign-in up. Providers need not answer yet: [`Identity::background`] finds them.
+    ///
+    /// # Errors
+    /// [`IdentityError`] for what can never work with this configuration.
+    pub fn new(
+        config: &config::Identity,
+        store: Store,
+        clock: SharedClock,
+        roles: Arc<dyn RoleMap>,
+    ) -> Result<Arc<Self>, IdentityError> {
+        let providers = config
+            .issuers
+            .iter()
+            .map(|issuer| provider(issuer, &clock))
+            .collect::<Result<Vec<_>, _>>()?;
+        if providers.is_empty() {
+            return Err(IdentityError::NoIssuer);
+        }
+        Ok(Arc::new(Self {
+            sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
+            attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
+            providers,
+            store,
+            clock,
+            roles,
+            leeway: config.clock_leeway,
+        }))
+    }
+
+    /// Answers a request for one of the gateway's own paths.
+    ///
+    /// # Errors
+    /// [`Refused`], to be recorded and answered like any other.
+    pub async fn handle(&self, route: OwnRoute, received: Received) -> Result<Handled, Refused> {
+        match route {
+            OwnRoute::Login => Box::pin(self.login(received)).await,
+            OwnRoute::Callback => Box::pin(self.callback(received)).await,
+            OwnRoute::Logout => Box::pin(self.logout(received)).await,
+            OwnRoute::SignedOut => Self::signed_out(received),
+            OwnRoute::BackchannelLogout => Box::pin(self.backchannel_logout(received)).await,
+        }
+    }
+
+    /// Tells of every session that ends, so that its live streams can be cut.
+    ///
+    /// A receiver that lags behind MUST cut every stream it has: what it missed may have been theirs.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<SessionEnded> {
+        self.sessions.subscribe()
+    }
+
+    /// Whether every identity provider was reached since the start.
+    #[must_use]
+    pub fn knows_providers(&self) -> bool {
+        self.providers.iter().all(|provider| provider.is_known())
+    }
+
+    /// Ends every session at once, durably, by a new epoch of the store (after a restore, or in an emergency).
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store did not confirm it; sessions then go on.
+    pub async fn end_every_session(&self) -> Result<(), StoreError> {
+        self.sessions.end_everything().await
+    }
+
+    const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    const fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// The principal of a session, with the roles that the mapping gives now.
+    fn principal_of(&self, live: &Live) -> Principal {
+        let mut user = live.user().clone();
+        let now = self.clock.now();
+        user.roles = self.roles.roles(&user.issuer, live.role_values(), now);
+        Principal::User(user)
+    }
+
+    /// The provider that sign-ins start at.
+    fn first_provider(&self) -> Option<&Arc<Provider>> {
+        self.providers.first()
+    }
+
+    fn provider_named(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers
+            .iter()
+            .find(|provider| provider.settings().name == name)
+    }
+}
+
+fn provider(issuer: &config::Issuer, clock: &SharedClock) -> Result<Arc<Provider>, IdentityError> {
+    let refuse = |algorithm: String| IdentityError::Algorithm {
+        issuer: issuer.name.clone(),
+        algorithm,
+    };
+    let algorithms = Provider::algorithms_of(issuer).map_err(|unknown| refuse(unknown.0))?;
+    if algorithms.is_empty() {
+        return Err(refuse(String::new()));
+    }
+    let provider = Provider::new(issuer.clone(), algorithms, Arc::clone(clock));
+    provider
+        .map(Arc::new)
+        .map_err(|source| IdentityError::Issuer {
+            issuer: issuer.name.clone(),
+            problem: source.to_string(),
+        })
+}

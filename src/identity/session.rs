@@ -1,8 +1,20 @@
 //! A gateway session: opaque to the browser, bound to one sign-in.
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::token::Token;
+use crate::request::principal::User;
+use crate::secret::Secret;
 
 /// Fingerprint of a session: what stores, records and bindings use. Not the cookie, and not enough to forge one.
+///
+/// It stays the same when a step-up gives the session a new token, so that what belongs to the session goes on
+/// belonging to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(String);
 
@@ -12,10 +24,241 @@ impl SessionId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The fingerprint of the session that starts with `token`.
+    pub(super) fn of(token: &Token) -> Self {
+        let digest = token.digest("session-id", &[]);
+        let (half, _) = digest.split_at_checked(16).unwrap_or((&[], &[]));
+        Self(hex::encode(half))
+    }
+
+    /// A fingerprint for unit tests of other stages.
+    #[cfg(test)]
+    pub(crate) fn for_test(fingerprint: &str) -> Self {
+        Self(fingerprint.to_owned())
+    }
 }
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Under which key the store has the session of a token.
+pub(super) fn store_key(token: &Token) -> String {
+    hex::encode(token.digest("session-key", &[]))
+}
+
+/// What is known of a session when it is opened.
+#[derive(Debug, Clone)]
+pub(super) struct Opening {
+    /// Who signed in. `roles` is empty: roles are mapped from `role_values` whenever the session is used.
+    pub(super) user: User,
+    /// The values of the issuer's role claim.
+    pub(super) role_values: Vec<String>,
+    /// The issuer's own session (`sid`), if it named one.
+    pub(super) issuer_session: Option<String>,
+    /// The ID token, for `id_token_hint` at sign-out.
+    pub(super) id_token: Secret<String>,
+    /// The session that a step-up continues.
+    pub(super) continues: Option<SessionId>,
+}
+
+/// The sealed form in the store.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Stored {
+    version: u8,
+    id: String,
+    user: User,
+    role_values: Vec<String>,
+    issuer_session: Option<String>,
+    id_token: String,
+    created: Timestamp,
+    last_active: Timestamp,
+    ends: Timestamp,
+}
+
+const VERSION: u8 = 1;
+
+/// A session in use. One per session and process, shared by its requests.
+pub(super) struct Live {
+    key: String,
+    id: SessionId,
+    user: User,
+    role_values: Vec<String>,
+    issuer_session: Option<String>,
+    id_token: Secret<String>,
+    created: Timestamp,
+    ends: Timestamp,
+    /// The epoch of the store in which it was read.
+    epoch: u64,
+    /// Unix milliseconds.
+    last_active: AtomicI64,
+    /// What of `last_active` the store knows.
+    flushed: AtomicI64,
+    /// When the store was last asked about it, in milliseconds of monotonic time.
+    confirmed: AtomicU64,
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a session that exists is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Nobody used it for too long.
+    Idle,
+    /// It reached its longest duration.
+    Absolute,
+}
+
+impl Live {
+    /// Opens a session at `now`, to end at `ends` at the latest.
+    pub(super) fn open(
+        token: &Token,
+        opening: Opening,
+        now: Timestamp,
+        ends: Timestamp,
+        epoch: u64,
+    ) -> Self {
+        Self {
+            key: store_key(token),
+            id: opening.continues.unwrap_or_else(|| SessionId::of(token)),
+            user: opening.user,
+            role_values: opening.role_values,
+            issuer_session: opening.issuer_session,
+            id_token: opening.id_token,
+            created: now,
+            ends,
+            epoch,
+            last_active: AtomicI64::new(now.as_millisecond()),
+            flushed: AtomicI64::new(now.as_millisecond()),
+            confirmed: AtomicU64::new(0),
+        }
+    }
+
+    /// Reads the form that the store keeps; `None` for what this version did not write.
+    pub(super) fn decode(key: &str, value: &Secret<Vec<u8>>, epoch: u64) -> Option<Self> {
+        let stored: Stored = serde_json::from_slice(value.expose()).ok()?;
+        if stored.version != VERSION {
+            return None;
+        }
+        let last_active = stored.last_active.as_millisecond();
+        Some(Self {
+            key: key.to_owned(),
+            id: SessionId(stored.id),
+            user: stored.user,
+            role_values: stored.role_values,
+            issuer_session: stored.issuer_session,
+            id_token: Secret::new(stored.id_token),
+            created: stored.created,
+            ends: stored.ends,
+            epoch,
+            last_active: AtomicI64::new(last_active),
+            flushed: AtomicI64::new(last_active),
+            confirmed: AtomicU64::new(0),
+        })
+    }
+
+    /// The form that the store keeps, with the activity known now.
+    pub(super) fn encode(&self) -> Option<Secret<Vec<u8>>> {
+        let stored = Stored {
+            version: VERSION,
+            id: self.id.0.clone(),
+            user: self.user.clone(),
+            role_values: self.role_values.clone(),
+            issuer_session: self.issuer_session.clone(),
+            id_token: self.id_token.expose().clone(),
+            created: self.created,
+            last_active: self.last_active(),
+            ends: self.ends,
+        };
+        let bytes = serde_json::to_vec(&stored).ok().map(Secret::new);
+        drop(Secret::new(stored.id_token));
+        bytes
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(super) const fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    pub(super) const fn user(&self) -> &User {
+        &self.user
+    }
+
+    pub(super) fn role_values(&self) -> &[String] {
+        &self.role_values
+    }
+
+    pub(super) fn issuer_session(&self) -> Option<&str> {
+        self.issuer_session.as_deref()
+    }
+
+    pub(super) const fn id_token(&self) -> &Secret<String> {
+        &self.id_token
+    }
+
+    pub(super) const fn ends(&self) -> Timestamp {
+        self.ends
+    }
+
+    pub(super) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(super) fn last_active(&self) -> Timestamp {
+        let millis = self.last_active.load(Ordering::Acquire);
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MIN)
+    }
+
+    /// Whether the session is over at `now`.
+    pub(super) fn over(&self, now: Timestamp, idle_timeout: Duration) -> Option<Over> {
+        if now >= self.ends {
+            return Some(Over::Absolute);
+        }
+        let idle_since = self.last_active();
+        let idle_until = idle_since.saturating_add(idle_timeout);
+        let is_idle = idle_until.map_or(true, |until| now >= until);
+        is_idle.then_some(Over::Idle)
+    }
+
+    /// Someone used it at `at`. Never goes back.
+    pub(super) fn touch(&self, at: Timestamp) {
+        self.last_active
+            .fetch_max(at.as_millisecond(), Ordering::AcqRel);
+    }
+
+    /// Whether the store does not know of the latest activity.
+    pub(super) fn is_unflushed(&self) -> bool {
+        self.last_active.load(Ordering::Acquire) > self.flushed.load(Ordering::Acquire)
+    }
+
+    /// The store knows of activity up to `at`.
+    pub(super) fn flushed(&self, at: Timestamp) {
+        self.flushed
+            .fetch_max(at.as_millisecond(), Ordering::AcqRel);
+    }
+
+    /// The store confirmed at monotonic time `at` that the session exists.
+    pub(super) fn confirm(&self, at: Duration) {
+        let millis = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        self.confirmed.fetch_max(millis, Ordering::AcqRel);
+    }
+
+    /// How long ago the store confirmed it.
+    pub(super) fn unconfirmed_for(&self, now: Duration) -> Duration {
+        now.saturating_sub(Duration::from_millis(
+            self.confirmed.load(Ordering::Acquire),
+        ))
     }
 }

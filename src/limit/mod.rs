@@ -3,4 +3,5 @@
 //! *Owns*: the governor maps.
 
 pub mod charge;
+pub mod keyed;
 pub mod screen;

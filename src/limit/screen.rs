@@ -1,5 +1,14 @@
 //! The second stage: cheap checks per address and origin, before any disk or crypto.
+//!
+//! *Owns*: the limiters keyed by client address.
+//! *On failure*: 429 with the time to wait, or `CG-1012` for a change that comes from another site.
 
+use std::net::IpAddr;
+
+use http::Method;
+
+use super::keyed::Keyed;
+use crate::config::Limits;
 use crate::refusal::Refusal;
 use crate::request::{Received, Refused};
 
@@ -36,5 +45,98 @@ impl Screened {
     #[cfg(test)]
     pub(crate) const fn for_test(received: Received) -> Self {
         Self { received }
+    }
+}
+
+/// What a request is for, as far as screening cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Traffic to an EMR, or a page of the gateway.
+    Ordinary,
+    /// Starting or finishing a sign-in.
+    SignIn,
+    /// A notice from the identity provider, which is a server and sends no `Origin`.
+    ServerNotice,
+}
+
+/// The limits per address.
+#[derive(Debug)]
+pub struct Screen {
+    address: Keyed<IpAddr>,
+    login: Keyed<IpAddr>,
+}
+
+impl Screen {
+    /// Screens by `limits`.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            address: Keyed::new("address", limits.address, limits.max_keys),
+            login: Keyed::new("login", limits.login_address, limits.max_keys),
+        }
+    }
+
+    /// Screens a request.
+    ///
+    /// # Errors
+    /// [`Refused`] when its address sent too much, or when it is a change from another site.
+    pub fn screen(&self, received: Received, purpose: Purpose) -> Result<Screened, Refused> {
+        let key = received.parts().client.limit_key();
+        if let Err(throttle) = self.address.check(&key) {
+            return Err(received.refuse(Refusal::AddressRate).throttled(throttle));
+        }
+        if purpose == Purpose::SignIn
+            && let Err(throttle) = self.login.check(&key)
+        {
+            return Err(received.refuse(Refusal::LoginRate).throttled(throttle));
+        }
+        if purpose != Purpose::ServerNotice
+            && changes_something(&received)
+            && !is_same_origin(&received)
+        {
+            return Err(received.refuse(Refusal::CrossSite));
+        }
+        Ok(Screened { received })
+    }
+
+    /// Forgets addresses that are back at their full burst.
+    pub fn sweep(&self) {
+        self.address.sweep();
+        self.login.sweep();
+    }
+}
+
+fn changes_something(received: &Received) -> bool {
+    let parts = received.parts();
+    let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&parts.method);
+    !safe || parts.upgrade_to.is_some()
+}
+
+/// SECURITY: cross-site request forgery and cross-site WebSocket hijacking; most EMRs have no defence of their own.
+/// A browser states the origin on every such request; what states nothing is not a browser and has no session to
+/// lose, so it is refused.
+fn is_same_origin(received: &Received) -> bool {
+    let parts = received.parts();
+    let origins: Vec<_> = parts.headers.get_all(http::header::ORIGIN).iter().collect();
+    let sites: Vec<_> = parts.headers.get_all("sec-fetch-site").iter().collect();
+    let origin_matches = match origins.as_slice() {
+        [] => None,
+        [origin] => Some(
+            origin
+                .to_str()
+                .ok()
+                .and_then(|origin| origin.strip_prefix("https://"))
+                .is_some_and(|authority| authority.eq_ignore_ascii_case(&parts.authority)),
+        ),
+        _ => Some(false),
+    };
+    let site_matches = match sites.as_slice() {
+        [] => None,
+        [site] => Some(matches!(site.as_bytes(), b"same-origin" | b"none")),
+        _ => Some(false),
+    };
+    match (origin_matches, site_matches) {
+        (None, None) => false,
+        (origin, site) => origin.unwrap_or(true) && site.unwrap_or(true),
     }
 }

@@ -1,17 +1,26 @@
 //! The fifth stage: what policy says, and what it obliges.
+//!
+//! *Owns*: the bundle in force, swapped as a whole.
+//! *On failure*: refuses; the record names the policies that decided or failed, and every input.
 
-use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use jiff::{SignedDuration, Timestamp};
+
+use super::bundle::Bundle;
+use super::compile::{Compiled, Outcome};
+use super::memo::Memo;
+pub use super::obligation::Obligations;
+use super::question::{Circumstances, Grant, PrincipalKind, Question};
 use crate::emr::map::Mapped;
 use crate::refusal::Refusal;
-use crate::request::{Received, Refused};
+use crate::request::facts::{Decision, Verdict};
+use crate::request::{Action, PatientRef, Received, Refused};
 
-/// What a permit obliges. An annotation that is not one of these does not load.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Obligations {
-    /// `@stepup("300s")`: the authentication may not be older.
-    pub step_up: Option<std::time::Duration>,
-}
+/// How far a provider's clock may be ahead of ours.
+const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
 /// A request that policy permits.
 #[derive(Debug)]
@@ -24,13 +33,11 @@ pub struct Authorized {
 
 impl Authorized {
     /// The mapped request.
-    #[must_use]
     pub const fn mapped(&self) -> &Mapped {
         &self.mapped
     }
 
     /// The request.
-    #[must_use]
     pub const fn received(&self) -> &Received {
         self.mapped.received()
     }
@@ -50,6 +57,11 @@ impl Authorized {
     #[must_use]
     pub const fn valid_until(&self) -> Timestamp {
         self.valid_until
+    }
+
+    /// The request is sent now.
+    pub fn begin(&mut self) {
+        self.mapped.begin();
     }
 
     /// The mapped request itself.
@@ -74,5 +86,549 @@ impl Authorized {
             obligations,
             valid_until,
         }
+    }
+}
+
+/// A bundle in force, with its generation.
+#[derive(Debug)]
+pub struct Active {
+    generation: u64,
+    bundle: Bundle,
+    memo: Memo,
+}
+
+impl Active {
+    fn new(bundle: Bundle, generation: u64) -> Self {
+        Self {
+            generation,
+            memo: Memo::new(Compiled::new(&bundle)),
+            bundle,
+        }
+    }
+
+    /// The generation that it was put in force as.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The bundle.
+    #[must_use]
+    pub const fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// The answer to one question.
+    #[must_use]
+    pub fn ask(&self, question: &Question<'_>) -> Arc<Outcome> {
+        self.memo.ask(question)
+    }
+}
+
+/// The policies in force.
+#[derive(Debug)]
+pub struct Policies {
+    active: ArcSwap<Active>,
+}
+
+impl Policies {
+    /// Puts `bundle` in force.
+    #[must_use]
+    pub fn new(bundle: Bundle, generation: u64) -> Self {
+        Self {
+            active: ArcSwap::from_pointee(Active::new(bundle, generation)),
+        }
+    }
+
+    /// Replaces the bundle in force. Requests that are being decided finish with the one they began with.
+    pub fn activate(&self, bundle: Bundle, generation: u64) {
+        self.active.store(Arc::new(Active::new(bundle, generation)));
+    }
+
+    /// The bundle in force.
+    #[must_use]
+    pub fn active(&self) -> Arc<Active> {
+        self.active.load_full()
+    }
+
+    /// Decides a mapped request.
+    ///
+    /// # Errors
+    /// Refuses what is not permitted for every patient that it concerns, what could not be evaluated, and what
+    /// needs a fresher sign-in.
+    pub fn decide(
+        &self,
+        mut mapped: Mapped,
+        circumstances: &Circumstances,
+        now: Timestamp,
+    ) -> Result<Authorized, Refused> {
+        let active = self.active.load();
+        mapped.received_mut().facts_mut().generation = active.generation();
+        let Some(ruling) = Ruling::on(&active, &mapped, circumstances, now) else {
+            // The EMR's name is an input of the decision; a request without one was mapped by a defect.
+            tracing::error!("a mapped request names no EMR");
+            return Err(mapped.refuse(Refusal::Internal));
+        };
+        let refusal = ruling.refusal(&mapped, now);
+        let valid_until = ruling.valid_until(&mapped, circumstances, now);
+        let obligations = ruling.outcome.obligations;
+        mapped.received_mut().facts_mut().decision = Some(ruling.into_decision(circumstances));
+        match refusal {
+            Some(refusal) => Err(mapped.refuse(refusal)),
+            None => Ok(Authorized {
+                mapped,
+                obligations,
+                valid_until,
+            }),
+        }
+    }
+}
+
+/// What policy said on a whole request.
+struct Ruling {
+    outcome: Outcome,
+    /// The break-glass grant, if it opened any of the charts concerned.
+    grant: Option<String>,
+}
+
+impl Ruling {
+    /// Asks once for each patient, or once where there is none.
+    fn on(
+        active: &Active,
+        mapped: &Mapped,
+        circumstances: &Circumstances,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let emr = mapped.received().facts().emr.as_deref()?;
+        let principal = mapped.identified().principal();
+        let mapping = mapped.mapping();
+        let id = principal.id();
+        let opened = |patient: Option<&PatientRef>| {
+            let grant = circumstances.grant.as_ref()?;
+            patient
+                .is_some_and(|patient| grant.opens(patient, now))
+                .then_some(grant)
+        };
+        let ask = |patient: Option<&PatientRef>| {
+            active.ask(&Question {
+                kind: PrincipalKind::of(principal),
+                principal: &id,
+                roles: principal.roles(),
+                mfa: principal.proof().mfa,
+                action: mapping.action,
+                section: &mapping.section,
+                sensitivity: &mapping.sensitivity,
+                emr,
+                patient,
+                care_relation: circumstances.care_relation,
+                purpose: circumstances.purpose,
+                lockdown: circumstances.lockdown,
+                break_glass: opened(patient).is_some(),
+            })
+        };
+        let mut patients = mapping.patients.iter();
+        let first = patients.next();
+        let outcome = patients.fold((*ask(first)).clone(), |all, patient| {
+            all.and(&ask(Some(patient)))
+        });
+        let grant = mapping
+            .patients
+            .iter()
+            .find_map(|patient| opened(Some(patient)))
+            .map(|grant| grant.id.clone());
+        Some(Self { outcome, grant })
+    }
+
+    fn refusal(&self, mapped: &Mapped, now: Timestamp) -> Option<Refusal> {
+        if !self.outcome.errors.is_empty() {
+            return Some(Refusal::PolicyError);
+        }
+        match self.outcome.verdict {
+            Verdict::Deny => Some(if mapped.mapping().action == Action::Unmapped {
+                Refusal::Unmapped
+            } else if mapped.identified().principal().roles().is_empty() {
+                Refusal::NoRole
+            } else {
+                Refusal::PolicyDenied
+            }),
+            Verdict::Allow => self
+                .outcome
+                .obligations
+                .step_up
+                .filter(|limit| {
+                    fresh_until(authenticated(mapped), *limit, now).is_none_or(|end| now > end)
+                })
+                .map(|_| Refusal::StepUpRequired),
+        }
+    }
+
+    fn valid_until(
+        &self,
+        mapped: &Mapped,
+        circumstances: &Circumstances,
+        now: Timestamp,
+    ) -> Timestamp {
+        let step_up = self
+            .outcome
+            .obligations
+            .step_up
+            .and_then(|limit| fresh_until(authenticated(mapped), limit, now));
+        let grant = circumstances
+            .grant
+            .as_ref()
+            .filter(|_| self.grant.is_some())
+            .map(|grant: &Grant| grant.expires);
+        [step_up, grant]
+            .into_iter()
+            .flatten()
+            .fold(mapped.identified().expires(), Timestamp::min)
+    }
+
+    fn into_decision(self, circumstances: &Circumstances) -> Decision {
+        Decision {
+            verdict: self.outcome.verdict,
+            policies: self.outcome.policies,
+            errors: self.outcome.errors,
+            care_relation: circumstances.care_relation.word().to_owned(),
+            purpose: circumstances.purpose.code().to_owned(),
+            lockdown: circumstances.lockdown,
+            grant: self.grant,
+            obligations: self.outcome.obligations.as_recorded(),
+        }
+    }
+}
+
+const fn authenticated(mapped: &Mapped) -> Option<Timestamp> {
+    mapped.identified().principal().proof().auth_time
+}
+
+/// Until when a sign-in is fresh enough; nothing when it is not known when it was.
+fn fresh_until(auth_time: Option<Timestamp>, limit: Duration, now: Timestamp) -> Option<Timestamp> {
+    let auth_time = auth_time?;
+    // SECURITY: a sign-in that the provider dates into the future would stay fresh for as long as it likes.
+    if auth_time.duration_since(now) > CLOCK_LEEWAY {
+        return None;
+    }
+    Some(
+        auth_time
+            .min(now)
+            .checked_add(limit)
+            .unwrap_or(Timestamp::MAX),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emr::profile::RouteTraits;
+    use crate::identity::identify::Identified;
+    use crate::identity::session::SessionId;
+    use crate::limit::screen::Screened;
+    use crate::policy::question::{CareRelation, Purpose};
+    use crate::policy::tests::{SHIPPED, patient, roles, small_with};
+    use crate::request::facts::Mapping;
+    use crate::request::principal::{Proof, User};
+    use crate::request::received::{Connection, Parts};
+    use crate::request::{Body, ClientAddr, PeerAddr, Principal, RequestId, Target};
+    use http::{HeaderMap, Method, Version};
+    use std::collections::BTreeMap;
+
+    const NOW: &str = "2026-11-22T10:00:00Z";
+    const SESSION_END: &str = "2026-11-22T18:00:00Z";
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    fn received() -> Received {
+        let peer = PeerAddr::new("192.0.2.7:5000".parse().expect("an address"));
+        let parts = Parts {
+            id: RequestId::new(),
+            at: at(NOW),
+            method: Method::GET,
+            version: Version::HTTP_11,
+            host: "emr.example".to_owned(),
+            authority: "emr.example".to_owned(),
+            target: Target::parse_str("/chart").expect("a target"),
+            headers: HeaderMap::new(),
+            connection: Connection {
+                peer,
+                sni: None,
+                tls: None,
+            },
+            client: ClientAddr::find(peer, &HeaderMap::new(), &[]),
+            upgrade_to: None,
+        };
+        let mut received = Received::new(parts, Body::empty(), None, 0);
+        received.facts_mut().emr = Some("main".to_owned());
+        received
+    }
+
+    /// Who asks for what.
+    struct Case {
+        roles: &'static [&'static str],
+        auth_time: Option<&'static str>,
+        action: Action,
+        section: &'static str,
+        patients: Vec<PatientRef>,
+    }
+
+    impl Case {
+        fn new(roles: &'static [&'static str], action: Action, section: &'static str) -> Self {
+            Self {
+                roles,
+                auth_time: None,
+                action,
+                section,
+                patients: Vec::new(),
+            }
+        }
+
+        fn on(mut self, patients: &[&str]) -> Self {
+            self.patients = patients.iter().map(|id| patient(id)).collect();
+            self
+        }
+
+        fn signed_in(mut self, auth_time: &'static str) -> Self {
+            self.auth_time = Some(auth_time);
+            self
+        }
+
+        fn mapped(&self) -> Mapped {
+            let principal = Principal::User(User {
+                issuer: "main".to_owned(),
+                subject: "1".to_owned(),
+                name: "someone".to_owned(),
+                roles: roles(self.roles),
+                proof: Proof {
+                    acr: None,
+                    amr: Vec::new(),
+                    mfa: true,
+                    auth_time: self.auth_time.map(at),
+                },
+            });
+            let identified = Identified::for_test(
+                Screened::for_test(received()),
+                principal,
+                SessionId::for_test("a1"),
+                at(SESSION_END),
+            );
+            let traits = RouteTraits {
+                websocket: false,
+                pass_authorization: false,
+                body_limit: 0,
+                no_store: true,
+            };
+            let mapping = Mapping {
+                route: "chart".to_owned(),
+                action: self.action,
+                section: self.section.to_owned(),
+                sensitivity: "N".to_owned(),
+                patients: self.patients.clone(),
+                fields: BTreeMap::new(),
+                poll: false,
+                emr_user: None,
+            };
+            Mapped::for_test(identified, 0, traits, mapping)
+        }
+
+        fn decide(&self, circumstances: &Circumstances) -> Result<Authorized, Refused> {
+            Policies::new(SHIPPED.clone(), 7).decide(self.mapped(), circumstances, at(NOW))
+        }
+
+        fn refusal(&self) -> Refusal {
+            self.decide(&Circumstances::default())
+                .expect_err("refused")
+                .refusal()
+        }
+    }
+
+    fn decision(received: &Received) -> &Decision {
+        received.facts().decision.as_ref().expect("a decision")
+    }
+
+    #[test]
+    fn a_permit_is_on_record_with_every_input() {
+        let circumstances = Circumstances {
+            purpose: Purpose::Treatment,
+            ..Circumstances::default()
+        };
+        let authorized = Case::new(&["nurse"], Action::Read, "notes")
+            .on(&["1"])
+            .decide(&circumstances)
+            .expect("permitted");
+        assert_eq!(authorized.received().facts().generation, 7);
+        assert_eq!(
+            decision(authorized.received()),
+            &Decision {
+                verdict: Verdict::Allow,
+                policies: vec!["nurse-chart".to_owned()],
+                errors: Vec::new(),
+                care_relation: "unknown".to_owned(),
+                purpose: "TREAT".to_owned(),
+                lockdown: 0,
+                grant: None,
+                obligations: Vec::new(),
+            }
+        );
+        assert_eq!(authorized.valid_until(), at(SESSION_END));
+    }
+
+    #[test]
+    fn a_refusal_is_on_record_too() {
+        let circumstances = Circumstances {
+            lockdown: 4,
+            ..Circumstances::default()
+        };
+        let refused = Case::new(&["nurse"], Action::Read, "notes")
+            .decide(&circumstances)
+            .expect_err("refused");
+        assert_eq!(refused.refusal(), Refusal::PolicyDenied);
+        assert_eq!(refused.facts().generation, 7);
+        let decision = refused.facts().decision.as_ref().expect("a decision");
+        assert_eq!(decision.verdict, Verdict::Deny);
+        assert_eq!(decision.policies, ["lockdown-4-downtime"]);
+        assert_eq!(decision.lockdown, 4);
+    }
+
+    #[test]
+    fn each_no_has_its_own_reason() {
+        let refusal = |roles, action, section| Case::new(roles, action, section).refusal();
+        assert_eq!(
+            refusal(&["billing"], Action::Read, "notes"),
+            Refusal::PolicyDenied
+        );
+        assert_eq!(
+            refusal(&["it-admin"], Action::Unmapped, "unmapped"),
+            Refusal::Unmapped
+        );
+        assert_eq!(refusal(&[], Action::Navigate, "shell"), Refusal::NoRole);
+        let mut nameless = Case::new(&["nurse"], Action::Read, "notes").mapped();
+        nameless.received_mut().facts_mut().emr = None;
+        let refused = Policies::new(SHIPPED.clone(), 7)
+            .decide(nameless, &Circumstances::default(), at(NOW))
+            .expect_err("refused");
+        assert_eq!(refused.refusal(), Refusal::Internal);
+    }
+
+    #[test]
+    fn a_failing_policy_is_named_and_refuses() {
+        let failing = r#"@id("failing") @doc("x") forbid (principal, action, resource)
+            when { context.lockdown + 9223372036854775807 < 0 };"#;
+        let policies = Policies::new(small_with(failing), 1);
+        let circumstances = Circumstances {
+            lockdown: 1,
+            ..Circumstances::default()
+        };
+        let mapped = Case::new(&["nurse"], Action::Read, "notes").mapped();
+        let refused = policies
+            .decide(mapped, &circumstances, at(NOW))
+            .expect_err("refused");
+        assert_eq!(refused.refusal(), Refusal::PolicyError);
+        let decision = refused.facts().decision.as_ref().expect("a decision");
+        assert_eq!(decision.errors, ["failing"]);
+        assert_eq!(decision.verdict, Verdict::Deny);
+    }
+
+    #[test]
+    fn every_patient_must_be_permitted() {
+        let closed = r#"@id("closed") @doc("x") forbid (principal, action, resource)
+            when { context has patient && context.patient == Patient::"urn:mrn|2" };"#;
+        let policies = Policies::new(small_with(closed), 1);
+        let decide = |patients: &[&str]| {
+            let mapped = Case::new(&["nurse"], Action::Read, "notes")
+                .on(patients)
+                .mapped();
+            policies.decide(mapped, &Circumstances::default(), at(NOW))
+        };
+        assert!(decide(&["1", "3"]).is_ok());
+        for patients in [["1", "2"], ["2", "1"]] {
+            let refused = decide(&patients).expect_err("refused");
+            let decision = refused.facts().decision.as_ref().expect("a decision");
+            assert_eq!(decision.policies, ["closed"], "{patients:?}");
+        }
+    }
+
+    #[test]
+    fn a_step_up_asks_for_a_sign_in_that_is_fresh_and_known() {
+        let export = || Case::new(&["him"], Action::Export, "notes").on(&["1"]);
+        assert_eq!(export().refusal(), Refusal::StepUpRequired);
+        for (auth_time, until) in [
+            ("2026-11-22T09:54:59Z", None),
+            ("2026-11-22T09:55:00Z", Some("2026-11-22T10:00:00Z")),
+            ("2026-11-22T09:59:00Z", Some("2026-11-22T10:04:00Z")),
+            ("2026-11-22T10:01:00Z", Some("2026-11-22T10:05:00Z")),
+            ("2026-11-22T10:01:01Z", None),
+            ("2036-11-22T10:00:00Z", None),
+        ] {
+            let result = export()
+                .signed_in(auth_time)
+                .decide(&Circumstances::default());
+            match (result, until) {
+                (Ok(authorized), Some(until)) => {
+                    assert_eq!(authorized.valid_until(), at(until), "{auth_time}");
+                    assert_eq!(decision(authorized.received()).obligations, ["stepup=300s"]);
+                }
+                (Err(refused), None) => {
+                    assert_eq!(refused.refusal(), Refusal::StepUpRequired, "{auth_time}");
+                }
+                (Ok(_), None) => panic!("{auth_time}: permitted"),
+                (Err(refused), Some(_)) => panic!("{auth_time}: {:?}", refused.refusal()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_up_is_checked_anew_each_time() {
+        let policies = Policies::new(SHIPPED.clone(), 1);
+        let case = Case::new(&["him"], Action::Export, "notes").signed_in("2026-11-22T09:58:00Z");
+        let decide = |now: &str| {
+            policies
+                .decide(case.mapped(), &Circumstances::default(), at(now))
+                .map_err(|refused| refused.refusal())
+                .map(|_| ())
+        };
+        assert_eq!(decide("2026-11-22T10:03:00Z"), Ok(()));
+        assert_eq!(decide("2026-11-22T10:03:01Z"), Err(Refusal::StepUpRequired));
+    }
+
+    #[test]
+    fn a_grant_opens_one_patient_s_chart_until_it_ends() {
+        let decide = |patients: &[&str], expires: &str| {
+            let circumstances = Circumstances {
+                care_relation: CareRelation::Unrelated,
+                grant: Some(Grant {
+                    id: "g1".to_owned(),
+                    system: "urn:mrn".to_owned(),
+                    patient: "1".to_owned(),
+                    expires: at(expires),
+                }),
+                ..Circumstances::default()
+            };
+            Case::new(&["nurse"], Action::Read, "notes")
+                .on(patients)
+                .decide(&circumstances)
+        };
+        let open = decide(&["1"], "2026-11-22T12:00:00Z").expect("open");
+        assert_eq!(open.valid_until(), at("2026-11-22T12:00:00Z"));
+        assert_eq!(decision(open.received()).grant.as_deref(), Some("g1"));
+        assert!(decide(&["2"], "2026-11-22T12:00:00Z").is_err());
+        assert!(decide(&["1", "2"], "2026-11-22T12:00:00Z").is_err());
+        assert!(decide(&[], "2026-11-22T12:00:00Z").is_err());
+        assert!(decide(&["1"], NOW).is_err());
+    }
+
+    #[test]
+    fn a_new_bundle_decides_from_then_on() {
+        let policies = Policies::new(SHIPPED.clone(), 1);
+        let case = Case::new(&["student"], Action::Read, "notes");
+        let decide = || policies.decide(case.mapped(), &Circumstances::default(), at(NOW));
+        assert_eq!(
+            decide().expect("permitted").received().facts().generation,
+            1
+        );
+        policies.activate(small_with(""), 2);
+        let refused = decide().expect_err("refused");
+        assert_eq!(refused.facts().generation, 2);
     }
 }

@@ -1,3 +1,23 @@
 //! Who may do which clinical action, in which circumstances: Cedar.
+//!
+//! A [`bundle`] is read and checked as a whole, [`compile`]d into slices that hold only the policies that can
+//! matter, and asked [`question`]s by the [`decide`] stage, which remembers the answers of one generation.
+//!
+//! *Owns*: the compiled bundle in force and its decision memo.
+//! *Never*: a permit from an evaluation that had an error, nor from a bundle that had a problem.
+//! *On failure*: a bundle with problems does not load; a decision with errors refuses (`CG-3002`).
 
+pub mod bundle;
+pub mod compile;
 pub mod decide;
+pub mod memo;
+pub mod obligation;
+pub mod problem;
+pub mod question;
+pub mod reads;
+pub mod roles;
+pub mod rule;
+pub mod vocabulary;
+
+#[cfg(test)]
+mod tests;

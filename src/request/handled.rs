@@ -34,6 +34,8 @@ pub enum Event {
     RefusalsSummed,
     /// Someone read the trail.
     AuditRead,
+    /// An operator had the certificate files read again.
+    CertificatesReloaded,
     /// A live stream (WebSocket) goes on.
     StreamInterval,
 }

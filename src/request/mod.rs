@@ -3,14 +3,17 @@
 //! *Never*: a second spelling. The [`Target`] that policy sees is the one the EMR receives.
 
 pub mod address;
+pub mod answer;
 pub mod body;
 pub mod facts;
 pub mod handled;
+pub mod hygiene;
 pub mod principal;
 pub mod received;
 pub mod target;
 
 pub use address::{ClientAddr, PeerAddr};
+pub use answer::AnswerBody;
 pub use body::{Body, BodyError};
 pub use facts::{Action, Facts, PatientRef};
 pub use handled::{Event, Handled};

@@ -4,6 +4,7 @@
 //! takes only parts that were already parsed.
 
 use std::fmt;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Version};
 use jiff::Timestamp;
@@ -87,6 +88,26 @@ pub struct Parts {
     pub upgrade_to: Option<String>,
 }
 
+impl Parts {
+    /// The head of a request that the gateway makes on behalf of this one: same client, cookies and connection.
+    #[must_use]
+    pub fn derived(&self, method: Method, target: Target) -> Self {
+        Self {
+            id: RequestId::new(),
+            at: self.at,
+            method,
+            version: self.version,
+            host: self.host.clone(),
+            authority: self.authority.clone(),
+            target,
+            headers: self.headers.clone(),
+            connection: self.connection.clone(),
+            client: self.client,
+            upgrade_to: None,
+        }
+    }
+}
+
 impl Received {
     /// Puts a parsed head and an unread body together.
     pub fn new(
@@ -141,6 +162,23 @@ impl Received {
         &mut self.body
     }
 
+    /// The client's side of an upgrade, for the one stage that may take it.
+    pub const fn take_upgrade(&mut self) -> Option<hyper::upgrade::OnUpgrade> {
+        self.upgrade.take()
+    }
+
+    /// Replaces the `Cookie` field: each stage takes out what must not go further.
+    pub fn set_cookies(&mut self, cookies: Option<http::HeaderValue>) {
+        match cookies {
+            Some(cookies) => {
+                self.parts.headers.insert(http::header::COOKIE, cookies);
+            }
+            None => {
+                self.parts.headers.remove(http::header::COOKIE);
+            }
+        }
+    }
+
     /// Ends the request here. The refusal takes along what was known.
     pub fn refuse(self, refusal: Refusal) -> Refused {
         Refused::new(refusal, self.facts, &self.parts)
@@ -169,10 +207,29 @@ fn trace_id(headers: &HeaderMap) -> Option<String> {
 #[derive(Debug)]
 #[must_use]
 pub struct Refused {
+    ending: Box<Ending>,
+}
+
+#[derive(Debug)]
+struct Ending {
     refusal: Refusal,
-    facts: Box<Facts>,
+    facts: Facts,
     manner: Manner,
-    retry_after: Option<std::time::Duration>,
+    throttle: Option<Throttle>,
+    retry: Option<Duration>,
+}
+
+/// What a limit says to someone who reached it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttle {
+    /// The limit's name.
+    pub name: &'static str,
+    /// Requests per window.
+    pub quota: u32,
+    /// The window.
+    pub window: Duration,
+    /// When the next request is accepted.
+    pub retry: Duration,
 }
 
 /// How the client wants to be told.
@@ -188,6 +245,25 @@ pub struct Manner {
     pub authority: String,
     /// `HEAD` gets no body.
     pub method: Method,
+}
+
+impl Manner {
+    /// How the client of a request wants to be told.
+    #[must_use]
+    pub fn of(parts: &Parts) -> Self {
+        let safe = parts.method == Method::GET || parts.method == Method::HEAD;
+        Self {
+            id: parts.id,
+            audience: Audience::of(&parts.method, &parts.headers),
+            return_to: if safe {
+                parts.target.as_str().to_owned()
+            } else {
+                "/".to_owned()
+            },
+            authority: parts.authority.clone(),
+            method: parts.method.clone(),
+        }
+    }
 }
 
 /// What kind of client waits for the answer.
@@ -233,63 +309,61 @@ impl Audience {
 impl Refused {
     /// Ends a request with `refusal`.
     pub fn new(refusal: Refusal, facts: Facts, parts: &Parts) -> Self {
-        let safe = parts.method == Method::GET || parts.method == Method::HEAD;
-        let manner = Manner {
-            id: parts.id,
-            audience: Audience::of(&parts.method, &parts.headers),
-            return_to: if safe {
-                parts.target.as_str().to_owned()
-            } else {
-                "/".to_owned()
-            },
-            authority: parts.authority.clone(),
-            method: parts.method.clone(),
-        };
-        Self {
-            refusal,
-            facts: Box::new(facts),
-            manner,
-            retry_after: None,
-        }
+        Self::unreadable(refusal, facts, Manner::of(parts))
     }
 
     /// Ends a request whose head could not be read as far as a [`Received`] needs.
     pub fn unreadable(refusal: Refusal, facts: Facts, manner: Manner) -> Self {
         Self {
-            refusal,
-            facts: Box::new(facts),
-            manner,
-            retry_after: None,
+            ending: Box::new(Ending {
+                refusal,
+                facts,
+                manner,
+                throttle: None,
+                retry: None,
+            }),
         }
     }
 
+    /// States which limit was reached and when it is worth trying again.
+    pub fn throttled(mut self, throttle: Throttle) -> Self {
+        self.ending.throttle = Some(throttle);
+        self.retry_after(throttle.retry)
+    }
+
     /// States when it is worth trying again.
-    pub const fn retry_after(mut self, after: std::time::Duration) -> Self {
-        self.retry_after = Some(after);
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.ending.retry = Some(after);
         self
     }
 
     /// Why.
     #[must_use]
-    pub const fn refusal(&self) -> Refusal {
-        self.refusal
+    pub fn refusal(&self) -> Refusal {
+        self.ending.refusal
     }
 
     /// What was known.
     #[must_use]
-    pub const fn facts(&self) -> &Facts {
-        &self.facts
+    pub fn facts(&self) -> &Facts {
+        &self.ending.facts
     }
 
     /// How to answer.
     #[must_use]
-    pub const fn manner(&self) -> &Manner {
-        &self.manner
+    pub fn manner(&self) -> &Manner {
+        &self.ending.manner
     }
 
-    /// When to try again.
+    /// When it is worth trying again.
     #[must_use]
-    pub const fn retry(&self) -> Option<std::time::Duration> {
-        self.retry_after
+    pub fn retry(&self) -> Option<Duration> {
+        self.ending.retry
+    }
+
+    /// The limit that was reached.
+    #[must_use]
+    pub fn throttle(&self) -> Option<Throttle> {
+        self.ending.throttle
     }
 }

@@ -1,0 +1,331 @@
+//! The sample clinic: a development identity provider, a small legacy EMR and the gateway in front of it, in one
+//! process and on loopback only.
+//!
+//! *Never*: reached by `serve`.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{Running, StartError, StartOptions, ended};
+use crate::audit::log::Truncation;
+use crate::cli::console::Console;
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::config::problem::Problems;
+use crate::demo::clinic::{Clinic, ClinicOptions as EmrOptions, EMR_PASSWORD, ReceivedLog};
+use crate::demo::issuer::{Client, Issuer, IssuerError, IssuerHandle, IssuerOptions, TotpReplay};
+use crate::demo::users::{DemoUser, staff};
+use crate::gateway::Stages;
+use crate::telemetry::metrics::Metrics;
+
+/// The host name of the sample clinic. The provider is at 127.0.0.1, so that the browser keeps their cookies apart.
+const HOST: &str = "localhost";
+const CLIENT: &str = "chartgate-demo";
+
+/// Why the sample clinic does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ClinicError {
+    /// A file or a port.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The data directory could not be prepared.
+    #[error("the data directory could not be prepared:\n{0}")]
+    Init(String),
+    /// The configuration that was written does not load.
+    #[error("{0}")]
+    Config(#[from] Problems),
+    /// The identity provider.
+    #[error("the identity provider: {0}")]
+    Issuer(#[from] IssuerError),
+    /// The gateway.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// No random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+/// How the sample clinic is started.
+pub struct ClinicOptions {
+    /// The gateway's port on loopback; 0 takes any free one.
+    pub port: u16,
+    /// Where everything is written.
+    pub data_dir: PathBuf,
+    /// Time.
+    pub clock: SharedClock,
+    /// The metrics of the process.
+    pub metrics: Metrics,
+    /// A last change to the configuration, for tests.
+    pub tune: Box<dyn FnOnce(&mut Config) + Send>,
+}
+
+impl std::fmt::Debug for ClinicOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClinicOptions").field("port", &self.port).field("data_dir", &self.data_dir).finish_non_exhaustive()
+    }
+}
+
+/// What someone needs to use the sample clinic, or to script against it: the line that `demo --json` prints.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClinicFacts {
+    /// The gateway.
+    pub url: String,
+    /// The CA that its certificate is from.
+    pub ca_cert: PathBuf,
+    /// The identity provider.
+    pub issuer: String,
+    /// How to sign in at the EMR, once past the gateway.
+    pub emr_login: EmrLogin,
+    /// The people.
+    pub users: Vec<UserFacts>,
+    /// Where everything is written.
+    pub data_dir: PathBuf,
+    /// The configuration file, for the other commands.
+    pub config: PathBuf,
+    /// The admin listener.
+    pub admin: Option<String>,
+}
+
+/// The EMR's own login: the same names, one password.
+#[derive(Debug, Clone, Serialize)]
+pub struct EmrLogin {
+    /// The page.
+    pub url: String,
+    /// The password of everyone.
+    pub password: &'static str,
+}
+
+/// A person of the sample clinic.
+#[derive(Debug, Clone, Serialize)]
+pub struct UserFacts {
+    /// Name at provider and EMR.
+    pub name: String,
+    /// Full name.
+    pub display: String,
+    /// Password at the provider.
+    pub password: String,
+    /// TOTP secret, base32; `null` for someone without a second factor.
+    pub totp_secret: Option<String>,
+    /// Groups at the provider, which `policies/roles.toml` maps to roles.
+    pub roles: Vec<String>,
+}
+
+impl From<&DemoUser> for UserFacts {
+    fn from(user: &DemoUser) -> Self {
+        Self {
+            name: user.name().to_owned(),
+            display: user.display().to_owned(),
+            password: user.password().to_owned(),
+            totp_secret: user.totp_secret(),
+            roles: user.groups().to_vec(),
+        }
+    }
+}
+
+/// The running sample clinic.
+#[derive(Debug)]
+pub struct RunningClinic {
+    facts: ClinicFacts,
+    config: Config,
+    gateway: Running,
+    issuer: IssuerHandle,
+    received: ReceivedLog,
+    address: SocketAddr,
+    parts: JoinSet<io::Result<()>>,
+    end: watch::Sender<bool>,
+}
+
+/// Starts the sample clinic.
+///
+/// # Errors
+/// [`ClinicError`] says what is in the way.
+pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError> {
+    let ClinicOptions { port, data_dir, clock, metrics, tune } = options;
+    let emr_listener = listen(0, "the EMR").await?;
+    let issuer_listener = listen(0, "the identity provider").await?;
+    let port = free_port(port).await?;
+    let emr_url = format!("http://{}", address_of(&emr_listener)?);
+    let issuer_url = format!("http://{}", address_of(&issuer_listener)?);
+    let url = format!("https://{HOST}:{port}");
+
+    let secret = prepare(&data_dir, port, &emr_url, &issuer_url, &clock)?;
+    let config_path = data_dir.join("chartgate.toml");
+    let mut config = Config::load(&config_path)?;
+    tune(&mut config);
+
+    let issuer = Issuer::new(IssuerOptions {
+        issuer_url: issuer_url.clone(),
+        clients: vec![client(&url, &secret)],
+        users: staff(),
+        clock: clock.clone(),
+        totp_replay: TotpReplay::Accepted,
+        tls: Some(Arc::new(trusting(&data_dir.join("certs/ca.pem"))?)),
+    })?;
+    let emr = Clinic::new(&EmrOptions { staff: staff(), clock: clock.clone() });
+    let (end, ending) = watch::channel(false);
+    let (handle, received) = (issuer.handle(), emr.received());
+    let mut parts = JoinSet::new();
+    parts.spawn(issuer.serve(issuer_listener, ended(ending.clone())));
+    parts.spawn(emr.serve(emr_listener, ended(ending)));
+    let start = StartOptions { clock, metrics, truncation: Truncation::Refuse };
+    let gateway = Running::start(&config, start).await?;
+    let facts = ClinicFacts {
+        ca_cert: data_dir.join("certs/ca.pem"),
+        emr_login: EmrLogin { url: format!("{url}/login"), password: EMR_PASSWORD },
+        url,
+        issuer: issuer_url,
+        users: staff().iter().map(UserFacts::from).collect(),
+        data_dir,
+        config: config_path,
+        admin: gateway.admin().map(|address| format!("http://{address}")),
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    Ok(RunningClinic { facts, config, gateway, issuer: handle, received, address, parts, end })
+}
+
+impl RunningClinic {
+    /// What someone needs to use it.
+    #[must_use]
+    pub const fn facts(&self) -> &ClinicFacts {
+        &self.facts
+    }
+
+    /// The configuration that the gateway runs with.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The owners of the gateway's stages.
+    #[must_use]
+    pub fn stages(&self) -> &Arc<Stages> {
+        self.gateway.stages()
+    }
+
+    /// Switches of the identity provider.
+    #[must_use]
+    pub const fn issuer(&self) -> &IssuerHandle {
+        &self.issuer
+    }
+
+    /// What reached the EMR.
+    #[must_use]
+    pub const fn received(&self) -> &ReceivedLog {
+        &self.received
+    }
+
+    /// Where the gateway listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Drains the gateway, then stops the rest.
+    ///
+    /// # Errors
+    /// [`ClinicError::Start`] when the gateway did not end in good order.
+    pub async fn stop(mut self) -> Result<(), ClinicError> {
+        self.gateway.stop().await?;
+        self.end.send_replace(true);
+        self.parts.shutdown().await;
+        Ok(())
+    }
+}
+
+async fn listen(port: u16, what: &str) -> Result<TcpListener, ClinicError> {
+    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    bound.map_err(|source| ClinicError::Io { what: format!("{what} cannot listen"), source })
+}
+
+fn address_of(listener: &TcpListener) -> Result<SocketAddr, ClinicError> {
+    listener.local_addr().map_err(|source| ClinicError::Io { what: "a listener has no address".to_owned(), source })
+}
+
+/// The provider must know the gateway's address before the gateway has one, so a free port is found first.
+async fn free_port(port: u16) -> Result<u16, ClinicError> {
+    let listener = listen(port, &format!("port {port}: the gateway")).await?;
+    Ok(address_of(&listener)?.port())
+}
+
+fn client(url: &str, secret: &str) -> Client {
+    Client::new(CLIENT, secret)
+        .with_redirect_uri(&format!("{url}/.chartgate/callback"))
+        .with_post_logout_redirect_uri(&format!("{url}/.chartgate/signed-out"))
+        .with_backchannel_logout_uri(&format!("{url}/.chartgate/backchannel-logout"))
+}
+
+/// Writes the configuration of this run and, where they are missing, policies, keys and certificates.
+fn prepare(dir: &Path, port: u16, emr: &str, issuer: &str, clock: &SharedClock) -> Result<String, ClinicError> {
+    let failed = |what: &Path| {
+        let what = format!("`{}` cannot be written", what.display());
+        move |source| ClinicError::Io { what, source }
+    };
+    fs::create_dir_all(dir).map_err(failed(dir))?;
+    let uid = rustix::process::geteuid().as_raw();
+    let text = include_str!("clinic.toml")
+        .replace("{port}", &port.to_string())
+        .replace("{issuer}", issuer)
+        .replace("{emr}", emr)
+        .replace("{uid}", &uid.to_string());
+    let config = dir.join("chartgate.toml");
+    fs::write(&config, text).map_err(failed(&config))?;
+
+    let (mut words, mut complaints) = (Vec::new(), Vec::new());
+    let exit = {
+        let mut console = Console::over(io::empty(), &mut words, &mut complaints);
+        let dir = dir.display().to_string();
+        crate::cli::run(["chartgate", "init", "--host", HOST, &dir], &mut console, clock)
+    };
+    if exit != crate::cli::Exit::Fine {
+        return Err(ClinicError::Init(String::from_utf8_lossy(&complaints).into_owned()));
+    }
+    let assertion = dir.join("keys/assertion.pem");
+    if !assertion.exists() {
+        let key = rcgen::KeyPair::generate().map_err(|source| ClinicError::Init(source.to_string()))?;
+        private_file(&assertion, &key.serialize_pem()).map_err(failed(&assertion))?;
+    }
+    let mut bytes = [0; 24];
+    SystemRandom::new().fill(&mut bytes).ok().ok_or(ClinicError::Random)?;
+    let secret = URL_SAFE_NO_PAD.encode(bytes);
+    let path = dir.join("secrets/client_secret");
+    private_file(&path, &secret).map_err(failed(&path))?;
+    Ok(secret)
+}
+
+fn private_file(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// The provider calls the gateway's back channel, so it has to trust the demonstration's CA.
+fn trusting(ca: &Path) -> Result<rustls::ClientConfig, ClinicError> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    let failed = |error: &dyn std::fmt::Display| ClinicError::Init(format!("`{}`: {error}", ca.display()));
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| failed(&error))? {
+        roots.add(certificate.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
+    }
+    let config = rustls::ClientConfig::builder_with_provider(crate::server::tls::provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(&error))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}

@@ -1,0 +1,98 @@
+//! How the parts of a running gateway are, for `/readyz`, metrics and `Status`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admin::health::{Check, Health, Status, Weight};
+use crate::audit::log::Health as LogHealth;
+use crate::clock::SharedClock;
+use crate::gateway::Stages;
+use crate::server::Certificates;
+use crate::telemetry::metrics as names;
+
+/// A certificate that ends within this is amber.
+const SOON: Duration = Duration::from_hours(30 * 24);
+
+/// The parts whose state can be asked without waiting.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// The stages.
+    pub(super) stages: Arc<Stages>,
+    /// The certificates that are served.
+    pub(super) certificates: Arc<Certificates>,
+    /// Time.
+    pub(super) clock: SharedClock,
+}
+
+impl Health for Parts {
+    fn checks(&self) -> Vec<Check> {
+        let mut checks = vec![self.trail()];
+        checks.extend(self.witnesses());
+        checks.push(self.issuers());
+        checks.extend(self.certificates());
+        checks
+    }
+}
+
+impl Parts {
+    fn trail(&self) -> Check {
+        let status = self.stages.audit.log().status();
+        let (state, detail) = match status.health {
+            LogHealth::Healthy => (Status::Green, format!("durable up to record {}", status.sequence)),
+            LogHealth::LowSpace => (Status::Amber, "little space is left; only care is admitted. Free space on the trail's volume".to_owned()),
+            LogHealth::Failed { reason } => (Status::Red, format!("nothing can be made durable: {reason}")),
+            LogHealth::Closed => (Status::Red, "the trail is closed; the gateway is stopping".to_owned()),
+        };
+        Check { name: "trail".to_owned(), status: state, weight: Weight::Critical, detail }
+    }
+
+    fn witnesses(&self) -> Vec<Check> {
+        let status = self.stages.audit.log().status();
+        let check = |witness: crate::audit::log::WitnessStatus| {
+            let (state, detail) = match witness.error {
+                Some(error) => (Status::Amber, format!("did not take the newest checkpoint: {error}")),
+                None => (Status::Green, witness.newest.map_or_else(|| "no checkpoint yet".to_owned(), |seq| format!("holds checkpoint {seq}"))),
+            };
+            Check { name: format!("witness:{}", witness.name), status: state, weight: Weight::Advisory, detail }
+        };
+        status.witnesses.into_iter().map(check).collect()
+    }
+
+    fn issuers(&self) -> Check {
+        let (state, detail) = if self.stages.identity.knows_providers() {
+            (Status::Green, "metadata and keys are known".to_owned())
+        } else {
+            (Status::Amber, "does not answer; nobody new can sign in. Discovery is retried in the background".to_owned())
+        };
+        Check { name: "identity-provider".to_owned(), status: state, weight: Weight::Advisory, detail }
+    }
+
+    fn certificates(&self) -> Vec<Check> {
+        let now = self.clock.now();
+        let check = |expiry: crate::server::Expiry| {
+            let left = now.duration_until(expiry.not_after);
+            let days = left.as_hours().checked_div(24).unwrap_or(0);
+            let (state, detail) = if left.is_negative() {
+                (Status::Red, "has expired; browsers refuse it".to_owned())
+            } else if left.unsigned_abs() < SOON {
+                (Status::Amber, format!("expires in {days} days"))
+            } else {
+                (Status::Green, format!("valid for {days} days"))
+            };
+            Check { name: format!("certificate:{}", expiry.file.display()), status: state, weight: Weight::Advisory, detail }
+        };
+        self.certificates.expiries().into_iter().map(check).collect()
+    }
+
+    /// Sets the gauges that follow from the state of the parts. Run it regularly.
+    pub(super) fn measure(&self) {
+        let status = self.stages.audit.log().status();
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus numbers are floating point")]
+        metrics::gauge!(names::AUDIT_SEQUENCE).set(status.sequence as f64);
+        let now = self.clock.now();
+        for expiry in self.certificates.expiries() {
+            let left = now.duration_until(expiry.not_after).as_secs_f64();
+            metrics::gauge!(names::CERTIFICATE_EXPIRY, "name" => expiry.file.display().to_string()).set(left);
+        }
+    }
+}

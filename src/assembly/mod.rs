@@ -1,0 +1,333 @@
+//! Puts a gateway together from its configuration, starts it and stops it.
+//!
+//! *Owns*: the order of starting and stopping. The trail is opened first and closed last; nobody is served before
+//! everything is ready.
+//! *On failure*: [`StartError`], which says what to do; nothing is left running.
+
+pub mod clinic;
+mod health;
+mod operators;
+mod wiring;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::admin::http::AdminHttp;
+use crate::admin::socket::{AdminSocket, SocketError};
+use crate::audit::log::{KeyError, MasterKey, RealFiles, Truncation};
+use crate::audit::open::{OpenError, Settled};
+use crate::audit::trail::Audit;
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::emr::bindings::Bindings;
+use crate::emr::emrs::Emrs;
+use crate::gateway::{Gateway, Stages};
+use crate::identity::{Identity, IdentityError};
+use crate::limit::charge::Charges;
+use crate::limit::screen::Screen;
+use crate::policy::bundle::Bundle;
+use crate::policy::decide::Policies;
+use crate::policy::problem::BundleError;
+use crate::request::Event;
+use crate::request::hygiene::Hygiene;
+use crate::server::{self, CertificateError, Certificates, Listeners, Reception, ServeError, Setup};
+use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::{BackendError, Backends, Streams, Upstream};
+
+use health::Parts;
+use operators::Operators;
+use wiring::{RolesOfBundle, StoredBindings, StreamRecorder, Worker};
+
+/// How often limiters forget, sums are recorded, and gauges are set.
+const UPKEEP: Duration = Duration::from_mins(1);
+/// How often a live stream is put on record.
+const STREAM_INTERVAL: Duration = Duration::from_mins(5);
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The trail.
+    #[error("the trail: {0}")]
+    Trail(#[from] OpenError),
+    /// A key file.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The store.
+    #[error("the store: {0}")]
+    Store(#[from] StoreError),
+    /// Certificates.
+    #[error("certificates:\n{}", lines(.0))]
+    Certificates(Vec<CertificateError>),
+    /// TLS.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The policy bundle.
+    #[error("{0}")]
+    Policy(#[from] BundleError),
+    /// EMR profiles.
+    #[error("EMR profiles:\n{}", lines(.0))]
+    Profiles(Vec<crate::emr::profile::Problem>),
+    /// Back ends.
+    #[error("EMRs:\n{}", lines(.0))]
+    Backends(Vec<BackendError>),
+    /// Identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Listeners and workers.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The operators' socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The admin listener.
+    #[error("the admin listener {address}: {source}; free the address, or configure another one")]
+    Admin {
+        /// Its address.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The trail failed while the start was recorded.
+    #[error("the end could not be recorded: {0}")]
+    Audit(#[from] crate::audit::trail::AuditError),
+}
+
+fn lines<T: std::fmt::Display>(problems: &[T]) -> String {
+    let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+    lines.join("\n")
+}
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub struct Running {
+    server: server::Running,
+    certificates: Arc<Certificates>,
+    stages: Arc<Stages>,
+    streams: Arc<Streams>,
+    admin: Option<SocketAddr>,
+    settled: Settled,
+    background: JoinSet<()>,
+    end: watch::Sender<bool>,
+}
+
+/// What a gateway is started with, beside its configuration.
+#[derive(Debug)]
+pub struct StartOptions {
+    /// Time.
+    pub clock: SharedClock,
+    /// The metrics of the process.
+    pub metrics: Metrics,
+    /// Whether records that a witness proves may be missing: only by an operator's explicit word.
+    pub truncation: Truncation,
+}
+
+impl Running {
+    /// Starts a gateway.
+    ///
+    /// # Errors
+    /// [`StartError`] for the first part that is not in order.
+    pub async fn start(config: &Config, options: StartOptions) -> Result<Self, StartError> {
+        let StartOptions { clock, metrics, truncation } = options;
+        let bundle = Bundle::load(&config.policy.directory)?;
+        let certificates = Certificates::load(&config.certificates, clock.clone()).map_err(StartError::Certificates)?;
+        let tls = server::tls::server_config(certificates.clone())?;
+        let listeners = Listeners::bind(&config.server)?;
+        let store = open_store(config, clock.clone()).await?;
+        let (audit, settled) =
+            Audit::open(&config.audit, &config.limits, Arc::new(RealFiles), clock.clone(), truncation).await?;
+
+        let observer = Arc::new(StreamRecorder::new(audit.clone()));
+        let streams = Streams::new(clock.clone(), observer, STREAM_INTERVAL);
+        let backends = Backends::load(&config.emrs, config.server.hsts_max_age, streams.clone(), clock.clone())
+            .map_err(StartError::Backends)?;
+        let bindings = Bindings::new(Arc::new(StoredBindings::new(store.clone())));
+        let emrs = Emrs::load(&config.emrs, config.server.body_timeout, Arc::new(bindings), clock.clone())
+            .map_err(StartError::Profiles)?;
+        let policies = Arc::new(Policies::new(bundle, 1));
+        let identity = Identity::new(&config.identity, store, clock.clone(), Arc::new(RolesOfBundle(policies.clone())))?;
+        let stages = Arc::new(Stages {
+            screen: Screen::new(&config.limits),
+            identity,
+            emrs,
+            policies,
+            charges: Charges::new(&config.limits),
+            audit,
+            clock: clock.clone(),
+            backends: backends.clone(),
+        });
+        let setup = Setup { server: config.server.clone(), tls, reception: reception(config, &stages, &backends, clock.clone()) };
+        let (end, ending) = watch::channel(false);
+        let parts = Arc::new(Parts { stages: stages.clone(), certificates: certificates.clone(), clock });
+        let mut background = JoinSet::new();
+        let admin = start_admin(config, &parts, metrics, &ending, &mut background).await?;
+        start_upkeep(&parts, &streams, &ending, &mut background);
+        let make = {
+            let (stages, streams) = (stages.clone(), streams.clone());
+            move |_worker| Worker::new(Gateway::new(stages.clone(), Upstream::new(backends.clone())), streams.clone())
+        };
+        let server = server::Running::start(listeners, setup, make)?;
+        Ok(Self { server, certificates, stages, streams, admin, settled, background, end })
+    }
+
+    /// The HTTPS addresses, with actual ports.
+    #[must_use]
+    pub fn https(&self) -> &[SocketAddr] {
+        self.server.https()
+    }
+
+    /// The redirecting HTTP addresses, with actual ports.
+    #[must_use]
+    pub fn http(&self) -> &[SocketAddr] {
+        self.server.http()
+    }
+
+    /// The admin listener's address.
+    #[must_use]
+    pub const fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// The owners of the stages.
+    #[must_use]
+    pub const fn stages(&self) -> &Arc<Stages> {
+        &self.stages
+    }
+
+    /// What was recovered before the first request.
+    #[must_use]
+    pub const fn settled(&self) -> &Settled {
+        &self.settled
+    }
+
+    /// Reads the certificate files again. New connections get what is there now; a problem changes nothing.
+    pub async fn reload_certificates(&self) {
+        let result = match self.certificates.reload() {
+            Ok(()) => "reloaded".to_owned(),
+            Err(problems) => lines(&problems),
+        };
+        tracing::info!(result, "certificates were read again");
+        let detail = BTreeMap::from([("result".to_owned(), result)]);
+        if let Err(error) = self.stages.audit.event(Event::CertificatesReloaded, None, detail).await {
+            tracing::error!(%error, "the reload could not be recorded");
+        }
+    }
+
+    /// Drains: no new connections, live streams end, requests in flight finish; then the trail is closed.
+    ///
+    /// # Errors
+    /// [`StartError`] when a worker had failed, or the end could not be recorded.
+    pub async fn stop(mut self) -> Result<(), StartError> {
+        self.server.shutdown().drain();
+        self.streams.cut_all();
+        let joined = tokio::task::spawn_blocking(move || self.server.join()).await;
+        self.end.send_replace(true);
+        while self.background.join_next().await.is_some() {}
+        let audit = &self.stages.audit;
+        audit.flush_sums().await?;
+        audit.event(Event::Stopped, None, BTreeMap::new()).await?;
+        audit.log().shutdown().map_err(OpenError::from)?;
+        if let Ok(result) = joined {
+            result?;
+        }
+        Ok(())
+    }
+}
+
+async fn open_store(config: &Config, clock: SharedClock) -> Result<Store, StartError> {
+    let key = MasterKey::read(&config.store.key)?;
+    Ok(Store::embedded(&config.store.path, &key.derive_input(), clock).await?)
+}
+
+fn reception(config: &Config, stages: &Arc<Stages>, backends: &Arc<Backends>, clock: SharedClock) -> Reception {
+    let (known, generation) = (stages.clone(), stages.clone());
+    Reception {
+        clock,
+        trusted: config.server.trusted_proxies.clone(),
+        hygiene: Hygiene::new(backends.identity_headers()),
+        knows: Arc::new(move |host| known.emrs.by_host(host).is_some()),
+        generation: Arc::new(move || generation.policies.active().generation()),
+        body_timeout: config.server.body_timeout,
+    }
+}
+
+async fn start_admin(
+    config: &Config,
+    parts: &Arc<Parts>,
+    metrics: Metrics,
+    ending: &watch::Receiver<bool>,
+    background: &mut JoinSet<()>,
+) -> Result<Option<SocketAddr>, StartError> {
+    let socket = AdminSocket::bind(&config.admin)?;
+    let operators = Operators {
+        audit: parts.stages.audit.clone(),
+        directory: config.audit.directory.clone(),
+        master: Arc::new(MasterKey::read(&config.audit.master_key)?),
+        certificates: parts.certificates.clone(),
+        parts: parts.clone(),
+    };
+    background.spawn(socket.serve(Arc::new(operators), ended(ending.clone())));
+    let Some(address) = config.admin.listen else {
+        return Ok(None);
+    };
+    let failed = |source| StartError::Admin { address, source };
+    let http = AdminHttp::bind(address, parts.clone(), metrics).await.map_err(failed)?;
+    let local = http.local_addr().map_err(failed)?;
+    background.spawn(http.serve(ended(ending.clone())));
+    Ok(Some(local))
+}
+
+fn start_upkeep(parts: &Arc<Parts>, streams: &Arc<Streams>, ending: &watch::Receiver<bool>, background: &mut JoinSet<()>) {
+    let identity = parts.stages.identity.clone();
+    background.spawn(identity.background(ended(ending.clone())));
+    background.spawn(cut_ended_sessions(parts.stages.clone(), streams.clone(), ended(ending.clone())));
+    background.spawn(keep_up(parts.clone(), ended(ending.clone())));
+}
+
+/// A session that ends takes its live streams with it.
+async fn cut_ended_sessions(stages: Arc<Stages>, streams: Arc<Streams>, end: impl Future<Output = ()>) {
+    let mut ended_sessions = stages.identity.subscribe();
+    let mut end = std::pin::pin!(end);
+    loop {
+        let told = tokio::select! {
+            () = &mut end => return,
+            told = ended_sessions.recv() => told,
+        };
+        match told {
+            Ok(session) => {
+                streams.cut(&session.0);
+            }
+            // SECURITY: what was missed may have been anyone's session, so every stream has to be asked for again.
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
+                streams.cut_all();
+            }
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn keep_up(parts: Arc<Parts>, end: impl Future<Output = ()>) {
+    let mut end = std::pin::pin!(end);
+    loop {
+        parts.measure();
+        tokio::select! {
+            () = &mut end => return,
+            () = tokio::time::sleep(UPKEEP) => {}
+        }
+        parts.stages.screen.sweep();
+        parts.stages.charges.sweep();
+        if let Err(error) = parts.stages.audit.flush_sums().await {
+            tracing::error!(%error, "the sums of anonymous refusals are kept for later");
+        }
+    }
+}
+
+async fn ended(mut ending: watch::Receiver<bool>) {
+    // An end that can no longer be told is an end.
+    let _ = ending.wait_for(|ended| *ended).await;
+}

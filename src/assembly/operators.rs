@@ -1,0 +1,143 @@
+//! What a running gateway answers to its operators over the Unix socket.
+//!
+//! *Never*: a reading of the trail that is not itself on record first.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+
+use crate::admin::health::Health as _;
+use crate::admin::protocol::{AdminError, AdminErrorKind, AdminRequest, Operator};
+use crate::admin::socket::{AdminApi, Replies};
+use crate::assembly::health::Parts;
+use crate::audit::log::{MasterKey, RealFiles};
+use crate::audit::show::{Filter, Show, Shown};
+use crate::audit::trail::Audit;
+use crate::request::Event;
+use crate::server::Certificates;
+
+/// How often a follower looks for new records.
+const LOOK: Duration = Duration::from_millis(200);
+/// Entries that one step of a reading yields, so that it does not hold a thread.
+const STEP: usize = 256;
+
+/// The operators' side of a running gateway.
+#[derive(Debug)]
+pub(super) struct Operators {
+    /// The trail.
+    pub(super) audit: Audit,
+    /// Where it lies.
+    pub(super) directory: PathBuf,
+    /// The key that opens it.
+    pub(super) master: Arc<MasterKey>,
+    /// The certificates that are served.
+    pub(super) certificates: Arc<Certificates>,
+    /// How the parts are.
+    pub(super) parts: Arc<Parts>,
+}
+
+#[derive(Debug, Serialize)]
+struct Status {
+    version: &'static str,
+    ready: bool,
+    generation: u64,
+    policy: String,
+    trail_sequence: u64,
+    trail_head: String,
+    checks: Vec<crate::admin::health::Check>,
+}
+
+impl AdminApi for Operators {
+    fn answer<'a>(
+        &'a self,
+        operator: &'a Operator,
+        request: AdminRequest,
+        replies: Replies,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            match request {
+                AdminRequest::Status => replies.send(&self.status()).await,
+                AdminRequest::AuditShow { filter, follow } => self.show(operator, filter, follow, &replies).await,
+                AdminRequest::ReloadCertificates => self.reload(operator, &replies).await,
+            }
+        })
+    }
+}
+
+impl Operators {
+    fn status(&self) -> Status {
+        let report = crate::admin::health::Report::of(self.parts.checks());
+        let log = self.audit.log().status();
+        let active = self.parts.stages.policies.active();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            ready: report.ready,
+            generation: active.generation(),
+            policy: format!("{} {}", active.bundle().name(), active.bundle().version()),
+            trail_sequence: log.sequence,
+            trail_head: log.head.to_string(),
+            checks: report.checks,
+        }
+    }
+
+    async fn record(&self, operator: &Operator, event: Event, mut detail: BTreeMap<String, String>) -> Result<(), AdminError> {
+        detail.insert("operator".to_owned(), operator.name().to_owned());
+        self.audit.event(event, None, detail).await.map_err(failed)
+    }
+
+    async fn show(&self, operator: &Operator, filter: Filter, follow: bool, replies: &Replies) -> Result<(), AdminError> {
+        let asked = serde_json::to_string(&filter).map_err(failed)?;
+        self.record(operator, Event::AuditRead, BTreeMap::from([("filter".to_owned(), asked)])).await?;
+        let end = self.audit.log().status().sequence;
+        let mut show = Show::new(Arc::new(RealFiles), &self.directory, self.master.clone(), filter, end);
+        loop {
+            let (next, step) = tokio::task::spawn_blocking(move || read_step(show)).await.map_err(failed)?;
+            let step = step?;
+            show = next;
+            let idle = step.len() < STEP;
+            for shown in step {
+                replies.send(&shown).await?;
+            }
+            if idle && !follow {
+                return Ok(());
+            }
+            if idle {
+                tokio::time::sleep(LOOK).await;
+            }
+            if follow {
+                show.extend(self.audit.log().status().sequence);
+            }
+        }
+    }
+
+    async fn reload(&self, operator: &Operator, replies: &Replies) -> Result<(), AdminError> {
+        let outcome = self.certificates.reload();
+        let detail = match &outcome {
+            Ok(()) => BTreeMap::from([("result".to_owned(), "reloaded".to_owned())]),
+            Err(error) => BTreeMap::from([("result".to_owned(), "kept".to_owned()), ("problem".to_owned(), super::lines(error))]),
+        };
+        self.record(operator, Event::CertificatesReloaded, detail).await?;
+        outcome.map_err(|problems| failed(super::lines(&problems)))?;
+        replies.send(&"the certificates were read again and are served now").await
+    }
+}
+
+fn read_step(mut show: Show) -> (Show, Result<Vec<Shown>, AdminError>) {
+    let mut step = Vec::new();
+    while step.len() < STEP {
+        match show.next_match() {
+            Ok(Some(shown)) => step.push(shown),
+            Ok(None) => break,
+            Err(error) => return (show, Err(failed(error))),
+        }
+    }
+    (show, Ok(step))
+}
+
+fn failed(error: impl std::fmt::Display) -> AdminError {
+    AdminError::new(AdminErrorKind::Failed, error)
+}

@@ -1,0 +1,206 @@
+//! One record of the trail, schema version 1: the document inside a log frame.
+//!
+//! Position (sequence, segment) and integrity belong to the log beneath; an entry says what happened. Later versions
+//! may add members; readers ignore members they do not know and refuse versions they do not know.
+//!
+//! *Never*: bodies, tokens, cookies, or query values outside a profile's allow-list ([`Facts`] holds none).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::outcome::Outcome;
+use crate::request::{Event, Facts, PatientRef, Refused};
+
+/// The schema version that this build writes.
+pub const VERSION: u32 = 1;
+
+/// Why an entry cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    /// Not the JSON of an entry.
+    #[error("the record is not a Chartgate entry: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Written by a newer Chartgate.
+    #[error("the record has schema version {0}; this build reads version {VERSION}")]
+    Version(u32),
+}
+
+/// When in a request's life a record was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Before it is forwarded.
+    Admit,
+    /// After it ended.
+    Outcome,
+    /// It was refused.
+    Refuse,
+    /// Something else happened: sign-in, start, recovery, reading of the trail.
+    Event,
+}
+
+/// A record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Schema version.
+    pub v: u32,
+    /// The entry's own id (`UUIDv7`).
+    pub id: Uuid,
+    /// The node that wrote it.
+    pub node: String,
+    /// When, UTC.
+    pub time: Timestamp,
+    /// What kind of record.
+    pub phase: Phase,
+    /// For an outcome: the id of the admission it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Uuid>,
+    /// The request, as far as it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Facts>,
+    /// For a refusal: its code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// For an outcome: what became of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// For an event: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Event>,
+    /// For an event: its particulars.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub detail: BTreeMap<String, String>,
+}
+
+impl Entry {
+    fn new(node: &str, time: Timestamp, phase: Phase) -> Self {
+        Self {
+            v: VERSION,
+            id: Uuid::now_v7(),
+            node: node.to_owned(),
+            time,
+            phase,
+            of: None,
+            facts: None,
+            refusal: None,
+            outcome: None,
+            event: None,
+            detail: BTreeMap::new(),
+        }
+    }
+
+    /// A request is about to be forwarded.
+    #[must_use]
+    pub fn admit(node: &str, time: Timestamp, facts: Facts) -> Self {
+        Self {
+            facts: Some(facts),
+            ..Self::new(node, time, Phase::Admit)
+        }
+    }
+
+    /// What became of the admission `of`.
+    #[must_use]
+    pub fn outcome(node: &str, time: Timestamp, of: Uuid, outcome: Outcome) -> Self {
+        Self {
+            of: Some(of),
+            outcome: Some(outcome),
+            ..Self::new(node, time, Phase::Outcome)
+        }
+    }
+
+    /// A request was refused.
+    #[must_use]
+    pub fn refuse(node: &str, time: Timestamp, refused: &Refused) -> Self {
+        Self {
+            facts: Some(refused.facts().clone()),
+            refusal: Some(refused.refusal().code().to_owned()),
+            ..Self::new(node, time, Phase::Refuse)
+        }
+    }
+
+    /// Something else happened.
+    #[must_use]
+    pub fn event(
+        node: &str,
+        time: Timestamp,
+        event: Event,
+        facts: Option<Facts>,
+        detail: BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            event: Some(event),
+            facts,
+            detail,
+            ..Self::new(node, time, Phase::Event)
+        }
+    }
+
+    /// The document that goes into the log.
+    ///
+    /// # Errors
+    /// [`EntryError::Malformed`] if it cannot be written as JSON, which its types rule out.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, EntryError> {
+        Ok(serde_json::to_vec(self)?)
+    }
+
+    /// Reads a document from the log.
+    ///
+    /// # Errors
+    /// [`EntryError`] for anything that is not an entry of a version that this build knows.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, EntryError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            v: u32,
+        }
+        let Versioned { v } = serde_json::from_slice(bytes)?;
+        if v != VERSION {
+            return Err(EntryError::Version(v));
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+
+    /// Every patient that the record concerns.
+    pub fn patients(&self) -> impl Iterator<Item = &PatientRef> {
+        let mapped = self.facts.iter().filter_map(|facts| facts.mapping.as_ref());
+        mapped
+            .flat_map(|mapping| &mapping.patients)
+            .chain(self.outcome.iter().flat_map(|outcome| &outcome.patients))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_version_is_refused_by_name() {
+        let mut entry = Entry::event(
+            "gw1",
+            Timestamp::UNIX_EPOCH,
+            Event::Started,
+            None,
+            BTreeMap::new(),
+        );
+        entry.v = 2;
+        let error = Entry::from_bytes(&entry.to_bytes().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("version 2"), "{error}");
+    }
+
+    #[test]
+    fn an_entry_reads_back_as_written() {
+        let entry = Entry::event(
+            "gw1",
+            Timestamp::UNIX_EPOCH,
+            Event::Recovered,
+            None,
+            BTreeMap::from([("cut_bytes".into(), "12".into())]),
+        );
+        assert_eq!(
+            Entry::from_bytes(&entry.to_bytes().unwrap()).unwrap(),
+            entry
+        );
+    }
+}

@@ -1,0 +1,259 @@
+//! The few file operations that the log needs, behind a trait so that faults can be injected.
+//!
+//! *Never*: retries an operation; whether a failure can be survived is the writer's decision.
+
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, FlockOperation};
+
+/// Random access reading, from a file or from memory.
+pub trait ReadAt {
+    /// Reads up to `buffer.len()` bytes at `offset`; 0 means the end.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    /// How many bytes there are.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn size(&self) -> io::Result<u64>;
+}
+
+/// An open file.
+pub trait LogFile: ReadAt + Send + Sync + fmt::Debug {
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// The device's own; how much was written is then unknown.
+    fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Makes the written bytes (and the size needed to read them) durable.
+    ///
+    /// # Errors
+    /// The device's own. MUST NOT be called again on this file after an error: the kernel may
+    /// have dropped the bytes and would report success.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Reserves space so that the file reads as zeroes up to `size`; never shrinks it. The zeroes
+    /// are written, so that a later write changes data only and its sync needs no journal.
+    ///
+    /// # Errors
+    /// `StorageFull` where the space is not there.
+    fn allocate(&self, size: u64) -> io::Result<()>;
+    /// Cuts or extends the file.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn truncate(&self, size: u64) -> io::Result<()>;
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only; works on a read-only copy.
+    Read,
+    /// Reading and writing.
+    Write,
+}
+
+/// Held while this process owns the trail; dropping it gives the trail up.
+pub trait LockGuard: Send + Sync + fmt::Debug {}
+
+/// A file system.
+pub trait Files: Send + Sync + fmt::Debug {
+    /// Makes a new empty file, private to the owner.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where the name is taken.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn LogFile>>;
+    /// Opens an existing file.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn LogFile>>;
+    /// Moves a file over another name, atomically.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// The names in a directory, in no order.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none.
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+    /// Makes a directory and its parents, private to the owner; an existing one is fine.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn create_dir(&self, directory: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+    /// Bytes that this process may still write below `directory`.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn free_space(&self, directory: &Path) -> io::Result<u64>;
+    /// Takes the exclusive lock on `path`, creating it.
+    ///
+    /// # Errors
+    /// `WouldBlock` where another process holds it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;
+}
+
+/// The operating system's file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFiles;
+
+#[derive(Debug)]
+struct RealFile(File);
+
+#[derive(Debug)]
+struct RealLock {
+    _file: File,
+}
+
+impl LockGuard for RealLock {}
+
+impl ReadAt for &[u8] {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.get(offset..))
+            .unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        Ok(count)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+}
+
+impl ReadAt for RealFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read_at(buffer, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+impl LogFile for RealFile {
+    fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(&self.0)?)
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        let held = self.size()?;
+        let Some(more) = size.checked_sub(held).filter(|more| *more > 0) else {
+            return Ok(());
+        };
+        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), held, more) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        fill_with_zeroes(&self.0, held, size)
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.0.set_len(size)
+    }
+}
+
+fn fill_with_zeroes(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let zeroes = vec![0_u8; 256 * 1024];
+    let mut at = from;
+    while at < to {
+        let left = usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX);
+        let chunk = zeroes.get(..left).unwrap_or(&zeroes);
+        file.write_all_at(chunk, at)?;
+        at = at.saturating_add(chunk.len() as u64);
+    }
+    Ok(())
+}
+
+impl Files for RealFiles {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn LogFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(access == Access::Write)
+            .open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        std::fs::read_dir(directory)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    }
+
+    fn create_dir(&self, directory: &Path) -> io::Result<()> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
+
+    fn free_space(&self, directory: &Path) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(directory)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Box::new(RealLock { _file: file }))
+    }
+}

@@ -1,0 +1,365 @@
+//! The bytes of the trail: an append-only, encrypted, hash-chained log with group commit.
+//!
+//! It knows nothing of what a record means: a payload is opaque bytes made elsewhere.
+//!
+//! *Owns*: the directory of the trail, its lock, its two threads and its keys.
+//! *Never*: says that a record is durable before the disk said so.
+//! *On failure*: refuses every record until a new segment could be begun.
+#![doc = include_str!("../../../docs/audit-format.md")]
+
+mod checkpoint;
+mod code;
+mod crypt;
+mod error;
+pub mod fault;
+mod files;
+mod header;
+mod headers;
+mod keys;
+mod notary;
+mod note;
+mod options;
+mod queue;
+mod reader;
+mod recover;
+mod report;
+mod rollback;
+mod segment;
+mod status;
+mod tail;
+mod verify;
+mod waiting;
+mod walk;
+mod witness;
+mod writer;
+
+#[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the sizes of these tests are small"
+)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use checkpoint::{Checkpoint, each_note};
+pub use code::RecoveryCode;
+pub use crypt::{CryptError, Head};
+pub use error::LogError;
+pub use files::{Access, Files, LockGuard, LogFile, ReadAt, RealFiles};
+pub use header::{AcceptedLoss, Cut, FORMAT_VERSION, Header, HeaderError, Opened, Previous};
+pub use headers::headers;
+pub use keys::{KeyError, KeyId, MasterKey};
+pub use note::{NoteError, SigningKey, VerifierKey};
+pub use options::{Limits, LogOptions, Observer, Truncation};
+pub use queue::{Payload, Priority, Slot, TooLong};
+pub use reader::{Reader, Record, Sequences};
+pub use recover::Recovered;
+pub use report::{Fault, LogEnd, Notice, Problem, VerifyReport};
+pub use status::{Health, LogStatus, WitnessStatus};
+pub use verify::verify;
+pub use waiting::{Appending, Position};
+pub use walk::{Flaw, MAX_PAYLOAD, Outline, Seal, parse_segment};
+pub use witness::{FileWitness, Witness, WitnessError};
+
+use crate::clock::SharedClock;
+use notary::Notary;
+use queue::{Phase, Queue};
+use recover::{TORN, survey, sweep};
+use rollback::Held;
+use segment::{SEGMENTS, Segment};
+use status::Board;
+use waiting::{Relay, lock};
+use writer::{LastAttempt, Maker, Writer};
+
+/// How long closing waits for witnesses.
+const WITNESS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The log of one gateway; clones are handles to the same log.
+///
+/// Dropping the last handle closes the log as [`Log::shutdown`] does.
+#[derive(Clone, Debug)]
+pub struct Log {
+    owner: Arc<Owner>,
+    relay: Arc<Relay>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    queue: Arc<Queue>,
+    board: Arc<Board>,
+    mail: Arc<notary::MailBox>,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    writer: JoinHandle<usize>,
+    notary: JoinHandle<()>,
+}
+
+impl Log {
+    /// Takes the trail's lock, finds its end, and begins a new segment behind it.
+    ///
+    /// # Errors
+    /// [`LogError`], each saying what to do; nothing is written before the checks have passed,
+    /// except that a torn tail is put aside.
+    pub fn open(
+        options: LogOptions,
+        files: Arc<dyn Files>,
+        clock: SharedClock,
+    ) -> Result<(Self, Recovered), LogError> {
+        options.limits.check()?;
+        let directory = options.directory.as_path();
+        prepare(&*files, directory)?;
+        let guard = take_lock(&*files, directory)?;
+        sweep(&*files, directory)?;
+        let known = survey(&*files, directory)?;
+        let end = recover::settle(&*files, directory, &known, None, options.truncation)?;
+        let mut witnesses = options.witnesses;
+        let (held, silent_witnesses) = ask_witnesses(&*files, directory, &mut witnesses)?;
+        let verifier = options.signer.verifier();
+        let loss = rollback::check(&*files, &known, &end, &held, verifier, options.truncation)?;
+
+        let maker = Maker {
+            files: Arc::clone(&files),
+            directory: options.directory.clone(),
+            node: options.node,
+            master: options.master,
+            clock,
+            limits: options.limits,
+        };
+        let (cut, previous) = (end.cut.clone(), end.previous.clone());
+        let segment = maker.continue_from(end, Opened::Start, loss.clone())?;
+        let recovered = Recovered {
+            cut,
+            accepted_loss: loss,
+            last_seq: previous.sequence,
+            head: previous.head,
+            segment: segment.header().segment,
+            silent_witnesses,
+        };
+        let board = Arc::new(Board::default());
+        board.segment(recovered.segment, segment.last(), segment.head());
+        let notary = Notary {
+            files,
+            directory: options.directory,
+            previous: newest_sequence(&held, options.signer.verifier()),
+            signer: options.signer,
+            witnesses,
+            board: Arc::clone(&board),
+            interval: options.limits.checkpoint_interval,
+            _lock: Arc::clone(&guard),
+        };
+        let owner = Owner::start(maker, segment, notary, options.observer, guard)?;
+        let log = Self {
+            owner: Arc::new(owner),
+            relay: Arc::default(),
+        };
+        Ok((log, recovered))
+    }
+
+    /// A handle for one worker thread: the tasks that wait through it wake each other, which
+    /// saves the writer a system call for each. Call it once for each worker.
+    #[must_use]
+    pub fn for_worker(&self) -> Self {
+        Self {
+            owner: Arc::clone(&self.owner),
+            relay: Arc::default(),
+        }
+    }
+
+    /// Takes room for `N` records, all or none, without waiting: an admission takes two (admit
+    /// and outcome), a refusal one.
+    ///
+    /// # Errors
+    /// [`LogError::Busy`], [`LogError::LowSpace`], [`LogError::Unavailable`],
+    /// [`LogError::Closed`].
+    pub fn reserve<const N: usize>(&self, priority: Priority) -> Result<[Slot; N], LogError> {
+        self.owner.queue.reserve(priority, &self.relay)
+    }
+
+    /// How the log is.
+    #[must_use]
+    pub fn status(&self) -> LogStatus {
+        let posted = self.owner.board.read();
+        let (in_flight, queued, phase) = self.owner.queue.depth();
+        let health = match phase {
+            Phase::Closed => Health::Closed,
+            Phase::Failed(reason) => Health::Failed {
+                reason: reason.to_string(),
+            },
+            Phase::Open if self.owner.queue.is_low_on_space() => Health::LowSpace,
+            Phase::Open => Health::Healthy,
+        };
+        LogStatus {
+            health,
+            sequence: posted.sequence,
+            head: posted.head,
+            segment: posted.segment,
+            last_sync: posted.last_sync,
+            batches: posted.batches,
+            records: posted.records,
+            queued,
+            slots: in_flight.slots,
+            bytes: in_flight.bytes,
+            checkpoint: posted.checkpoint,
+            checkpoint_error: posted.checkpoint_error,
+            witnesses: posted.witnesses,
+        }
+    }
+
+    /// Says what the next checkpoints state of the clock (NTP state), on one line.
+    pub fn set_clock_state(&self, state: &str) {
+        self.owner.board.set_clock(state.to_owned());
+    }
+
+    /// Writes what is queued, seals the segment, gives the last checkpoint to the witnesses, and
+    /// gives up the lock. Blocks; records handed over later are refused.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] where records could not be written.
+    pub fn shutdown(&self) -> Result<(), LogError> {
+        match self.owner.close() {
+            0 => Ok(()),
+            lost => Err(LogError::Unavailable {
+                reason: format!("{lost} records could not be written before the end").into(),
+            }),
+        }
+    }
+}
+
+impl Owner {
+    /// Starts both threads.
+    fn start(
+        maker: Maker,
+        segment: Segment,
+        notary: Notary,
+        observer: Box<dyn Observer>,
+        guard: Arc<dyn LockGuard>,
+    ) -> Result<Self, LogError> {
+        let queue = Arc::new(Queue::new(maker.limits));
+        let board = Arc::clone(&notary.board);
+        let (mail, notary) = notary.start()?;
+        let writer = Writer {
+            queue: Arc::clone(&queue),
+            board: Arc::clone(&board),
+            mail: Arc::clone(&mail),
+            observer,
+            segment,
+            batch: VecDeque::new(),
+            relays: Vec::new(),
+            unwitnessed: 0,
+            witnessed_at: maker.clock.monotonic(),
+            pause: maker.limits.retry_first,
+            last_attempt: LastAttempt::Left,
+            maker,
+            _lock: guard,
+        };
+        let spawned = std::thread::Builder::new()
+            .name("audit-writer".to_owned())
+            .spawn(move || writer.run());
+        let writer = match spawned {
+            Ok(writer) => writer,
+            Err(error) => {
+                mail.finish(WITNESS_PATIENCE);
+                return Err(LogError::io("starting a thread for", Path::new(SEGMENTS))(
+                    error,
+                ));
+            }
+        };
+        Ok(Self {
+            queue,
+            board,
+            mail,
+            running: Mutex::new(Some(Running { writer, notary })),
+        })
+    }
+
+    /// Ends both threads; says how many records were lost.
+    fn close(&self) -> usize {
+        self.queue.stop();
+        let Some(running) = lock(&self.running).take() else {
+            return 0;
+        };
+        if running.writer.thread().id() == std::thread::current().id() {
+            // The last handle died with a task that the writer woke; it cannot wait for itself.
+            return 0;
+        }
+        let lost = running.writer.join().unwrap_or(1);
+        // A witness that hangs keeps its thread, which owns nothing that anyone waits for.
+        if self.mail.finish(WITNESS_PATIENCE) {
+            let _ended = running.notary.join();
+        }
+        lost
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn prepare(files: &dyn Files, directory: &Path) -> Result<(), LogError> {
+    for folder in [directory.join(SEGMENTS), directory.join(TORN)] {
+        files
+            .create_dir(&folder)
+            .map_err(LogError::io("creating", &folder))?;
+    }
+    files
+        .sync_dir(directory)
+        .map_err(LogError::io("syncing", directory))
+}
+
+fn take_lock(files: &dyn Files, directory: &Path) -> Result<Arc<dyn LockGuard>, LogError> {
+    let path = directory.join("lock");
+    files.lock(&path).map(Arc::from).map_err(|error| {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            LogError::Locked { path: path.clone() }
+        } else {
+            LogError::io("locking", &path)(error)
+        }
+    })
+}
+
+/// Asks for the newest checkpoints: the trail's own and the witnesses'.
+fn ask_witnesses(
+    files: &dyn Files,
+    directory: &Path,
+    witnesses: &mut [Box<dyn Witness>],
+) -> Result<(Vec<Held>, Vec<String>), LogError> {
+    let mut held = Vec::new();
+    let mut silent = Vec::new();
+    if let Some(note) = notary::own_newest(files, directory)? {
+        let place = directory.join(notary::CHECKPOINTS).display().to_string();
+        held.push(Held { place, note });
+    }
+    for witness in witnesses {
+        match witness.newest() {
+            Ok(Some(note)) => held.push(Held {
+                place: witness.name().to_owned(),
+                note,
+            }),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(witness = witness.name(), %error, "a witness does not answer");
+                silent.push(format!("{}: {error}", witness.name()));
+            }
+        }
+    }
+    Ok((held, silent))
+}
+
+fn newest_sequence(held: &[Held], key: &VerifierKey) -> u64 {
+    held.iter()
+        .filter_map(|held| Checkpoint::open(&held.note, key).ok())
+        .map(|checkpoint| checkpoint.sequence)
+        .max()
+        .unwrap_or_default()
+}

@@ -1,0 +1,273 @@
+//! The checkpoint thread: signs where the log is, keeps the note, and gives it to the witnesses.
+//!
+//! *Owns*: the signing key, the `checkpoints` file and the witnesses.
+//! *Never*: delays the writer; a witness may be slow or gone without a record waiting for it.
+//! *On failure*: shown in the status; the newest checkpoint is offered again at the next one, or
+//! after the checkpoint interval.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::checkpoint::{Checkpoint, newest_note};
+use super::error::LogError;
+use super::files::{Access, Files, LockGuard, LogFile};
+use super::note::SigningKey;
+use super::status::{Board, WitnessStatus};
+use super::waiting::lock;
+use super::witness::Witness;
+
+/// The file that collects checkpoints, below the trail's directory.
+pub(super) const CHECKPOINTS: &str = "checkpoints";
+
+#[derive(Debug, Default)]
+struct Mail {
+    /// The newest place to be signed; an older one that is still waiting is replaced.
+    due: Option<Checkpoint>,
+    stop: bool,
+    finished: bool,
+}
+
+/// What the thread is to do.
+enum Call {
+    /// Offer the newest checkpoint again to who did not take it.
+    Retry,
+    /// Sign this place.
+    Sign(Checkpoint),
+    /// End.
+    Stop,
+}
+
+/// Where the writer leaves what is to be signed.
+#[derive(Debug, Default)]
+pub(super) struct MailBox {
+    mail: Mutex<Mail>,
+    changed: Condvar,
+}
+
+impl MailBox {
+    /// Asks for a checkpoint; never waits.
+    pub(super) fn post(&self, checkpoint: Checkpoint) {
+        lock(&self.mail).due = Some(checkpoint);
+        self.changed.notify_all();
+    }
+
+    /// Asks the thread to finish what was posted, and waits for that, but not for ever: a witness
+    /// may hang. Says whether it finished.
+    pub(super) fn finish(&self, patience: Duration) -> bool {
+        let mut mail = lock(&self.mail);
+        mail.stop = true;
+        self.changed.notify_all();
+        let waited = self
+            .changed
+            .wait_timeout_while(mail, patience, |mail| !mail.finished);
+        let (mail, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        mail.finished
+    }
+
+    /// Waits for work, at most for `retry`.
+    fn next(&self, retry: Option<Duration>) -> Call {
+        let mut mail = lock(&self.mail);
+        loop {
+            if let Some(due) = mail.due.take() {
+                return Call::Sign(due);
+            }
+            if mail.stop {
+                return Call::Stop;
+            }
+            match retry {
+                None => {
+                    let woken = self.changed.wait(mail);
+                    mail = woken.unwrap_or_else(PoisonError::into_inner);
+                }
+                Some(pause) => {
+                    let woken = self.changed.wait_timeout(mail, pause);
+                    let result;
+                    (mail, result) = woken.unwrap_or_else(PoisonError::into_inner);
+                    if result.timed_out() && mail.due.is_none() && !mail.stop {
+                        return Call::Retry;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tells that the thread is gone, however it ended.
+struct Finished(Arc<MailBox>);
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        lock(&self.0.mail).finished = true;
+        self.0.changed.notify_all();
+    }
+}
+
+#[derive(Debug)]
+struct Watched {
+    witness: Box<dyn Witness>,
+    newest: Option<u64>,
+    error: Option<String>,
+    behind: bool,
+}
+
+/// The thread's state.
+#[derive(Debug)]
+pub(super) struct Notary {
+    pub(super) files: Arc<dyn Files>,
+    pub(super) directory: PathBuf,
+    pub(super) signer: SigningKey,
+    pub(super) witnesses: Vec<Box<dyn Witness>>,
+    pub(super) board: Arc<Board>,
+    pub(super) interval: Duration,
+    /// The newest checkpoint that an earlier run made.
+    pub(super) previous: u64,
+    /// The trail stays owned while this thread may write in it.
+    pub(super) _lock: Arc<dyn LockGuard>,
+}
+
+impl Notary {
+    /// Starts the thread.
+    pub(super) fn start(self) -> Result<(Arc<MailBox>, JoinHandle<()>), LogError> {
+        let mail = Arc::new(MailBox::default());
+        let finished = Finished(Arc::clone(&mail));
+        let thread = std::thread::Builder::new()
+            .name("audit-checkpoint".to_owned())
+            .spawn(move || self.run(&finished))
+            .map_err(LogError::io(
+                "starting a thread for",
+                Path::new(CHECKPOINTS),
+            ))?;
+        Ok((mail, thread))
+    }
+
+    fn run(mut self, finished: &Finished) {
+        let mut witnesses: Vec<Watched> = std::mem::take(&mut self.witnesses)
+            .into_iter()
+            .map(|witness| Watched {
+                witness,
+                newest: None,
+                error: None,
+                behind: false,
+            })
+            .collect();
+        self.show(&witnesses);
+        let mut own = None;
+        let mut newest: Option<(u64, String)> = None;
+        loop {
+            let behind = witnesses.iter().any(|watched| watched.behind);
+            let due = match finished.0.next(behind.then_some(self.interval)) {
+                Call::Retry => None,
+                Call::Sign(due) => Some(due),
+                Call::Stop => return,
+            };
+            if let Some(mut due) = due {
+                due.previous = self.previous;
+                let note = due.sign(&self.signer);
+                let kept = self.keep(&mut own, &note);
+                self.board.checkpoint(due.sequence, due.time, kept.err());
+                self.previous = due.sequence;
+                newest = Some((due.sequence, note));
+                for watched in &mut witnesses {
+                    watched.behind = true;
+                }
+            }
+            if let Some((sequence, note)) = &newest {
+                for watched in witnesses.iter_mut().filter(|watched| watched.behind) {
+                    offer(watched, *sequence, note);
+                }
+                self.show(&witnesses);
+            }
+        }
+    }
+
+    /// Appends to the trail's own file; opened afresh after an error.
+    fn keep(&self, own: &mut Option<OwnFile>, note: &str) -> Result<(), String> {
+        let mut file = match own.take() {
+            Some(file) => file,
+            None => {
+                OwnFile::open(&*self.files, &self.directory).map_err(|error| error.to_string())?
+            }
+        };
+        file.append(note).map_err(|error| error.to_string())?;
+        *own = Some(file);
+        Ok(())
+    }
+
+    fn show(&self, witnesses: &[Watched]) {
+        let shown = witnesses.iter().map(|watched| WitnessStatus {
+            name: watched.witness.name().to_owned(),
+            newest: watched.newest,
+            error: watched.error.clone(),
+        });
+        self.board.witnesses(shown.collect());
+    }
+}
+
+fn offer(watched: &mut Watched, sequence: u64, note: &str) {
+    match watched.witness.publish(note) {
+        Ok(()) => {
+            watched.newest = Some(sequence);
+            watched.error = None;
+            watched.behind = false;
+        }
+        Err(error) => {
+            tracing::warn!(witness = watched.witness.name(), %error, "a witness did not take a checkpoint");
+            watched.error = Some(error.to_string());
+        }
+    }
+}
+
+/// The trail's own checkpoint file.
+#[derive(Debug)]
+struct OwnFile {
+    file: Box<dyn LogFile>,
+    end: u64,
+}
+
+impl OwnFile {
+    fn open(files: &dyn Files, directory: &Path) -> io::Result<Self> {
+        let path = directory.join(CHECKPOINTS);
+        match files.open(&path, Access::Write) {
+            Ok(file) => {
+                // A torn note at the end is cut off.
+                let end = newest_note(&*file)?.map_or(0, |(_, end)| end);
+                file.truncate(end)?;
+                Ok(Self { file, end })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let file = files.create(&path)?;
+                files.sync_dir(directory)?;
+                Ok(Self { file, end: 0 })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn append(&mut self, note: &str) -> io::Result<()> {
+        let bytes = if self.end == 0 {
+            note.to_owned()
+        } else {
+            format!("\n{note}")
+        };
+        self.file.write_all_at(self.end, bytes.as_bytes())?;
+        self.file.sync_data()?;
+        self.end = self.end.saturating_add(bytes.len() as u64);
+        Ok(())
+    }
+}
+
+/// The newest note that an earlier run kept.
+pub(super) fn own_newest(files: &dyn Files, directory: &Path) -> Result<Option<String>, LogError> {
+    let path = directory.join(CHECKPOINTS);
+    match files.open(&path, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LogError::io("opening", &path)(error)),
+        Ok(file) => {
+            let newest = newest_note(&*file).map_err(LogError::io("reading", &path))?;
+            Ok(newest.map(|(note, _)| note))
+        }
+    }
+}

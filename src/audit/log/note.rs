@@ -1,0 +1,373 @@
+//! Signed notes after C2SP `signed-note`: a text and Ed25519 signatures under named keys.
+//!
+//! *Owns*: the signing key's and the verifier key's text forms, which are those of Go's
+//! `sumdb/note` (`PRIVATE+KEY+<name>+<hash>+<base64>` and `<name>+<hash>+<base64>`).
+//! *Never*: shows the private key; it leaves this file only into its own key file.
+
+use std::fmt;
+use std::path::Path;
+
+use aws_lc_rs::encoding::AsBigEndian;
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::crypt::{self, CryptError};
+use super::keys::{KeyError, read_private, write_private, write_public};
+
+const ALGORITHM_ED25519: u8 = 0x01;
+const PRIVATE_PREFIX: &str = "PRIVATE+KEY+";
+const SIGNATURE_BYTES: usize = 64;
+pub(super) const SIGNATURE_PREFIX: &str = "\u{2014} ";
+
+/// Why a note is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoteError {
+    /// The text is not a signed note.
+    #[error("not a signed note: {0}")]
+    Malformed(&'static str),
+    /// No signature is by the key that was asked for.
+    #[error("not signed by {0}")]
+    OtherKey(String),
+    /// A signature claims the key but does not fit the text.
+    #[error("the signature of {0} does not fit the text")]
+    BadSignature(String),
+}
+
+/// The public half of a [`SigningKey`], which anyone may have.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VerifierKey {
+    name: String,
+    hash: [u8; 4],
+    public: [u8; 32],
+}
+
+impl fmt::Display for VerifierKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut key = vec![ALGORITHM_ED25519];
+        key.extend_from_slice(&self.public);
+        write!(
+            f,
+            "{}+{}+{}",
+            self.name,
+            hex::encode(self.hash),
+            BASE64.encode(key)
+        )
+    }
+}
+
+impl fmt::Debug for VerifierKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for VerifierKey {
+    type Err = NoteError;
+
+    fn from_str(text: &str) -> Result<Self, NoteError> {
+        let mut parts = text.trim_end().splitn(3, '+');
+        let (Some(name), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(NoteError::Malformed("a verifier key is name+hash+base64"));
+        };
+        let name = checked_name(name)
+            .ok()
+            .ok_or(NoteError::Malformed("the verifier key's name"))?;
+        let key = BASE64.decode(key).unwrap_or_default();
+        let Some((&ALGORITHM_ED25519, public)) = key.split_first() else {
+            return Err(NoteError::Malformed(
+                "the verifier key is not an Ed25519 key",
+            ));
+        };
+        let public = <[u8; 32]>::try_from(public)
+            .ok()
+            .ok_or(NoteError::Malformed("the verifier key has a wrong length"))?;
+        let parsed = Self::new(name, public);
+        if hex::encode(parsed.hash) == hash {
+            Ok(parsed)
+        } else {
+            Err(NoteError::Malformed(
+                "the verifier key's hash does not fit its key",
+            ))
+        }
+    }
+}
+
+impl VerifierKey {
+    fn new(name: String, public: [u8; 32]) -> Self {
+        let digest = crypt::sha256(&[name.as_bytes(), b"\n", &[ALGORITHM_ED25519], &public]);
+        let [a, b, c, d, ..] = *digest.as_bytes();
+        Self {
+            name,
+            hash: [a, b, c, d],
+            public,
+        }
+    }
+
+    /// The key's name, which is also the origin line of its checkpoints.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads the key from a `.pub` file.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`] or [`KeyError::Malformed`].
+    pub fn read(path: &Path) -> Result<Self, KeyError> {
+        let text = std::fs::read_to_string(path).map_err(|source| KeyError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        text.parse().ok().ok_or(KeyError::Malformed {
+            path: path.to_owned(),
+            expected: "verifier key (name+hash+base64)",
+        })
+    }
+
+    /// Checks a note's signature and returns its text, which ends in a line break.
+    ///
+    /// # Errors
+    /// [`NoteError`]; signatures by other keys are ignored, as the specification demands.
+    pub fn open<'n>(&self, note: &'n str) -> Result<&'n str, NoteError> {
+        let (text, signatures) = split(note)?;
+        for line in signatures.lines() {
+            let (name, blob) = signature_line(line)?;
+            let Some((hash, signature)) = blob.split_first_chunk::<4>() else {
+                return Err(NoteError::Malformed("a signature without a key hash"));
+            };
+            if name != self.name || *hash != self.hash {
+                continue;
+            }
+            if signature.len() != SIGNATURE_BYTES {
+                return Err(NoteError::Malformed("a signature of a wrong length"));
+            }
+            return UnparsedPublicKey::new(&ED25519, &self.public)
+                .verify(text.as_bytes(), signature)
+                .map(|()| text)
+                .ok()
+                .ok_or_else(|| NoteError::BadSignature(self.name.clone()));
+        }
+        Err(NoteError::OtherKey(self.name.clone()))
+    }
+}
+
+/// Splits a note into its text (with the final line break) and its signature lines.
+fn split(note: &str) -> Result<(&str, &str), NoteError> {
+    let at = note
+        .rfind("\n\n")
+        .ok_or(NoteError::Malformed("no blank line before the signatures"))?;
+    let (text, signatures) = note
+        .split_at_checked(at.saturating_add(1))
+        .ok_or(NoteError::Malformed("no text"))?;
+    let signatures = signatures.strip_prefix('\n').unwrap_or(signatures);
+    if !signatures.ends_with('\n') {
+        return Err(NoteError::Malformed("the last line does not end"));
+    }
+    Ok((text, signatures))
+}
+
+fn signature_line(line: &str) -> Result<(&str, Vec<u8>), NoteError> {
+    let (name, blob) = line
+        .strip_prefix(SIGNATURE_PREFIX)
+        .and_then(|rest| rest.split_once(' '))
+        .ok_or(NoteError::Malformed("a line that is no signature"))?;
+    let blob = BASE64
+        .decode(blob)
+        .ok()
+        .ok_or(NoteError::Malformed("a signature that is not base64"))?;
+    Ok((name, blob))
+}
+
+fn checked_name(name: &str) -> Result<String, KeyError> {
+    let bad = |c: char| c.is_whitespace() || c.is_control() || c == '+';
+    if name.is_empty() || name.len() > 255 || name.contains(bad) {
+        return Err(KeyError::Name(name.to_owned()));
+    }
+    Ok(name.to_owned())
+}
+
+/// The key that signs checkpoints.
+pub struct SigningKey {
+    pair: Ed25519KeyPair,
+    verifier: VerifierKey,
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey")
+            .field("verifier", &self.verifier)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SigningKey {
+    /// A new key; `name` should be a schema-less URL that the hospital owns and no other log
+    /// uses, for example `audit.hospital.example/gateway-1`.
+    ///
+    /// # Errors
+    /// [`KeyError::Name`] or [`KeyError::Crypt`].
+    pub fn generate(name: &str) -> Result<Self, KeyError> {
+        let mut seed = crypt::random::<32>().map_err(|source| KeyError::Crypt {
+            what: "generating the signing key",
+            source,
+        })?;
+        let made = Self::from_seed(name, &seed);
+        seed.zeroize();
+        made
+    }
+
+    fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, KeyError> {
+        let name = checked_name(name)?;
+        let failed = || KeyError::Crypt {
+            what: "loading the signing key",
+            source: CryptError,
+        };
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed)
+            .ok()
+            .ok_or_else(failed)?;
+        let public = <[u8; 32]>::try_from(pair.public_key().as_ref())
+            .ok()
+            .ok_or_else(failed)?;
+        Ok(Self {
+            pair,
+            verifier: VerifierKey::new(name, public),
+        })
+    }
+
+    /// The public half.
+    #[must_use]
+    pub const fn verifier(&self) -> &VerifierKey {
+        &self.verifier
+    }
+
+    /// Writes the private key to a new file that only the owner can read, and the public key to
+    /// a second one that everyone may.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`]; existing files are never overwritten.
+    pub fn write(&self, private: &Path, public: &Path) -> Result<(), KeyError> {
+        let failed = || KeyError::Crypt {
+            what: "saving the signing key",
+            source: CryptError,
+        };
+        let seed = self.pair.seed().ok().ok_or_else(failed)?;
+        let seed = seed.as_be_bytes().ok().ok_or_else(failed)?;
+        let mut key = Zeroizing::new(vec![ALGORITHM_ED25519]);
+        key.extend_from_slice(seed.as_ref());
+        let mut text = Zeroizing::new(format!(
+            "{PRIVATE_PREFIX}{}+{}+",
+            self.verifier.name,
+            hex::encode(self.verifier.hash)
+        ));
+        BASE64.encode_string(key.as_slice(), &mut text);
+        text.push('\n');
+        write_private(private, text.as_bytes())?;
+        write_public(public, format!("{}\n", self.verifier).as_bytes())
+    }
+
+    /// Reads the private key from its file.
+    ///
+    /// # Errors
+    /// [`KeyError::Exposed`] where others may read it, [`KeyError::Malformed`], [`KeyError::Io`].
+    pub fn read(path: &Path) -> Result<Self, KeyError> {
+        let text = read_private(path)?;
+        let malformed = || KeyError::Malformed {
+            path: path.to_owned(),
+            expected: "PRIVATE+KEY",
+        };
+        let mut parts = text
+            .trim_end()
+            .strip_prefix(PRIVATE_PREFIX)
+            .ok_or_else(malformed)?
+            .splitn(3, '+');
+        let (Some(name), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(malformed());
+        };
+        let key = Zeroizing::new(BASE64.decode(key).unwrap_or_default());
+        let Some((&ALGORITHM_ED25519, seed)) = key.split_first() else {
+            return Err(malformed());
+        };
+        let seed = Zeroizing::new(<[u8; 32]>::try_from(seed).ok().ok_or_else(malformed)?);
+        let parsed = Self::from_seed(name, &seed)?;
+        if hex::encode(parsed.verifier.hash) != hash {
+            return Err(malformed());
+        }
+        Ok(parsed)
+    }
+
+    /// Signs a text that ends in a line break.
+    pub(super) fn sign(&self, text: &str) -> String {
+        let mut blob = self.verifier.hash.to_vec();
+        blob.extend_from_slice(self.pair.sign(text.as_bytes()).as_ref());
+        format!(
+            "{text}\n{SIGNATURE_PREFIX}{} {}\n",
+            self.verifier.name,
+            BASE64.encode(blob)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example key and note of Go's `golang.org/x/mod/sumdb/note` package documentation.
+    const GO_SIGNER: &str =
+        "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
+    const GO_VERIFIER: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    const GO_NOTE: &str = "If you think cryptography is the answer to your problem,\n\
+        then you don't know what your problem is.\n\n\
+        \u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
+
+    #[test]
+    fn notes_of_another_implementation_are_understood() {
+        let verifier: VerifierKey = GO_VERIFIER.parse().unwrap();
+        let text = verifier.open(GO_NOTE).unwrap();
+        assert!(text.ends_with("what your problem is.\n"));
+        assert_eq!(verifier.to_string(), GO_VERIFIER);
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("signing.key");
+        write_private(&path, GO_SIGNER.as_bytes()).unwrap();
+        let signer = SigningKey::read(&path).unwrap();
+        assert_eq!(signer.verifier(), &verifier);
+        assert_eq!(signer.sign(text), GO_NOTE);
+    }
+
+    #[test]
+    fn every_altered_character_is_noticed() {
+        let verifier: VerifierKey = GO_VERIFIER.parse().unwrap();
+        for at in 0..GO_NOTE.len() {
+            let mut bytes = GO_NOTE.as_bytes().to_vec();
+            bytes[at] ^= 1;
+            if let Ok(note) = String::from_utf8(bytes) {
+                assert!(verifier.open(&note).is_err(), "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_survives_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let (private, public) = (dir.path().join("k"), dir.path().join("k.pub"));
+        let key = SigningKey::generate("hospital.example/gw").unwrap();
+        key.write(&private, &public).unwrap();
+        let read = SigningKey::read(&private).unwrap();
+        assert_eq!(read.verifier(), key.verifier());
+        assert_eq!(&VerifierKey::read(&public).unwrap(), key.verifier());
+        let note = read.sign("text\n");
+        assert_eq!(key.verifier().open(&note), Ok("text\n"));
+    }
+
+    #[test]
+    fn names_that_break_the_format_are_refused() {
+        for name in ["", "a b", "a+b", "a\nb"] {
+            assert!(
+                matches!(SigningKey::generate(name), Err(KeyError::Name(_))),
+                "{name:?}"
+            );
+        }
+    }
+}

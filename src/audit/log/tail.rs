@@ -1,0 +1,253 @@
+//! What stands behind the last whole frame: nothing, the trace of a crash, or damage.
+//!
+//! A crash leaves parts of at most one unsynced batch. Segments are allocated as zeroes and disks
+//! write whole sectors, so what did not reach the disk reads as zeroes or as the end of the file.
+//! Where a whole frame follows one that is broken, and no such gap explains the break, something
+//! else wrote there.
+
+use std::io;
+
+use super::crypt::Head;
+use super::files::ReadAt;
+use super::walk::{BATCH_LIMIT, CHAIN_BYTES, FRAME_EXTRA, MAX_PAYLOAD, chain, frame_length};
+
+const SECTOR: u64 = 512;
+const LONGEST_TORN: u64 = (BATCH_LIMIT + MAX_PAYLOAD + FRAME_EXTRA + 16) as u64;
+
+/// What a segment ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// Nothing but allocated zeroes.
+    Clean,
+    /// A batch that a crash left unfinished: this many bytes.
+    Torn(u64),
+    /// Bytes that no crash leaves: this many.
+    Damaged(u64),
+}
+
+/// Examines what follows `offset`, where the last whole frame of an unsealed segment ends with the
+/// chain value `head`; `next` is the sequence number that would have followed.
+pub(super) fn examine(source: &dyn ReadAt, offset: u64, head: Head, next: u64) -> io::Result<Tail> {
+    let used = used_bytes(source, offset)?;
+    if used == 0 {
+        return Ok(Tail::Clean);
+    }
+    if used > LONGEST_TORN {
+        return Ok(Tail::Damaged(used));
+    }
+    let mut bytes = vec![0; usize::try_from(used).unwrap_or_default()];
+    fill(source, offset, &mut bytes)?;
+    Ok(if is_torn(offset, &bytes, head, next) {
+        Tail::Torn(used)
+    } else {
+        Tail::Damaged(used)
+    })
+}
+
+/// How many bytes follow `offset` up to the last one that is not zero.
+pub(super) fn used_bytes(source: &dyn ReadAt, offset: u64) -> io::Result<u64> {
+    let mut buffer = vec![0; 65_536];
+    let mut at = offset;
+    let mut used = 0;
+    loop {
+        let count = source.read_at(at, &mut buffer)?;
+        if count == 0 {
+            return Ok(used);
+        }
+        let last = buffer
+            .get(..count)
+            .unwrap_or_default()
+            .iter()
+            .rposition(|byte| *byte != 0);
+        if let Some(last) = last {
+            let end = at.saturating_add(last as u64).saturating_add(1);
+            used = end.saturating_sub(offset);
+        }
+        at = at.saturating_add(count as u64);
+    }
+}
+
+/// Fills `bytes` from `offset`; what the file does not have stays zero.
+pub(super) fn fill(source: &dyn ReadAt, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+    let mut at = offset;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let count = source.read_at(at, rest)?;
+        if count == 0 {
+            break;
+        }
+        at = at.saturating_add(count as u64);
+        rest = rest.get_mut(count..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// `bytes` follow the last whole frame and end with a byte that is not zero.
+fn is_torn(offset: u64, bytes: &[u8], head: Head, next: u64) -> bool {
+    // Without a whole frame behind the broken one, its end is what the crash took.
+    match resync(bytes, head, next) {
+        None => true,
+        Some(whole) => has_gap(offset, whole, bytes),
+    }
+}
+
+/// Where the first whole frame begins that follows from the chain value before it: the one that
+/// stands there, or the one that should.
+fn resync(bytes: &[u8], head: Head, next: u64) -> Option<usize> {
+    let near = next.saturating_sub(1)..next.saturating_add(LONGEST_TORN);
+    let first = frame_at(bytes).map(|(committed, _)| {
+        let end = committed.len().saturating_add(CHAIN_BYTES);
+        (end, chain(head, committed))
+    });
+    (CHAIN_BYTES..bytes.len()).find(|at| {
+        let Some((before, rest)) = bytes.split_at_checked(*at) else {
+            return false;
+        };
+        let Some(sequence) = rest.get(5..13).and_then(|bytes| bytes.first_chunk::<8>()) else {
+            return false;
+        };
+        if !near.contains(&u64::from_be_bytes(*sequence)) {
+            return false;
+        }
+        let stands = before.last_chunk().copied().map(Head::from_bytes);
+        let should = first.and_then(|(end, value)| (end == *at).then_some(value));
+        frame_at(rest).is_some_and(|(committed, stored)| {
+            let fits = |before: Head| chain(before, committed) == stored;
+            stands.is_some_and(fits) || should.is_some_and(fits)
+        })
+    })
+}
+
+/// The frame that begins here, if it is long enough: its bytes without the chain value, and that.
+fn frame_at(bytes: &[u8]) -> Option<(&[u8], Head)> {
+    let length = frame_length(u32::from_be_bytes(*bytes.first_chunk::<4>()?))?;
+    let (committed, stored) = bytes.get(..length)?.split_last_chunk::<CHAIN_BYTES>()?;
+    Some((committed, Head::from_bytes(*stored)))
+}
+
+/// Whether a sector that the first `broken` bytes touch is, as far as `bytes` reach, all zero.
+fn has_gap(offset: u64, broken: usize, bytes: &[u8]) -> bool {
+    let broken_end = offset.saturating_add(broken as u64);
+    let end = offset.saturating_add(bytes.len() as u64);
+    // What the length word of a single broken frame must have been.
+    let word = u32::try_from(broken.saturating_sub(4))
+        .unwrap_or_default()
+        .to_be_bytes();
+    let mut from = offset;
+    while from < broken_end {
+        let boundary = from
+            .checked_next_multiple_of(SECTOR)
+            .filter(|boundary| *boundary > from)
+            .unwrap_or_else(|| from.saturating_add(SECTOR));
+        let to = boundary.min(end);
+        let piece = index(from, offset)
+            .zip(index(to, offset))
+            .and_then(|(from, to)| bytes.get(from..to))
+            .unwrap_or_default();
+        // Up to three zero bytes may be the beginning of a length word that was always zero.
+        let telling =
+            piece.len() >= word.len() || word.iter().take(piece.len()).any(|byte| *byte != 0);
+        if telling && piece.iter().all(|byte| *byte == 0) {
+            return true;
+        }
+        from = boundary;
+    }
+    false
+}
+
+fn index(at: u64, offset: u64) -> Option<usize> {
+    usize::try_from(at.checked_sub(offset)?).ok()
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the sizes of these tests are small"
+)]
+mod tests {
+    use super::*;
+    use crate::audit::log::walk::KIND_RECORD;
+
+    const START: u64 = 300;
+
+    /// Three whole frames, 10 to 12, with bodies of `body` bytes.
+    fn frames(body: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut head = Head::ZERO;
+        for sequence in 10_u64..13 {
+            let word = u32::try_from(body + FRAME_EXTRA - 4).unwrap();
+            let mut frame = word.to_be_bytes().to_vec();
+            frame.push(KIND_RECORD);
+            frame.extend(sequence.to_be_bytes());
+            frame.extend(std::iter::repeat_n(0xa7, body));
+            head = chain(head, &frame);
+            frame.extend(head.as_bytes());
+            bytes.extend(frame);
+        }
+        bytes
+    }
+
+    fn examined(bytes: &[u8]) -> Tail {
+        let mut file = vec![0xff; usize::try_from(START).unwrap()];
+        file.extend(bytes);
+        file.resize(8192, 0);
+        examine(&file.as_slice(), START, Head::ZERO, 10).unwrap()
+    }
+
+    #[test]
+    fn zeroes_are_an_end() {
+        assert_eq!(examined(&[]), Tail::Clean);
+        assert_eq!(
+            examine(&[].as_slice(), 100, Head::ZERO, 1).unwrap(),
+            Tail::Clean
+        );
+    }
+
+    #[test]
+    fn a_missing_end_is_a_tear() {
+        let mut whole = frames(700);
+        whole[200] = 0;
+        for end in 4..700 {
+            assert!(matches!(examined(&whole[..end]), Tail::Torn(_)), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_missing_sector_is_a_tear_wherever_the_frame_begins() {
+        for body in 300..900 {
+            let whole = frames(body);
+            // The sectors that the first frame touches, by their edges within the bytes.
+            let mut from = 0;
+            let mut to = 512 - usize::try_from(START).unwrap();
+            while from < body + FRAME_EXTRA {
+                let mut bytes = whole.clone();
+                let end = to.min(bytes.len());
+                bytes[from..end].fill(0);
+                assert!(
+                    matches!(examined(&bytes), Tail::Torn(_)),
+                    "{body} {from}..{to}"
+                );
+                (from, to) = (to, to + 512);
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_bytes_without_a_gap_are_damage() {
+        let whole = frames(700);
+        for at in 0..700 + FRAME_EXTRA {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x40;
+            assert!(matches!(examined(&bytes), Tail::Damaged(_)), "{at}");
+        }
+    }
+
+    #[test]
+    fn more_than_a_batch_is_damage() {
+        let far = vec![1; usize::try_from(LONGEST_TORN).unwrap() + 1];
+        assert!(matches!(
+            examine(&far.as_slice(), 0, Head::ZERO, 1).unwrap(),
+            Tail::Damaged(_)
+        ));
+    }
+}

@@ -1,0 +1,246 @@
+//! Reads the trail for a person: filtered entries with their positions.
+//!
+//! *Never*: a reading without a record of it; whoever calls this records [`Event::AuditRead`] first.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Entry, EntryError, Phase};
+use super::log::{Files, LogError, MasterKey, Reader, Sequences};
+use crate::request::{Event, Principal};
+
+/// Why the trail could not be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ShowError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A record.
+    #[error("record {sequence}: {source}")]
+    Entry {
+        /// Its position.
+        sequence: u64,
+        /// What is wrong with it.
+        source: EntryError,
+    },
+}
+
+/// What to show. Everything that is set must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// A patient's identifier, in any system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient: Option<String>,
+    /// A user's name or stable id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// A request id, or the id of an entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Nothing older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether the entry itself matches.
+    #[must_use]
+    pub fn matches(&self, entry: &Entry) -> bool {
+        let patient = |id: &String| entry.patients().any(|patient| patient.id == *id);
+        let user = |name: &String| {
+            entry
+                .facts
+                .as_ref()
+                .and_then(|f| f.principal.as_ref())
+                .is_some_and(|p| is_user(p, name))
+        };
+        let request = |id: &String| {
+            entry.id.to_string() == *id
+                || entry
+                    .facts
+                    .as_ref()
+                    .is_some_and(|facts| facts.request == *id)
+        };
+        self.patient.as_ref().is_none_or(patient)
+            && self.user.as_ref().is_none_or(user)
+            && self.request.as_ref().is_none_or(request)
+            && self.since.is_none_or(|since| entry.time >= since)
+    }
+}
+
+fn is_user(principal: &Principal, name: &str) -> bool {
+    principal.display() == name || principal.id() == name
+}
+
+/// An entry with its position.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Its sequence number.
+    pub seq: u64,
+    /// The entry.
+    pub entry: Entry,
+}
+
+/// Walks the trail and keeps what matches, with the outcomes of admissions that matched.
+#[derive(Debug)]
+pub struct Show {
+    reader: Reader,
+    filter: Filter,
+    /// Admissions shown whose outcome has not come yet; bounded by what can be in flight.
+    awaited: std::collections::BTreeSet<uuid::Uuid>,
+}
+
+impl Show {
+    /// Reads from the beginning up to the record `to`.
+    #[must_use]
+    pub fn new(
+        files: Arc<dyn Files>,
+        directory: &Path,
+        master: Arc<MasterKey>,
+        filter: Filter,
+        to: u64,
+    ) -> Self {
+        let range = Sequences { from: 0, to };
+        Self {
+            reader: Reader::new(files, directory, master, range),
+            filter,
+            awaited: std::collections::BTreeSet::new(),
+        }
+    }
+
+    /// Goes on up to the record `to`: a follower moves it as records become durable.
+    pub const fn extend(&mut self, to: u64) {
+        self.reader.set_end(to);
+    }
+
+    /// The next entry that matches.
+    ///
+    /// # Errors
+    /// [`ShowError`] for a log or a record that cannot be read.
+    pub fn next_match(&mut self) -> Result<Option<Shown>, ShowError> {
+        while let Some(record) = self.reader.next_record()? {
+            let seq = record.sequence;
+            let entry = Entry::from_bytes(&record.payload).map_err(|source| ShowError::Entry {
+                sequence: seq,
+                source,
+            })?;
+            if self.keeps(&entry) {
+                return Ok(Some(Shown { seq, entry }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn keeps(&mut self, entry: &Entry) -> bool {
+        let follows = entry.of.is_some_and(|of| self.awaited.remove(&of));
+        let matches = self.filter.matches(entry);
+        if matches && entry.phase == Phase::Admit {
+            self.awaited.insert(entry.id);
+        }
+        matches || follows
+    }
+}
+
+/// One line for a person.
+#[must_use]
+pub fn line(shown: &Shown) -> String {
+    let entry = &shown.entry;
+    let facts = entry.facts.as_ref();
+    let who = facts
+        .and_then(|f| f.principal.as_ref())
+        .map_or("-", Principal::display);
+    let mapping = facts.and_then(|f| f.mapping.as_ref());
+    let what = mapping.map_or_else(String::new, |m| {
+        format!("{} {}", m.action.name(), m.section)
+    });
+    let patients: Vec<&str> = entry
+        .patients()
+        .map(|patient| patient.id.as_str())
+        .collect();
+    let place = facts.map_or_else(String::new, |f| format!("{} {}", f.method, f.path));
+    let (phase, result) = match entry.phase {
+        Phase::Admit => ("admit", String::new()),
+        Phase::Refuse => ("refuse", entry.refusal.clone().unwrap_or_default()),
+        Phase::Event => (entry.event.map_or("event", event_name), detail(entry)),
+        Phase::Outcome => ("outcome", outcome(entry)),
+    };
+    let patients = if patients.is_empty() {
+        String::new()
+    } else {
+        format!("patient {}", patients.join(","))
+    };
+    let request = facts.map_or("", |f| f.request.as_str());
+    let fields = [
+        format!("{:>8}", shown.seq),
+        entry.time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+        format!("{phase:<8}"),
+        who.to_owned(),
+        what,
+        patients,
+        place,
+        result,
+        request.to_owned(),
+    ];
+    let kept: Vec<String> = fields
+        .into_iter()
+        .filter(|field| !field.is_empty())
+        .map(|field| printable(&field))
+        .collect();
+    kept.join("  ")
+}
+
+/// SECURITY: what came from outside cannot move the cursor or forge a line on the reader's terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+fn outcome(entry: &Entry) -> String {
+    let Some(outcome) = &entry.outcome else {
+        return String::new();
+    };
+    let status = outcome
+        .status
+        .map_or_else(|| "-".to_owned(), |status| status.to_string());
+    let end = serde_json::to_string(&outcome.end).unwrap_or_default();
+    let of = entry.of.map_or_else(String::new, |of| of.to_string());
+    format!(
+        "{} {status} {} bytes {} ms of {of}",
+        end.trim_matches('"'),
+        outcome.bytes_out,
+        outcome.millis
+    )
+}
+
+fn detail(entry: &Entry) -> String {
+    let pairs: Vec<String> = entry
+        .detail
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    pairs.join(" ")
+}
+
+pub(super) const fn event_name(event: Event) -> &'static str {
+    match event {
+        Event::LoginStarted => "login-started",
+        Event::Login => "login",
+        Event::StepUp => "step-up",
+        Event::Logout => "logout",
+        Event::BackchannelLogout => "backchannel-logout",
+        Event::SessionExpired => "session-expired",
+        Event::PageShown => "page",
+        Event::Started => "started",
+        Event::Stopped => "stopped",
+        Event::Recovered => "recovered",
+        Event::RefusalsSummed => "refusals",
+        Event::AuditRead => "audit-read",
+        Event::CertificatesReloaded => "certificates",
+        Event::StreamInterval => "stream",
+    }
+}

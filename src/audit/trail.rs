@@ -1,0 +1,171 @@
+//! The owner of the trail: turns what happens into records and waits until they are durable.
+//!
+//! *Owns*: the handle of the log, the anonymous sums, the list of open admissions.
+//! *Never*: an answer before its record, a record after its answer.
+//! *On failure*: [`AuditError`]; the request is refused with `CG-6001`, or with the fixed 503 where even the refusal
+//! cannot be recorded.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::entry::{Entry, EntryError};
+use super::log::{Log, LogError, Payload, Priority, Slot, TooLong};
+use super::outcome::{Outcome, OutcomeSink};
+use super::summed::Sums;
+use crate::clock::SharedClock;
+use crate::config::Limits;
+use crate::limit::keyed::Keyed;
+use crate::request::{Event, Facts};
+
+/// Why something could not be put on record.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The log refused or failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The record could not be written as a document.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// The record is too long for the log.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+}
+
+/// The trail.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    pub(super) shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) log: Log,
+    pub(super) node: String,
+    pub(super) clock: SharedClock,
+    pub(super) anonymous: Keyed<std::net::IpAddr>,
+    pub(super) sums: Sums,
+}
+
+impl Audit {
+    /// Takes over an opened log.
+    #[must_use]
+    pub fn new(log: Log, node: &str, limits: &Limits, clock: SharedClock) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                log,
+                node: node.to_owned(),
+                anonymous: Keyed::new("anonymous", limits.anonymous_records, limits.max_keys),
+                sums: Sums::new(limits.max_keys),
+                clock,
+            }),
+        }
+    }
+
+    /// Puts an event on record; returns once it is durable.
+    ///
+    /// # Errors
+    /// [`AuditError`] when it could not be made durable.
+    pub async fn event(
+        &self,
+        event: Event,
+        facts: Option<Facts>,
+        detail: BTreeMap<String, String>,
+    ) -> Result<(), AuditError> {
+        let entry = Entry::event(&self.shared.node, self.now(), event, facts, detail);
+        self.append(&entry, priority_of(event)).await
+    }
+
+    /// Puts an event of a live stream on record without waiting: the stream was admitted with room for it.
+    pub fn event_unwaited(
+        &self,
+        event: Event,
+        facts: Option<Facts>,
+        detail: BTreeMap<String, String>,
+    ) {
+        let entry = Entry::event(&self.shared.node, self.now(), event, facts, detail);
+        match self.shared.log.reserve::<1>(priority_of(event)) {
+            Ok([slot]) => append_unwaited(slot, &entry),
+            Err(error) => tracing::error!(%error, ?event, "an event could not be recorded"),
+        }
+    }
+
+    /// Puts the sums of anonymous refusals on record. Run it every minute, and before the end.
+    ///
+    /// # Errors
+    /// [`AuditError`] when they could not be made durable; they are then kept for the next time.
+    pub async fn flush_sums(&self) -> Result<(), AuditError> {
+        self.shared.anonymous.sweep();
+        for (address, detail) in self.shared.sums.take() {
+            let written = self
+                .event(Event::RefusalsSummed, None, detail.clone())
+                .await;
+            if let Err(error) = written {
+                self.shared.sums.put_back(address, &detail);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The log beneath, for status, reading and shutdown.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.shared.log
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    pub(super) async fn append(&self, entry: &Entry, priority: Priority) -> Result<(), AuditError> {
+        let [slot] = self.shared.log.reserve::<1>(priority)?;
+        slot.append(Payload::new(entry.to_bytes()?)?).await?;
+        Ok(())
+    }
+}
+
+/// Sign-ins are care: without them nobody gets at a chart when the disk is nearly full.
+const fn priority_of(event: Event) -> Priority {
+    match event {
+        Event::Login
+        | Event::LoginStarted
+        | Event::StepUp
+        | Event::Logout
+        | Event::BackchannelLogout
+        | Event::SessionExpired
+        | Event::Started
+        | Event::Stopped
+        | Event::Recovered
+        | Event::StreamInterval => Priority::Care,
+        Event::PageShown | Event::RefusalsSummed | Event::AuditRead | Event::CertificatesReloaded => Priority::Routine,
+    }
+}
+
+fn append_unwaited(slot: Slot, entry: &Entry) {
+    let payload = entry
+        .to_bytes()
+        .map_err(AuditError::from)
+        .and_then(|bytes| Ok(Payload::new(bytes)?));
+    match payload {
+        Ok(payload) => slot.append_unwaited(payload),
+        Err(error) => tracing::error!(%error, entry = %entry.id, "a record could not be written"),
+    }
+}
+
+/// Writes the outcome of one admission into the room that was reserved for it.
+pub(super) struct ReservedOutcome {
+    pub(super) slot: Slot,
+    pub(super) admission: Uuid,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl OutcomeSink for ReservedOutcome {
+    fn write(self: Box<Self>, outcome: Outcome) {
+        let shared = self.shared;
+        let entry = Entry::outcome(&shared.node, shared.clock.now(), self.admission, outcome);
+        append_unwaited(self.slot, &entry);
+    }
+}

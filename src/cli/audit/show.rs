@@ -1,0 +1,161 @@
+//! `chartgate audit show`: entries of the trail, for a person or a program.
+//!
+//! *Never*: a reading that is not on record: a running gateway records it; where none runs, this does.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use crate::admin::client::{AdminClient, ClientError};
+use crate::admin::protocol::AdminRequest;
+use crate::audit::log::{MasterKey, RealFiles, Truncation};
+use crate::audit::show::{Filter, Show, Shown, line};
+use crate::audit::trail::Audit;
+use crate::cli::console::{Console, Failure};
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::config::unit::parse_duration;
+use crate::request::Event;
+
+/// Show the entries of the trail: who did what to whose chart, and what was refused.
+///
+/// Filters narrow it down; everything that is given must match. Outcomes are shown with their admissions. It asks
+/// the running gateway, so it must be run by an operator ([admin.operators]), and the reading itself goes on record.
+/// Where no gateway runs, the trail is opened here, with the same rules and the same record.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  chartgate audit show --patient 4 --since 24h\n  \
+                             chartgate audit show --user dr.grey --json | jq .entry.facts.path\n  \
+                             chartgate audit show --follow")]
+pub struct ShowArgs {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml")]
+    config: PathBuf,
+    /// Only entries about this patient (an identifier of the EMR).
+    #[arg(long, value_name = "ID")]
+    patient: Option<String>,
+    /// Only entries of this user (name or stable id).
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// Only the request with this id, as refusal pages show it.
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
+    /// Nothing older: a span (`24h`), a day (`2026-11-22`) or a time (`2026-11-22T08:00:00Z`).
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Go on with new entries until Ctrl-C. Needs a running gateway.
+    #[arg(long)]
+    follow: bool,
+    /// Print one JSON document for each entry.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &ShowArgs, console: &mut Console<'_>, clock: &SharedClock) -> Result<(), Failure> {
+    let since = match &args.since {
+        Some(text) => Some(parse_since(text, clock.now()).ok_or_else(|| {
+            let message = format!("`--since {text}` is no span (24h), day (2026-11-22) or time (2026-11-22T08:00:00Z)");
+            Failure::Configuration(message)
+        })?),
+        None => None,
+    };
+    let filter = Filter {
+        patient: args.patient.clone(),
+        user: args.user.clone(),
+        request: args.request.clone(),
+        since,
+    };
+    let config = Config::load(&args.config).map_err(Failure::Problems)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let request = AdminRequest::AuditShow { filter: filter.clone(), follow: args.follow };
+        match AdminClient::ask(&config.admin.socket, request).await {
+            Ok(client) => from_gateway(client, args, console).await,
+            Err(ClientError::NotRunning(_)) if !args.follow => from_disk(&config, filter, args, console, clock).await,
+            Err(error) => Err(Failure::of(error)),
+        }
+    })
+}
+
+async fn from_gateway(mut client: AdminClient, args: &ShowArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    while let Some(value) = client.next().await.map_err(Failure::of)? {
+        print(&value, args, console)?;
+    }
+    Ok(())
+}
+
+fn print(value: &Value, args: &ShowArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    if args.json {
+        return console.line(value);
+    }
+    let shown: Shown = serde_json::from_value(value.clone())
+        .map_err(|error| Failure::Failed(format!("an entry of the gateway cannot be read: {error}")))?;
+    console.line(line(&shown))
+}
+
+/// Opens the trail where no gateway does, puts the reading on record, then reads.
+async fn from_disk(
+    config: &Config,
+    filter: Filter,
+    args: &ShowArgs,
+    console: &mut Console<'_>,
+    clock: &SharedClock,
+) -> Result<(), Failure> {
+    let uid = rustix::process::geteuid().as_raw();
+    let operator = config.admin.operators.get(&uid).ok_or_else(|| {
+        let message = format!("user id {uid} is no operator of this gateway; add `{uid} = \"your name\"` to [admin.operators]");
+        Failure::Configuration(message)
+    })?;
+    let files = Arc::new(RealFiles);
+    let opened = Audit::open(&config.audit, &config.limits, files.clone(), clock.clone(), Truncation::Refuse).await;
+    let (audit, _) = opened.map_err(Failure::of)?;
+    let asked = serde_json::to_string(&filter).map_err(Failure::of)?;
+    let detail = BTreeMap::from([("operator".to_owned(), operator.clone()), ("filter".to_owned(), asked)]);
+    audit.event(Event::AuditRead, None, detail).await.map_err(Failure::of)?;
+    let master = Arc::new(MasterKey::read(&config.audit.master_key).map_err(Failure::of)?);
+    let last = audit.log().status().sequence;
+    let mut show = Show::new(files, &config.audit.directory, master, filter, last);
+    let printed = print_all(&mut show, args, console);
+    audit.event(Event::Stopped, None, BTreeMap::new()).await.map_err(Failure::of)?;
+    audit.log().shutdown().map_err(Failure::of)?;
+    printed
+}
+
+fn print_all(show: &mut Show, args: &ShowArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    while let Some(shown) = show.next_match().map_err(Failure::of)? {
+        let value = serde_json::to_value(&shown).map_err(Failure::of)?;
+        print(&value, args, console)?;
+    }
+    Ok(())
+}
+
+fn parse_since(text: &str, now: Timestamp) -> Option<Timestamp> {
+    if let Ok(span) = parse_duration(text) {
+        return now.checked_sub(span).ok();
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Some(time);
+    }
+    let day = text.parse::<Date>().ok()?;
+    day.to_zoned(TimeZone::UTC).ok().map(|start| start.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_is_a_span_a_day_or_a_time() {
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let since = |text| parse_since(text, now).map(|time| time.to_string());
+        assert_eq!(since("24h").as_deref(), Some("2026-11-21T12:00:00Z"));
+        assert_eq!(since("2026-11-20").as_deref(), Some("2026-11-20T00:00:00Z"));
+        assert_eq!(since("2026-11-20T08:00:00+01:00").as_deref(), Some("2026-11-20T07:00:00Z"));
+        assert_eq!(since("yesterday"), None);
+    }
+}

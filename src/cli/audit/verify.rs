@@ -1,0 +1,163 @@
+//! `chartgate audit verify`: proves the trail against its chain, its checkpoints and its witnesses.
+//!
+//! *Never*: needs a running gateway, or a secret beside what the configuration names; it only reads.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use crate::audit::log::{LogEnd, MasterKey, RealFiles, SigningKey, VerifierKey, VerifyReport, verify};
+use crate::cli::console::{Console, Failure};
+use crate::config::Config;
+
+/// Prove that no record was altered, removed, inserted or reordered, and that none is missing at the end.
+///
+/// With `--config` it takes directory, keys and witnesses from the configuration and also opens every record. With
+/// `--dir` and `--key` it needs no secret: a copy of the segments and the public key (`signing.pub`) are enough.
+/// The end of the trail is proven only as far as the newest witnessed checkpoint.
+/// Exit code 1 where anything is wrong; the first bad record is named.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  chartgate audit verify --config /etc/chartgate/chartgate.toml\n  \
+                             chartgate audit verify --dir copy/trail --key signing.pub --witness copy/checkpoints")]
+pub struct VerifyArgs {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml", conflicts_with_all = ["dir", "key", "witness"])]
+    config: PathBuf,
+    /// The trail's directory, or a copy of it.
+    #[arg(long, value_name = "DIR", requires = "key")]
+    dir: Option<PathBuf>,
+    /// The public key of the trail's checkpoints.
+    #[arg(long, value_name = "FILE", requires = "dir")]
+    key: Option<PathBuf>,
+    /// A witness's checkpoints; may be given several times.
+    #[arg(long, value_name = "FILE", requires = "dir")]
+    witness: Vec<PathBuf>,
+    /// Print the findings as one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is to be verified.
+struct Subject {
+    directory: PathBuf,
+    key: VerifierKey,
+    witnesses: Vec<PathBuf>,
+    master: Option<MasterKey>,
+}
+
+impl Subject {
+    fn of(args: &VerifyArgs) -> Result<Self, Failure> {
+        if let (Some(directory), Some(key)) = (&args.dir, &args.key) {
+            return Ok(Self {
+                directory: directory.clone(),
+                key: VerifierKey::read(key).map_err(Failure::of)?,
+                witnesses: args.witness.clone(),
+                master: None,
+            });
+        }
+        let audit = Config::load(&args.config).map_err(Failure::Problems)?.audit;
+        Ok(Self {
+            key: SigningKey::read(&audit.signing_key).map_err(Failure::of)?.verifier().clone(),
+            master: Some(MasterKey::read(&audit.master_key).map_err(Failure::of)?),
+            directory: audit.directory,
+            witnesses: audit.witnesses,
+        })
+    }
+}
+
+pub(super) fn run(args: &VerifyArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    let subject = Subject::of(args)?;
+    if !subject.directory.is_dir() {
+        let shown = subject.directory.display();
+        return Err(Failure::Failed(format!("there is no trail in `{shown}`")));
+    }
+    let (witnessed, silent) = read_witnesses(&subject.witnesses);
+    let places: Vec<(&str, &str)> =
+        witnessed.iter().map(|(place, text)| (place.as_str(), text.as_str())).collect();
+    let report = verify(&RealFiles, &subject.directory, &subject.key, &places, subject.master.as_ref())
+        .map_err(Failure::of)?;
+    if args.json {
+        console.line(as_json(&report, &silent))?;
+    } else {
+        console.text(as_text(&report, &silent, &subject.directory))?;
+    }
+    if report.is_intact() && silent.is_empty() { Ok(()) } else { Err(Failure::Unfit) }
+}
+
+/// The notes of each witness, and what is wrong with those that cannot be read.
+fn read_witnesses(paths: &[PathBuf]) -> (Vec<(String, String)>, Vec<String>) {
+    let (mut read, mut silent) = (Vec::new(), Vec::new());
+    for path in paths {
+        let place = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => read.push((place, text)),
+            Err(error) => silent.push(format!("{place}: {error}")),
+        }
+    }
+    (read, silent)
+}
+
+fn as_text(report: &VerifyReport, silent: &[String], directory: &Path) -> String {
+    let mut lines = vec![format!(
+        "{}: {} records in {} segments, {} checkpoints",
+        directory.display(),
+        report.records,
+        report.segments,
+        report.checkpoints
+    )];
+    lines.push(match report.newest_witnessed {
+        Some(sequence) => format!("witnessed up to record {sequence}"),
+        None => "no witnessed checkpoint: a cut tail could not be told from a short trail".to_owned(),
+    });
+    lines.push(end(report.end).to_owned());
+    lines.extend(report.notices.iter().map(|notice| format!("on record: {notice:?}")));
+    lines.extend(silent.iter().map(|reason| format!("PROBLEM witness cannot be read: {reason}")));
+    lines.extend(report.problems.iter().map(|problem| format!("PROBLEM {problem}")));
+    if report.unlisted > 0 {
+        lines.push(format!("PROBLEM and {} more", report.unlisted));
+    }
+    lines.push(match report.first_bad() {
+        Some(first) => format!("NOT INTACT: the first record in doubt is {first}"),
+        None if silent.is_empty() => format!("intact up to record {}, chain head {}", report.last, report.head),
+        None => "NOT PROVEN: a witness is missing".to_owned(),
+    });
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+const fn end(end: LogEnd) -> &'static str {
+    match end {
+        LogEnd::Empty => "there is no segment yet",
+        LogEnd::Sealed => "the gateway closed it in good order",
+        LogEnd::Torn { .. } => "the last segment is torn, as a crash leaves it; the next start cuts it and says so",
+        LogEnd::Unsealed => "the last segment is open, as a running gateway or a crash leaves it",
+    }
+}
+
+fn as_json(report: &VerifyReport, silent: &[String]) -> serde_json::Value {
+    let problems: Vec<_> = report
+        .problems
+        .iter()
+        .map(|problem| json!({
+            "first_bad": problem.first_bad,
+            "place": problem.place,
+            "message": problem.fault.to_string(),
+        }))
+        .collect();
+    json!({
+        "intact": report.is_intact() && silent.is_empty(),
+        "first_bad": report.first_bad(),
+        "records": report.records,
+        "segments": report.segments,
+        "last": report.last,
+        "head": report.head.to_string(),
+        "end": end(report.end),
+        "checkpoints": report.checkpoints,
+        "newest_witnessed": report.newest_witnessed,
+        "problems": problems,
+        "unlisted": report.unlisted,
+        "silent_witnesses": silent,
+        "notices": report.notices.iter().map(|notice| format!("{notice:?}")).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,54 @@
+//! The shipped policy bundle, inside the binary.
+
+macro_rules! bundle {
+    ($($name:literal),+ $(,)?) => {
+        /// Each file of `policies/` with its text.
+        pub(super) const BUNDLE: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../../policies/", $name)))),+];
+    };
+}
+
+bundle!(
+    "README.md",
+    "bundle.toml",
+    "care.cedar",
+    "guards.cedar",
+    "lockdown.cedar",
+    "office.cedar",
+    "oversight.cedar",
+    "portal.cedar",
+    "roles.toml",
+    "schema.cedarschema",
+    "services.cedar",
+    "shell.cedar",
+    "technical.cedar",
+);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::BUNDLE;
+
+    fn files(directory: &Path, prefix: &str, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            if entry.path().is_dir() {
+                files(&entry.path(), &format!("{name}/"), found);
+            } else {
+                found.insert(name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_bundle_is_shipped() {
+        let mut found = BTreeSet::new();
+        files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), "", &mut found);
+        let shipped: BTreeSet<String> = BUNDLE.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(shipped, found);
+    }
+}

@@ -1,0 +1,157 @@
+//! The command line: one variant and one file for each subcommand.
+//!
+//! *Never*: a result on standard error, or a complaint on standard output.
+//! *On failure*: exit code 64 where configuration or command line must be put right, 1 for anything else.
+
+pub mod audit;
+pub mod check;
+pub mod console;
+pub mod demo;
+pub mod init;
+pub mod keys;
+pub mod refusals;
+pub mod serve;
+pub mod version;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::console::{Console, Failure};
+use crate::clock::{SharedClock, SystemClock};
+
+/// A security gateway in front of an EMR that can be neither modified nor replaced.
+#[derive(Debug, Parser)]
+#[command(
+    name = "chartgate",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Start with `chartgate init`, then `chartgate check`.\n\
+                  Exit codes: 0 fine; 64 the configuration or the command line is wrong; 1 anything else."
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    Check(check::CheckArgs),
+    Demo(demo::DemoArgs),
+    Init(init::InitArgs),
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    Refusals(refusals::RefusalsArgs),
+    Serve(serve::ServeArgs),
+    Version(version::VersionArgs),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut console = Console::standard();
+    run(std::env::args_os(), &mut console, &SystemClock::shared()).into()
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Fine,
+    /// The configuration or the command line must be put right.
+    Configuration,
+    /// Something else went wrong.
+    Failed,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Fine => Self::SUCCESS,
+            Exit::Configuration => Self::from(64),
+            Exit::Failed => Self::from(1),
+        }
+    }
+}
+
+/// Runs one command line.
+pub fn run(
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    console: &mut Console<'_>,
+    clock: &SharedClock,
+) -> Exit {
+    let done = match CommandLine::try_parse_from(arguments) {
+        Ok(CommandLine { command }) => dispatch(&command, console, clock),
+        Err(error) => console.usage(&error),
+    };
+    match done {
+        Ok(()) => Exit::Fine,
+        Err(failure) => console.fail(&failure),
+    }
+}
+
+fn dispatch(command: &Command, console: &mut Console<'_>, clock: &SharedClock) -> Result<(), Failure> {
+    match command {
+        Command::Audit(command) => audit::run(command, console, clock),
+        Command::Check(args) => check::run(args, console, clock),
+        Command::Demo(args) => demo::run(args, console, clock),
+        Command::Init(args) => init::run(args, console, clock),
+        Command::Keys(command) => keys::run(command, console),
+        Command::Refusals(args) => refusals::run(args, console),
+        Command::Serve(args) => serve::run(args, console, clock),
+        Command::Version(args) => version::run(args, console),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::console::testing::Captured;
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    /// Every leaf command with its full name.
+    fn leaves(command: &clap::Command, name: &str) -> Vec<(String, clap::Command)> {
+        let children: Vec<_> = command.get_subcommands().collect();
+        if children.is_empty() {
+            return vec![(name.to_owned(), command.clone())];
+        }
+        children.iter().flat_map(|child| leaves(child, &format!("{name} {}", child.get_name()))).collect()
+    }
+
+    #[test]
+    fn every_help_says_what_it_does_and_gives_an_example() {
+        let commands = leaves(&CommandLine::command(), "chartgate");
+        assert!(commands.len() >= 8);
+        for (name, mut command) in commands {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{name} has no example:\n{help}");
+            assert!(help.contains(&format!("  {name}")), "the example of {name} does not call it:\n{help}");
+            for argument in command.get_arguments() {
+                let id = argument.get_id().as_str();
+                let described = argument.get_help().is_some() || matches!(id, "help" | "version");
+                assert!(described, "{name}: {id} has no help");
+            }
+        }
+    }
+
+    #[test]
+    fn help_is_fine_and_a_wrong_command_line_is_64() {
+        let clock = SystemClock::shared();
+        let captured = Captured::run(|console| run(["chartgate", "--help"], console, &clock));
+        assert_eq!(captured.exit, Exit::Fine);
+        assert!(captured.out.contains("chartgate init"), "{}", captured.out);
+        let captured = Captured::run(|console| run(["chartgate", "chekc"], console, &clock));
+        assert_eq!(captured.exit, Exit::Configuration);
+        assert!(captured.err.contains("'check'") && captured.out.is_empty(), "{}", captured.err);
+    }
+}

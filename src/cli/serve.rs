@@ -1,0 +1,85 @@
+//! `chartgate serve`: runs the gateway until it is told to stop.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::console::{Console, Failure};
+use crate::assembly::{Running, StartOptions};
+use crate::audit::log::Truncation;
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::telemetry::metrics::Metrics;
+
+/// Run the gateway.
+///
+/// Reads and checks the configuration, recovers the trail, then serves until it is told to stop (SIGTERM or
+/// Ctrl-C), and drains: requests in flight are finished, the rest is refused with CG-6003. What `chartgate check`
+/// calls an error keeps it from starting (exit code 64).
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  chartgate serve --config /etc/chartgate/chartgate.toml\n  \
+                       chartgate check && chartgate serve"
+)]
+pub struct ServeArgs {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml")]
+    pub config: PathBuf,
+    /// Start although the trail ends before its newest witnessed checkpoint. The loss is put on record.
+    ///
+    /// Only after finding out why records are missing: it is what an attacker who cut the trail would leave.
+    #[arg(long)]
+    pub accept_truncated_trail: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Failure`] says why the gateway does not start, or did not end in good order.
+pub fn run(args: &ServeArgs, console: &mut Console<'_>, clock: &SharedClock) -> Result<(), Failure> {
+    let config = Config::load(&args.config).map_err(Failure::Problems)?;
+    crate::telemetry::init(&config.log).map_err(Failure::of)?;
+    let metrics = Metrics::install().map_err(Failure::of)?;
+    let truncation = if args.accept_truncated_trail { Truncation::Accept } else { Truncation::Refuse };
+    let options = StartOptions { clock: clock.clone(), metrics, truncation };
+    runtime()?.block_on(serve(&config, options, console))
+}
+
+/// The runtime of everything but the workers, which have their own.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Failure::of)
+}
+
+async fn serve(config: &Config, options: StartOptions, console: &mut Console<'_>) -> Result<(), Failure> {
+    let running = Running::start(config, options).await.map_err(Failure::of)?;
+    let settled = running.settled();
+    if settled.cut_bytes > 0 || settled.unknown > 0 {
+        console.line(format_args!(
+            "recovered the trail: {} bytes of a torn tail were put aside, {} requests of the last run have an unknown outcome",
+            settled.cut_bytes, settled.unknown
+        ))?;
+    }
+    for address in running.https() {
+        console.line(format_args!("serving https on {address}"))?;
+    }
+    if let Some(address) = running.admin() {
+        console.line(format_args!("health and metrics on http://{address}"))?;
+    }
+    stopped(&running).await?;
+    console.line("draining; requests in flight are finished")?;
+    running.stop().await.map_err(Failure::of)
+}
+
+/// Waits for SIGTERM or Ctrl-C; SIGHUP has the certificate files read again.
+async fn stopped(running: &Running) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::of)?;
+    let mut reload = signal(SignalKind::hangup()).map_err(Failure::of)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            interrupted = tokio::signal::ctrl_c() => return interrupted.map_err(Failure::of),
+            _ = reload.recv() => running.reload_certificates().await,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What only several sections together can get wrong.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
+
+use super::chain;
+use super::problem::Severity;
+use super::source::{Document, says};
+use super::{Config, Emr};
+
+/// Checks a configuration whose sections are each fine.
+pub(super) fn check(document: &Document<'_>, config: &Config) {
+    listeners(document, config);
+    emr_names(document, &config.emrs);
+    certificates(document, config);
+    witnesses(document, config);
+    sockets(document, config);
+}
+
+fn refuse(document: &Document<'_>, key: &str, message: String, remedy: &str) {
+    document.at(Severity::Error, key, says(message, remedy));
+}
+
+/// Two listeners on the same port of the same address.
+fn listeners(document: &Document<'_>, config: &Config) {
+    let mut taken: Vec<(String, SocketAddr)> = Vec::new();
+    let https = config.server.listen.iter().enumerate();
+    let plain = config.server.redirect_http.iter().enumerate();
+    let named = https
+        .map(|(index, address)| (format!("server.listen[{index}]"), *address))
+        .chain(plain.map(|(index, address)| (format!("server.redirect_http[{index}]"), *address)))
+        .chain(
+            config
+                .admin
+                .listen
+                .map(|address| ("admin.listen".to_owned(), address)),
+        );
+    for (key, address) in named {
+        if let Some((other, _)) = taken.iter().find(|(_, other)| overlap(*other, address)) {
+            let message = format!("`{address}` is taken by `{other}` already");
+            refuse(
+                document,
+                &key,
+                message,
+                "give each listener its own address or port",
+            );
+        }
+        taken.push((key, address));
+    }
+}
+
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let everywhere = a.ip().is_unspecified() || b.ip().is_unspecified();
+    // Port 0 means any free port: two of them never meet.
+    a.port() != 0
+        && a.port() == b.port()
+        && (a.ip() == b.ip() || (everywhere && a.is_ipv4() == b.is_ipv4()))
+}
+
+/// Two EMRs under one name or one host.
+fn emr_names(document: &Document<'_>, emrs: &[Emr]) {
+    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut hosts: BTreeMap<&str, String> = BTreeMap::new();
+    for (index, emr) in emrs.iter().enumerate() {
+        if names.insert(&emr.name, index).is_some() {
+            let message = format!(
+                "there are two EMRs called `{}`; records could not tell them apart",
+                emr.name
+            );
+            refuse(
+                document,
+                &format!("emr[{index}].name"),
+                message,
+                "give each EMR its own name",
+            );
+        }
+        for (position, host) in emr.hosts.iter().enumerate() {
+            let key = format!("emr[{index}].hosts[{position}]");
+            if let Some(first) = hosts.get(host.as_str()) {
+                let message = format!("`{host}` leads to two places; `{first}` has it too");
+                refuse(document, &key, message, "give each host to one EMR, once");
+            } else {
+                hosts.insert(host, key);
+            }
+        }
+    }
+}
+
+/// Certificates that cannot be used, and hosts that none of them covers.
+fn certificates(document: &Document<'_>, config: &Config) {
+    let mut leaves = Vec::new();
+    let mut complete = true;
+    for (index, certificate) in config.certificates.iter().enumerate() {
+        match chain::matched(certificate) {
+            Ok(leaf) => leaves.push(leaf),
+            Err(error) => {
+                complete = false;
+                let part = match error {
+                    chain::ChainError::Key { .. } | chain::ChainError::Mismatch { .. } => "key",
+                    chain::ChainError::Pem { .. }
+                    | chain::ChainError::Empty(_)
+                    | chain::ChainError::X509 { .. } => "chain",
+                };
+                let remedy = "name a PEM chain, leaf first, and the PEM private key of that leaf";
+                refuse(
+                    document,
+                    &format!("certificate[{index}].{part}"),
+                    error.to_string(),
+                    remedy,
+                );
+            }
+        }
+    }
+    for (index, emr) in config.emrs.iter().enumerate() {
+        for (position, host) in emr.hosts.iter().enumerate() {
+            // A certificate that could not be read may be the one for this host.
+            if complete && !leaves.iter().any(|leaf| leaf.covers(host)) {
+                let covered: Vec<&str> = leaves
+                    .iter()
+                    .flat_map(chain::Leaf::names)
+                    .map(String::as_str)
+                    .collect();
+                let message = format!(
+                    "no certificate is for `{host}`; there are some for {}",
+                    covered.join(", ")
+                );
+                let key = format!("emr[{index}].hosts[{position}]");
+                refuse(
+                    document,
+                    &key,
+                    message,
+                    "add a `[[certificate]]` with this name among its subject alternative names",
+                );
+            }
+        }
+    }
+    for (index, emr) in config.emrs.iter().enumerate() {
+        if let Some(client) = &emr.backend.client_certificate
+            && let Err(error) = chain::matched(client)
+        {
+            let key = format!("emr[{index}].backend.client_certificate");
+            refuse(
+                document,
+                &key,
+                error.to_string(),
+                "name a PEM chain, leaf first, and its PEM private key",
+            );
+        }
+    }
+}
+
+/// Witnesses that share the fate of the trail.
+fn witnesses(document: &Document<'_>, config: &Config) {
+    let trail = lexical(&config.audit.directory);
+    let mut seen = Vec::new();
+    for (index, witness) in config.audit.witnesses.iter().enumerate() {
+        let key = format!("audit.witnesses[{index}]");
+        let path = lexical(witness);
+        if path.starts_with(&trail) {
+            // SECURITY: whoever rolls the trail's directory back would roll its witness back with it.
+            let message = format!(
+                "the witness `{}` lies inside the trail's own directory",
+                witness.display()
+            );
+            let remedy = "put it elsewhere, best on another disk or host: who can roll back the trail must not reach it";
+            refuse(document, &key, message, remedy);
+        }
+        if seen.contains(&path) {
+            let message = format!("the witness `{}` is named twice", witness.display());
+            refuse(document, &key, message, "name each witness once");
+        }
+        seen.push(path);
+    }
+}
+
+/// Paths that would be written by two owners.
+fn sockets(document: &Document<'_>, config: &Config) {
+    let trail = lexical(&config.audit.directory);
+    if lexical(&config.store.path).starts_with(&trail) {
+        let message =
+            "the store lies inside the trail's directory, which holds segments and nothing else"
+                .to_owned();
+        refuse(
+            document,
+            "store.path",
+            message,
+            "put the store next to the trail's directory, not into it",
+        );
+    }
+    let socket = config.admin.socket.as_os_str().len();
+    if socket > 107 {
+        let message = format!("the socket's path has {socket} bytes; the system takes 107");
+        refuse(
+            document,
+            "admin.socket",
+            message,
+            "use a shorter path, like \"/run/chartgate/admin.sock\"",
+        );
+    }
+}
+
+/// The path without `.` and `..`, absolute.
+fn lexical(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut plain = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => plain.push(part),
+        }
+    }
+    plain
+}

@@ -1,0 +1,132 @@
+//! Reads a whole document into a [`Config`], section by section.
+
+mod emr;
+mod identity;
+mod server;
+mod trail;
+
+use std::path::PathBuf;
+
+use super::secrets::{self, Custody};
+use super::section::Section;
+use super::source::{Document, says};
+use super::{Certificate, Config};
+
+/// Reads every section; what is wrong is noted in the document.
+///
+/// `None` where something required is missing or unreadable: a configuration with a hole does not exist.
+pub(super) fn config(document: &Document<'_>) -> Option<Config> {
+    let mut root = Section::root(document);
+    let server = server::server(&mut root);
+    let certificates = certificates(&mut root);
+    let identity = identity::identity(&mut root);
+    let emrs = emr::emrs(&mut root);
+    let policy = trail::policy(&mut root);
+    let limits = trail::limits(&mut root);
+    let audit = trail::audit(&mut root);
+    let store = trail::store(&mut root);
+    let admin = server::admin(&mut root);
+    let log = server::log(&mut root);
+    root.done();
+    Some(Config {
+        server: server?,
+        certificates: certificates?,
+        identity: identity?,
+        emrs: emrs?,
+        policy: policy?,
+        limits,
+        audit: audit?,
+        store: store?,
+        admin: admin?,
+        log,
+    })
+}
+
+/// `[[certificate]]`
+fn certificates(root: &mut Section<'_>) -> Option<Vec<Certificate>> {
+    let sections = root.tables("certificate");
+    if sections.is_empty() {
+        let remedy = "add `[[certificate]]` with `chain = \"certs/server.pem\"` and `key = \"certs/server.key\"`";
+        root.error(
+            "certificate",
+            says("there is no certificate; HTTPS needs one", remedy),
+        );
+    }
+    all(sections.into_iter().map(certificate))
+}
+
+/// The two keys of a certificate, wherever one is configured.
+fn certificate(mut section: Section<'_>) -> Option<Certificate> {
+    let chain = file(&mut section, "chain", "chain = \"certs/server.pem\"");
+    let key = secret_file(
+        &mut section,
+        "key",
+        "key = \"certs/server.key\"",
+        Custody::Given,
+    );
+    section.done();
+    Some(Certificate {
+        chain: chain?,
+        key: key?,
+    })
+}
+
+/// A path, relative to the configuration file.
+fn path(section: &mut Section<'_>, key: &'static str, example: &str) -> Option<PathBuf> {
+    let text: String = section.required(key, example)?;
+    Some(section.document().source().resolve(&text))
+}
+
+/// A path whose file must exist.
+fn file(section: &mut Section<'_>, key: &'static str, example: &str) -> Option<PathBuf> {
+    let path = path(section, key, example)?;
+    existing(section, key, path)
+}
+
+/// A path whose file must exist, if it is written at all.
+fn optional_file(section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {
+    let text: String = section.optional(key)?;
+    let path = section.document().source().resolve(&text);
+    existing(section, key, path)
+}
+
+fn existing(section: &Section<'_>, key: &str, path: PathBuf) -> Option<PathBuf> {
+    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
+        Ok(metadata) if metadata.is_file() => Some(path),
+        Ok(_) => {
+            let message = format!("`{}` is not a file", path.display());
+            section.error(key, says(message, "name the file itself"));
+            None
+        }
+        Err(error) => {
+            let message = format!("`{}` cannot be read: {error}", path.display());
+            let remedy = "create the file or correct the path (relative paths start at the configuration file's directory)";
+            section.error(key, says(message, remedy));
+            None
+        }
+    }
+}
+
+/// A path whose file holds a secret: it must exist and be closed to others.
+fn secret_file(
+    section: &mut Section<'_>,
+    key: &'static str,
+    example: &str,
+    custody: Custody,
+) -> Option<PathBuf> {
+    let path = path(section, key, example)?;
+    match secrets::guard(&path, custody) {
+        Ok(_) => Some(path),
+        Err(said) => {
+            section.error(key, said);
+            None
+        }
+    }
+}
+
+/// Every item, or nothing: a list with a hole would be a shorter list than the operator wrote.
+fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    // Each item is read before the list is judged, so that the problems of all of them are noted.
+    let items: Vec<Option<T>> = items.collect();
+    items.into_iter().collect()
+}

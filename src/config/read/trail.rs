@@ -1,0 +1,189 @@
+//! `[policy]`, `[limits]`, `[audit]` and `[store]`.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::{path, secret_file};
+use crate::config::secrets::Custody;
+use crate::config::section::Section;
+use crate::config::source::says;
+use crate::config::unit::Size;
+use crate::config::value::ShortName;
+use crate::config::{Audit, Limits, Policy, Rate, Store};
+
+/// `[policy]`
+pub(super) fn policy(root: &mut Section<'_>) -> Option<Policy> {
+    let why = "add `[policy]` with `directory = \"policies\"`";
+    let mut section = root.required_table("policy", why)?;
+    let directory = path(&mut section, "directory", "directory = \"policies\"");
+    if let Some(directory) = &directory
+        && !directory.is_dir()
+    {
+        let message = format!("`{}` is not a directory", directory.display());
+        section.error(
+            "directory",
+            says(
+                message,
+                "`chartgate init` writes a policy bundle to start from",
+            ),
+        );
+    }
+    section.done();
+    Some(Policy {
+        directory: directory?,
+    })
+}
+
+/// `[limits]`
+pub(super) fn limits(root: &mut Section<'_>) -> Limits {
+    let mut section = root.table("limits");
+    let minute = Duration::from_mins(1);
+    let hour = Duration::from_hours(1);
+    let actions = section.map("actions").unwrap_or_else(|| {
+        ["Export", "Print"]
+            .map(|action| (action.to_owned(), rate(20, hour, 10)))
+            .into()
+    });
+    let limits = Limits {
+        address: section.or("address", rate(3000, minute, 600)),
+        user: section.or("user", rate(1200, minute, 300)),
+        actions,
+        login_address: section.or("login_address", rate(120, minute, 60)),
+        login_account: section.or("login_account", rate(20, minute, 10)),
+        anonymous_records: section.or("anonymous_records", rate(60, minute, 30)),
+        max_keys: section.within("max_keys", 100_000, 1_000..=10_000_000),
+    };
+    section.done();
+    limits
+}
+
+fn rate(requests: u32, per: Duration, burst: u32) -> Rate {
+    let nonzero = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+    Rate {
+        requests: nonzero(requests),
+        per,
+        burst: nonzero(burst),
+    }
+}
+
+/// `[audit]`
+pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
+    let why = "add `[audit]` with `directory`, `master_key`, `signing_key` and `witnesses`";
+    let mut section = root.required_table("audit", why)?;
+    let directory = path(
+        &mut section,
+        "directory",
+        "directory = \"/var/lib/chartgate/trail\"",
+    );
+    let own = Custody::Own;
+    let master_key = secret_file(
+        &mut section,
+        "master_key",
+        "master_key = \"keys/master.key\"",
+        own,
+    );
+    let signing_key = secret_file(
+        &mut section,
+        "signing_key",
+        "signing_key = \"keys/signing.key\"",
+        own,
+    );
+    let example = "witnesses = [\"/srv/witness/chartgate.checkpoints\"]";
+    let named: Option<Vec<String>> = section.required("witnesses", example);
+    if named.as_ref().is_some_and(Vec::is_empty) {
+        // SECURITY: without a witness a trail that was cut or rolled back cannot be told from a short one.
+        let message = "the trail has no witness outside its directory";
+        section.error(
+            "witnesses",
+            says(
+                message,
+                format!("add `{example}`, best on another disk or host"),
+            ),
+        );
+    }
+    let witnesses: Option<Vec<_>> = named.map(|named| {
+        named
+            .iter()
+            .map(|path| section.document().source().resolve(path))
+            .collect()
+    });
+    let node = section
+        .optional("node")
+        .map(|ShortName(node)| node)
+        .or_else(|| host_name(&section));
+    let segment = section.within(
+        "segment_bytes",
+        Size(64 << 20),
+        Size(1 << 20)..=Size(4 << 30),
+    );
+    let checkpoint_records = section.within("checkpoint_records", 1_000, 1..=1_000_000);
+    let secs = Duration::from_secs;
+    let checkpoint_interval = section.within("checkpoint_interval", secs(10), secs(1)..=secs(3600));
+    let reserve = section.within(
+        "reserve_bytes",
+        Size(256 << 20),
+        Size(2 << 20)..=Size(1 << 40),
+    );
+    if reserve < segment {
+        let message = format!("`reserve_bytes` ({reserve}) is less than one segment ({segment})");
+        section.error(
+            "reserve_bytes",
+            says(message, "make the reserve at least as large as a segment"),
+        );
+    }
+    section.done();
+    Some(Audit {
+        directory: directory?,
+        master_key: master_key?,
+        signing_key: signing_key?,
+        witnesses: witnesses?,
+        node: node?,
+        segment_bytes: segment.0,
+        checkpoint_records,
+        checkpoint_interval,
+        reserve_bytes: reserve.0,
+    })
+}
+
+/// The machine's name, where `audit.node` is left out.
+fn host_name(section: &Section<'_>) -> Option<String> {
+    let read = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name: String = read
+        .trim()
+        .to_ascii_lowercase()
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(32)
+        .collect();
+    if name.is_empty() {
+        let message = "this machine has no host name to put on records";
+        section.error("node", says(message, "add `node = \"gateway-1\"`"));
+        return None;
+    }
+    Some(name)
+}
+
+/// `[store]`
+pub(super) fn store(root: &mut Section<'_>) -> Option<Store> {
+    let why = "add `[store]` with `path = \"/var/lib/chartgate/store.redb\"` and `key = \"keys/store.key\"`";
+    let mut section = root.required_table("store", why)?;
+    let file = path(
+        &mut section,
+        "path",
+        "path = \"/var/lib/chartgate/store.redb\"",
+    );
+    let key = secret_file(
+        &mut section,
+        "key",
+        "key = \"keys/store.key\"",
+        Custody::Own,
+    );
+    section.done();
+    Some(Store {
+        path: file?,
+        key: key?,
+    })
+}

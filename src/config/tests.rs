@@ -1,0 +1,722 @@
+//! What a misconfigured gateway says: each kind of problem, with its line and its remedy.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use super::Config;
+use super::fixture::{Fixture, TEMPLATE, sole};
+use super::problem::Severity;
+
+/// The line of the template on which `text` stands.
+fn line_of(text: &str) -> usize {
+    let before = TEMPLATE.split(text).next().unwrap();
+    before.split('\n').count()
+}
+
+/// Replaces `from` by `to` in the template and expects one error on that line.
+fn expect(from: &str, to: &str, message: &str, remedy: &str) {
+    let fixture = Fixture::new();
+    let reading = fixture.replaced(from, to);
+    let problem = sole(&reading.problems);
+    assert_eq!(problem.severity, Severity::Error, "{problem:?}");
+    assert!(problem.message.contains(message), "{problem:?}");
+    assert!(problem.remedy.contains(remedy), "{problem:?}");
+    let added = to.matches('\n').count();
+    let lines = line_of(from)..=line_of(from).saturating_add(added);
+    let line = problem.place.as_ref().unwrap().line;
+    assert!(
+        lines.contains(&line),
+        "line {line} is not in {lines:?}: {problem:?}"
+    );
+    assert!(Config::load_text(&fixture, &TEMPLATE.replacen(from, to, 1)).is_none());
+}
+
+impl Config {
+    /// The configuration, if nothing is wrong with it.
+    fn load_text(fixture: &Fixture, text: &str) -> Option<Self> {
+        fixture.write("chartgate.toml", text);
+        Self::load(&fixture.path("chartgate.toml")).ok()
+    }
+}
+
+#[test]
+fn the_shipped_configuration_loads_without_a_warning() {
+    let fixture = Fixture::new();
+    let reading = fixture.read(TEMPLATE);
+    assert!(reading.problems.is_empty(), "{}", reading.problems);
+    let config = Config::load_text(&fixture, TEMPLATE).unwrap();
+    assert_eq!(config.identity.idle_timeout, Duration::from_mins(15));
+    assert_eq!(
+        config.identity.issuers[0].client_secret.expose(),
+        "s3cret-for-tests"
+    );
+    assert_eq!(config.emrs[0].hosts, ["emr.hospital.example"]);
+    assert_eq!(
+        config.certificates[0].chain,
+        fixture.path("certs/server.pem")
+    );
+    assert_eq!(config.admin.operators[&0], "root");
+}
+
+/// Every line of the template that is commented out is a key that exists, with its default.
+#[test]
+fn what_the_template_shows_as_default_is_the_default() {
+    let fixture = Fixture::new();
+    let files = [
+        "certs/provider-ca.pem",
+        "certs/emr-ca.pem",
+        "certs/gateway.pem",
+        "keys/assertion.pem",
+    ];
+    for file in files {
+        fixture.write(file, "pem");
+    }
+    let is_key = |line: &str| {
+        let key = line.trim_start_matches("# ");
+        line.starts_with("# ") && (key.contains(" = ") || key.starts_with('['))
+    };
+    let skipped = [
+        "# ca =",
+        "# client_certificate =",
+        "# acr =",
+        "# node =",
+        "# workers =",
+        "# [emr.identity]",
+        "# user_header",
+        "# roles_header",
+        "# assertion =",
+        "# basic =",
+    ];
+    let uncommented: Vec<&str> = TEMPLATE
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(key) if is_key(line) && !skipped.iter().any(|skip| line.starts_with(skip)) => key,
+            Some(_) | None => line,
+        })
+        .collect();
+    let uncommented = uncommented.join("\n");
+    let reading = fixture.read(&uncommented);
+    assert!(reading.problems.is_empty(), "{}", reading.problems);
+    let plain = fixture.read(TEMPLATE).config.unwrap();
+    assert_eq!(
+        format!("{:?}", reading.config.unwrap()),
+        format!("{plain:?}")
+    );
+    assert!(uncommented.contains("\nmax_header_bytes = \"32KiB\"\n"));
+}
+
+#[test]
+fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
+    let fixture = Fixture::new();
+    let text = TEMPLATE
+        .replace("\"0.0.0.0:443\", ", "\"0.0.0.0\", ")
+        .replace("idle_timeout = \"15m\"", "idle_timeout = \"15\"")
+        .replace("name = \"emr\"", "name = \"The EMR\"")
+        .replace("[log]", "[log]\nlevel = \"debug\"");
+    let problems = fixture.read(&text).problems;
+    let lines: Vec<usize> = problems
+        .iter()
+        .map(|problem| problem.place.as_ref().unwrap().line)
+        .collect();
+    assert_eq!(lines.len(), 4, "{problems}");
+    assert!(lines.is_sorted(), "{lines:?}");
+}
+
+#[test]
+fn syntax_errors_are_reported_with_their_line() {
+    expect(
+        "idle_timeout = \"15m\"",
+        "idle_timeout = 15m",
+        "this is not TOML",
+        "correct the syntax",
+    );
+}
+
+#[test]
+fn an_unknown_key_suggests_the_nearest() {
+    expect(
+        "redirect_http",
+        "redirect_htpp",
+        "`redirect_htpp` is not known in [server]",
+        "did you mean `redirect_http`?",
+    );
+    expect(
+        "error_pages =",
+        "error_page =",
+        "`error_page` is not known in [emr]",
+        "did you mean `error_pages`?",
+    );
+    expect(
+        "[limits]",
+        "[limit]\n[limits]",
+        "the file's top level",
+        "did you mean `limits`?",
+    );
+}
+
+#[test]
+fn a_secret_by_value_is_refused_and_not_shown() {
+    let fixture = Fixture::new();
+    let reading = fixture.replaced(
+        "client_secret_file = \"secrets/client_secret\"",
+        "client_secret = \"hunter2\"",
+    );
+    let shown = reading.problems.to_string();
+    assert!(
+        shown.contains("use `client_secret_file = \"path\"`"),
+        "{shown}"
+    );
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+/// Lines of the template whose keys have no default, the full name of each key, and how the remedy starts.
+const REQUIRED: &[(&str, &str, &str)] = &[
+    (
+        "listen = [\"0.0.0.0:443\", \"[::]:443\"]",
+        "server.listen",
+        "add `listen = ",
+    ),
+    (
+        "url = \"https://login.hospital.example/realms/staff\"",
+        "identity.issuer[0].url",
+        "add `url = ",
+    ),
+    (
+        "client_id = \"chartgate\"",
+        "identity.issuer[0].client_id",
+        "add `client_id = ",
+    ),
+    (
+        "client_secret_file = \"secrets/client_secret\"",
+        "identity.issuer[0].client_secret_file",
+        "add `client_secret_file = ",
+    ),
+    (
+        "roles_claim = \"/groups\"",
+        "identity.issuer[0].roles_claim",
+        "add `roles_claim = ",
+    ),
+    (
+        "hosts = [\"emr.hospital.example\"]",
+        "emr[0].hosts",
+        "add `hosts = ",
+    ),
+    (
+        "profile = \"policies/emr/opal.toml\"",
+        "emr[0].profile",
+        "add `profile = ",
+    ),
+    (
+        "url = \"http://127.0.0.1:8080\"",
+        "emr[0].backend.url",
+        "add `url = ",
+    ),
+    (
+        "directory = \"policies\"",
+        "policy.directory",
+        "add `directory = ",
+    ),
+    (
+        "directory = \"data/trail\"",
+        "audit.directory",
+        "add `directory = ",
+    ),
+    (
+        "master_key = \"keys/master.key\"",
+        "audit.master_key",
+        "add `master_key = ",
+    ),
+    (
+        "signing_key = \"keys/signing.key\"",
+        "audit.signing_key",
+        "add `signing_key = ",
+    ),
+    (
+        "witnesses = [\"witness/checkpoints\"]",
+        "audit.witnesses",
+        "add `witnesses = ",
+    ),
+    ("path = \"data/store.redb\"", "store.path", "add `path = "),
+    ("key = \"keys/store.key\"", "store.key", "add `key = "),
+    (
+        "socket = \"data/admin.sock\"",
+        "admin.socket",
+        "add `socket = ",
+    ),
+];
+
+#[test]
+fn what_decides_about_security_has_no_default() {
+    for &(from, key, remedy) in REQUIRED {
+        let fixture = Fixture::new();
+        let reading = fixture.replaced(&format!("\n{from}"), "\n");
+        let problem = sole(&reading.problems);
+        assert_eq!(problem.key, key);
+        assert!(problem.message.contains("is missing"), "{problem:?}");
+        assert!(problem.remedy.starts_with(remedy), "{problem:?}");
+        assert!(problem.place.is_some(), "{problem:?}");
+        assert!(reading.config.is_none());
+    }
+}
+
+#[test]
+fn an_empty_file_names_every_section_that_is_missing() {
+    let problems = Fixture::new().read("").problems;
+    let keys: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.key.as_str())
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "server",
+            "certificate",
+            "identity",
+            "emr",
+            "policy",
+            "audit",
+            "store",
+            "admin"
+        ]
+    );
+}
+
+#[test]
+fn values_are_parsed_with_precise_messages() {
+    expect(
+        "absolute_timeout = \"12h\"",
+        "absolute_timeout = \"12 hours\"",
+        "` hours` is not a unit",
+        "write a duration",
+    );
+    expect(
+        "absolute_timeout = \"12h\"",
+        "absolute_timeout = 12",
+        "this must be a duration, not an integer",
+        "\"15m\"",
+    );
+    expect(
+        "absolute_timeout = \"12h\"",
+        "absolute_timeout = \"1000d\"",
+        "outside of 1m to 7d",
+        "the default is 12h",
+    );
+    expect(
+        "user = \"1200/1m burst 300\"",
+        "user = \"1200/1m\"",
+        "requests/interval burst requests",
+        "write a rate",
+    );
+    expect(
+        "Export = \"20/1h burst 10\"",
+        "Export = \"0/1h burst 10\"",
+        "must be more than zero",
+        "write a rate",
+    );
+    expect(
+        "format = \"json\"",
+        "format = \"xml\"",
+        "`xml` is not \"json\" or \"text\"",
+        "write \"json\" or \"text\"",
+    );
+    expect(
+        "filter = \"info\"",
+        "filter = \"chartgate=loud\"",
+        "the filter cannot be read",
+        "write a level",
+    );
+    expect(
+        "0 = \"root\"",
+        "root = \"root\"\n0 = \"root\"",
+        "not the numeric id",
+        "id -u NAME",
+    );
+    expect(
+        "hosts = [\"emr.hospital.example\"]",
+        "hosts = [\"https://emr.hospital.example\"]",
+        "is not a host name",
+        "without scheme",
+    );
+    expect(
+        "hosts = [\"emr.hospital.example\"]",
+        "hosts = [\"10.0.0.1\"]",
+        "is an address",
+        "host name",
+    );
+    expect(
+        "roles_claim = \"/groups\"",
+        "roles_claim = \"groups\"",
+        "must start with `/`",
+        "JSON pointer",
+    );
+    expect(
+        "listen = [\"0.0.0.0:443\", \"[::]:443\"]",
+        "listen = \"0.0.0.0:443\"",
+        "must be a list",
+        "write a list",
+    );
+    expect(
+        "# max_keys = 100000",
+        "max_keys = -5",
+        "-5 is negative",
+        "whole number",
+    );
+}
+
+#[test]
+fn secrets_must_be_closed_files() {
+    let fixture = Fixture::new();
+    for (file, key) in [
+        (
+            "secrets/client_secret",
+            "identity.issuer[0].client_secret_file",
+        ),
+        ("certs/server.key", "certificate[0].key"),
+        ("keys/master.key", "audit.master_key"),
+        ("keys/signing.key", "audit.signing_key"),
+        ("keys/store.key", "store.key"),
+    ] {
+        fs::set_permissions(fixture.path(file), Permissions::from_mode(0o644)).unwrap();
+        let reading = fixture.read(TEMPLATE);
+        let problem = sole(&reading.problems);
+        assert_eq!(problem.key, key);
+        assert!(
+            problem
+                .message
+                .contains("by others than its owner (mode 0644)"),
+            "{problem:?}"
+        );
+        assert!(problem.remedy.starts_with("chmod 600 "), "{problem:?}");
+        fs::set_permissions(fixture.path(file), Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+#[test]
+fn files_must_exist() {
+    for (from, to) in [
+        (
+            "client_secret_file = \"secrets/client_secret\"",
+            "client_secret_file = \"nowhere\"",
+        ),
+        ("key = \"certs/server.key\"", "key = \"nowhere\""),
+        ("chain = \"certs/server.pem\"", "chain = \"nowhere\""),
+        (
+            "profile = \"policies/emr/opal.toml\"",
+            "profile = \"nowhere\"",
+        ),
+        ("# ca = \"certs/emr-ca.pem\"", "ca = \"nowhere\""),
+    ] {
+        if to.starts_with("ca") {
+            let fixture = Fixture::new();
+            let reading = fixture.replaced(from, to);
+            assert!(
+                reading
+                    .problems
+                    .to_string()
+                    .contains("nowhere` cannot be read"),
+                "{}",
+                reading.problems
+            );
+        } else {
+            expect(
+                from,
+                to,
+                "nowhere` cannot be read",
+                "relative paths start at",
+            );
+        }
+    }
+    expect(
+        "directory = \"policies\"",
+        "directory = \"nowhere\"",
+        "is not a directory",
+        "chartgate init",
+    );
+}
+
+#[test]
+fn the_second_factor_must_be_something() {
+    let amr = "amr = [[\"pwd\", \"otp\"], [\"pwd\", \"hwk\"], [\"mfa\"]]";
+    expect(
+        amr,
+        "amr = []",
+        "nothing is named that proves a second factor",
+        "name `amr` sets",
+    );
+    expect(
+        amr,
+        "amr = [[\"mfa\"], []]",
+        "nothing is named that proves a second factor",
+        "name `amr` sets",
+    );
+    let fixture = Fixture::new();
+    let text = TEMPLATE
+        .replace("[identity.issuer.mfa]\n", "")
+        .replace(amr, "")
+        .replace("require = \"any\"", "");
+    let problem = sole(&fixture.read(&text).problems).clone();
+    assert_eq!(problem.key, "identity.issuer[0].mfa");
+    assert!(problem.remedy.contains("[identity.issuer.mfa]"));
+}
+
+#[test]
+fn tokens_must_be_signed_by_the_provider() {
+    let from = "# algorithms = [\"ES256\", \"RS256\", \"PS256\"]";
+    expect(
+        from,
+        "algorithms = [\"ES256\", \"none\"]",
+        "nobody signed",
+        "choose from ES256",
+    );
+    expect(
+        from,
+        "algorithms = [\"HS256\"]",
+        "shared secret",
+        "choose from ES256",
+    );
+    expect(
+        from,
+        "algorithms = [\"ES255\"]",
+        "not a signature algorithm",
+        "choose from ES256",
+    );
+    expect(
+        from,
+        "algorithms = []",
+        "no signature algorithm",
+        "choose from ES256",
+    );
+}
+
+#[test]
+fn the_provider_is_reached_by_https() {
+    let from = "url = \"https://login.hospital.example/realms/staff\"";
+    expect(
+        from,
+        "url = \"http://login.hospital.example/\"",
+        "without encryption",
+        "https URL",
+    );
+    expect(
+        from,
+        "url = \"https://me:secret@login.hospital.example/\"",
+        "carries a user name",
+        "http or https URL",
+    );
+    expect(
+        from,
+        "url = \"ldap://login.hospital.example/\"",
+        "is not an http or https URL",
+        "http or https URL",
+    );
+    let fixture = Fixture::new();
+    assert!(
+        fixture
+            .replaced(from, "url = \"http://localhost:9000/\"")
+            .problems
+            .is_empty()
+    );
+}
+
+#[test]
+fn plain_http_to_an_emr_must_be_confirmed() {
+    let from = "url = \"http://127.0.0.1:8080\"";
+    let remote = "url = \"http://emr.internal:8080\"";
+    expect(
+        from,
+        remote,
+        "is not encrypted",
+        "`allow_plain_http = true`",
+    );
+    let fixture = Fixture::new();
+    let text = TEMPLATE
+        .replace(from, remote)
+        .replace("# allow_plain_http = false", "allow_plain_http = true");
+    let problem = sole(&fixture.read(&text).problems).clone();
+    assert_eq!(
+        (problem.severity, problem.key.as_str()),
+        (Severity::Warning, "emr[0].backend.url")
+    );
+    assert!(Config::load_text(&fixture, &text).is_some());
+    expect(
+        from,
+        "url = \"http://127.0.0.1:8080/emr\"",
+        "has a path or query",
+        "`url = \"http://127.0.0.1:8080\"`",
+    );
+    expect(
+        from,
+        &format!("ca = \"policies/emr/opal.toml\"\n{from}"),
+        "`ca` has no use",
+        "https URL",
+    );
+}
+
+#[test]
+fn an_idle_limit_beyond_the_absolute_one_is_refused() {
+    expect(
+        "idle_timeout = \"15m\"",
+        "idle_timeout = \"13h\"",
+        "longer than `absolute_timeout`",
+        "the shorter one",
+    );
+}
+
+#[test]
+fn limits_must_fit_together() {
+    let limits = "# [server.limits]\n";
+    expect(
+        limits,
+        "[server.limits]\nmax_connections_per_address = 20000\n",
+        "only 10000 in total",
+        "lower",
+    );
+    expect(
+        "# segment_bytes = \"64MiB\"",
+        "segment_bytes = \"1GiB\"\nreserve_bytes = \"512MiB\"",
+        "less than one segment",
+        "at least as large",
+    );
+    expect(
+        "# trusted_proxies = []",
+        "trusted_proxies = [\"0.0.0.0/0\"]",
+        "from everybody",
+        "name the addresses",
+    );
+    expect(
+        "# trusted_proxies = []",
+        "trusted_proxies = [\"proxy\"]",
+        "is not a network",
+        "write a network",
+    );
+}
+
+#[test]
+fn listeners_must_not_collide() {
+    let from = "redirect_http = [\"0.0.0.0:80\", \"[::]:80\"]";
+    expect(
+        from,
+        "redirect_http = [\"127.0.0.1:443\"]",
+        "taken by `server.listen[0]`",
+        "its own address or port",
+    );
+    expect(
+        "listen = \"127.0.0.1:9090\"",
+        "listen = \"127.0.0.1:80\"",
+        "taken by `server.redirect_http[0]`",
+        "its own",
+    );
+}
+
+#[test]
+fn an_open_metrics_port_is_a_warning() {
+    let fixture = Fixture::new();
+    let reading = fixture.replaced("listen = \"127.0.0.1:9090\"", "listen = \"0.0.0.0:9090\"");
+    assert_eq!(sole(&reading.problems).severity, Severity::Warning);
+    let reading = fixture.replaced("0 = \"root\"", "");
+    assert!(sole(&reading.problems).message.contains("nobody may use"));
+}
+
+#[test]
+fn emrs_must_be_told_apart() {
+    let fixture = Fixture::new();
+    let second = "\n[[emr]]\nname = \"emr\"\nhosts = [\"EMR.hospital.example\"]\nprofile = \"policies/emr/opal.toml\"\n\
+                  [emr.backend]\nurl = \"http://127.0.0.1:8081\"\n";
+    let problems = fixture.read(&format!("{TEMPLATE}{second}")).problems;
+    let keys: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.key.as_str())
+        .collect();
+    assert_eq!(keys, ["emr[1].name", "emr[1].hosts[0]"]);
+    let first = TEMPLATE.lines().count();
+    let lines: Vec<usize> = problems
+        .iter()
+        .map(|problem| problem.place.as_ref().unwrap().line)
+        .collect();
+    assert_eq!(lines, [first + 3, first + 4]);
+}
+
+#[test]
+fn every_host_needs_a_certificate() {
+    expect(
+        "hosts = [\"emr.hospital.example\"]",
+        "hosts = [\"lab.hospital.example\"]",
+        "no certificate is for `lab.hospital.example`",
+        "subject alternative names",
+    );
+}
+
+#[test]
+fn a_certificate_needs_its_own_key() {
+    let fixture = Fixture::new();
+    let other =
+        rcgen::generate_simple_self_signed(vec!["emr.hospital.example".to_owned()]).unwrap();
+    fixture.write("certs/server.key", &other.signing_key.serialize_pem());
+    let problem = sole(&fixture.read(TEMPLATE).problems).clone();
+    assert_eq!(problem.key, "certificate[0].key");
+    assert!(
+        problem
+            .message
+            .contains("does not belong to the certificate")
+    );
+    fixture.write("certs/server.pem", "not a certificate");
+    let problem = sole(&fixture.read(TEMPLATE).problems).clone();
+    assert_eq!(problem.key, "certificate[0].chain");
+}
+
+#[test]
+fn a_witness_must_not_share_the_trails_fate() {
+    let from = "witnesses = [\"witness/checkpoints\"]";
+    expect(
+        from,
+        "witnesses = [\"data/trail/checkpoints\"]",
+        "inside the trail's own directory",
+        "best on another disk",
+    );
+    expect(
+        from,
+        "witnesses = [\"x/../data/trail/checkpoints\"]",
+        "inside the trail's own directory",
+        "best on another disk",
+    );
+    expect(
+        from,
+        "witnesses = []",
+        "no witness outside",
+        "add `witnesses",
+    );
+    expect(from, "witnesses = [\"w\", \"./w\"]", "named twice", "once");
+    let fixture = Fixture::new();
+    assert!(
+        fixture
+            .replaced(from, "witnesses = [\"data/trail/../w\"]")
+            .problems
+            .is_empty()
+    );
+}
+
+#[test]
+fn headers_that_carry_the_message_are_not_given_away() {
+    let from = "# [emr.identity]";
+    expect(
+        from,
+        "[emr.identity]\nuser_header = \"Host\"",
+        "belongs to HTTP",
+        "X-Remote-User",
+    );
+    let twice = "[emr.identity]\nuser_header = \"X-User\"\nroles_header = \"x-user\"";
+    expect(from, twice, "used for two things", "its own header");
+    let basic =
+        "[emr.identity]\nbasic = { username = \"a:b\", password_file = \"secrets/client_secret\" }";
+    expect(from, basic, "with a colon", "no colon");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_one_problem() {
+    let fixture = Fixture::new();
+    let problems = Config::load(&fixture.path("chartgate.toml")).unwrap_err();
+    let problem = sole(&problems);
+    assert!(problem.place.is_none());
+    assert!(problem.remedy.contains("--config FILE"));
+}

@@ -1,0 +1,39 @@
+//! Lets whoever started the provider act on it while it runs.
+
+use std::sync::Arc;
+
+use super::{IssuerError, Misbehave, Retired, backchannel, provider::Provider};
+
+/// Tells the provider at run time to do things that no browser asks for.
+#[derive(Debug, Clone)]
+pub struct IssuerHandle {
+    provider: Arc<Provider>,
+}
+
+impl IssuerHandle {
+    pub(super) fn new(provider: Arc<Provider>) -> Self {
+        Self { provider }
+    }
+
+    /// Does this wrong from now on, until told otherwise.
+    pub fn misbehave(&self, how: Misbehave) {
+        *self.provider.misbehaviour() = how;
+    }
+
+    /// Signs with a new key from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the random source fails.
+    pub fn rotate_keys(&self, retired: Retired) -> Result<(), IssuerError> {
+        self.provider.keys().rotate(retired)
+    }
+
+    /// Ends all sessions of a user as an administrator would, and tells the clients.
+    pub async fn end_sessions_of(&self, user: &str) {
+        let ended = self
+            .provider
+            .end_sessions(|_, session| session.user == user);
+        backchannel::announce(&self.provider, ended).await;
+    }
+}

@@ -1,0 +1,228 @@
+//! The EMRs behind the gateway, found by host.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method};
+use jiff::Timestamp;
+
+use super::bindings::{Bindings, Claim, CookieKey};
+use super::cookies::Presented;
+use super::profile::{Problem, Profile};
+use super::set_cookie::removal;
+use crate::clock::SharedClock;
+use crate::config;
+use crate::identity::session::SessionId;
+use crate::request::Principal;
+use crate::store::StoreError;
+
+/// How long a selection waits for the requests that depend on the one before.
+const SELECTION_WAIT: Duration = Duration::from_secs(5);
+
+/// One EMR, as the stages see it.
+#[derive(Debug)]
+pub struct Emr {
+    index: usize,
+    name: String,
+    profile: Profile,
+}
+
+impl Emr {
+    /// Its index in the configuration.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its requests mean.
+    #[must_use]
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The session cookies of a request with their fingerprints.
+    pub(super) fn keys<'a>(
+        &'a self,
+        presented: &'a Presented,
+    ) -> impl Iterator<Item = (&'a str, CookieKey)> {
+        presented
+            .sessions(self.profile.session_cookies())
+            .map(|(cookie, value)| (cookie, CookieKey::of(&self.name, cookie, value)))
+    }
+}
+
+/// All EMRs.
+#[derive(Debug)]
+pub struct Emrs {
+    list: Vec<Arc<Emr>>,
+    hosts: HashMap<String, usize>,
+    pub(super) bindings: Arc<Bindings>,
+    pub(super) clock: SharedClock,
+    pub(super) body_timeout: Duration,
+    pub(super) selection_wait: Duration,
+}
+
+/// What signs a browser's user out of one EMR.
+#[derive(Debug)]
+pub struct SignOut {
+    /// The EMR's index in the configuration.
+    pub emr: usize,
+    /// The method.
+    pub method: Method,
+    /// The path.
+    pub path: String,
+    /// The `Cookie` header: the EMR sessions of the signed-out gateway session, nothing else.
+    pub cookies: HeaderValue,
+    keys: Vec<CookieKey>,
+}
+
+impl Emrs {
+    /// Reads the profiles of all configured EMRs.
+    ///
+    /// # Errors
+    /// Every problem of every profile.
+    pub fn load(
+        configured: &[config::Emr],
+        body_timeout: Duration,
+        bindings: Arc<Bindings>,
+        clock: SharedClock,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut read = Vec::new();
+        for emr in configured {
+            match Profile::read(&emr.profile) {
+                Ok(profile) => read.push((emr.name.clone(), emr.hosts.clone(), profile)),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if problems.is_empty() {
+            Ok(Self::new(read, body_timeout, bindings, clock))
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The EMRs with these names, hosts and profiles, in the order of the configuration.
+    #[must_use]
+    pub fn new(
+        emrs: Vec<(String, Vec<String>, Profile)>,
+        body_timeout: Duration,
+        bindings: Arc<Bindings>,
+        clock: SharedClock,
+    ) -> Self {
+        let mut hosts = HashMap::new();
+        let list = emrs
+            .into_iter()
+            .enumerate()
+            .map(|(index, (name, names, profile))| {
+                for host in names {
+                    hosts.entry(host.to_ascii_lowercase()).or_insert(index);
+                }
+                Arc::new(Emr {
+                    index,
+                    name,
+                    profile,
+                })
+            })
+            .collect();
+        Self {
+            list,
+            hosts,
+            bindings,
+            clock,
+            body_timeout,
+            selection_wait: SELECTION_WAIT,
+        }
+    }
+
+    /// Index of the EMR that is served under `host` (lower case, no port).
+    #[must_use]
+    pub fn by_host(&self, host: &str) -> Option<usize> {
+        self.hosts.get(host).copied()
+    }
+
+    /// The EMR at an index of the configuration.
+    #[must_use]
+    pub fn emr(&self, index: usize) -> Option<&Arc<Emr>> {
+        self.list.get(index)
+    }
+
+    /// What signs the user out of the EMR of `host`: only with the cookies that the browser presents there, since
+    /// their values are kept nowhere, and only for EMR sessions that `session` obtained.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the bindings cannot be read.
+    pub async fn sign_out(
+        &self,
+        host: &str,
+        headers: &HeaderMap,
+        session: &SessionId,
+        principal: &Principal,
+    ) -> Result<Option<SignOut>, StoreError> {
+        let Some(emr) = self.by_host(host).and_then(|index| self.emr(index)) else {
+            return Ok(None);
+        };
+        let names = emr.profile.session_cookies();
+        let (Some(logout), Ok(presented)) = (emr.profile.logout(), Presented::read(headers, names))
+        else {
+            return Ok(None);
+        };
+        let mut own = Vec::new();
+        let user = principal.id();
+        for (cookie, key) in emr.keys(&presented) {
+            if let Some(bound) = self.bindings.find(&key).await?
+                && self.bindings.claim(&bound, session, &user).await? == Claim::Own
+            {
+                own.push((cookie, key));
+            }
+        }
+        let values = presented.only(|name| own.iter().any(|(cookie, _)| *cookie == name));
+        Ok(values.map(|cookies| SignOut {
+            emr: emr.index,
+            method: logout.method().clone(),
+            path: logout.path().to_owned(),
+            cookies,
+            keys: own.into_iter().map(|(_, key)| key).collect(),
+        }))
+    }
+
+    /// The EMR sessions of `done` were ended, or at least can no longer be used through the gateway.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be forgotten.
+    pub async fn signed_out(&self, done: SignOut) -> Result<(), StoreError> {
+        for key in &done.keys {
+            self.bindings.forget(key).await?;
+        }
+        Ok(())
+    }
+
+    /// `Set-Cookie` values that remove the EMR's sessions from the browser: at sign-out, and with `CG-2008`, so
+    /// that the next person at a shared workstation does not present the session of the one before for ever.
+    #[must_use]
+    pub fn removals(&self, host: &str) -> Vec<HeaderValue> {
+        let emr = self.by_host(host).and_then(|index| self.emr(index));
+        let names = emr.map_or(&[][..], |emr| emr.profile.session_cookies());
+        names.iter().filter_map(|name| removal(name)).collect()
+    }
+
+    /// A gateway session goes on under a new fingerprint: its EMR sessions go with it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when that cannot be kept.
+    pub async fn renew(
+        &self,
+        old: &SessionId,
+        new: &SessionId,
+        expires: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.bindings.renew(old, new, expires).await
+    }
+}

@@ -1,0 +1,422 @@
+//! Turns a route as written into a route that can be matched.
+
+use http::{HeaderName, Method};
+
+use super::super::head::{Identifiers, answer, source};
+use super::super::problem::Problems;
+use super::super::raw::{RawPaths, RawPatient, RawRecord, RawRoute, RawTest};
+use super::super::route::{BodyNeed, Methods, Multipart, Place};
+use super::super::{
+    DEFAULT_BODY_LIMIT, Effect, FieldTest, Login, PatientRule, Record, Route, RouteTraits, Source,
+    Test,
+};
+use super::limits;
+use crate::emr::answer::AnswerRule;
+use crate::emr::json::Pointer;
+use crate::emr::pattern::PathPattern;
+use crate::request::facts::Action;
+
+/// HL7 v3 Confidentiality, from unrestricted to very restricted.
+const SENSITIVITIES: &[&str] = &["U", "L", "M", "N", "R", "V"];
+/// Most bytes of a body that is read into memory to be mapped.
+const MOST_READ: u64 = 16 * 1024 * 1024;
+
+/// What routes depend on beyond themselves.
+pub(super) struct RouteReader<'a> {
+    pub(super) identifiers: Identifiers,
+    pub(super) login: Option<&'a Login>,
+}
+
+impl RouteReader<'_> {
+    /// Reads one route; `at` finds the line of a key.
+    pub(super) fn read(
+        &self,
+        raw: RawRoute,
+        at: &dyn Fn(&str) -> usize,
+        problems: &mut Problems<'_>,
+    ) -> Option<Route> {
+        let methods = methods(&raw.methods, at("methods"), problems);
+        let paths = paths(&raw.path, at("path"), problems);
+        check_names(&raw, at, problems);
+        let tests = tests(&raw, at, problems);
+        let record = record(&raw.record, at("record"), problems);
+        let patient = self.patient(&raw, &paths, at, problems);
+        let effect = effect(&raw, patient.as_ref(), at, problems);
+        let (body_limit, body_timeout) = limits(&raw, at, problems);
+        let no_store = raw.no_store.unwrap_or(raw.action != Action::Navigate);
+        let patient = patient?;
+        let login_user = self
+            .login
+            .filter(|login| login.route == raw.id)
+            .map(|login| &login.user);
+        let mut route = Route {
+            line: at("id"),
+            methods: methods?,
+            paths,
+            tests,
+            action: raw.action,
+            section: raw.section,
+            sensitivity: raw.sensitivity.unwrap_or_else(|| "N".to_owned()),
+            need: super::need(raw.patient_required, &patient),
+            patient,
+            effect,
+            poll: super::polling(raw.poll),
+            traits: RouteTraits {
+                websocket: raw.websocket.unwrap_or(false),
+                pass_authorization: raw.pass_authorization.unwrap_or(false),
+                body_limit,
+                no_store,
+            },
+            body_timeout,
+            body: BodyNeed::Unread,
+            place: if raw.guard == Some(true) {
+                Place::Guard
+            } else {
+                Place::Usual
+            },
+            multipart: if raw.multipart == Some(true) {
+                Multipart::Passes
+            } else {
+                Multipart::Refused
+            },
+            allow: raw.allow,
+            record,
+            id: raw.id,
+        };
+        route.body = body_need(&route, login_user, at, problems);
+        Some(route)
+    }
+
+    fn patient(
+        &self,
+        raw: &RawRoute,
+        paths: &[PathPattern],
+        at: &dyn Fn(&str) -> usize,
+        problems: &mut Problems<'_>,
+    ) -> Option<PatientRule> {
+        let line = at("patient");
+        let named = match &raw.patient {
+            None if raw.patient_required == Some(true) => {
+                problems.add(
+                    at("patient_required"),
+                    "nothing says where the patient is found",
+                    "write `patient`",
+                );
+                return None;
+            }
+            None => return Some(PatientRule::None),
+            Some(RawPatient::Word(word)) if word == "sticky" => return Some(PatientRule::Sticky),
+            Some(RawPatient::Word(word)) => {
+                let message = format!("`{word}` is not a place where a patient is found");
+                problems.add(
+                    line,
+                    message,
+                    "write \"sticky\" or { path = .. }, { query = .. }, …",
+                );
+                return None;
+            }
+            Some(RawPatient::Source(named)) => named,
+        };
+        let source = source(named, line, problems)?;
+        if let Source::Path(name) = &source
+            && !paths.iter().all(|path| path.names().any(|n| n == name))
+        {
+            let message = format!("the path has no `{{{name}}}`");
+            problems.add(line, message, "name the segment in every path of the route");
+        }
+        let pattern = self
+            .identifiers
+            .pattern(raw, at("patient_max_length"), problems);
+        let system = raw
+            .patient_system
+            .clone()
+            .or_else(|| self.identifiers.system.clone());
+        let Some(system) = system.filter(|system| !system.is_empty()) else {
+            problems.add(
+                line,
+                "the patient's numbering system is not named",
+                "write `patient_system` at the top of the profile",
+            );
+            return None;
+        };
+        Some(PatientRule::Named {
+            source,
+            strip: named.strip.clone().unwrap_or_default(),
+            pattern,
+            system,
+        })
+    }
+}
+
+fn methods(raw: &[String], line: usize, problems: &mut Problems<'_>) -> Option<Methods> {
+    if raw.iter().any(|method| method == "*") {
+        return Some(Methods::Any);
+    }
+    let mut read = Vec::new();
+    for name in raw {
+        match Method::from_bytes(name.as_bytes()) {
+            Ok(method)
+                if method != Method::CONNECT
+                    && method != Method::TRACE
+                    && name.bytes().all(|b| b.is_ascii_uppercase()) =>
+            {
+                read.push(method);
+            }
+            Ok(_) | Err(_) => {
+                let message = format!("`{name}` is not a method that is forwarded");
+                problems.add(line, message, "write GET, POST, … or \"*\"");
+            }
+        }
+    }
+    if raw.is_empty() {
+        problems.add(
+            line,
+            "the route takes no method",
+            "write methods = [\"GET\"]",
+        );
+    }
+    (read.len() == raw.len() && !raw.is_empty()).then_some(Methods::Of(read))
+}
+
+fn paths(raw: &RawPaths, line: usize, problems: &mut Problems<'_>) -> Vec<PathPattern> {
+    let texts = match raw {
+        RawPaths::One(text) => std::slice::from_ref(text),
+        RawPaths::Several(texts) => texts.as_slice(),
+    };
+    if texts.is_empty() {
+        problems.add(line, "the route has no path", "write path = \"/…\"");
+    }
+    let mut read = Vec::new();
+    for text in texts {
+        match PathPattern::parse(text) {
+            Ok(pattern) => read.push(pattern),
+            Err(error) => problems.add(line, format!("path `{text}`: {error}"), "correct the path"),
+        }
+    }
+    read
+}
+
+fn check_names(raw: &RawRoute, at: &dyn Fn(&str) -> usize, problems: &mut Problems<'_>) {
+    let is_word = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    };
+    if !is_word(&raw.id) || raw.id == "unmapped" {
+        problems.add(
+            at("id"),
+            "an id is letters, digits, `-`, `_` and `.`, and not `unmapped`",
+            "rename the route",
+        );
+    }
+    if !is_word(&raw.section) {
+        problems.add(
+            at("section"),
+            "a section is letters, digits, `-`, `_` and `.`",
+            "use one of the policy's sections",
+        );
+    }
+    if raw.action == Action::Unmapped {
+        problems.add(
+            at("action"),
+            "`Unmapped` is what matches no route",
+            "choose the action that the route means",
+        );
+    }
+    if let Some(code) = &raw.sensitivity
+        && !SENSITIVITIES.contains(&code.as_str())
+    {
+        let message = format!("`{code}` is not a confidentiality code");
+        problems.add(
+            at("sensitivity"),
+            message,
+            "write U, L, M, N, R or V (HL7 v3 Confidentiality)",
+        );
+    }
+}
+
+fn tests(
+    raw: &RawRoute,
+    at: &dyn Fn(&str) -> usize,
+    problems: &mut Problems<'_>,
+) -> Vec<FieldTest> {
+    let test = |raw: &RawTest| match raw {
+        RawTest::Presence(true) => Test::Present,
+        RawTest::Presence(false) => Test::Absent,
+        RawTest::Value(value) => Test::Equals(value.clone()),
+    };
+    let mut tests = Vec::new();
+    for (name, wanted) in &raw.query {
+        tests.push(FieldTest {
+            source: Source::Query(name.clone()),
+            test: test(wanted),
+        });
+    }
+    for (name, wanted) in &raw.form {
+        tests.push(FieldTest {
+            source: Source::Form(name.clone()),
+            test: test(wanted),
+        });
+    }
+    for (text, wanted) in &raw.json {
+        match Pointer::parse(text) {
+            Some(pointer) if !pointer.is_list() => {
+                tests.push(FieldTest {
+                    source: Source::Json(pointer),
+                    test: test(wanted),
+                });
+            }
+            Some(_) | None => problems.add(
+                at("json"),
+                format!("`{text}` does not point to one value"),
+                "write a JSON pointer such as /patient/id",
+            ),
+        }
+    }
+    tests
+}
+
+fn record(raw: &RawRecord, line: usize, problems: &mut Problems<'_>) -> Record {
+    let mut json = Vec::new();
+    for text in &raw.json {
+        match Pointer::parse(text) {
+            Some(pointer) if !pointer.is_list() => json.push(pointer),
+            Some(_) | None => problems.add(
+                line,
+                format!("`{text}` does not point to one value"),
+                "write a JSON pointer such as /patient/id",
+            ),
+        }
+    }
+    Record {
+        query: raw.query.clone(),
+        form: raw.form.clone(),
+        json,
+    }
+}
+
+fn effect(
+    raw: &RawRoute,
+    patient: Option<&PatientRule>,
+    at: &dyn Fn(&str) -> usize,
+    problems: &mut Problems<'_>,
+) -> Effect {
+    let selects = raw.selects == Some(true);
+    if raw.success.is_some() && !selects {
+        problems.add(
+            at("success"),
+            "`success` says when a selection worked, and the route selects nobody",
+            "remove it, or write selects = true",
+        );
+    }
+    if !selects {
+        return if raw.clears == Some(true) {
+            Effect::Clears
+        } else {
+            Effect::Keeps
+        };
+    }
+    if raw.clears == Some(true) {
+        problems.add(
+            at("clears"),
+            "a route selects a patient or clears the selection, not both",
+            "remove one",
+        );
+    }
+    let names_one = match patient {
+        Some(PatientRule::Named {
+            source: Source::Json(pointer),
+            ..
+        }) => !pointer.is_list(),
+        Some(PatientRule::Named { .. }) | None => raw.patient_required != Some(false),
+        Some(PatientRule::None | PatientRule::Sticky) => false,
+    };
+    if !names_one {
+        problems.add(
+            at("selects"),
+            "a route that selects a patient must name exactly one",
+            "write where in the request the patient is named",
+        );
+    }
+    let rule = raw.success.as_ref().map_or_else(
+        || Some(AnswerRule::fine()),
+        |raw| answer(raw, at("success"), problems),
+    );
+    rule.map_or(Effect::Clears, Effect::Selects)
+}
+
+fn limits(
+    raw: &RawRoute,
+    at: &dyn Fn(&str) -> usize,
+    problems: &mut Problems<'_>,
+) -> (u64, Option<std::time::Duration>) {
+    let limit = raw.body_limit.as_deref().map(limits::bytes);
+    if limit == Some(None) {
+        problems.add(
+            at("body_limit"),
+            "not a size",
+            "write a size such as \"64KiB\" or \"2GiB\"",
+        );
+    }
+    let timeout = raw.body_timeout.as_deref().map(limits::duration);
+    if timeout == Some(None) {
+        problems.add(
+            at("body_timeout"),
+            "not a duration",
+            "write a duration such as \"30s\"",
+        );
+    }
+    (
+        limit.flatten().unwrap_or(DEFAULT_BODY_LIMIT),
+        timeout.flatten(),
+    )
+}
+
+fn body_need(
+    route: &Route,
+    login_user: Option<&Source>,
+    at: &dyn Fn(&str) -> usize,
+    problems: &mut Problems<'_>,
+) -> BodyNeed {
+    let decisive = || route.decisive().chain(login_user);
+    let form = decisive().any(|s| matches!(s, Source::Form(_))) || !route.record.form.is_empty();
+    let json = decisive().any(|s| matches!(s, Source::Json(_))) || !route.record.json.is_empty();
+    let query = decisive().any(|s| matches!(s, Source::Query(_)));
+    if form && json {
+        problems.add(
+            at("id"),
+            "a body is a form or JSON, not both",
+            "split the route in two",
+        );
+    }
+    let can_have_body = route.methods.can_have_body();
+    if (form || json) && !can_have_body {
+        problems.add(
+            at("methods"),
+            "GET and HEAD have no body to map",
+            "use `query`, or add the method that carries the body",
+        );
+    }
+    if (form || json) && route.traits.body_limit > MOST_READ {
+        problems.add(
+            at("body_limit"),
+            "a body that is mapped is held in memory: at most 16MiB",
+            "lower body_limit",
+        );
+    }
+    if form {
+        BodyNeed::Form
+    } else if json {
+        BodyNeed::Json
+    } else if query && can_have_body {
+        BodyNeed::NoRepeat
+    } else {
+        BodyNeed::Unread
+    }
+}
+
+/// A header whose value a profile may map.
+pub(in crate::emr::profile) fn header_name(text: &str) -> Option<HeaderName> {
+    HeaderName::from_bytes(text.as_bytes()).ok()
+}

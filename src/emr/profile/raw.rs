@@ -1,0 +1,180 @@
+//! A profile as written: every key is known, nothing is checked yet.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{BindUser, SameSite};
+use crate::emr::id::IdForm;
+use crate::request::facts::Action;
+use crate::request::target::Ambiguity;
+
+/// Everything but the sections that are read one by one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHead {
+    pub(super) version: u32,
+    pub(super) name: String,
+    pub(super) vendor: Option<String>,
+    pub(super) product: Option<String>,
+    pub(super) patient_system: Option<String>,
+    pub(super) patient_pattern: Option<IdForm>,
+    pub(super) patient_max_length: Option<usize>,
+}
+
+/// `[session]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSession {
+    pub(super) cookies: Vec<String>,
+}
+
+/// `[login]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLogin {
+    pub(super) route: String,
+    pub(super) user: RawSource,
+    pub(super) success: RawAnswer,
+    pub(super) failure: Option<RawAnswer>,
+    pub(super) bind_user: BindUser,
+}
+
+/// `[logout]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLogout {
+    pub(super) route: String,
+    pub(super) method: String,
+    pub(super) path: String,
+}
+
+/// `[cookies]`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCookies {
+    pub(super) secure: Option<bool>,
+    pub(super) http_only: Option<bool>,
+    pub(super) same_site: Option<SameSite>,
+    #[serde(default)]
+    pub(super) except: BTreeMap<String, RawCookie>,
+}
+
+/// `[cookies.except.NAME]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCookie {
+    pub(super) secure: Option<bool>,
+    pub(super) http_only: Option<bool>,
+    pub(super) same_site: Option<SameSite>,
+}
+
+/// How an answer is recognised.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAnswer {
+    pub(super) status: Vec<RawStatus>,
+    pub(super) location: Option<String>,
+    pub(super) not_location: Option<String>,
+    pub(super) new_session: Option<bool>,
+}
+
+/// `302` or `"2xx"`
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a status such as 302 or \"2xx\"")]
+pub(super) enum RawStatus {
+    Code(u16),
+    Class(String),
+}
+
+/// Where a value stands in a request: exactly one key.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSource {
+    pub(super) path: Option<String>,
+    pub(super) query: Option<String>,
+    pub(super) form: Option<String>,
+    pub(super) json: Option<String>,
+    pub(super) header: Option<String>,
+    pub(super) strip: Option<String>,
+}
+
+/// `patient = "sticky"` or a source.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected \"sticky\" or one of { path = .. }, { query = .. }, { form = .. }, { json = .. }, { header = .. }, with strip = .. if need be"
+)]
+pub(super) enum RawPatient {
+    Word(String),
+    Source(RawSource),
+}
+
+/// `true` (present), `false` (absent) or a value.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected true (present), false (absent) or the value as text"
+)]
+pub(super) enum RawTest {
+    Presence(bool),
+    Value(String),
+}
+
+/// One path, or several.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a path or a list of paths")]
+pub(super) enum RawPaths {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// Fields that are kept on record.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRecord {
+    #[serde(default)]
+    pub(super) query: Vec<String>,
+    #[serde(default)]
+    pub(super) form: Vec<String>,
+    #[serde(default)]
+    pub(super) json: Vec<String>,
+}
+
+/// `[[route]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRoute {
+    pub(super) id: String,
+    pub(super) methods: Vec<String>,
+    pub(super) path: RawPaths,
+    #[serde(default)]
+    pub(super) query: BTreeMap<String, RawTest>,
+    #[serde(default)]
+    pub(super) form: BTreeMap<String, RawTest>,
+    #[serde(default)]
+    pub(super) json: BTreeMap<String, RawTest>,
+    pub(super) action: Action,
+    pub(super) section: String,
+    pub(super) sensitivity: Option<String>,
+    pub(super) patient: Option<RawPatient>,
+    pub(super) patient_required: Option<bool>,
+    pub(super) patient_system: Option<String>,
+    pub(super) patient_pattern: Option<IdForm>,
+    pub(super) patient_max_length: Option<usize>,
+    pub(super) selects: Option<bool>,
+    pub(super) clears: Option<bool>,
+    pub(super) success: Option<RawAnswer>,
+    pub(super) guard: Option<bool>,
+    pub(super) poll: Option<bool>,
+    pub(super) websocket: Option<bool>,
+    pub(super) pass_authorization: Option<bool>,
+    pub(super) multipart: Option<bool>,
+    pub(super) body_limit: Option<String>,
+    pub(super) body_timeout: Option<String>,
+    #[serde(default)]
+    pub(super) allow: Vec<Ambiguity>,
+    #[serde(default)]
+    pub(super) record: RawRecord,
+    pub(super) no_store: Option<bool>,
+}

@@ -1,0 +1,305 @@
+//! One route of a profile: which requests it takes, and what they mean.
+
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+
+use super::RouteTraits;
+use crate::emr::answer::AnswerRule;
+use crate::emr::id::IdPattern;
+use crate::emr::json::Pointer;
+use crate::emr::pattern::{Captures, PathPattern};
+use crate::request::facts::Action;
+use crate::request::target::Ambiguity;
+
+/// Where a value stands in a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::emr) enum Source {
+    Path(String),
+    Query(String),
+    Form(String),
+    Json(Pointer),
+    Header(HeaderName),
+}
+
+/// What a condition asks of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::emr) enum Test {
+    Present,
+    Absent,
+    Equals(String),
+}
+
+impl Test {
+    pub(in crate::emr) fn holds(&self, value: Option<&str>) -> bool {
+        match self {
+            Self::Present => value.is_some(),
+            Self::Absent => value.is_none(),
+            Self::Equals(wanted) => value == Some(wanted),
+        }
+    }
+}
+
+/// A condition on one field of query, form or JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::emr) struct FieldTest {
+    pub(in crate::emr) source: Source,
+    pub(in crate::emr) test: Test,
+}
+
+/// Whose chart a route is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::emr) enum PatientRule {
+    /// Nobody's, or the profile cannot tell.
+    None,
+    /// The patient that is selected in the EMR session.
+    Sticky,
+    /// The patients that the request names.
+    Named {
+        source: Source,
+        strip: String,
+        pattern: IdPattern,
+        system: String,
+    },
+}
+
+/// Whether the route goes on without a patient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::emr) enum Need {
+    Required,
+    Optional,
+}
+
+/// What a route does to the patient that is selected in the EMR session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::emr) enum Effect {
+    Keeps,
+    /// It selects the patient that it names, if the answer fits.
+    Selects(AnswerRule),
+    /// It leaves nobody selected, or somebody whom the request does not name.
+    Clears,
+}
+
+/// Fields that are kept on record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::emr) struct Record {
+    pub(in crate::emr) query: Vec<String>,
+    pub(in crate::emr) form: Vec<String>,
+    pub(in crate::emr) json: Vec<Pointer>,
+}
+
+/// Methods that a route takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::emr) enum Methods {
+    Any,
+    Of(Vec<Method>),
+}
+
+impl Methods {
+    /// `HEAD` is taken where `GET` is: the two differ in the answer's body only.
+    pub(in crate::emr) fn take(&self, method: &Method) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(methods) => {
+                methods.contains(method)
+                    || (method == Method::HEAD && methods.contains(&Method::GET))
+            }
+        }
+    }
+
+    /// Whether every method of `other` is taken.
+    pub(super) fn cover(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) => true,
+            (Self::Of(_), Self::Any) => false,
+            (Self::Of(_), Self::Of(methods)) => methods.iter().all(|m| self.take(m)),
+        }
+    }
+
+    /// Whether some method is taken by both.
+    pub(super) fn meet(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Any) => true,
+            (Self::Of(one), Self::Of(two)) => {
+                one.iter().any(|m| other.take(m)) || two.iter().any(|m| self.take(m))
+            }
+        }
+    }
+
+    /// Whether a request of the route can have a body that is worth reading.
+    pub(super) fn can_have_body(&self) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(methods) => methods
+                .iter()
+                .any(|m| *m != Method::GET && *m != Method::HEAD),
+        }
+    }
+}
+
+/// What a route needs of the body before it can be mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::emr) enum BodyNeed {
+    /// Nothing: it is streamed.
+    Unread,
+    /// Fields of a form.
+    Form,
+    /// Values of a JSON document.
+    Json,
+    /// That a form does not repeat what the query says.
+    NoRepeat,
+}
+
+/// What happens to a multipart body where it could repeat what the query says. It is never read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::emr) enum Multipart {
+    Refused,
+    Passes,
+}
+
+/// One route of a profile.
+#[derive(Debug)]
+pub struct Route {
+    pub(super) id: String,
+    pub(super) line: usize,
+    pub(super) methods: Methods,
+    pub(super) paths: Vec<PathPattern>,
+    pub(super) tests: Vec<FieldTest>,
+    pub(super) action: Action,
+    pub(super) section: String,
+    pub(super) sensitivity: String,
+    pub(super) patient: PatientRule,
+    pub(super) need: Need,
+    pub(super) effect: Effect,
+    pub(super) poll: Polling,
+    pub(super) traits: RouteTraits,
+    pub(super) body_timeout: Option<Duration>,
+    pub(super) body: BodyNeed,
+    pub(super) place: Place,
+    pub(super) multipart: Multipart,
+    pub(super) allow: Vec<Ambiguity>,
+    pub(super) record: Record,
+}
+
+/// How a route stands among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It shares requests with no other route, unless one contains the other.
+    Usual,
+    /// It is there to take requests before the others do (a virtual patch).
+    Guard,
+}
+
+/// Whether a route is a background poll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Polling {
+    /// A script asks, not the user: no activity.
+    Background,
+    /// The user asks.
+    User,
+}
+
+impl Route {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The clinical action.
+    #[must_use]
+    pub const fn action(&self) -> Action {
+        self.action
+    }
+
+    /// The section of the chart, or the part of the EMR.
+    #[must_use]
+    pub fn section(&self) -> &str {
+        &self.section
+    }
+
+    /// Sensitivity: HL7 v3 Confidentiality code.
+    #[must_use]
+    pub fn sensitivity(&self) -> &str {
+        &self.sensitivity
+    }
+
+    /// How it behaves.
+    #[must_use]
+    pub const fn traits(&self) -> &RouteTraits {
+        &self.traits
+    }
+
+    /// Whether it counts as activity.
+    #[must_use]
+    pub const fn polling(&self) -> Polling {
+        self.poll
+    }
+
+    /// Its own body deadline.
+    #[must_use]
+    pub const fn body_timeout(&self) -> Option<Duration> {
+        self.body_timeout
+    }
+
+    pub(in crate::emr) fn takes(&self, method: &Method) -> bool {
+        self.methods.take(method)
+    }
+
+    pub(in crate::emr) fn captures<'a>(&'a self, segments: &[&'a str]) -> Option<Captures<'a>> {
+        self.paths.iter().find_map(|path| path.captures(segments))
+    }
+
+    pub(in crate::emr) fn tests(&self) -> &[FieldTest] {
+        &self.tests
+    }
+
+    pub(in crate::emr) const fn patient(&self) -> &PatientRule {
+        &self.patient
+    }
+
+    pub(in crate::emr) const fn need(&self) -> Need {
+        self.need
+    }
+
+    pub(in crate::emr) const fn effect(&self) -> &Effect {
+        &self.effect
+    }
+
+    pub(in crate::emr) const fn body(&self) -> BodyNeed {
+        self.body
+    }
+
+    pub(in crate::emr) const fn multipart(&self) -> Multipart {
+        self.multipart
+    }
+
+    pub(in crate::emr) fn allow(&self) -> &[Ambiguity] {
+        &self.allow
+    }
+
+    pub(in crate::emr) const fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Whether a query field decides what the request means.
+    pub(in crate::emr) fn asks_query(&self) -> bool {
+        self.decisive()
+            .any(|source| matches!(source, Source::Query(_)))
+    }
+
+    /// Whether the body has to be read before it is known if the route matches.
+    pub(in crate::emr) fn tests_body(&self) -> bool {
+        let in_body = |test: &FieldTest| matches!(test.source, Source::Form(_) | Source::Json(_));
+        self.tests.iter().any(in_body)
+    }
+
+    /// Every place that decides what the request means.
+    pub(in crate::emr) fn decisive(&self) -> impl Iterator<Item = &Source> {
+        let patient = match &self.patient {
+            PatientRule::Named { source, .. } => Some(source),
+            PatientRule::None | PatientRule::Sticky => None,
+        };
+        self.tests.iter().map(|test| &test.source).chain(patient)
+    }
+}

@@ -1,0 +1,242 @@
+//! The request path. Read this file first.
+//!
+//! Each line of [`Gateway::admit`] is a stage; each consumes the proof of the one before, so that none can be left
+//! out (see [`crate::proofs`]). A stage that says no ends the request with a [`Refused`], which is put on record
+//! before it is answered.
+//!
+//! *Never*: an answer that is not on record; a byte to the EMR before the record is durable.
+//! *On failure*: the one answer without a record is the fixed 503 of a trail that is down.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::SET_COOKIE;
+use http::{HeaderValue, Response};
+
+use crate::audit::admit::Admitted;
+use crate::audit::trail::Audit;
+use crate::clock::SharedClock;
+use crate::emr::classify::{Classified, classify};
+use crate::emr::emrs::Emrs;
+use crate::identity::Identity;
+use crate::identity::routes::{OwnRoute, is_own};
+use crate::limit::charge::Charges;
+use crate::limit::screen::{Purpose, Screen};
+use crate::policy::decide::Policies;
+use crate::policy::question::Circumstances;
+use crate::refusal::Refusal;
+use crate::request::received::Manner;
+use crate::request::{AnswerBody, Body, Event, Handled, Received, Refused, Target};
+use crate::respond;
+use crate::upstream::{Answered, Backends, Upstream};
+
+/// What all workers share: the owner of each stage.
+#[derive(Debug)]
+pub struct Stages {
+    /// Limits per address.
+    pub screen: Screen,
+    /// Sessions and sign-in.
+    pub identity: Arc<Identity>,
+    /// EMR profiles and sessions.
+    pub emrs: Emrs,
+    /// Policies.
+    pub policies: Arc<Policies>,
+    /// Limits per user.
+    pub charges: Charges,
+    /// The trail.
+    pub audit: Audit,
+    /// The EMRs' back ends.
+    pub backends: Arc<Backends>,
+    /// Time.
+    pub clock: SharedClock,
+}
+
+/// The request path of one worker.
+#[derive(Debug)]
+pub struct Gateway {
+    stages: Arc<Stages>,
+    upstream: Upstream,
+}
+
+/// Where a request is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Emr,
+    Identity(OwnRoute),
+    Jwks,
+    Nowhere,
+}
+
+const JWKS: &str = "/.chartgate/jwks.json";
+
+impl Place {
+    fn of(target: &Target) -> Self {
+        if !is_own(target) {
+            Self::Emr
+        } else if target.path() == JWKS {
+            Self::Jwks
+        } else {
+            OwnRoute::of(target).map_or(Self::Nowhere, Self::Identity)
+        }
+    }
+}
+
+impl Gateway {
+    /// A worker's gateway.
+    #[must_use]
+    pub fn new(stages: Arc<Stages>, upstream: Upstream) -> Rc<Self> {
+        Rc::new(Self { stages, upstream })
+    }
+
+    /// Serves a request: whatever happens is on record before it is answered.
+    pub async fn serve(self: Rc<Self>, received: Result<Received, Refused>) -> Response<AnswerBody> {
+        let answered = match received {
+            Ok(received) => self.route(received).await,
+            Err(refused) => Err(refused),
+        };
+        match answered {
+            Ok(response) => response,
+            Err(refused) => self.refuse(refused).await.map(AnswerBody::from),
+        }
+    }
+
+    async fn route(self: &Rc<Self>, received: Received) -> Result<Response<AnswerBody>, Refused> {
+        match Place::of(&received.parts().target) {
+            Place::Emr => self.admit(received).await,
+            Place::Identity(route) => self.own(route, received).await,
+            Place::Jwks => self.jwks(received).await,
+            Place::Nowhere => {
+                let screened = self.stages.screen.screen(received, Purpose::Ordinary)?;
+                Err(screened.refuse(Refusal::NotFound))
+            }
+        }
+    }
+
+    /// The request path.
+    async fn admit(self: &Rc<Self>, received: Received) -> Result<Response<AnswerBody>, Refused> {
+        let stages = &*self.stages;
+        let screened = stages.screen.screen(received, Purpose::Ordinary)?;
+        let identified = stages.identity.identify(screened).await?;
+        let mapped = stages.emrs.map(identified).await?;
+        if !mapped.mapping().poll {
+            stages.identity.touch(mapped.identified());
+        }
+        let authorized = stages.policies.decide(mapped, &Circumstances::default(), stages.clock.now())?;
+        let limited = stages.charges.charge(authorized)?;
+        let admitted = stages.audit.admit(limited).await?;
+        let classified = self.exchange(admitted).await?;
+        let cleaned = self.upstream.clean(classified)?;
+        Ok(respond::deliver(cleaned))
+    }
+
+    /// Forwards an admitted request and draws the consequences of the answer's head.
+    ///
+    /// A selection or sign-in that the EMR may carry out although the client hung up is followed to the answer's head
+    /// in a task of its own; else the next request could overtake it, and act on another patient than its record says.
+    async fn exchange(self: &Rc<Self>, admitted: Admitted) -> Result<Classified<Answered>, Refused> {
+        let outlives_client = admitted.limited().authorized().mapped().outlives_client();
+        if !outlives_client {
+            return self.forward(admitted).await;
+        }
+        let manner = Manner::of(admitted.limited().received().parts());
+        let facts = admitted.limited().received().facts().clone();
+        let gateway = Rc::clone(self);
+        let followed = tokio::task::spawn_local(async move { gateway.forward(admitted).await });
+        followed.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "an exchange failed");
+            Err(Refused::unreadable(Refusal::Internal, facts, manner))
+        })
+    }
+
+    async fn forward(&self, admitted: Admitted) -> Result<Classified<Answered>, Refused> {
+        let (exchange, answered) = self.upstream.forward(admitted).await?;
+        Ok(classify(exchange, answered).await)
+    }
+
+    /// The gateway's own paths: sign-in, callback, sign-out.
+    async fn own(self: &Rc<Self>, route: OwnRoute, received: Received) -> Result<Response<AnswerBody>, Refused> {
+        let stages = &*self.stages;
+        let purpose = match route {
+            OwnRoute::Login | OwnRoute::Callback => Purpose::SignIn,
+            OwnRoute::BackchannelLogout => Purpose::ServerNotice,
+            OwnRoute::Logout | OwnRoute::SignedOut => Purpose::Ordinary,
+        };
+        let received = stages.screen.screen(received, purpose)?.into_received();
+        let manner = Manner::of(received.parts());
+        let leaves = route == OwnRoute::Logout && Identity::is_sign_out(received.parts());
+        let removed = if leaves { self.sign_out_of_emr(&received).await } else { Vec::new() };
+        let mut handled = stages.identity.handle(route, received).await?;
+        if let (Event::Login | Event::StepUp, Some(principal)) = (handled.event, &handled.facts.principal)
+            && let Err(throttle) = stages.charges.login(&principal.id())
+        {
+            // The answer with the session's cookie is dropped: nobody ever holds this session.
+            return Err(Refused::unreadable(Refusal::LoginRate, handled.facts, manner).throttled(throttle));
+        }
+        for cookie in removed {
+            handled.response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        self.answer(handled, manner).await
+    }
+
+    /// Ends the EMR's session through the request path itself, so that it is decided and recorded like any request.
+    async fn sign_out_of_emr(self: &Rc<Self>, received: &Received) -> Vec<HeaderValue> {
+        let stages = &*self.stages;
+        let parts = received.parts();
+        let Some(emr) = stages.emrs.by_host(&parts.host).and_then(|index| stages.emrs.emr(index)) else {
+            return Vec::new();
+        };
+        let logout = emr.profile().logout().and_then(|logout| {
+            let target = Target::parse_str(logout.path()).ok()?;
+            Some((logout.method().clone(), target))
+        });
+        if let Some((method, target)) = logout {
+            let parts = parts.derived(method, target);
+            let request = Received::new(parts, Body::empty(), None, stages.policies.active().generation());
+            // Boxed: the request path inside the request path.
+            match Box::pin(self.admit(request)).await {
+                Ok(_answer) => {}
+                Err(refused) => drop(self.refuse(refused).await),
+            }
+        }
+        stages.emrs.removals(&parts.host)
+    }
+
+    async fn jwks(&self, received: Received) -> Result<Response<AnswerBody>, Refused> {
+        let received = self.stages.screen.screen(received, Purpose::Ordinary)?.into_received();
+        let manner = Manner::of(received.parts());
+        let response = respond::jwks(&self.stages.backends.jwks());
+        let (_, _, _, facts) = received.into_parts();
+        self.answer(Handled { facts, event: Event::PageShown, response }, manner).await
+    }
+
+    /// Answers what the gateway handled itself, once it is on record.
+    async fn answer(&self, handled: Handled, manner: Manner) -> Result<Response<AnswerBody>, Refused> {
+        match self.stages.audit.handled(handled).await {
+            Ok(response) => Ok(response.map(AnswerBody::from)),
+            Err(unrecorded) => {
+                tracing::error!(error = %unrecorded.error, "not answered: no durable record");
+                Ok(respond::refused::trail_down(&manner).map(AnswerBody::from))
+            }
+        }
+    }
+
+    async fn refuse(&self, refused: Refused) -> Response<bytes::Bytes> {
+        let host = refused.manner().authority.clone();
+        let foreign = refused.refusal() == Refusal::ForeignEmrSession;
+        let mut response = match self.stages.audit.refuse(refused).await {
+            Ok(recorded) => respond::refused::render(recorded),
+            Err(unrecorded) => {
+                tracing::error!(error = %unrecorded.error, "a refusal could not be recorded");
+                respond::refused::trail_down(unrecorded.refused.manner())
+            }
+        };
+        if foreign {
+            // The next person at a shared workstation must not present the last one's EMR session for ever.
+            let host = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+            for cookie in self.stages.emrs.removals(&host.to_ascii_lowercase()) {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
+        }
+        response
+    }
+}

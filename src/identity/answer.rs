@@ -1,0 +1,72 @@
+//! The few answers that sign-in and sign-out give: redirects and two plain pages.
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION, REFERRER_POLICY,
+    SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, Response, StatusCode};
+
+/// Forgets pages of the session that the browser still has (W3C Clear Site Data). Not `cookies`: that would clear
+/// those of every other system under the same domain.
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
+/// An answer in the making; nothing of it may be stored, and its address leaks to nobody.
+#[derive(Debug)]
+pub(super) struct Answer(Response<Bytes>);
+
+impl Answer {
+    fn new(status: StatusCode, body: Bytes) -> Self {
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        Self(response)
+    }
+
+    /// 303 to a path on this host or an address of the provider; `None` if it fits no header.
+    pub(super) fn redirect(location: &str) -> Option<Self> {
+        let location = HeaderValue::from_str(location).ok()?;
+        let mut answer = Self::new(StatusCode::SEE_OTHER, Bytes::new());
+        answer.0.headers_mut().insert(LOCATION, location);
+        Some(answer)
+    }
+
+    /// 200 without content.
+    pub(super) fn done() -> Self {
+        Self::new(StatusCode::OK, Bytes::new())
+    }
+
+    /// A page without scripts, styles or images.
+    pub(super) fn page(html: String) -> Self {
+        let mut answer = Self::new(StatusCode::OK, Bytes::from(html));
+        let headers = answer.0.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        );
+        headers.insert(
+            CONTENT_SECURITY_POLICY,
+            // No `form-action`: browsers apply it to the redirect to the provider that follows the form.
+            HeaderValue::from_static("default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
+        );
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        answer
+    }
+
+    pub(super) fn set_cookie(mut self, cookie: HeaderValue) -> Self {
+        self.0.headers_mut().append(SET_COOKIE, cookie);
+        self
+    }
+
+    pub(super) fn clear_cache(mut self) -> Self {
+        let cache = HeaderValue::from_static("\"cache\"");
+        self.0.headers_mut().insert(CLEAR_SITE_DATA, cache);
+        self
+    }
+
+    pub(super) fn into_response(self) -> Response<Bytes> {
+        self.0
+    }
+}

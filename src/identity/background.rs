@@ -1,0 +1,79 @@
+//! What goes on without a request: finding providers, refreshing their keys, ending and sweeping what is over.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+
+use super::Identity;
+use super::oidc::Provider;
+
+const REFRESH: Duration = Duration::from_hours(1);
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+/// How late an idle session's live streams may be cut.
+const OVERDUE: Duration = Duration::from_secs(5);
+const FLUSH: Duration = Duration::from_secs(60);
+
+impl Identity {
+    /// Runs until `shutdown` is done, then stores what is not stored yet.
+    pub async fn background(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
+        let work = join(
+            join_all(self.providers.iter().map(|provider| keep_fresh(provider))),
+            join(self.end_overdue(), self.keep_house()),
+        );
+        tokio::select! {
+            _ = work => {}
+            () = shutdown => {}
+        }
+        self.tidy().await;
+    }
+
+    async fn end_overdue(&self) {
+        loop {
+            tokio::time::sleep(OVERDUE).await;
+            self.sessions().end_overdue().await;
+        }
+    }
+
+    async fn keep_house(&self) {
+        loop {
+            tokio::time::sleep(FLUSH).await;
+            self.tidy().await;
+        }
+    }
+
+    /// Stores activity, deletes what could not be deleted before, and removes what has expired.
+    pub(super) async fn tidy(&self) {
+        let sessions = self.sessions();
+        sessions.flush().await;
+        sessions.delete_undeleted().await;
+        match self.store.sweep().await {
+            Ok(removed) => tracing::debug!(removed, "the store was swept"),
+            Err(error) => tracing::warn!(%error, "the store could not be swept"),
+        }
+    }
+}
+
+/// Reads what the provider publishes: at once, every hour, and again soon after a failure.
+async fn keep_fresh(provider: &Provider) {
+    let issuer = provider.settings().name.as_str();
+    let mut retry = FIRST_RETRY;
+    loop {
+        let wait = match provider.refresh().await {
+            Ok(()) => {
+                tracing::info!(issuer, "the identity provider's keys were read");
+                retry = FIRST_RETRY;
+                REFRESH
+            }
+            Err(error) => {
+                tracing::warn!(issuer, %error, "the identity provider could not be read; trying again");
+                let wait = retry;
+                retry = retry.saturating_mul(2).min(LAST_RETRY);
+                wait
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}

@@ -1,0 +1,364 @@
+//! `GET /.chartgate/callback`: the provider's answer becomes a session, or a refusal.
+//!
+//! *Never*: a session from an answer that was not asked for in this browser, twice, or without a second factor.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::Method;
+
+use super::Identity;
+use super::answer::Answer;
+use super::attempts::{Attempt, Purpose};
+use super::cookie::{self, LOGIN_COOKIE, Presented};
+use super::login::{Told, callback_url, handled};
+use super::oidc::claims::{ClaimsError, Expected, ExpectedId, Verified, validate_id_token};
+use super::oidc::jws::Kind;
+use super::oidc::{ExchangeError, Metadata, Provider, ProviderError, TokenError, Tokens};
+use super::session::{Live, Opening, SessionId};
+use super::token::{NoRandomness, Token};
+use crate::refusal::Refusal;
+use crate::request::principal::User;
+use crate::request::received::Parts;
+use crate::request::{Event, Handled, Received, Refused, Target};
+use crate::store::StoreError;
+
+/// Why the provider's answer gave no session.
+#[derive(Debug, thiserror::Error)]
+enum CallbackError {
+    #[error("method not accepted")]
+    Method,
+    #[error("a parameter of the callback occurs twice")]
+    Duplicate,
+    #[error("no sign-in with this state was started in this browser, or it is used or too old")]
+    Unknown,
+    #[error("the store does not answer: {0}")]
+    Store(#[source] StoreError),
+    #[error("the callback is from another issuer than the sign-in")]
+    OtherIssuer,
+    #[error("the provider answered with an error: {0:?}")]
+    Denied(String),
+    #[error("the callback holds no code")]
+    NoCode,
+    #[error("the issuer of this sign-in is not configured any more")]
+    IssuerGone,
+    #[error("the provider is not available: {0}")]
+    Provider(#[source] ProviderError),
+    #[error("{0}")]
+    Exchange(#[source] ExchangeError),
+    #[error("the ID token is not believed: {0}")]
+    Token(#[source] TokenError),
+    #[error("the ID token is refused: {0}")]
+    Claims(#[source] ClaimsError),
+    #[error("no second factor is proven (acr {acr:?}, amr {amr:?})")]
+    Mfa {
+        acr: Option<String>,
+        amr: Vec<String>,
+    },
+    #[error("the session to confirm is over, or not this browser's")]
+    StepUpSession,
+    #[error("someone else confirmed than the one whose session it is")]
+    StepUpUser,
+    #[error("the provider does not state when the user authenticated (auth_time)")]
+    StepUpUnknown,
+    #[error("the user did not authenticate afresh (auth_time is before the request)")]
+    StepUpStale,
+    #[error("{0}")]
+    Randomness(#[source] NoRandomness),
+    #[error("the answer cannot be expressed in a header")]
+    Header,
+}
+
+impl CallbackError {
+    const fn refusal(&self) -> Refusal {
+        match self {
+            Self::Method => Refusal::MethodRefused,
+            Self::Unknown => Refusal::LoginStateUnknown,
+            Self::Store(_) => Refusal::StoreUnavailable,
+            Self::Denied(_) => Refusal::ProviderDenied,
+            Self::Provider(_)
+            | Self::Exchange(ExchangeError::Unreachable(_))
+            | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
+            Self::Mfa { .. } => Refusal::MfaRequired,
+            Self::Duplicate
+            | Self::OtherIssuer
+            | Self::NoCode
+            | Self::IssuerGone
+            | Self::Exchange(
+                ExchangeError::Refused(_) | ExchangeError::Malformed(_) | ExchangeError::Address(_),
+            )
+            | Self::Token(TokenError::Form(_) | TokenError::Forged | TokenError::NoKey)
+            | Self::Claims(_)
+            | Self::StepUpSession
+            | Self::StepUpUser
+            | Self::StepUpUnknown
+            | Self::StepUpStale => Refusal::LoginRefused,
+            Self::Randomness(_) | Self::Header => Refusal::Internal,
+        }
+    }
+}
+
+/// The parameters of a callback. Each occurs once at most.
+struct Parameters(BTreeMap<&'static str, String>);
+
+impl Parameters {
+    const KNOWN: &'static [&'static str] = &["code", "state", "iss", "error"];
+
+    fn read(target: &Target) -> Result<Self, CallbackError> {
+        let mut found = BTreeMap::new();
+        for (name, value) in target.fields() {
+            let known = Self::KNOWN.iter().find(|known| **known == name);
+            // SECURITY: with two states or codes, which one counts would be whoever reads them's choice.
+            if let Some(known) = known
+                && found.insert(*known, value).is_some()
+            {
+                return Err(CallbackError::Duplicate);
+            }
+        }
+        Ok(Self(found))
+    }
+
+    fn one(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn state(&self) -> Option<Token> {
+        Token::parse(self.one("state")?.as_bytes())
+    }
+}
+
+impl Identity {
+    pub(super) async fn callback(&self, mut received: Received) -> Result<Handled, Refused> {
+        match self.finish(&mut received).await {
+            Ok(told) => Ok(handled(received, told)),
+            Err(error) => {
+                let refusal = error.refusal();
+                tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "a sign-in was refused");
+                Err(received.refuse(refusal))
+            }
+        }
+    }
+
+    async fn finish(&self, received: &mut Received) -> Result<Told, CallbackError> {
+        let parts = received.parts();
+        if parts.method != Method::GET {
+            return Err(CallbackError::Method);
+        }
+        let parameters = Parameters::read(&parts.target)?;
+        let attempt = self.attempt(parts, &parameters).await?;
+        let current = self.session_of(parts).await.map_err(CallbackError::Store)?;
+        let Some(attempt) = attempt else {
+            // A callback that was followed twice, or after another tab had finished (envoy#42079): the user is in.
+            let live = current.ok_or(CallbackError::Unknown)?;
+            self.name(received.facts_mut(), &live);
+            let answer = Answer::redirect("/").ok_or(CallbackError::Header)?;
+            return Ok((Event::PageShown, answer));
+        };
+        let signed_in = self.sign_in(&attempt, &parameters).await;
+        let (opening, event) = match signed_in
+            .and_then(|(o, v)| judge_purpose(&attempt, current.as_deref(), o, &v, self.leeway))
+        {
+            Ok(judged) => judged,
+            Err(error) => {
+                // SECURITY: CVE-2026-34454. Whoever failed to sign in here must not find the session of the one
+                // before. A step-up that merely failed leaves its own user's session as it was.
+                if let Some(old) = current.filter(|_| ends_session(&attempt, &error)) {
+                    self.sessions().end_or_remember(&old).await;
+                }
+                return Err(error);
+            }
+        };
+        let token = Token::generate().map_err(CallbackError::Randomness)?;
+        let live = self.open(&token, opening, current).await?;
+        self.name(received.facts_mut(), &live);
+        let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
+        let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
+        Ok((event, answer.set_cookie(cookie)))
+    }
+
+    async fn attempt(
+        &self,
+        parts: &Parts,
+        parameters: &Parameters,
+    ) -> Result<Option<Attempt>, CallbackError> {
+        let browser = match cookie::presented(&parts.headers, LOGIN_COOKIE) {
+            Presented::One(browser) => browser,
+            Presented::Nothing | Presented::Malformed => return Ok(None),
+        };
+        let Some(state) = parameters.state() else {
+            return Ok(None);
+        };
+        let attempt = self
+            .attempts
+            .take(&state, &browser)
+            .await
+            .map_err(CallbackError::Store)?;
+        Ok(attempt.filter(|attempt| attempt.authority == parts.authority))
+    }
+
+    /// Asks the provider who signed in.
+    async fn sign_in(
+        &self,
+        attempt: &Attempt,
+        parameters: &Parameters,
+    ) -> Result<(Opening, Verified), CallbackError> {
+        let provider = self
+            .provider_named(&attempt.issuer)
+            .ok_or(CallbackError::IssuerGone)?;
+        let metadata = provider.metadata().await.map_err(CallbackError::Provider)?;
+        // SECURITY: the answer of another provider that the browser was led to (mix-up, RFC 9207).
+        if !metadata.may_call_back_with(parameters.one("iss")) {
+            return Err(CallbackError::OtherIssuer);
+        }
+        if let Some(error) = parameters.one("error") {
+            let error = error.chars().take(64).collect();
+            return Err(CallbackError::Denied(error));
+        }
+        let code = parameters.one("code").ok_or(CallbackError::NoCode)?;
+        let redirect = callback_url(&attempt.authority);
+        let tokens = provider
+            .exchange(
+                &metadata,
+                &redirect,
+                code.to_owned(),
+                attempt.verifier.clone().into(),
+            )
+            .await
+            .map_err(CallbackError::Exchange)?;
+        let verified = self.verify(provider, &metadata, attempt, &tokens).await?;
+        if !verified.proof.mfa {
+            return Err(CallbackError::Mfa {
+                acr: verified.proof.acr,
+                amr: verified.proof.amr,
+            });
+        }
+        let opening = Opening {
+            user: User {
+                issuer: attempt.issuer.clone(),
+                subject: verified.subject.clone(),
+                name: verified.name.clone(),
+                roles: std::collections::BTreeSet::new(),
+                proof: verified.proof.clone(),
+            },
+            role_values: verified.role_values.clone(),
+            issuer_session: verified.issuer_session.clone(),
+            id_token: tokens.id_token,
+            continues: None,
+        };
+        Ok((opening, verified))
+    }
+
+    async fn verify(
+        &self,
+        provider: &Provider,
+        metadata: &Metadata,
+        attempt: &Attempt,
+        tokens: &Tokens,
+    ) -> Result<Verified, CallbackError> {
+        let (payload, algorithm) = provider
+            .verified(tokens.id_token.expose(), Kind::Id)
+            .await
+            .map_err(CallbackError::Token)?;
+        let now = self.clock().now();
+        let settings = provider.settings();
+        let expected = ExpectedId {
+            token: Expected {
+                issuer: metadata.issuer(),
+                client_id: &settings.client_id,
+                now,
+                leeway: self.leeway,
+            },
+            nonce: &attempt.nonce,
+            access_token: Some(tokens.access_token.expose()),
+            algorithm,
+            issuer: settings,
+        };
+        let verified = validate_id_token(&payload, &expected).map_err(CallbackError::Claims)?;
+        // An ID token is made for the answer that brings it, so its age is the difference of the clocks.
+        let skew = now.duration_since(verified.issued).as_secs_f64();
+        metrics::gauge!("chartgate_issuer_clock_skew_seconds", "issuer" => settings.name.clone())
+            .set(skew);
+        if verified.roles_elsewhere {
+            tracing::warn!(
+                issuer = settings.name,
+                "the role claim was left out of the token for its size (groups overage): the user gets no role"
+            );
+        }
+        Ok(verified)
+    }
+
+    /// Opens the session and ends what this browser had before.
+    async fn open(
+        &self,
+        token: &Token,
+        opening: Opening,
+        current: Option<Arc<Live>>,
+    ) -> Result<Arc<Live>, CallbackError> {
+        let continued = opening.continues.clone();
+        let live = self
+            .sessions()
+            .open(token, opening)
+            .await
+            .map_err(CallbackError::Store)?;
+        if let Some(old) = current {
+            if continued.as_ref() == Some(old.id()) {
+                self.sessions().retire(&old).await;
+            } else {
+                self.sessions().end_or_remember(&old).await;
+            }
+        }
+        Ok(live)
+    }
+}
+
+/// Whether a step-up is what it says: the same user, in the same session, afresh.
+fn judge_purpose(
+    attempt: &Attempt,
+    current: Option<&Live>,
+    opening: Opening,
+    verified: &Verified,
+    leeway: std::time::Duration,
+) -> Result<(Opening, Event), CallbackError> {
+    let key = match &attempt.purpose {
+        Purpose::SignIn => return Ok((opening, Event::Login)),
+        Purpose::StepUp(key) => key,
+    };
+    let current = current
+        .filter(|live| live.key() == key)
+        .ok_or(CallbackError::StepUpSession)?;
+    let (old, new) = (current.user(), &opening.user);
+    if old.issuer != new.issuer || old.subject != new.subject {
+        return Err(CallbackError::StepUpUser);
+    }
+    // A provider that does not say when the user authenticated cannot serve a demand for freshness. Refused here, it
+    // is seen and said; let through, the user would be sent round in circles.
+    let authenticated = verified
+        .proof
+        .auth_time
+        .ok_or(CallbackError::StepUpUnknown)?;
+    let earliest = attempt
+        .started
+        .saturating_sub(leeway)
+        .unwrap_or(attempt.started);
+    // Providers that state whole seconds round down.
+    if authenticated.as_second() < earliest.as_second() {
+        return Err(CallbackError::StepUpStale);
+    }
+    let continues: Option<SessionId> = Some(current.id().clone());
+    Ok((
+        Opening {
+            continues,
+            ..opening
+        },
+        Event::StepUp,
+    ))
+}
+
+/// Whether a failed sign-in ends the session that the browser still has.
+const fn ends_session(attempt: &Attempt, error: &CallbackError) -> bool {
+    match attempt.purpose {
+        Purpose::SignIn => true,
+        // Someone else is at the keyboard.
+        Purpose::StepUp(_) => matches!(error, CallbackError::StepUpUser),
+    }
+}

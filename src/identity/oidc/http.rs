@@ -1,0 +1,331 @@
+//! The HTTP client for the provider: small answers, one deadline, no redirects.
+//!
+//! *Never*: plain HTTP to another machine; a connection reused; a redirect followed (a redirected token request would
+//! carry the client secret along).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{Request, Response, Uri, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsConnector;
+
+/// Why a request to the provider failed.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::identity) enum HttpError {
+    #[error("the CA file {path}: {problem}")]
+    Ca { path: String, problem: String },
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[source] rustls::Error),
+    #[error("`{0}` is no address to send a request to")]
+    Address(String),
+    #[error("plain HTTP is only spoken to this machine, not to `{0}`")]
+    Plain(String),
+    #[error("no answer within {} s", DEADLINE.as_secs())]
+    Deadline,
+    #[error("the provider cannot be reached: {0}")]
+    Connect(#[source] std::io::Error),
+    #[error("the provider did not speak HTTP: {0}")]
+    Protocol(#[source] hyper::Error),
+    #[error("the answer could not be read, or is longer than {MAX_ANSWER} bytes")]
+    Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the provider answered with status {0}")]
+    Status(u16),
+}
+
+const DEADLINE: Duration = Duration::from_secs(10);
+const MAX_ANSWER: usize = 1024 * 1024;
+const REQUESTS_AT_ONCE: usize = 64;
+
+/// An HTTP/1.1 client with the issuer's trust anchors.
+#[derive(Clone)]
+pub(super) struct HttpClient {
+    tls: TlsConnector,
+    permits: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HttpClient")
+    }
+}
+
+impl HttpClient {
+    /// A client that trusts the CA in the file, or the system's roots.
+    pub(super) fn new(ca: Option<&Path>) -> Result<Self, HttpError> {
+        let roots = match ca {
+            Some(path) => private_roots(path)?,
+            None => {
+                let mut roots = RootCertStore::empty();
+                // A root of the system that does not parse is skipped; connections that need it fail.
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                roots
+            }
+        };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(HttpError::Tls)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self {
+            tls: TlsConnector::from(Arc::new(config)),
+            permits: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
+        })
+    }
+
+    /// Reads a JSON document.
+    pub(super) async fn fetch(&self, url: &url::Url) -> Result<Vec<u8>, HttpError> {
+        let request = Request::get(url.as_str())
+            .header(header::ACCEPT, "application/json")
+            .body(Vec::new())
+            .map_err(|source| HttpError::Address(source.to_string()))?;
+        let answer = self.send(request).await?;
+        if answer.status() != ::http::StatusCode::OK {
+            return Err(HttpError::Status(answer.status().as_u16()));
+        }
+        Ok(answer.into_body())
+    }
+
+    /// Sends a request. A status of 500 or more is an error: the provider is not able to answer.
+    pub(super) async fn send(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, HttpError> {
+        let answer = tokio::time::timeout(DEADLINE, Box::pin(self.exchange(request)))
+            .await
+            .unwrap_or(Err(HttpError::Deadline))?;
+        if answer.status().is_server_error() {
+            return Err(HttpError::Status(answer.status().as_u16()));
+        }
+        Ok(answer)
+    }
+
+    async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
+        // The semaphore is never closed, and waiting for it counts against the deadline.
+        let _permit = self
+            .permits
+            .acquire()
+            .await
+            .ok()
+            .ok_or(HttpError::Deadline)?;
+        let uri = request.uri().clone();
+        let address = || HttpError::Address(uri.to_string());
+        let host = uri.host().ok_or_else(address)?;
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let tcp = |port| async move {
+            let stream = TcpStream::connect((bare, port)).await?;
+            stream.set_nodelay(true)?;
+            Ok::<_, std::io::Error>(stream)
+        };
+        match uri.scheme_str() {
+            Some("https") => {
+                let port = uri.port_u16().unwrap_or(443);
+                let name = ServerName::try_from(bare.to_owned())
+                    .ok()
+                    .ok_or_else(address)?;
+                let stream = tcp(port).await.map_err(HttpError::Connect)?;
+                let stream = self
+                    .tls
+                    .connect(name, stream)
+                    .await
+                    .map_err(HttpError::Connect)?;
+                over(stream, request).await
+            }
+            // SECURITY: the client secret and the tokens would cross the network in clear.
+            Some("http") if !is_this_machine(bare) => Err(HttpError::Plain(host.to_owned())),
+            Some("http") => {
+                let port = uri.port_u16().unwrap_or(80);
+                over(tcp(port).await.map_err(HttpError::Connect)?, request).await
+            }
+            Some(_) | None => Err(address()),
+        }
+    }
+}
+
+/// Whether a host name can only mean the machine itself.
+pub(super) fn is_this_machine(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
+}
+
+fn private_roots(path: &Path) -> Result<RootCertStore, HttpError> {
+    let failed = |problem: String| HttpError::Ca {
+        path: path.display().to_string(),
+        problem,
+    };
+    let mut roots = RootCertStore::empty();
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|source| failed(source.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|source| failed(source.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|source| failed(source.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(failed("it holds no certificate".to_owned()));
+    }
+    Ok(roots)
+}
+
+async fn over<S>(stream: S, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(HttpError::Protocol)?;
+    let connection = Abort(tokio::spawn(async move {
+        // Its errors reach the request itself.
+        drop(connection.await);
+    }));
+    let answer = sender
+        .send_request(in_origin_form(request)?)
+        .await
+        .map_err(HttpError::Protocol)?;
+    let (parts, body) = answer.into_parts();
+    let body = Limited::new(body, MAX_ANSWER)
+        .collect()
+        .await
+        .map_err(HttpError::Answer)?;
+    drop(connection);
+    Ok(Response::from_parts(parts, body.to_bytes().to_vec()))
+}
+
+/// Ends the connection with the request, however that ends.
+struct Abort(tokio::task::JoinHandle<()>);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn in_origin_form(request: Request<Vec<u8>>) -> Result<Request<Full<Bytes>>, HttpError> {
+    let (mut parts, body) = request.into_parts();
+    let address = || HttpError::Address(parts.uri.to_string());
+    let authority = parts.uri.authority().ok_or_else(address)?.as_str();
+    // User information in a URL is not for the Host field.
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    let host = ::http::HeaderValue::from_str(host)
+        .ok()
+        .ok_or_else(address)?;
+    let path = parts
+        .uri
+        .path_and_query()
+        .map_or("/", ::http::uri::PathAndQuery::as_str);
+    let uri: Uri = path.parse().ok().ok_or_else(address)?;
+    parts.uri = uri;
+    parts.headers.insert(header::HOST, host);
+    parts.headers.insert(
+        header::CONNECTION,
+        ::http::HeaderValue::from_static("close"),
+    );
+    Ok(Request::from_parts(parts, Full::new(Bytes::from(body))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// Answers one connection with `answer` and returns what it was asked.
+    async fn once(answer: Vec<u8>) -> (String, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = vec![0; 4096];
+            let n = stream.read(&mut asked).await.unwrap();
+            asked.truncate(n);
+            // The client may hang up on an answer that is too long.
+            drop(stream.write_all(&answer).await);
+            drop(stream.shutdown().await);
+            String::from_utf8(asked).unwrap()
+        });
+        (base, served)
+    }
+
+    fn client() -> HttpClient {
+        HttpClient::new(None).unwrap()
+    }
+
+    async fn fetch(answer: impl Into<Vec<u8>>) -> Result<Vec<u8>, HttpError> {
+        let (base, _served) = once(answer.into()).await;
+        client()
+            .fetch(&format!("{base}/x?y").parse().unwrap())
+            .await
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_whole() {
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+        let (base, served) = once(answer.into()).await;
+        let url = format!("{base}/x?y").parse().unwrap();
+        assert_eq!(client().fetch(&url).await.unwrap(), b"{}");
+        let asked = served.await.unwrap().to_lowercase();
+        assert!(asked.starts_with("get /x?y http/1.1\r\n"), "{asked}");
+        assert!(asked.contains("\r\nhost: 127.0.0.1:"));
+    }
+
+    #[tokio::test]
+    async fn redirects_and_errors_are_not_followed() {
+        let to = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
+        assert!(matches!(fetch(to).await, Err(HttpError::Status(302))));
+        let error = "HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n";
+        assert!(matches!(fetch(error).await, Err(HttpError::Status(503))));
+    }
+
+    #[tokio::test]
+    async fn long_and_broken_answers_are_errors() {
+        let mut long = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+        long.resize(long.len() + MAX_ANSWER + 1, b'x');
+        assert!(matches!(fetch(long).await, Err(HttpError::Answer(_))));
+        assert!(matches!(
+            fetch("SSH-2.0-x\r\n").await,
+            Err(HttpError::Protocol(_))
+        ));
+        let cut = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}";
+        assert!(matches!(fetch(cut).await, Err(HttpError::Answer(_))));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_in_clear_to_another_machine() {
+        for url in [
+            "http://issuer.example/",
+            "http://10.0.0.1/",
+            "http://127.0.0.1.evil.example/",
+        ] {
+            let sent = client().fetch(&url.parse().unwrap()).await;
+            assert!(matches!(sent, Err(HttpError::Plain(_))), "{url}");
+        }
+        let other = client().fetch(&"ftp://127.0.0.1/".parse().unwrap()).await;
+        assert!(matches!(other, Err(HttpError::Address(_))));
+    }
+
+    #[test]
+    fn a_missing_or_empty_ca_file_is_an_error() {
+        let home = tempfile::tempdir().unwrap();
+        let empty = home.path().join("ca.pem");
+        std::fs::write(&empty, "nothing").unwrap();
+        for path in [empty, home.path().join("missing.pem")] {
+            assert!(matches!(
+                HttpClient::new(Some(&path)),
+                Err(HttpError::Ca { .. })
+            ));
+        }
+    }
+}

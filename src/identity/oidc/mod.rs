@@ -1,0 +1,20 @@
+//! OpenID Connect as a relying party: the provider, its keys, and what its tokens prove.
+//!
+//! The code flow (authorization request, PKCE, token request) goes through `openidconnect`. Its typed ID token is not
+//! used: it refuses a whole sign-in for one standard claim of an unexpected type (`email_verified` as a string),
+//! checks neither `azp` nor leeway, knows no logout tokens, and verifies outside the one crypto library of this
+//! program. Tokens are verified in [`jws`] and judged in [`claims`], by one piece of code for both kinds.
+
+pub mod claims;
+mod exchange;
+mod http;
+pub mod jws;
+mod keys;
+pub mod mfa;
+mod provider;
+
+#[cfg(test)]
+pub(super) mod test_provider;
+
+pub(super) use exchange::{Challenge, ExchangeError, Tokens};
+pub(super) use provider::{Metadata, Provider, ProviderError, TokenError};

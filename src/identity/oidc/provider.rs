@@ -1,0 +1,301 @@
+//! One identity provider: what it publishes about itself, kept fresh, and what is asked of it.
+//!
+//! *Owns*: the discovery document and the key set.
+//! *On failure*: the last good ones stay; without any, sign-ins are refused with `CG-2006` and discovery is tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::exchange::{self, Challenge, Endpoints, ExchangeError, Tokens};
+use super::http::{HttpClient, HttpError, is_this_machine};
+use super::jws::{self, Algorithm, Jws, JwsError, Kind};
+use super::keys::{KeySet, Verdict};
+use crate::clock::SharedClock;
+use crate::config::Issuer;
+use crate::secret::Secret;
+
+/// Why the provider cannot be used now.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::identity) enum ProviderError {
+    #[error("{0}")]
+    Http(#[source] HttpError),
+    #[error("the discovery document is not valid: {0}")]
+    Metadata(String),
+    #[error("the discovery document is of another issuer, `{0}`")]
+    OtherIssuer(String),
+    #[error("the key set is not valid")]
+    Keys,
+    #[error("it failed a moment ago and is not asked again yet")]
+    Resting,
+}
+
+/// Why a token is not believed.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::identity) enum TokenError {
+    #[error("{0}")]
+    Form(#[source] JwsError),
+    #[error("the signature is not the provider's")]
+    Forged,
+    #[error("no published key fits the token")]
+    NoKey,
+    #[error("{0}")]
+    Provider(#[source] ProviderError),
+}
+
+/// The time between two attempts to find the provider, and between two extra readings of its keys.
+const REST: Duration = Duration::from_secs(5);
+const KEY_REST: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(in crate::identity) struct Provider {
+    settings: Issuer,
+    algorithms: Vec<Algorithm>,
+    http: HttpClient,
+    clock: SharedClock,
+    known: ArcSwapOption<Known>,
+    // When discovery last failed, and when keys were last read out of turn (monotonic).
+    failed: Mutex<Option<Duration>>,
+    reread: Mutex<Option<Duration>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    metadata: Arc<Metadata>,
+    keys: KeySet,
+}
+
+/// What is used of the discovery document (OIDC Discovery §3, RFC 9207 §3).
+///
+/// Other members are not read, so that one that is odd does not keep everyone from signing in.
+#[derive(Debug, Deserialize)]
+pub(in crate::identity) struct Metadata {
+    issuer: String,
+    authorization_endpoint: url::Url,
+    token_endpoint: url::Url,
+    jwks_uri: url::Url,
+    end_session_endpoint: Option<url::Url>,
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
+}
+
+impl Metadata {
+    /// The issuer, spelled as in its tokens.
+    pub(in crate::identity) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    pub(in crate::identity) const fn end_session(&self) -> Option<&url::Url> {
+        self.end_session_endpoint.as_ref()
+    }
+
+    /// Whether a callback's `iss` parameter (or its absence) is this provider's (RFC 9207 §2.4).
+    pub(in crate::identity) fn may_call_back_with(&self, iss: Option<&str>) -> bool {
+        iss.map_or(
+            !self.authorization_response_iss_parameter_supported,
+            |iss| iss == self.issuer,
+        )
+    }
+
+    fn read(bytes: &[u8], settings: &Issuer) -> Result<Self, ProviderError> {
+        let metadata: Self = serde_json::from_slice(bytes)
+            .map_err(|source| ProviderError::Metadata(source.to_string()))?;
+        // The configuration's URL is normalised, so a missing final slash of a bare host is no difference. From here
+        // on the document's own spelling counts, to the byte.
+        let named = url::Url::parse(&metadata.issuer).ok();
+        if named.as_ref() != Some(&settings.url) {
+            return Err(ProviderError::OtherIssuer(metadata.issuer));
+        }
+        let endpoints = [
+            Some(&metadata.authorization_endpoint),
+            Some(&metadata.token_endpoint),
+            Some(&metadata.jwks_uri),
+            metadata.end_session_endpoint.as_ref(),
+        ];
+        for endpoint in endpoints.into_iter().flatten() {
+            let is_fine = match endpoint.scheme() {
+                "https" => true,
+                // SECURITY: a provider with TLS must not lead to one without.
+                "http" => {
+                    settings.url.scheme() == "http"
+                        && endpoint.host_str().is_some_and(is_this_machine)
+                }
+                _ => false,
+            };
+            if !is_fine {
+                return Err(ProviderError::Metadata(format!(
+                    "`{endpoint}` is not an https address"
+                )));
+            }
+        }
+        Ok(metadata)
+    }
+}
+
+/// An algorithm of the configuration that cannot be allowed.
+#[derive(Debug)]
+pub(in crate::identity) struct UnknownAlgorithm(pub(in crate::identity) String);
+
+impl Provider {
+    pub(in crate::identity) fn algorithms_of(
+        settings: &Issuer,
+    ) -> Result<Vec<Algorithm>, UnknownAlgorithm> {
+        let read =
+            |name: &String| jws::algorithm(name).ok_or_else(|| UnknownAlgorithm(name.clone()));
+        settings.algorithms.iter().map(read).collect()
+    }
+
+    pub(in crate::identity) fn new(
+        settings: Issuer,
+        algorithms: Vec<Algorithm>,
+        clock: SharedClock,
+    ) -> Result<Self, HttpError> {
+        Ok(Self {
+            http: HttpClient::new(settings.ca.as_deref())?,
+            settings,
+            algorithms,
+            clock,
+            known: ArcSwapOption::empty(),
+            failed: Mutex::new(None),
+            reread: Mutex::new(None),
+        })
+    }
+
+    pub(in crate::identity) const fn settings(&self) -> &Issuer {
+        &self.settings
+    }
+
+    /// Whether the provider was found since the start.
+    pub(in crate::identity) fn is_known(&self) -> bool {
+        self.known.load().is_some()
+    }
+
+    /// Reads discovery document and keys afresh.
+    pub(in crate::identity) async fn refresh(&self) -> Result<(), ProviderError> {
+        let mut at = self.settings.url.clone();
+        let path = at.path().trim_end_matches('/').to_owned();
+        at.set_path(&format!("{path}/.well-known/openid-configuration"));
+        let document = self.http.fetch(&at).await.map_err(ProviderError::Http)?;
+        let metadata = Arc::new(Metadata::read(&document, &self.settings)?);
+        let keys = self.read_keys(&metadata).await?;
+        self.known.store(Some(Arc::new(Known { metadata, keys })));
+        Ok(())
+    }
+
+    /// What the provider publishes; asks for it if it is not known yet.
+    pub(in crate::identity) async fn metadata(&self) -> Result<Arc<Metadata>, ProviderError> {
+        Ok(Arc::clone(&self.known().await?.metadata))
+    }
+
+    async fn known(&self) -> Result<Arc<Known>, ProviderError> {
+        if let Some(known) = self.known.load_full() {
+            return Ok(known);
+        }
+        let mut failed = self.failed.lock().await;
+        // Another request may have found it while this one waited.
+        if let Some(known) = self.known.load_full() {
+            return Ok(known);
+        }
+        let now = self.clock.monotonic();
+        if failed.is_some_and(|at| now.saturating_sub(at) < REST) {
+            return Err(ProviderError::Resting);
+        }
+        let found = self.refresh().await;
+        *failed = found.is_err().then_some(now);
+        found?;
+        self.known.load_full().ok_or(ProviderError::Resting)
+    }
+
+    async fn read_keys(&self, metadata: &Metadata) -> Result<KeySet, ProviderError> {
+        let bytes = self
+            .http
+            .fetch(&metadata.jwks_uri)
+            .await
+            .map_err(ProviderError::Http)?;
+        KeySet::parse(&bytes).ok_or(ProviderError::Keys)
+    }
+
+    /// Where to send the browser to sign in, and the PKCE verifier that stays here.
+    pub(in crate::identity) fn authorize(
+        &self,
+        metadata: &Metadata,
+        redirect: &str,
+        challenge: Challenge,
+    ) -> Result<(url::Url, Secret<String>), ExchangeError> {
+        exchange::authorize(&self.settings, endpoints(metadata, redirect), challenge)
+    }
+
+    /// Exchanges a code for tokens.
+    pub(in crate::identity) async fn exchange(
+        &self,
+        metadata: &Metadata,
+        redirect: &str,
+        code: String,
+        verifier: Secret<String>,
+    ) -> Result<Tokens, ExchangeError> {
+        let endpoints = endpoints(metadata, redirect);
+        exchange::exchange(&self.http, &self.settings, endpoints, code, verifier).await
+    }
+
+    /// Verifies a token's signature; returns its claims, which say nothing until they are judged.
+    ///
+    /// If no key fits, the key set is read once more, at most every 30 seconds.
+    pub(in crate::identity) async fn verified(
+        &self,
+        token: &str,
+        kind: Kind,
+    ) -> Result<(Vec<u8>, Algorithm), TokenError> {
+        let jws = Jws::parse(token, kind, &self.algorithms).map_err(TokenError::Form)?;
+        let known = self.known().await.map_err(TokenError::Provider)?;
+        let verdict = match known.keys.verify(&jws) {
+            Verdict::NoKey => {
+                let fresh = self.with_fresh_keys(&known).await;
+                fresh
+                    .map_err(TokenError::Provider)?
+                    .map_or(Verdict::NoKey, |known| known.keys.verify(&jws))
+            }
+            verdict @ (Verdict::Genuine | Verdict::Forged) => verdict,
+        };
+        match verdict {
+            Verdict::Genuine => Ok((jws.payload, jws.algorithm)),
+            Verdict::Forged => Err(TokenError::Forged),
+            Verdict::NoKey => Err(TokenError::NoKey),
+        }
+    }
+
+    /// Newer keys than `stale`, unless they were read out of turn a moment ago.
+    async fn with_fresh_keys(
+        &self,
+        stale: &Arc<Known>,
+    ) -> Result<Option<Arc<Known>>, ProviderError> {
+        let mut reread = self.reread.lock().await;
+        if let Some(known) = self.known.load_full()
+            && !Arc::ptr_eq(&known, stale)
+        {
+            return Ok(Some(known));
+        }
+        let now = self.clock.monotonic();
+        if reread.is_some_and(|at| now.saturating_sub(at) < KEY_REST) {
+            return Ok(None);
+        }
+        *reread = Some(now);
+        let known = Arc::new(Known {
+            metadata: Arc::clone(&stale.metadata),
+            keys: self.read_keys(&stale.metadata).await?,
+        });
+        self.known.store(Some(Arc::clone(&known)));
+        Ok(Some(known))
+    }
+}
+
+fn endpoints<'e>(metadata: &'e Metadata, redirect: &'e str) -> Endpoints<'e> {
+    Endpoints {
+        issuer: &metadata.issuer,
+        authorization: &metadata.authorization_endpoint,
+        token: &metadata.token_endpoint,
+        redirect,
+    }
+}

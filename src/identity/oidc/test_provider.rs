@@ -1,0 +1,287 @@
+//! A small OpenID provider on loopback for unit tests: it signs whatever a test tells it to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use ::http::{Request, Response, StatusCode, header};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+
+use crate::config::{Issuer, MfaEvidence, MfaRequire};
+use crate::secret::Secret;
+
+pub(in crate::identity) const CLIENT: &str = "gateway";
+pub(in crate::identity) const CLIENT_SECRET: &str = "s3cret/with+signs";
+
+/// An ES256 key.
+pub(in crate::identity) struct SigningKey {
+    pub(in crate::identity) id: String,
+    key: EncodingKey,
+}
+
+impl SigningKey {
+    pub(in crate::identity) fn new(id: &str) -> Self {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let der = pair.to_pkcs8v1().unwrap();
+        Self {
+            id: id.to_owned(),
+            key: EncodingKey::from_ec_der(der.as_ref()),
+        }
+    }
+
+    pub(in crate::identity) fn public(&self) -> Value {
+        let mut jwk =
+            serde_json::to_value(Jwk::from_encoding_key(&self.key, Algorithm::ES256).unwrap())
+                .unwrap();
+        jwk["kid"] = json!(self.id);
+        jwk["use"] = json!("sig");
+        jwk
+    }
+
+    pub(in crate::identity) fn sign(&self, claims: &Value) -> String {
+        self.sign_as(claims, "JWT")
+    }
+
+    pub(in crate::identity) fn sign_as(&self, claims: &Value, typ: &str) -> String {
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(self.id.clone());
+        header.typ = Some(typ.to_owned());
+        jsonwebtoken::encode(&header, claims, &self.key).unwrap()
+    }
+}
+
+/// Claims for tests that are not about claims.
+pub(in crate::identity) fn claims() -> Value {
+    json!({"sub": "u1"})
+}
+
+struct Granted {
+    challenge: String,
+    redirect: String,
+    answer: Value,
+}
+
+#[derive(Default)]
+struct State {
+    keys: Vec<SigningKey>,
+    grants: HashMap<String, Granted>,
+    key_reads: usize,
+    is_down: bool,
+    issuer: Option<String>,
+    metadata: Value,
+}
+
+/// The provider. It ends with the test.
+#[derive(Clone)]
+pub(in crate::identity) struct TestProvider {
+    base: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl TestProvider {
+    pub(in crate::identity) async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let state = State {
+            keys: vec![SigningKey::new("k1")],
+            metadata: json!({}),
+            ..State::default()
+        };
+        let provider = Self {
+            base,
+            state: Arc::new(Mutex::new(state)),
+        };
+        let served = provider.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let served = served.clone();
+                tokio::spawn(async move {
+                    let service = hyper::service::service_fn(|request| served.answer(request));
+                    let io = TokioIo::new(stream);
+                    drop(
+                        hyper::server::conn::http1::Builder::new()
+                            .serve_connection(io, service)
+                            .await,
+                    );
+                });
+            }
+        });
+        provider
+    }
+
+    /// The configuration of a gateway that uses this provider.
+    pub(in crate::identity) fn issuer(&self) -> Issuer {
+        Issuer {
+            name: "staff".to_owned(),
+            url: self.base.parse().unwrap(),
+            ca: None,
+            client_id: CLIENT.to_owned(),
+            client_secret: Secret::new(CLIENT_SECRET.to_owned()),
+            scopes: vec!["profile".to_owned()],
+            algorithms: vec!["ES256".to_owned()],
+            request_acr: vec!["urn:mfa".to_owned()],
+            mfa: MfaEvidence {
+                acr: Vec::new(),
+                amr: vec![vec!["mfa".to_owned()]],
+                require: MfaRequire::Any,
+            },
+            name_claim: "/preferred_username".to_owned(),
+            roles_claim: "/groups".to_owned(),
+        }
+    }
+
+    pub(in crate::identity) fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// From now on, sign with a new key and publish only that one.
+    pub(in crate::identity) fn rotate(&self, id: &str) {
+        self.state.lock().unwrap().keys = vec![SigningKey::new(id)];
+    }
+
+    /// How often the key set was read.
+    pub(in crate::identity) fn key_reads(&self) -> usize {
+        self.state.lock().unwrap().key_reads
+    }
+
+    /// Answers 503 to everything, or works again.
+    pub(in crate::identity) fn set_down(&self, is_down: bool) {
+        self.state.lock().unwrap().is_down = is_down;
+    }
+
+    /// Names another issuer in its discovery document.
+    pub(in crate::identity) fn pretend(&self, issuer: &str) {
+        self.state.lock().unwrap().issuer = Some(issuer.to_owned());
+    }
+
+    /// Adds members to the discovery document.
+    pub(in crate::identity) fn publish(&self, members: Value) {
+        self.state.lock().unwrap().metadata = members;
+    }
+
+    pub(in crate::identity) fn sign(&self, claims: &Value, typ: &str) -> String {
+        self.state.lock().unwrap().keys[0].sign_as(claims, typ)
+    }
+
+    /// The claims of a user who signed in with two factors at `now`.
+    pub(in crate::identity) fn id_claims(&self, nonce: &str, now: i64) -> Value {
+        json!({
+            "iss": self.base, "aud": CLIENT, "sub": "u1", "nonce": nonce,
+            "iat": now, "exp": now + 300, "auth_time": now, "amr": ["pwd", "otp", "mfa"],
+            "preferred_username": "dr.adams", "groups": ["emr-physicians"], "sid": "op-session-1",
+        })
+    }
+
+    /// The user signed in: a code for the authorization request at `url`, which buys an ID token with `claims`.
+    pub(in crate::identity) fn grant(&self, url: &url::Url, claims: &Value) -> String {
+        let token = self.sign(claims, "JWT");
+        self.grant_answer(
+            url,
+            json!({"access_token": "at", "token_type": "Bearer", "id_token": token}),
+        )
+    }
+
+    /// As [`Self::grant`], with the whole answer of the token endpoint.
+    pub(in crate::identity) fn grant_answer(&self, url: &url::Url, answer: Value) -> String {
+        let asked: HashMap<_, _> = url.query_pairs().into_owned().collect();
+        assert_eq!(asked["code_challenge_method"], "S256");
+        assert_eq!(asked["client_id"], CLIENT);
+        assert_eq!(asked["response_type"], "code");
+        assert!(asked["scope"].split(' ').any(|s| s == "openid"));
+        let code = hex::encode(crate::identity::token::Token::generate().unwrap().bytes());
+        let granted = Granted {
+            challenge: asked["code_challenge"].clone(),
+            redirect: asked["redirect_uri"].clone(),
+            answer,
+        };
+        self.state
+            .lock()
+            .unwrap()
+            .grants
+            .insert(code.clone(), granted);
+        code
+    }
+
+    async fn answer(
+        &self,
+        request: Request<hyper::body::Incoming>,
+    ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+        let (parts, body) = request.into_parts();
+        let body = body
+            .collect()
+            .await
+            .map(|b| b.to_bytes())
+            .unwrap_or_default();
+        let (status, answer) = self.route(&parts, &body);
+        Ok(Response::builder()
+            .status(status)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(answer.to_string())))
+            .unwrap())
+    }
+
+    fn route(&self, parts: &::http::request::Parts, body: &[u8]) -> (StatusCode, Value) {
+        let mut state = self.state.lock().unwrap();
+        if state.is_down {
+            return (StatusCode::SERVICE_UNAVAILABLE, json!({}));
+        }
+        let base = &self.base;
+        match parts.uri.path() {
+            "/.well-known/openid-configuration" => {
+                let mut document = json!({
+                    "issuer": state.issuer.as_deref().unwrap_or(base),
+                    "authorization_endpoint": format!("{base}/authorize"),
+                    "token_endpoint": format!("{base}/token"),
+                    "jwks_uri": format!("{base}/jwks"),
+                    "end_session_endpoint": format!("{base}/end"),
+                    "id_token_signing_alg_values_supported": ["none", "ES256"],
+                    "op_tos_uri": "",
+                });
+                for (name, value) in state.metadata.as_object().unwrap() {
+                    document[name] = value.clone();
+                }
+                (StatusCode::OK, document)
+            }
+            "/jwks" => {
+                state.key_reads += 1;
+                let keys: Vec<_> = state.keys.iter().map(SigningKey::public).collect();
+                (StatusCode::OK, json!({ "keys": keys }))
+            }
+            "/token" => {
+                let form: HashMap<String, String> =
+                    form_urlencoded::parse(body).into_owned().collect();
+                let granted = state.grants.remove(&form["code"]);
+                granted
+                    .filter(|granted| is_entitled(parts, &form, granted))
+                    .map_or_else(
+                        || (StatusCode::BAD_REQUEST, json!({"error": "invalid_grant"})),
+                        |granted| (StatusCode::OK, granted.answer),
+                    )
+            }
+            _ => (StatusCode::NOT_FOUND, json!({})),
+        }
+    }
+}
+
+fn is_entitled(
+    parts: &::http::request::Parts,
+    form: &HashMap<String, String>,
+    granted: &Granted,
+) -> bool {
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let basic = STANDARD.encode(format!("{}:{}", encode(CLIENT), encode(CLIENT_SECRET)));
+    let is_client = parts.headers[header::AUTHORIZATION] == format!("Basic {basic}");
+    let verifier = form["code_verifier"].as_bytes();
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier);
+    is_client
+        && URL_SAFE_NO_PAD.encode(hash) == granted.challenge
+        && form["redirect_uri"] == granted.redirect
+        && form["grant_type"] == "authorization_code"
+}

@@ -1,0 +1,128 @@
+//! The gateway's own paths that have to do with signing in and out.
+
+use crate::request::Target;
+
+/// The first path segment of everything that the gateway answers itself.
+pub const PREFIX: &str = ".chartgate";
+
+/// A path of the gateway's own, under `/.chartgate/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OwnRoute {
+    /// `GET /.chartgate/login?return_to=…[&step_up=1]`: to the identity provider.
+    Login,
+    /// `GET /.chartgate/callback?code=…&state=…`: back from it.
+    Callback,
+    /// `GET` or `POST /.chartgate/logout`: ends the session.
+    Logout,
+    /// `GET /.chartgate/signed-out`: where the provider sends the browser after sign-out.
+    SignedOut,
+    /// `POST /.chartgate/backchannel-logout`: the provider ends sessions.
+    BackchannelLogout,
+}
+
+impl OwnRoute {
+    /// Every route.
+    pub const ALL: &'static [Self] = &[
+        Self::Login,
+        Self::Callback,
+        Self::Logout,
+        Self::SignedOut,
+        Self::BackchannelLogout,
+    ];
+
+    /// The path.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Login => "/.chartgate/login",
+            Self::Callback => "/.chartgate/callback",
+            Self::Logout => "/.chartgate/logout",
+            Self::SignedOut => "/.chartgate/signed-out",
+            Self::BackchannelLogout => "/.chartgate/backchannel-logout",
+        }
+    }
+
+    /// The route that `target` names, if it is one of these, spelled exactly as here.
+    #[must_use]
+    pub fn of(target: &Target) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|route| route.path() == target.path())
+    }
+}
+
+/// Whether `target` lies under the gateway's own prefix, in any spelling: it must then never reach an EMR.
+#[must_use]
+pub fn is_own(target: &Target) -> bool {
+    target
+        .segments()
+        .next()
+        .is_some_and(|first| first.eq_ignore_ascii_case(PREFIX))
+}
+
+/// What a sign-in is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A session.
+    SignIn,
+    /// A fresh authentication of the session that there is.
+    StepUp,
+}
+
+/// The path and query that start a sign-in and lead back to `return_to`.
+#[must_use]
+pub fn login_location(return_to: &str, asked: Asked) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("return_to", return_to);
+    match asked {
+        Asked::SignIn => {}
+        Asked::StepUp => {
+            query.append_pair("step_up", "1");
+        }
+    }
+    format!("{}?{}", OwnRoute::Login.path(), query.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(raw: &str) -> Target {
+        Target::parse_str(raw).unwrap()
+    }
+
+    #[test]
+    fn every_route_is_found_by_its_path_alone() {
+        for route in OwnRoute::ALL {
+            let asked = format!("{}?a=b", route.path());
+            assert_eq!(OwnRoute::of(&target(&asked)), Some(*route));
+            assert!(is_own(&target(&asked)));
+            let longer = format!("{}/x", route.path());
+            assert_eq!(OwnRoute::of(&target(&longer)), None);
+        }
+    }
+
+    #[test]
+    fn other_spellings_are_own_but_no_route() {
+        for raw in [
+            "/%2echartgate/login",
+            "/.Chartgate/login",
+            "/.chartgate",
+            "/.chartgate//login",
+            "/.chartgate/%6cogin",
+        ] {
+            assert!(is_own(&target(raw)), "{raw}");
+            assert_eq!(OwnRoute::of(&target(raw)), None, "{raw}");
+        }
+        assert!(!is_own(&target("/x/.chartgate/login")));
+    }
+
+    #[test]
+    fn a_login_location_leads_back() {
+        let location = login_location("/a?b=c&d", Asked::StepUp);
+        let fields: Vec<_> = target(&location).fields().collect();
+        assert_eq!(fields[0], ("return_to".into(), "/a?b=c&d".into()));
+        assert_eq!(fields[1], ("step_up".into(), "1".into()));
+    }
+}

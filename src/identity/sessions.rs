@@ -1,0 +1,334 @@
+//! All sessions: read through a bounded cache, ended everywhere at once.
+//!
+//! *Owns*: the session cache, and the channel that tells live streams of a session's end.
+//! *Never*: "unknown" for a store that cannot be asked; a session revived by a late write or a late read.
+//! *On failure*: a session that could not be deleted is refused by this process from then on, and deleted later.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use moka::sync::Cache;
+use tokio::sync::broadcast;
+
+use super::session::{Live, Opening, Over, SessionId, store_key};
+use super::token::Token;
+use crate::clock::SharedClock;
+use crate::config;
+use crate::store::{Durability, Store, StoreError, Table};
+
+/// A session ended: by sign-out, revocation, expiry, or another sign-in in its browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionEnded(pub SessionId);
+
+/// What became of the search for a session.
+#[derive(Debug)]
+pub(super) enum Found {
+    Live(Arc<Live>),
+    /// It is over, and was ended with this call.
+    Over(Arc<Live>, Over),
+    Unknown,
+}
+
+#[derive(Debug)]
+pub(super) struct Sessions {
+    store: Store,
+    clock: SharedClock,
+    idle_timeout: Duration,
+    absolute_timeout: Duration,
+    cache: Cache<String, Arc<Live>>,
+    // INVARIANT: the number grows whenever a session leaves the cache by `forget`; a value read from the store is
+    // cached only under this lock and only if the number is the one from before the read.
+    ended: Mutex<u64>,
+    undeleted: Mutex<BTreeSet<String>>,
+    has_undeleted: AtomicBool,
+    tell: broadcast::Sender<SessionEnded>,
+}
+
+/// A cached session is confirmed by the store this often: the bound on how long a revocation elsewhere goes unseen.
+pub(super) const LEASE: Duration = Duration::from_secs(30);
+/// How long an ended session is kept, so that its user is told "ended" and not "unknown".
+const MEMORY: Duration = Duration::from_hours(1);
+const CACHED: u64 = 100_000;
+const TOLD_AT_ONCE: usize = 4_096;
+
+impl Sessions {
+    pub(super) fn new(config: &config::Identity, store: Store, clock: SharedClock) -> Self {
+        Self {
+            store,
+            clock,
+            idle_timeout: config.idle_timeout,
+            absolute_timeout: config.absolute_timeout,
+            cache: Cache::new(CACHED),
+            ended: Mutex::new(0),
+            undeleted: Mutex::default(),
+            has_undeleted: AtomicBool::new(false),
+            tell: broadcast::Sender::new(TOLD_AT_ONCE),
+        }
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<SessionEnded> {
+        self.tell.subscribe()
+    }
+
+    /// Opens a session under a new token, durably.
+    pub(super) async fn open(
+        &self,
+        token: &Token,
+        opening: Opening,
+    ) -> Result<Arc<Live>, StoreError> {
+        let now = self.clock.now();
+        let ends = now.saturating_add(self.absolute_timeout).unwrap_or(now);
+        let live = Arc::new(Live::open(token, opening, now, ends, self.store.epoch()));
+        let value = encode(&live)?;
+        let expires = remembered_until(&live);
+        self.store
+            .put(
+                Table::Sessions,
+                live.key(),
+                value.expose(),
+                expires,
+                Durability::Immediate,
+            )
+            .await?;
+        live.confirm(self.clock.monotonic());
+        Ok(live)
+    }
+
+    /// Finds the session of a token, and ends it if its time is over. Finding is not activity.
+    pub(super) async fn find(&self, token: &Token) -> Result<Found, StoreError> {
+        let key = store_key(token);
+        if self.is_undeleted(&key) {
+            return Ok(Found::Unknown);
+        }
+        let live = match self.cache.get(&key) {
+            Some(live) if self.is_current(&live) => live,
+            Some(live) => match self.load(&key).await? {
+                Some(fresh) => fresh,
+                None => {
+                    self.forget(&live);
+                    self.announce(live.id());
+                    return Ok(Found::Unknown);
+                }
+            },
+            None => match self.load(&key).await? {
+                Some(live) => live,
+                None => return Ok(Found::Unknown),
+            },
+        };
+        match live.over(self.clock.now(), self.idle_timeout) {
+            None => Ok(Found::Live(live)),
+            Some(over) => {
+                // It is over whether or not it can be deleted now.
+                self.end_or_remember(&live).await;
+                Ok(Found::Over(live, over))
+            }
+        }
+    }
+
+    /// Ends a session everywhere.
+    ///
+    /// # Errors
+    /// The store did not confirm the deletion. This process refuses the session all the same and deletes it later.
+    pub(super) async fn end(&self, live: &Live) -> Result<(), StoreError> {
+        self.forget(live);
+        let deleted = self.store.delete(Table::Sessions, live.key()).await;
+        if deleted.is_err() {
+            self.delete_later(live);
+        }
+        // Once more: a reading that began before the deletion may have cached it since.
+        self.forget(live);
+        self.announce(live.id());
+        deleted
+    }
+
+    /// Ends a session; a store that does not answer is logged and asked again later.
+    pub(super) async fn end_or_remember(&self, live: &Live) {
+        if let Err(error) = self.end(live).await {
+            tracing::error!(%error, session = %live.id(), "an ended session could not be deleted yet");
+        }
+    }
+
+    /// Deletes the token that `old` had before a step-up gave its session a new one. The session itself goes on.
+    pub(super) async fn retire(&self, old: &Live) {
+        self.forget(old);
+        if let Err(error) = self.store.delete(Table::Sessions, old.key()).await {
+            tracing::error!(%error, session = %old.id(), "a replaced session token could not be deleted yet");
+            self.delete_later(old);
+        }
+        self.forget(old);
+    }
+
+    /// Ends every session that `matches`; says how many.
+    pub(super) async fn end_all(&self, matches: impl Fn(&Live) -> bool) -> Result<u64, StoreError> {
+        let mut ended = 0_u64;
+        let mut after = None;
+        loop {
+            let page = self.store.scan(Table::Sessions, after.as_deref()).await?;
+            for (key, entry) in page.entries {
+                let live = Live::decode(&key, &entry.value, self.store.epoch());
+                if let Some(live) = live.filter(&matches) {
+                    self.end(&live).await?;
+                    ended = ended.saturating_add(1);
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// Ends every session at once by a new epoch of the store.
+    pub(super) async fn end_everything(&self) -> Result<(), StoreError> {
+        self.store.bump_epoch().await?;
+        let cached: Vec<_> = self.cache.iter().map(|(_, live)| live).collect();
+        for live in cached {
+            self.forget(&live);
+            self.announce(live.id());
+        }
+        Ok(())
+    }
+
+    /// Ends cached sessions whose time is over: nobody may ever ask about them again, but a stream may hang on them.
+    pub(super) async fn end_overdue(&self) {
+        let now = self.clock.now();
+        let overdue: Vec<_> = self
+            .cache
+            .iter()
+            .map(|(_, live)| live)
+            .filter(|live| live.over(now, self.idle_timeout).is_some())
+            .collect();
+        for live in overdue {
+            self.end_or_remember(&live).await;
+        }
+    }
+
+    /// Tells the store of activity since the last call. What a crash loses makes sessions shorter, never longer.
+    pub(super) async fn flush(&self) {
+        let active: Vec<_> = self
+            .cache
+            .iter()
+            .map(|(_, live)| live)
+            .filter(|live| live.is_unflushed())
+            .collect();
+        for live in active {
+            let at = live.last_active();
+            match self.write_activity(&live).await {
+                Ok(()) => live.flushed(at),
+                Err(error) => {
+                    tracing::warn!(%error, "session activity could not be stored");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Deletes what could not be deleted before.
+    pub(super) async fn delete_undeleted(&self) {
+        let keys: Vec<_> = self.undeleted().iter().cloned().collect();
+        for key in keys {
+            if self.store.delete(Table::Sessions, &key).await.is_err() {
+                return;
+            }
+            let mut undeleted = self.undeleted();
+            undeleted.remove(&key);
+            self.has_undeleted
+                .store(!undeleted.is_empty(), Ordering::Release);
+        }
+    }
+
+    async fn write_activity(&self, live: &Live) -> Result<(), StoreError> {
+        let value = encode(live)?;
+        // `replace`, not `put`: a session that was ended in the meantime stays ended.
+        let _ = self
+            .store
+            .replace(
+                Table::Sessions,
+                live.key(),
+                value.expose(),
+                remembered_until(live),
+                Durability::Relaxed,
+            )
+            .await?;
+        Ok(())
+    }
+
+    async fn load(&self, key: &str) -> Result<Option<Arc<Live>>, StoreError> {
+        let before = *self.ended();
+        let asked = self.clock.monotonic();
+        let epoch = self.store.epoch();
+        let entry = match self.store.get(Table::Sessions, key).await {
+            Ok(entry) => entry,
+            Err(error @ StoreError::Sealed { .. }) => {
+                // A damaged value is no session, and never will be: one fresh sign-in, not an outage.
+                tracing::error!(%error, "a stored session was passed over");
+                None
+            }
+            Err(error @ StoreError::Unavailable(_)) => return Err(error),
+        };
+        let Some(live) = entry.and_then(|e| Live::decode(key, &e.value, epoch)) else {
+            return Ok(None);
+        };
+        let live = Arc::new(live);
+        live.confirm(asked);
+        let ended = self.ended();
+        // SECURITY: pomerium#6024, a deleted session accepted from the cache. Had one ended since `before`, it could
+        // be this one; then this request, which began earlier, may use it, but the cache may not.
+        if *ended != before {
+            return Ok(Some(live));
+        }
+        if let Some(cached) = self.cache.get(key).filter(|c| c.epoch() == epoch) {
+            cached.touch(live.last_active());
+            cached.confirm(asked);
+            return Ok(Some(cached));
+        }
+        self.cache.insert(key.to_owned(), Arc::clone(&live));
+        Ok(Some(live))
+    }
+
+    fn is_current(&self, live: &Live) -> bool {
+        live.epoch() == self.store.epoch() && live.unconfirmed_for(self.clock.monotonic()) < LEASE
+    }
+
+    fn forget(&self, live: &Live) {
+        let mut ended = self.ended();
+        *ended = ended.wrapping_add(1);
+        self.cache.invalidate(live.key());
+    }
+
+    fn announce(&self, id: &SessionId) {
+        // No receiver means no live stream to cut.
+        let _ = self.tell.send(SessionEnded(id.clone()));
+    }
+
+    fn delete_later(&self, live: &Live) {
+        self.undeleted().insert(live.key().to_owned());
+        self.has_undeleted.store(true, Ordering::Release);
+    }
+
+    fn is_undeleted(&self, key: &str) -> bool {
+        self.has_undeleted.load(Ordering::Acquire) && self.undeleted().contains(key)
+    }
+
+    fn ended(&self) -> MutexGuard<'_, u64> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn undeleted(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.undeleted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn encode(live: &Live) -> Result<crate::secret::Secret<Vec<u8>>, StoreError> {
+    live.encode()
+        .ok_or_else(|| StoreError::Unavailable("a session cannot be encoded".to_owned()))
+}
+
+fn remembered_until(live: &Live) -> Timestamp {
+    live.ends().saturating_add(MEMORY).unwrap_or(live.ends())
+}

@@ -1,0 +1,608 @@
+//! A policy bundle: a directory that is read, checked as a whole, and only then used.
+//!
+//! *Never*: half a bundle. Every problem of every file is collected, and one is enough to refuse.
+//! *On failure*: [`BundleError`] with file, line and remedy of each problem.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use miette::Diagnostic;
+use serde::Deserialize;
+
+use super::problem::{BundleError, Findings, first_offset, line_of};
+use super::roles::Roles;
+use super::rule::{Rule, is_name};
+use super::vocabulary::Vocabulary;
+
+/// Most bytes of one file.
+const MOST_BYTES: u64 = 8 * 1024 * 1024;
+/// Most files of one bundle's directory.
+const MOST_FILES: usize = 1_000;
+/// Most policies of one bundle.
+const MOST_POLICIES: usize = 20_000;
+
+/// Files beside `*.cedar` that a bundle may hold. Anything else is taken for a misspelt policy file.
+const OTHER_FILES: &[&str] = &[
+    "bundle.toml",
+    "schema.cedarschema",
+    "roles.toml",
+    "README.md",
+];
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawManifest {
+    name: String,
+    version: String,
+}
+
+/// A bundle without a problem.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    directory: PathBuf,
+    name: String,
+    version: String,
+    vocabulary: Vocabulary,
+    rules: Vec<Arc<Rule>>,
+    roles: Roles,
+}
+
+impl Bundle {
+    /// Reads and checks the bundle in `directory`.
+    ///
+    /// # Errors
+    /// With every problem that was found.
+    pub fn load(directory: &Path) -> Result<Self, BundleError> {
+        let mut findings = Findings::default();
+        let files = Files::read(directory, &mut findings);
+        let manifest = read_manifest(&files, &mut findings);
+        let schema = read_schema(&files, &mut findings);
+        let rules = read_rules(&files, schema.as_ref().map(|(s, _)| s), &mut findings);
+        let known = schema.as_ref().map(|(_, vocabulary)| vocabulary.roles());
+        let grants = files
+            .text("roles.toml", &mut findings)
+            .map(|text| Roles::read(Path::new("roles.toml"), text, known, &mut findings));
+        match (manifest, schema, grants) {
+            (Some(manifest), Some((_, vocabulary)), Some(grants)) if findings.is_empty() => {
+                Ok(Self {
+                    directory: directory.to_owned(),
+                    name: manifest.name,
+                    version: manifest.version,
+                    vocabulary,
+                    rules,
+                    roles: grants,
+                })
+            }
+            _incomplete => Err(findings.into_error(directory)),
+        }
+    }
+
+    /// The directory that it was read from.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Its roles and sections.
+    #[must_use]
+    pub const fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// Its policies, by file and line.
+    pub fn policies(&self) -> impl ExactSizeIterator<Item = &Rule> {
+        self.rules.iter().map(AsRef::as_ref)
+    }
+
+    /// Who has which role.
+    #[must_use]
+    pub const fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
+    /// Its policies, to be shared with what is compiled from them.
+    pub(super) fn rules(&self) -> &[Arc<Rule>] {
+        &self.rules
+    }
+}
+
+/// The texts of a bundle's files, by name.
+struct Files(BTreeMap<PathBuf, String>);
+
+impl Files {
+    fn read(directory: &Path, findings: &mut Findings) -> Self {
+        let mut texts = BTreeMap::new();
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                findings.push(
+                    Path::new("."),
+                    None,
+                    format!("the directory cannot be read: {error}"),
+                    "Name a directory with a policy bundle; `chartgate init` writes one to start from.",
+                );
+                return Self(texts);
+            }
+        };
+        for entry in entries.take(MOST_FILES.saturating_add(1)) {
+            let read = entry.map(|entry| PathBuf::from(entry.file_name()));
+            match read {
+                Ok(name) => {
+                    if let Some(text) = read_file(directory, &name, findings) {
+                        texts.insert(name, text);
+                    }
+                }
+                Err(error) => findings.push(
+                    Path::new("."),
+                    None,
+                    format!("the directory cannot be read: {error}"),
+                    "Check the directory's permissions and the disk.",
+                ),
+            }
+        }
+        if texts.len() > MOST_FILES {
+            findings.push(
+                Path::new("."),
+                None,
+                format!("there are more than {MOST_FILES} files"),
+                "Put the policies into fewer files.",
+            );
+        }
+        Self(texts)
+    }
+
+    fn text(&self, name: &str, findings: &mut Findings) -> Option<&str> {
+        let text = self.0.get(Path::new(name)).map(String::as_str);
+        if text.is_none() {
+            findings.push(
+                Path::new(name),
+                None,
+                "the file is missing or cannot be read",
+                "Every bundle holds bundle.toml, schema.cedarschema and roles.toml.",
+            );
+        }
+        text
+    }
+
+    fn policies(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.0
+            .iter()
+            .filter(|(name, _)| is_policy_file(name))
+            .map(|(name, text)| (name.as_path(), text.as_str()))
+    }
+}
+
+fn is_policy_file(name: &Path) -> bool {
+    name.extension() == Some(OsStr::new("cedar"))
+}
+
+/// The text of a file of the bundle; nothing for directories, hidden files and what could not be read.
+fn read_file(directory: &Path, name: &Path, findings: &mut Findings) -> Option<String> {
+    let hidden = name.as_os_str().as_encoded_bytes().starts_with(b".");
+    let path = directory.join(name);
+    // Follows symbolic links: Kubernetes mounts files as such.
+    let metadata = fs::metadata(&path);
+    if hidden || metadata.as_ref().is_ok_and(fs::Metadata::is_dir) {
+        return None;
+    }
+    let known = name
+        .to_str()
+        .is_some_and(|name| OTHER_FILES.contains(&name));
+    if !known && !is_policy_file(name) {
+        // SECURITY: a forbid in `lockdown.ceder` would silently not be there.
+        findings.push(
+            name,
+            None,
+            "the file is none that a bundle holds",
+            "Name policy files *.cedar; move anything else out of the directory.",
+        );
+        return None;
+    }
+    let size = metadata.map(|metadata| metadata.len());
+    if size.as_ref().is_ok_and(|size| *size > MOST_BYTES) {
+        findings.push(
+            name,
+            None,
+            format!("the file is larger than {MOST_BYTES} bytes"),
+            "Split it.",
+        );
+        return None;
+    }
+    match size.and_then(|_| fs::read_to_string(&path)) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            findings.push(
+                name,
+                None,
+                format!("the file cannot be read: {error}"),
+                "Check its permissions and that it is UTF-8 text.",
+            );
+            None
+        }
+    }
+}
+
+fn read_manifest(files: &Files, findings: &mut Findings) -> Option<RawManifest> {
+    let file = Path::new("bundle.toml");
+    let text = files.text("bundle.toml", findings)?;
+    let remedy =
+        "Write `name = \"…\"` (lower-case letters, digits, hyphens) and `version = \"…\"`.";
+    match toml::from_str::<RawManifest>(text) {
+        Ok(raw) => {
+            if !is_name(&raw.name) || raw.version.trim().is_empty() {
+                findings.push(file, None, "`name` or `version` cannot be used", remedy);
+            }
+            Some(raw)
+        }
+        Err(error) => {
+            let line = error.span().map(|span| line_of(text, span.start));
+            findings.push(file, line, error.message().trim_end(), remedy);
+            None
+        }
+    }
+}
+
+fn read_schema(files: &Files, findings: &mut Findings) -> Option<(Schema, Vocabulary)> {
+    let file = Path::new("schema.cedarschema");
+    let text = files.text("schema.cedarschema", findings)?;
+    let remedy = "Compare it with the shipped schema.cedarschema.";
+    let schema = match Schema::from_cedarschema_str(text) {
+        Ok((schema, warnings)) => {
+            for warning in warnings {
+                findings.diagnostic(file, text, &warning, remedy);
+            }
+            schema
+        }
+        Err(error) => {
+            findings.diagnostic(file, text, &error, remedy);
+            return None;
+        }
+    };
+    match Vocabulary::read(text, &schema) {
+        Ok(vocabulary) => Some((schema, vocabulary)),
+        Err(errors) => {
+            for error in errors {
+                findings.push(file, None, error.to_string(), remedy);
+            }
+            None
+        }
+    }
+}
+
+fn read_rules(files: &Files, schema: Option<&Schema>, findings: &mut Findings) -> Vec<Arc<Rule>> {
+    let validator = schema.map(|schema| Validator::new(schema.clone()));
+    let mut rules: Vec<Arc<Rule>> = Vec::new();
+    for (file, text) in files.policies() {
+        let Some(set) = parse(file, text, findings) else {
+            continue;
+        };
+        if let Some(validator) = &validator {
+            validate(file, text, validator, &set, findings);
+        }
+        let mut read: Vec<_> = set
+            .policies()
+            .filter_map(|policy| Rule::read(policy, file, text, findings))
+            .collect();
+        read.sort_by_key(Rule::line);
+        rules.extend(read.into_iter().map(Arc::new));
+    }
+    if rules.len() > MOST_POLICIES {
+        findings.push(
+            Path::new("."),
+            None,
+            format!("there are {} policies", rules.len()),
+            format!("A bundle holds {MOST_POLICIES} policies at most."),
+        );
+    }
+    let mut places: BTreeMap<&str, &Rule> = BTreeMap::new();
+    for rule in &rules {
+        if let Some(first) = places.insert(rule.id(), rule) {
+            findings.push(
+                rule.file(),
+                Some(rule.line()),
+                format!(
+                    "the id \"{}\" is already used in {}:{}",
+                    rule.id(),
+                    first.file().display(),
+                    first.line()
+                ),
+                "Give each policy an `@id` of its own; records name policies by it.",
+            );
+        }
+    }
+    rules
+}
+
+fn parse(file: &Path, text: &str, findings: &mut Findings) -> Option<PolicySet> {
+    let set = match text.parse::<PolicySet>() {
+        Ok(set) => set,
+        Err(errors) => {
+            for error in errors.iter() {
+                findings.diagnostic(file, text, error, "Correct the Cedar syntax here.");
+            }
+            return None;
+        }
+    };
+    for template in set.templates() {
+        findings.push(
+            file,
+            None,
+            format!("the policy {} is a template", template.id()),
+            "Write the principal and resource out instead of `?principal` and `?resource`.",
+        );
+    }
+    Some(named(&set))
+}
+
+/// The policies under their own ids, so that what Cedar says of them names them as their author does. Ids that
+/// cannot be used stay as parsed; they are problems that are reported anyway.
+fn named(set: &PolicySet) -> PolicySet {
+    let own = |policy: &Policy| {
+        let id = policy.annotation("id").filter(|id| is_name(id))?;
+        Some(policy.new_id(PolicyId::new(id)))
+    };
+    PolicySet::from_policies(
+        set.policies()
+            .map(|policy| own(policy).unwrap_or_else(|| policy.clone())),
+    )
+    .unwrap_or_else(|_duplicate| set.clone())
+}
+
+/// Checks in strict mode. Warnings count: a policy that can never apply, or that reads differently than it looks,
+/// is a mistake or an attack.
+fn validate(
+    file: &Path,
+    text: &str,
+    validator: &Validator,
+    set: &PolicySet,
+    findings: &mut Findings,
+) {
+    let result = validator.validate(set, ValidationMode::Strict);
+    let remedy = "Use only names and types that schema.cedarschema declares.";
+    // Cedar checks a policy once for each action, and so finds one mistake up to thirteen times.
+    let mut seen = BTreeSet::new();
+    for error in result.validation_errors() {
+        let advice = error.help().map(|help| help.to_string());
+        if seen.insert((
+            first_offset(error),
+            advice.unwrap_or_else(|| error.to_string()),
+        )) {
+            findings.diagnostic(file, text, error, remedy);
+        }
+    }
+    if !result.validation_passed() {
+        // A policy with an unknown word also "never applies"; that is no news.
+        return;
+    }
+    for warning in result.validation_warnings() {
+        findings.diagnostic(file, text, warning, "Remove the policy or correct it.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::problem::Problem;
+    use crate::policy::tests::{SHIPPED, SMALL, directory, load};
+    use proptest::prelude::*;
+
+    /// The problems of a sound bundle with these files beside or in place of its own.
+    fn problems(files: &[(&str, &str)]) -> Vec<Problem> {
+        load(files).expect_err("problems").problems().to_vec()
+    }
+
+    /// The one problem of a policy file with `text` from its third line on.
+    fn problem_of(text: &str) -> Problem {
+        let found = problems(&[("more.cedar", &format!("\n\n{text}"))]);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert_eq!(found[0].file, Path::new("more.cedar"));
+        assert!(!found[0].remedy.is_empty());
+        found[0].clone()
+    }
+
+    #[test]
+    fn the_shipped_bundle_loads_and_names_its_policies() {
+        assert_eq!(SHIPPED.name(), "chartgate-hospital");
+        assert!(SHIPPED.policies().all(|rule| !rule.doc().is_empty()));
+        let rule = SHIPPED
+            .policies()
+            .find(|rule| rule.id() == "him-export")
+            .expect("him-export");
+        assert_eq!(rule.file(), Path::new("office.cedar"));
+        assert_eq!(rule.obligations().as_recorded(), ["stepup=300s"]);
+        let text = fs::read_to_string(SHIPPED.directory().join(rule.file())).expect("text");
+        let line = text.lines().nth(rule.line() - 1).expect("its line");
+        assert_eq!(line, "@id(\"him-export\")");
+    }
+
+    #[test]
+    fn an_unknown_word_does_not_load() {
+        for (text, line, says) in [
+            (
+                r#"@id("a") @doc("x") permit (principal in Role::"nurze", action, resource);"#,
+                3,
+                "nurze",
+            ),
+            (
+                r#"@id("a") @doc("x") permit (principal, action, resource == Section::"note");"#,
+                3,
+                "note",
+            ),
+            (
+                r#"@id("a") @doc("x") permit (principal, action == Action::"Reed", resource);"#,
+                3,
+                "Reed",
+            ),
+            (
+                "@id(\"a\") @doc(\"x\")\npermit (principal, action, resource)\nwhen { context.mfaa };",
+                5,
+                "mfaa",
+            ),
+            (
+                "@id(\"a\") @doc(\"x\") permit (principal, action, resource)\nwhen { context.patient == Patient::\"1\" };",
+                4,
+                "patient",
+            ),
+            (
+                "@id(\"a\") @doc(\"x\")\n@watermark(\"on\")\npermit (principal, action, resource);",
+                3,
+                "watermark",
+            ),
+        ] {
+            let problem = problem_of(text);
+            assert_eq!(problem.line, Some(line), "{problem:?}");
+            assert!(problem.message.contains(says), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_policy_has_a_name_a_meaning_and_no_stray_obligation() {
+        for (text, says) in [
+            (
+                r#"@doc("x") permit (principal, action, resource);"#,
+                "no usable `@id`",
+            ),
+            (
+                r#"@id("A b") @doc("x") permit (principal, action, resource);"#,
+                "no usable `@id`",
+            ),
+            (
+                r#"@id("a") permit (principal, action, resource);"#,
+                "no `@doc`",
+            ),
+            (
+                r#"@id("a") @doc("x") @stepup("soon") permit (principal, action, resource);"#,
+                "soon",
+            ),
+            (
+                r#"@id("a") @doc("x") @stepup("5m") forbid (principal, action, resource);"#,
+                "carries an obligation",
+            ),
+            (r"permit (principal, action", "unexpected"),
+            (
+                r#"@id("a") @doc("x") permit (principal == ?principal, action, resource);"#,
+                "template",
+            ),
+            (
+                r#"@id("a") @doc("x") forbid (principal, action, resource) when { false };"#,
+                "impossible",
+            ),
+        ] {
+            let problem = problem_of(text);
+            assert!(problem.message.contains(says), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn every_problem_of_every_file_is_reported_at_once() {
+        let found = problems(&[
+            ("bundle.toml", "name = \"My Bundle\"\nversion = \"1\"\n"),
+            ("roles.toml", "[[grant]]\nrole = \"nurze\"\nclaim = \"x\"\n"),
+            ("small.cedar", SMALL),
+            ("twice.cedar", SMALL),
+            ("broken.cedar", "permit (\n"),
+            ("lockdown.ceder", "forbid (principal, action, resource);"),
+        ]);
+        let files: Vec<_> = found
+            .iter()
+            .map(|problem| (problem.file.to_str().expect("text"), problem.line))
+            .collect();
+        assert_eq!(
+            files,
+            [
+                ("broken.cedar", Some(1)),
+                ("bundle.toml", None),
+                ("lockdown.ceder", None),
+                ("roles.toml", Some(2)),
+                ("twice.cedar", Some(2)),
+                ("twice.cedar", Some(7)),
+            ],
+            "{found:#?}"
+        );
+    }
+
+    #[test]
+    fn a_schema_that_does_not_fit_the_gateway_does_not_load() {
+        let shipped =
+            fs::read_to_string(SHIPPED.directory().join("schema.cedarschema")).expect("the schema");
+        for (from, to) in [
+            ("  mfa: Bool,", "  mfa: Bool, ward: String,"),
+            ("  mfa: Bool,", "  mfa: Long,"),
+            ("  lockdown: Long,", ""),
+            ("patient?: Patient,", "patient: Patient,"),
+            ("principal: [User, Service]", "principal: [User]"),
+            ("Navigate, Unmapped", "Navigate"),
+            (
+                "entity User in [Role];",
+                "entity User in [Role] { ward: String };",
+            ),
+            ("entity User in [Role];", "entity User;"),
+            ("entity Patient;", "entity Patient"),
+        ] {
+            assert!(shipped.contains(from), "{from}");
+            let changed = shipped.replacen(from, to, 1);
+            let found = problems(&[("schema.cedarschema", &changed), ("small.cedar", SMALL)]);
+            assert!(
+                found
+                    .iter()
+                    .any(|problem| problem.file == Path::new("schema.cedarschema")),
+                "{to}: {found:#?}"
+            );
+        }
+        let grown = shipped.replacen("\"vendor\",", "\"vendor\", \"dietician\",", 1);
+        let bundle = load(&[("schema.cedarschema", &grown)]).expect("a role more");
+        assert!(bundle.vocabulary().roles().contains("dietician"));
+    }
+
+    #[test]
+    fn a_missing_file_is_a_problem_and_a_hidden_one_is_none() {
+        let place = directory(&[("small.cedar", SMALL), (".small.cedar.swp", "x")]);
+        assert!(Bundle::load(place.path()).is_ok());
+        fs::remove_file(place.path().join("roles.toml")).expect("removed");
+        let found = Bundle::load(place.path()).expect_err("no roles");
+        assert_eq!(found.problems()[0].file, Path::new("roles.toml"));
+        let nowhere = Bundle::load(&place.path().join("nowhere")).expect_err("nothing there");
+        assert!(!nowhere.problems().is_empty());
+    }
+
+    #[test]
+    fn problems_name_policies_as_their_author_does() {
+        let problem = problem_of(
+            r#"@id("mine") @doc("x") permit (principal, action, resource) when { context.mfa == 1 };"#,
+        );
+        assert!(problem.to_string().contains("`mine`"), "{problem}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_policy_text_is_read_or_refused(
+            text in "(permit|forbid|@id\\(\"a\"\\)|@doc\\(\"b\"\\)|\\(principal, action, resource\\)|when \\{|\\};|context\\.|\"|é|\n|\\PC){0,12}",
+        ) {
+            let mut findings = Findings::default();
+            let file = Path::new("any.cedar");
+            if let Some(set) = parse(file, &text, &mut findings) {
+                for policy in set.policies() {
+                    Rule::read(policy, file, &text, &mut findings);
+                }
+            }
+        }
+    }
+}

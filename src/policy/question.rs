@@ -1,0 +1,208 @@
+//! What policy is asked: one principal, one action, one section, at most one patient, and the circumstances.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::{Context, RestrictedExpression};
+use jiff::Timestamp;
+
+use super::vocabulary::Names;
+use crate::request::{Action, PatientRef, Principal, Role};
+
+/// What kind of principal acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PrincipalKind {
+    /// A person who signed in.
+    User,
+    /// A program that proved itself by a certificate.
+    Service,
+}
+
+impl PrincipalKind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[Self::User, Self::Service];
+
+    /// The kind of a principal.
+    #[must_use]
+    pub const fn of(principal: &Principal) -> Self {
+        match principal {
+            Principal::User(_) => Self::User,
+        }
+    }
+}
+
+/// How user and patient are related by care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum CareRelation {
+    /// No feed says.
+    #[default]
+    Unknown,
+    /// The user treats the patient.
+    Assigned,
+    /// It is known that the user does not treat the patient.
+    Unrelated,
+    /// The user is the patient.
+    Patient,
+}
+
+impl CareRelation {
+    /// Every relation.
+    pub const ALL: &'static [Self] = &[
+        Self::Unknown,
+        Self::Assigned,
+        Self::Unrelated,
+        Self::Patient,
+    ];
+
+    /// The word in policies and records.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Assigned => "assigned",
+            Self::Unrelated => "none",
+            Self::Patient => "self",
+        }
+    }
+}
+
+/// What the access is for: HL7 v3 `PurposeOfUse`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Purpose {
+    /// Nobody stated one.
+    #[default]
+    Unknown,
+    /// Treatment.
+    Treatment,
+    /// Emergency treatment.
+    Emergency,
+    /// Payment.
+    Payment,
+    /// Operations.
+    Operations,
+    /// On the patient's request.
+    PatientRequest,
+    /// Public health.
+    PublicHealth,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: &'static [Self] = &[
+        Self::Unknown,
+        Self::Treatment,
+        Self::Emergency,
+        Self::Payment,
+        Self::Operations,
+        Self::PatientRequest,
+        Self::PublicHealth,
+    ];
+
+    /// The code in policies and records.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Treatment => "TREAT",
+            Self::Emergency => "ETREAT",
+            Self::Payment => "HPAYMT",
+            Self::Operations => "HOPERAT",
+            Self::PatientRequest => "PATRQT",
+            Self::PublicHealth => "PUBHLTH",
+        }
+    }
+}
+
+/// A broken glass: one user may read one patient's chart until it expires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Its id, for the record.
+    pub id: String,
+    /// The patient's numbering system.
+    pub system: String,
+    /// The patient's number.
+    pub patient: String,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
+impl Grant {
+    /// Whether it opens `patient`'s chart at `now`.
+    #[must_use]
+    pub fn opens(&self, patient: &PatientRef, now: Timestamp) -> bool {
+        now < self.expires && self.system == patient.system && self.patient == patient.id
+    }
+}
+
+/// What the gateway knows of the situation beyond principal and route.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Circumstances {
+    /// Care relation of user and patient.
+    pub care_relation: CareRelation,
+    /// What the access is for.
+    pub purpose: Purpose,
+    /// The lockdown level, 0 to 4.
+    pub lockdown: u8,
+    /// The user's open break-glass grant, if there is one.
+    pub grant: Option<Grant>,
+}
+
+/// One question to policy, with every input that its answer can depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// What kind of principal acts.
+    pub kind: PrincipalKind,
+    /// The principal's stable identifier.
+    pub principal: &'a str,
+    /// The principal's roles.
+    pub roles: &'a BTreeSet<Role>,
+    /// Whether the sign-in was multi-factor.
+    pub mfa: bool,
+    /// The clinical action.
+    pub action: Action,
+    /// The section.
+    pub section: &'a str,
+    /// HL7 v3 Confidentiality.
+    pub sensitivity: &'a str,
+    /// The EMR's name in the configuration.
+    pub emr: &'a str,
+    /// The patient concerned.
+    pub patient: Option<&'a PatientRef>,
+    /// Care relation of user and patient.
+    pub care_relation: CareRelation,
+    /// What the access is for.
+    pub purpose: Purpose,
+    /// The lockdown level, 0 to 4.
+    pub lockdown: u8,
+    /// Whether a break-glass grant opens this patient's chart.
+    pub break_glass: bool,
+}
+
+impl Question<'_> {
+    /// The Cedar context: `Circumstances` in the schema.
+    pub(super) fn context(
+        &self,
+        names: &Names,
+    ) -> Result<Context, Box<cedar_policy::ContextCreationError>> {
+        use RestrictedExpression as Value;
+        let text = |value: &str| Value::new_string(value.to_owned());
+        let always = [
+            ("emr", Value::new_entity_uid(names.emr(self.emr))),
+            ("mfa", Value::new_bool(self.mfa)),
+            ("sensitivity", text(self.sensitivity)),
+            ("care_relation", text(self.care_relation.word())),
+            ("purpose", text(self.purpose.code())),
+            ("lockdown", Value::new_long(i64::from(self.lockdown))),
+            ("break_glass", Value::new_bool(self.break_glass)),
+        ];
+        let patient = self
+            .patient
+            .map(|patient| ("patient", Value::new_entity_uid(names.patient(patient))));
+        Context::from_pairs(
+            always
+                .into_iter()
+                .chain(patient)
+                .map(|(name, value)| (name.to_owned(), value)),
+        )
+        .map_err(Box::new)
+    }
+}

@@ -1,0 +1,163 @@
+//! Any question, and a bundle that reads everything that can be read.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use cedar_policy::PolicySet;
+use proptest::prelude::*;
+
+use super::{SHIPPED, load, patient, shipped_directory};
+use crate::policy::bundle::Bundle;
+use crate::policy::compile::{Compiled, Outcome};
+use crate::policy::question::{CareRelation, PrincipalKind, Purpose, Question};
+use crate::request::{Action, PatientRef, Role};
+
+/// Policies that read what the shipped ones do not: identities, patients, and a sum that overflows.
+const WILD: &str = r#"
+@id("wild-user")
+@doc("One person reads the log.")
+permit (principal == User::"main|2", action == Action::"Read", resource == Section::"log");
+@id("wild-user-condition")
+@doc("One person administers.")
+@stepup("60s")
+permit (principal, action == Action::"Administer", resource)
+when { principal == User::"main|1" };
+@id("wild-celebrity")
+@doc("One chart is closed to all but one.")
+forbid (principal, action, resource)
+when { context has patient && context.patient == Patient::"urn:mrn|1" }
+unless { principal == User::"main|2" };
+@id("wild-patient")
+@doc("Nurses disclose only of a named patient.")
+permit (principal in Role::"nurse", action == Action::"Disclose", resource)
+when { context has patient };
+@id("wild-emr")
+@doc("The archive is not written.")
+forbid (principal, action in [Action::"Create", Action::"Update"], resource)
+when { context.emr == Emr::"archive" };
+@id("wild-overflow")
+@doc("A forbid that fails from lockdown level 1 on.")
+forbid (principal, action == Action::"Sign", resource)
+when { context.lockdown + 9223372036854775807 < 0 };
+@id("wild-service")
+@doc("Programs search.")
+permit (principal is Service, action == Action::"Search", resource)
+when { context.purpose == "TREAT" };
+@id("wild-action")
+@doc("Administrators see unmapped pages.")
+permit (principal is User in Role::"it-admin", action == Action::"Unmapped", resource);
+"#;
+
+/// The shipped bundle and the wild policies.
+pub(super) static WILD_BUNDLE: LazyLock<Bundle> = LazyLock::new(|| {
+    let texts: Vec<_> = std::fs::read_dir(shipped_directory())
+        .expect("policies/")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "cedar"))
+        .map(|path| {
+            let name = path.file_name().expect("a name").to_str().expect("text");
+            (
+                name.to_owned(),
+                std::fs::read_to_string(&path).expect("text"),
+            )
+        })
+        .collect();
+    let mut files: Vec<_> = texts
+        .iter()
+        .map(|(n, t)| (n.as_str(), t.as_str()))
+        .collect();
+    files.push(("wild.cedar", WILD));
+    match load(&files) {
+        Ok(bundle) => bundle,
+        Err(error) => panic!("{error}"),
+    }
+});
+pub(super) static WILD_COMPILED: LazyLock<Compiled> = LazyLock::new(|| Compiled::new(&WILD_BUNDLE));
+pub(super) static WILD_SET: LazyLock<PolicySet> = LazyLock::new(|| {
+    PolicySet::from_policies(WILD_BUNDLE.policies().map(|rule| rule.policy().clone()))
+        .expect("distinct ids")
+});
+
+/// A question that owns its parts.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) kind: PrincipalKind,
+    pub(super) principal: String,
+    pub(super) roles: BTreeSet<Role>,
+    pub(super) action: Action,
+    pub(super) section: String,
+    pub(super) sensitivity: String,
+    pub(super) emr: String,
+    pub(super) patient: Option<PatientRef>,
+    pub(super) care_relation: CareRelation,
+    pub(super) purpose: Purpose,
+    pub(super) lockdown: u8,
+    pub(super) flags: (bool, bool),
+}
+
+impl Asked {
+    pub(super) fn question(&self) -> Question<'_> {
+        Question {
+            kind: self.kind,
+            principal: &self.principal,
+            roles: &self.roles,
+            mfa: self.flags.0,
+            action: self.action,
+            section: &self.section,
+            sensitivity: &self.sensitivity,
+            emr: &self.emr,
+            patient: self.patient.as_ref(),
+            care_relation: self.care_relation,
+            purpose: self.purpose,
+            lockdown: self.lockdown,
+            break_glass: self.flags.1,
+        }
+    }
+}
+
+fn one_of(names: &[&str]) -> impl Strategy<Value = String> + use<> {
+    prop::sample::select(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())
+}
+
+pub(super) fn asked() -> impl Strategy<Value = Asked> {
+    let role_names: Vec<_> = SHIPPED.vocabulary().roles().iter().cloned().collect();
+    let mut section_names: Vec<_> = SHIPPED.vocabulary().sections().iter().cloned().collect();
+    section_names.push("unheard-of".to_owned());
+    let who = (
+        prop::sample::select(PrincipalKind::ALL),
+        one_of(&["main|1", "main|2", "main|3", "anyone", "a \"quoted\" one"]),
+        prop::collection::btree_set(prop::sample::select(role_names), 0..4)
+            .prop_map(|names| names.iter().map(|name| Role::new(name)).collect()),
+    );
+    let what = (
+        prop::sample::select(Action::ALL),
+        prop::sample::select(section_names),
+        one_of(&["N", "R", "V", ""]),
+        one_of(&["main", "archive"]),
+        prop::option::of(one_of(&["1", "2"]).prop_map(|id| patient(&id))),
+    );
+    let when = (
+        prop::sample::select(CareRelation::ALL),
+        prop::sample::select(Purpose::ALL),
+        prop_oneof![3 => Just(0_u8), 1 => 1..=4_u8],
+        (prop::bool::weighted(0.9), any::<bool>()),
+    );
+    (who, what, when).prop_map(|(who, what, when)| Asked {
+        kind: who.0,
+        principal: who.1,
+        roles: who.2,
+        action: what.0,
+        section: what.1,
+        sensitivity: what.2,
+        emr: what.3,
+        patient: what.4,
+        care_relation: when.0,
+        purpose: when.1,
+        lockdown: when.2,
+        flags: when.3,
+    })
+}
+
+pub(super) fn fresh(compiled: &Compiled, question: &Question<'_>) -> Outcome {
+    compiled.ask(&compiled.slice(question), question)
+}

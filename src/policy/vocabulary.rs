@@ -1,0 +1,278 @@
+//! The words of the policy language as the gateway uses them, and whether a bundle's schema fits them.
+//!
+//! INVARIANT: a schema that passes [`Vocabulary::read`] accepts every request that [`Names::request`] can build (up
+//! to the id of a section or role that the schema does not list, which no policy can then name). So requests are
+//! not checked against the schema one by one; a test holds the two together.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::{
+    Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, Schema, SchemaFragment,
+};
+
+use super::question::{CareRelation, PrincipalKind, Purpose, Question};
+use crate::request::{Action, PatientRef, Role, facts::PatientSource};
+
+/// The entity type of roles.
+pub(super) const ROLE: &str = "Role";
+/// The entity type of sections.
+const SECTION: &str = "Section";
+
+/// What keeps a schema from being used.
+#[derive(Debug, thiserror::Error)]
+pub enum VocabularyError {
+    /// It lacks a list of names.
+    #[error("the schema does not declare `entity {0} enum [...]`")]
+    NoList(&'static str),
+    /// It does not accept what the gateway asks.
+    #[error("the schema does not fit the gateway's question \"{action}\": {reason}")]
+    Misfit {
+        /// The action that was asked for.
+        action: &'static str,
+        /// What Cedar says.
+        reason: String,
+    },
+    /// Cedar could not take it apart.
+    #[error("the schema cannot be used: {0}")]
+    Unusable(String),
+}
+
+/// The roles and sections of a bundle, and the names of its entity types.
+#[derive(Debug, Clone)]
+pub struct Vocabulary {
+    roles: BTreeSet<String>,
+    sections: BTreeSet<String>,
+    names: Names,
+    actions: Entities,
+}
+
+impl Vocabulary {
+    /// Takes the vocabulary out of a schema and checks that it fits the gateway.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn read(text: &str, schema: &Schema) -> Result<Self, Vec<VocabularyError>> {
+        let unusable = |reason: String| vec![VocabularyError::Unusable(reason)];
+        let (fragment, _warnings) = SchemaFragment::from_cedarschema_str(text)
+            .map_err(|error| unusable(error.to_string()))?;
+        let form = fragment
+            .to_json_value()
+            .map_err(|error| unusable(error.to_string()))?;
+        let actions = schema
+            .action_entities()
+            .map_err(|error| unusable(error.to_string()))?;
+        let names = Names::new().map_err(|error| unusable(error.to_string()))?;
+        let mut errors = Vec::new();
+        let mut listed = |kind: &'static str| -> BTreeSet<String> {
+            let names: BTreeSet<_> = form
+                .get("")
+                .and_then(|namespace| namespace.get("entityTypes")?.get(kind)?.get("enum"))
+                .and_then(serde_json::Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(|name| name.as_str().map(str::to_owned))
+                .collect();
+            if names.is_empty() {
+                errors.push(VocabularyError::NoList(kind));
+            }
+            names
+        };
+        let vocabulary = Self {
+            roles: listed(ROLE),
+            sections: listed(SECTION),
+            names,
+            actions,
+        };
+        if errors.is_empty() {
+            errors.extend(vocabulary.misfits(schema));
+        }
+        if errors.is_empty() {
+            Ok(vocabulary)
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// The roles.
+    #[must_use]
+    pub const fn roles(&self) -> &BTreeSet<String> {
+        &self.roles
+    }
+
+    /// The sections.
+    #[must_use]
+    pub const fn sections(&self) -> &BTreeSet<String> {
+        &self.sections
+    }
+
+    /// The names of the entity types.
+    pub(super) const fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The actions and their groups.
+    pub(super) const fn actions(&self) -> &Entities {
+        &self.actions
+    }
+
+    /// The entities that an evaluation needs: the principal, its roles, the actions.
+    pub(super) fn entities(
+        &self,
+        kind: PrincipalKind,
+        id: &str,
+        roles: &BTreeSet<Role>,
+    ) -> Result<Entities, Box<cedar_policy::entities_errors::EntitiesError>> {
+        self.people(kind, id, roles, None)
+    }
+
+    fn people(
+        &self,
+        kind: PrincipalKind,
+        id: &str,
+        roles: &BTreeSet<Role>,
+        schema: Option<&Schema>,
+    ) -> Result<Entities, Box<cedar_policy::entities_errors::EntitiesError>> {
+        let roles: Vec<_> = roles.iter().map(|role| self.names.role(role)).collect();
+        let principal = Entity::new_no_attrs(
+            self.names.principal(kind, id),
+            roles.iter().cloned().collect(),
+        );
+        self.actions
+            .clone()
+            .add_entities(
+                std::iter::once(principal).chain(roles.into_iter().map(Entity::with_uid)),
+                schema,
+            )
+            .map_err(Box::new)
+    }
+
+    /// Asks the schema about every shape of question that the gateway can ask.
+    fn misfits(&self, schema: &Schema) -> Vec<VocabularyError> {
+        let roles: BTreeSet<_> = self.roles.iter().map(|name| Role::new(name)).collect();
+        let section = self.sections.first().map_or("", String::as_str);
+        let patient = PatientRef {
+            system: "urn:example".to_owned(),
+            id: "1".to_owned(),
+            source: PatientSource::Request,
+        };
+        let mut errors = Vec::new();
+        for action in Action::ALL.iter().copied() {
+            for kind in PrincipalKind::ALL.iter().copied() {
+                let people = self.people(kind, "any", &roles, Some(schema)).err();
+                let requests = [None, Some(&patient)].map(|patient| {
+                    let question = Question {
+                        kind,
+                        principal: "any",
+                        roles: &roles,
+                        mfa: true,
+                        action,
+                        section,
+                        sensitivity: "N",
+                        emr: "any",
+                        patient,
+                        care_relation: CareRelation::Unknown,
+                        purpose: Purpose::Unknown,
+                        lockdown: 0,
+                        break_glass: false,
+                    };
+                    self.names.request(&question, "any", Some(schema)).err()
+                });
+                let reasons = people.map(|error| error.to_string()).into_iter();
+                errors.extend(reasons.chain(requests.into_iter().flatten()).map(|reason| {
+                    VocabularyError::Misfit {
+                        action: action.name(),
+                        reason,
+                    }
+                }));
+            }
+        }
+        errors
+    }
+}
+
+/// Parsed names of the entity types, so that a decision parses none.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    user: EntityTypeName,
+    service: EntityTypeName,
+    role: EntityTypeName,
+    section: EntityTypeName,
+    patient: EntityTypeName,
+    emr: EntityTypeName,
+    action: EntityTypeName,
+}
+
+impl Names {
+    fn new() -> Result<Self, Box<cedar_policy::ParseErrors>> {
+        let name = |text: &str| text.parse::<EntityTypeName>().map_err(Box::new);
+        Ok(Self {
+            user: name("User")?,
+            service: name("Service")?,
+            role: name(ROLE)?,
+            section: name(SECTION)?,
+            patient: name("Patient")?,
+            emr: name("Emr")?,
+            action: name("Action")?,
+        })
+    }
+
+    /// The entity type of a kind of principal.
+    pub(super) const fn kind(&self, kind: PrincipalKind) -> &EntityTypeName {
+        match kind {
+            PrincipalKind::User => &self.user,
+            PrincipalKind::Service => &self.service,
+        }
+    }
+
+    /// The principal `id`.
+    pub(super) fn principal(&self, kind: PrincipalKind, id: &str) -> EntityUid {
+        uid(self.kind(kind), id)
+    }
+
+    /// A role.
+    pub(super) fn role(&self, role: &Role) -> EntityUid {
+        uid(&self.role, role.as_str())
+    }
+
+    /// A section.
+    pub(super) fn section(&self, section: &str) -> EntityUid {
+        uid(&self.section, section)
+    }
+
+    /// An EMR.
+    pub(super) fn emr(&self, name: &str) -> EntityUid {
+        uid(&self.emr, name)
+    }
+
+    /// An action.
+    pub(super) fn action(&self, action: Action) -> EntityUid {
+        uid(&self.action, action.name())
+    }
+
+    /// A patient: `system|id`. A system is a URI, which has no `|`, so no two patients share a name.
+    pub(super) fn patient(&self, patient: &PatientRef) -> EntityUid {
+        uid(&self.patient, &format!("{}|{}", patient.system, patient.id))
+    }
+
+    /// The Cedar request for a question, asked in the name of `principal`.
+    pub(super) fn request(
+        &self,
+        question: &Question<'_>,
+        principal: &str,
+        schema: Option<&Schema>,
+    ) -> Result<Request, String> {
+        let context = question.context(self).map_err(|error| error.to_string())?;
+        Request::new(
+            self.principal(question.kind, principal),
+            self.action(question.action),
+            self.section(question.section),
+            context,
+            schema,
+        )
+        .map_err(|error| error.to_string())
+    }
+}
+
+fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+}

@@ -1,0 +1,215 @@
+//! The metrics of a gateway: one list of names, what they count, and their Prometheus form.
+//!
+//! *Owns*: the recorder of the process. *Never*: a label with unbounded values (users, paths, addresses, patients).
+
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+use super::TelemetryError;
+
+/// Bounds of the latency histograms, in seconds.
+const SECONDS: [f64; 14] = [
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
+];
+/// Histograms are drained this often, so that they stay small when nobody scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What kind of number a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution of seconds.
+    Histogram,
+}
+
+/// A metric as it is documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($( $constant:ident = $name:literal, $kind:ident, [$($label:literal),*], $help:literal; )+) => {
+        $( #[doc = $help] pub const $constant: &str = $name; )+
+
+        /// Every metric.
+        pub const ALL: &[Metric] = &[
+            $( Metric { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help }, )+
+        ];
+    };
+}
+
+metrics! {
+    CONNECTIONS = "chartgate_connections", Gauge, [], "Client connections that are open.";
+    TLS_FAILURES = "chartgate_tls_failures_total", Counter, ["cause"], "TLS handshakes that failed; nothing was served.";
+    HTTP_FAILURES = "chartgate_http_failures_total", Counter, ["cause"], "Connections ended because what arrived was not HTTP that is served.";
+    REQUESTS = "chartgate_requests_total", Counter, ["emr", "class"], "Requests forwarded to an EMR, by class of its answer's status.";
+    REQUEST_SECONDS = "chartgate_request_seconds", Histogram, ["emr"], "From the request's head to the end of the answer.";
+    UPSTREAM_SECONDS = "chartgate_upstream_seconds", Histogram, ["emr"], "From forwarding a request to the head of the EMR's answer.";
+    REFUSALS = "chartgate_refusals_total", Counter, ["code"], "Requests that were refused, by code.";
+    LOGINS = "chartgate_logins_total", Counter, ["result"], "Sign-ins that were finished.";
+    SESSIONS = "chartgate_sessions", Gauge, [], "Sessions that are open.";
+    LIVE_STREAMS = "chartgate_live_streams", Gauge, [], "Live connections (WebSocket, long streams) that are open.";
+    BREAKER_OPEN = "chartgate_breaker_open", Gauge, ["emr"], "1 while requests to an EMR are held back after repeated failures.";
+    AUDIT_SEQUENCE = "chartgate_audit_sequence", Gauge, [], "Position of the newest durable record.";
+    AUDIT_COMMIT_SECONDS = "chartgate_audit_commit_seconds", Histogram, [], "Time to make a batch of records durable.";
+    AUDIT_FAILURES = "chartgate_audit_failures_total", Counter, [], "Records that could not be made durable; each of their requests was refused.";
+    AUDIT_FREE_BYTES = "chartgate_audit_free_bytes", Gauge, [], "Free space where the trail is kept.";
+    WITNESS_FAILURES = "chartgate_witness_failures_total", Counter, [], "Checkpoints that a witness did not take.";
+    CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
+}
+
+/// The metrics of this process.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    handle: PrometheusHandle,
+}
+
+impl Metrics {
+    /// Begins to keep metrics in this process, once.
+    ///
+    /// # Errors
+    /// [`TelemetryError::Metrics`], where they are kept already.
+    pub fn install() -> Result<Self, TelemetryError> {
+        let handle = builder()?.install_recorder()?;
+        describe();
+        Ok(Self { handle })
+    }
+
+    /// A recorder of its own with its metrics, to be used in one thread.
+    ///
+    /// # Errors
+    /// [`TelemetryError::Metrics`], where the buckets are not accepted.
+    pub fn local() -> Result<(Self, PrometheusRecorder), TelemetryError> {
+        let recorder = builder()?.build_recorder();
+        metrics::with_local_recorder(&recorder, describe);
+        Ok((
+            Self {
+                handle: recorder.handle(),
+            },
+            recorder,
+        ))
+    }
+
+    /// The metrics in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Keeps the histograms small for as long as it is polled; never ends by itself.
+    pub async fn keep(&self) {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        loop {
+            ticks.tick().await;
+            self.handle.run_upkeep();
+        }
+    }
+}
+
+fn builder() -> Result<PrometheusBuilder, TelemetryError> {
+    let seconds = Matcher::Suffix("_seconds".to_owned());
+    Ok(PrometheusBuilder::new().set_buckets_for_metric(seconds, &SECONDS)?)
+}
+
+fn describe() {
+    for metric in ALL {
+        match metric.kind {
+            Kind::Counter => metrics::describe_counter!(metric.name, metric.help),
+            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
+            Kind::Histogram => metrics::describe_histogram!(metric.name, metric.help),
+        }
+    }
+}
+
+/// The metrics as a Markdown table, for `docs/operating.md`.
+#[must_use]
+pub fn table() -> String {
+    let mut table = String::from("| metric | kind | labels | what it says |\n|---|---|---|---|\n");
+    for Metric {
+        name,
+        kind,
+        labels,
+        help,
+    } in ALL
+    {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let labels = labels.join(", ");
+        table.extend([
+            "| `", name, "` | ", kind, " | ", &labels, " | ", help, " |\n",
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_rendered_with_its_help() {
+        let (kept, recorder) = Metrics::local().unwrap();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::counter!(REFUSALS, "code" => "CG-3001").increment(2);
+            metrics::histogram!(REQUEST_SECONDS, "emr" => "clinic").record(0.003);
+        });
+        let text = kept.render();
+        assert!(
+            text.contains("# HELP chartgate_refusals_total Requests that were refused, by code.\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("chartgate_refusals_total{code=\"CG-3001\"} 2\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("chartgate_request_seconds_bucket{emr=\"clinic\",le=\"0.005\"} 1\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn names_follow_prometheus() {
+        let names: BTreeSet<_> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for metric in ALL {
+            assert!(metric.name.starts_with("chartgate_"));
+            assert_eq!(
+                metric.name.ends_with("_total"),
+                metric.kind == Kind::Counter,
+                "{}",
+                metric.name
+            );
+            assert!(metric.kind != Kind::Histogram || metric.name.ends_with("_seconds"));
+        }
+    }
+
+    #[test]
+    fn the_operating_manual_lists_every_metric() {
+        let manual = include_str!("../../docs/operating.md");
+        assert!(
+            manual.contains(&table()),
+            "docs/operating.md must contain:\n{}",
+            table()
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! The head of an answer, made safe for the browser: nothing about the connection or the EMR's machinery leaves, and
+//! the gateway's own protections are on every page.
+//!
+//! *Never*: a gateway cookie set by an EMR, or an error page that the configuration hides.
+
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::response::Parts;
+use http::{Response, StatusCode};
+
+use super::Upstream;
+use super::answered::{Answered, Delivery};
+use super::headers::is_gateway_cookie;
+use super::rewrite::{self, Places};
+use crate::config::ErrorPages;
+use crate::emr::classify::Classified;
+use crate::emr::profile::{Profile, RouteTraits};
+use crate::emr::set_cookie::harden_set_cookie;
+use crate::refusal::Refusal;
+use crate::request::hygiene::{remove_hop_by_hop, tokens};
+use crate::request::{AnswerBody, Refused};
+
+/// An answer that may be delivered.
+#[derive(Debug)]
+#[must_use]
+pub struct Cleaned {
+    response: Response<AnswerBody>,
+}
+
+impl Cleaned {
+    /// The response itself.
+    pub fn into_response(self) -> Response<AnswerBody> {
+        self.response
+    }
+}
+
+/// What tells an attacker about the EMR's machinery, or the browser about other ways to it.
+const REMOVED: &[&str] = &[
+    "alt-svc",
+    "expect-ct",
+    "nel",
+    "public-key-pins",
+    "public-key-pins-report-only",
+    "report-to",
+    "reporting-endpoints",
+    "server",
+    "strict-transport-security",
+    "via",
+    "x-accel-redirect",
+    "x-aspnet-version",
+    "x-aspnetmvc-version",
+    "x-generator",
+    "x-powered-by",
+    "x-runtime",
+    "x-sendfile",
+    "x-version",
+];
+
+impl Upstream {
+    /// Cleans an answer's head.
+    ///
+    /// # Errors
+    /// [`Refused`] in place of an error page that is not to be shown.
+    pub fn clean(&self, classified: Classified<Answered>) -> Result<Cleaned, Refused> {
+        let profiled = Arc::clone(classified.emr());
+        let answered = classified.into_answer();
+        let Some((emr, _)) = self.emr(answered.emr()) else {
+            return Err(answered.refuse(Refusal::Internal));
+        };
+        if emr.error_pages == ErrorPages::Hide && answered.status().is_server_error() {
+            return Err(answered.refuse(Refusal::UpstreamError));
+        }
+        let traits = answered.traits().clone();
+        let (identified, mut parts, delivery) = answered.into_parts();
+        let switched = restate_upgrade(&mut parts);
+        for name in REMOVED {
+            parts.headers.remove(*name);
+        }
+        harden_cookies(&mut parts.headers, profiled.profile());
+        let received = identified.received().parts();
+        rewrite::addresses(
+            &mut parts.headers,
+            Places {
+                back_end: emr.endpoint.authority(),
+                public: &received.authority,
+                host: &received.host,
+            },
+        );
+        protect(&mut parts.headers, &traits, self.backends.hsts.as_ref());
+        if let Ok(id) = HeaderValue::try_from(received.id.to_string()) {
+            parts.headers.insert(HeaderName::from_static("x-request-id"), id);
+        }
+        if let Some(protocol) = switched {
+            parts
+                .headers
+                .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            parts.headers.insert(header::UPGRADE, protocol);
+        }
+        let body = match delivery {
+            Delivery::Body(body) => AnswerBody::streaming(*body),
+            Delivery::Switched => AnswerBody::empty(),
+        };
+        // Of the parts only these go on; extensions are between hyper and us.
+        let mut response = Response::new(body);
+        *response.status_mut() = parts.status;
+        *response.headers_mut() = parts.headers;
+        Ok(Cleaned { response })
+    }
+}
+
+/// Removes what speaks about the EMR's connection; for a switch of protocols, tells which.
+fn restate_upgrade(parts: &mut Parts) -> Option<HeaderValue> {
+    let protocol = parts.headers.get(header::UPGRADE).cloned();
+    remove_hop_by_hop(&mut parts.headers);
+    protocol.filter(|_| parts.status == StatusCode::SWITCHING_PROTOCOLS)
+}
+
+/// Drops cookies that would replace the gateway's, and hardens the EMR's as its profile says.
+fn harden_cookies(headers: &mut HeaderMap, profile: &Profile) {
+    let cookies: Vec<HeaderValue> = headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .cloned()
+        .collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in cookies {
+        if is_gateway_cookie(cookie.as_bytes()) {
+            tracing::warn!("the EMR tried to set a gateway cookie");
+            continue;
+        }
+        headers.append(header::SET_COOKIE, harden_set_cookie(profile, &cookie));
+    }
+}
+
+/// The gateway's own protections.
+fn protect(headers: &mut HeaderMap, traits: &RouteTraits, hsts: Option<&HeaderValue>) {
+    if let Some(hsts) = hsts {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    // Addresses of an EMR name patients; they are nobody else's business.
+    if headers
+        .get(header::REFERRER_POLICY)
+        .is_none_or(|policy| policy != "no-referrer")
+    {
+        headers.insert(
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("same-origin"),
+        );
+    }
+    if traits.no_store {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.remove(header::EXPIRES);
+        headers.remove(header::PRAGMA);
+    }
+    let varies = tokens(headers, &header::VARY).any(|token| token == "cookie" || token == "*");
+    if !varies {
+        headers.append(header::VARY, HeaderValue::from_static("Cookie"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::testing::{Outcomes, emr, guard, request, upstream};
+    use bytes::Bytes;
+
+    #[test]
+    fn a_style_sheet_may_be_kept_and_a_strict_referrer_policy_stays() {
+        let mut shell = request("GET", "/style.css", &[]);
+        shell.traits.no_store = false;
+        let response = Response::builder()
+            .header("cache-control", "max-age=60")
+            .header("referrer-policy", "no-referrer")
+            .header("vary", "Accept-Encoding, Cookie")
+            .body(Bytes::from_static(b"*{}"))
+            .unwrap();
+        let answered = Answered::for_test(shell.limited(), guard(&Outcomes::default()), response);
+        let cleaned = upstream(emr("http://127.0.0.1:1")).clean(answered).unwrap();
+        let headers = cleaned.into_response().headers().clone();
+        assert_eq!(headers["cache-control"], "max-age=60");
+        assert_eq!(headers["referrer-policy"], "no-referrer");
+        assert_eq!(headers.get_all("vary").iter().count(), 1);
+    }
+}

@@ -1,0 +1,307 @@
+//! The live streams (web sockets and answers without an end) by session, so that each can be cut at once.
+//!
+//! *Owns*: the registry, shared by all workers.
+//! *Never*: a stream that outlives its session, its permission, or a drain.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::clock::SharedClock;
+use crate::identity::session::SessionId;
+use crate::request::Facts;
+
+/// Most streams at once, over all sessions.
+const MOST: usize = 8192;
+/// Most streams at once in one session.
+const MOST_PER_SESSION: usize = 32;
+
+/// Is told that a stream goes on, so that the trail can say so.
+pub trait StreamObserver: Send + Sync + std::fmt::Debug {
+    /// An interval of `stream` has passed.
+    fn interval(&self, stream: &LiveStream);
+}
+
+/// A stream that is open.
+#[derive(Debug)]
+pub struct LiveStream {
+    /// The session that it belongs to.
+    pub session: SessionId,
+    /// What is known of the request that opened it.
+    pub facts: Facts,
+    /// When it was opened.
+    pub since: Timestamp,
+    /// When its permission ends.
+    pub valid_until: Timestamp,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+impl LiveStream {
+    /// Bytes from the client so far.
+    #[must_use]
+    pub fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Ordering::Relaxed)
+    }
+
+    /// Bytes to the client so far.
+    #[must_use]
+    pub fn bytes_out(&self) -> u64 {
+        self.bytes_out.load(Ordering::Relaxed)
+    }
+
+    /// `bytes` more came from the client.
+    pub fn received(&self, bytes: u64) {
+        self.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// `bytes` more went to the client.
+    pub fn sent(&self, bytes: u64) {
+        self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Every live stream of the gateway.
+#[derive(Debug)]
+pub struct Streams {
+    clock: SharedClock,
+    observer: Arc<dyn StreamObserver>,
+    interval: Duration,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    streams: HashMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    stream: Arc<LiveStream>,
+    cut: watch::Sender<bool>,
+}
+
+/// More streams than are allowed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many live streams")]
+pub struct TooManyStreams;
+
+/// Why a stream is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Its session ended, or the gateway drains.
+    Cut,
+    /// Its permission ended.
+    Expired,
+}
+
+impl Streams {
+    /// An empty registry; `observer` hears of each stream every `interval`.
+    #[must_use]
+    pub fn new(
+        clock: SharedClock,
+        observer: Arc<dyn StreamObserver>,
+        interval: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            observer,
+            interval: interval.max(Duration::from_millis(1)),
+            open: Mutex::default(),
+        })
+    }
+
+    /// Registers a stream until its handle is dropped.
+    ///
+    /// # Errors
+    /// [`TooManyStreams`] when the session, or the gateway, has as many as it may.
+    pub fn register(
+        self: &Arc<Self>,
+        session: &SessionId,
+        facts: Facts,
+        valid_until: Timestamp,
+    ) -> Result<StreamHandle, TooManyStreams> {
+        let stream = Arc::new(LiveStream {
+            session: session.clone(),
+            facts,
+            since: self.clock.now(),
+            valid_until,
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+        });
+        let (cut, is_cut) = watch::channel(false);
+        let mut open = self.lock();
+        let of_session = open
+            .streams
+            .values()
+            .filter(|entry| entry.stream.session == *session)
+            .count();
+        if open.streams.len() >= MOST || of_session >= MOST_PER_SESSION {
+            return Err(TooManyStreams);
+        }
+        let id = open.next;
+        open.next = id.wrapping_add(1);
+        let entry = Entry {
+            stream: Arc::clone(&stream),
+            cut,
+        };
+        open.streams.insert(id, entry);
+        Ok(StreamHandle {
+            id,
+            streams: Arc::clone(self),
+            stream,
+            is_cut,
+        })
+    }
+
+    /// Cuts every stream of `session`; tells how many there were.
+    pub fn cut(&self, session: &SessionId) -> usize {
+        self.cut_where(|stream| stream.session == *session)
+    }
+
+    /// Cuts every stream.
+    pub fn cut_all(&self) -> usize {
+        self.cut_where(|_| true)
+    }
+
+    /// Cuts every stream that no longer may go on.
+    pub fn cut_where(&self, ends: impl Fn(&LiveStream) -> bool) -> usize {
+        let open = self.lock();
+        let mut count = 0_usize;
+        for entry in open.streams.values().filter(|entry| ends(&entry.stream)) {
+            entry.cut.send_replace(true);
+            count = count.saturating_add(1);
+        }
+        count
+    }
+
+    /// The streams that are open.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<LiveStream>> {
+        let open = self.lock();
+        open.streams
+            .values()
+            .map(|entry| Arc::clone(&entry.stream))
+            .collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A registered stream. Dropping it removes it from the registry.
+#[derive(Debug)]
+pub struct StreamHandle {
+    id: u64,
+    streams: Arc<Streams>,
+    stream: Arc<LiveStream>,
+    is_cut: watch::Receiver<bool>,
+}
+
+impl StreamHandle {
+    /// The stream.
+    #[must_use]
+    pub const fn stream(&self) -> &Arc<LiveStream> {
+        &self.stream
+    }
+
+    /// Waits until the stream is to end; reports it in the meantime.
+    pub async fn ended(&mut self) -> Ended {
+        let streams = Arc::clone(&self.streams);
+        loop {
+            let left = self.stream.valid_until.duration_since(streams.clock.now());
+            let Ok(left) = Duration::try_from(left) else {
+                return Ended::Expired;
+            };
+            if left.is_zero() {
+                return Ended::Expired;
+            }
+            tokio::select! {
+                biased;
+                _ = self.is_cut.wait_for(|cut| *cut) => return Ended::Cut,
+                () = tokio::time::sleep(left.min(streams.interval)) => {}
+            }
+            if left > streams.interval {
+                streams.observer.interval(&self.stream);
+            }
+        }
+    }
+}
+
+impl Drop for StreamHandle {
+    fn drop(&mut self) {
+        self.streams.lock().streams.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::upstream::testing::facts;
+
+    #[derive(Debug, Default)]
+    struct Heard(AtomicU64);
+
+    impl StreamObserver for Heard {
+        fn interval(&self, _: &LiveStream) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn streams(interval: Duration) -> (Arc<Streams>, Arc<Heard>) {
+        let heard = Arc::new(Heard::default());
+        let observer: Arc<dyn StreamObserver> = heard.clone();
+        (
+            Streams::new(SystemClock::shared(), observer, interval),
+            heard,
+        )
+    }
+
+    fn open(streams: &Arc<Streams>, session: &str, left: Duration) -> StreamHandle {
+        let until = SystemClock::shared().now().checked_add(left).unwrap();
+        streams
+            .register(&SessionId::for_test(session), facts(), until)
+            .unwrap()
+    }
+
+    const LONG: Duration = Duration::from_hours(1);
+
+    #[tokio::test]
+    async fn a_session_is_cut_alone_and_all_at_once() {
+        let (streams, _) = streams(LONG);
+        let (mut a, mut b) = (open(&streams, "a", LONG), open(&streams, "b", LONG));
+        assert_eq!(streams.cut(&SessionId::for_test("a")), 1);
+        assert_eq!(a.ended().await, Ended::Cut);
+        assert_eq!(streams.cut_all(), 2);
+        assert_eq!(b.ended().await, Ended::Cut);
+        drop((a, b));
+        assert!(streams.list().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_its_permission_and_is_reported_until_then() {
+        let (streams, heard) = streams(Duration::from_millis(2));
+        let mut stream = open(&streams, "a", Duration::from_millis(20));
+        assert_eq!(stream.ended().await, Ended::Expired);
+        assert!(heard.0.load(Ordering::Relaxed) > 0);
+    }
+
+    #[test]
+    fn a_session_has_a_bounded_number_of_streams() {
+        let (streams, _) = streams(LONG);
+        let held: Vec<_> = (0..MOST_PER_SESSION)
+            .map(|_| open(&streams, "a", LONG))
+            .collect();
+        let until = SystemClock::shared().now().checked_add(LONG).unwrap();
+        let more = streams.register(&SessionId::for_test("a"), facts(), until);
+        assert_eq!(more.unwrap_err(), TooManyStreams);
+        drop(held);
+    }
+}

@@ -1,0 +1,181 @@
+//! A small browser: cookies, redirects, forms; TLS with a private CA; host names mapped to loopback.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use tokio::net::TcpStream;
+use url::Url;
+
+/// An answer with its whole body.
+#[derive(Debug)]
+pub struct Page {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub url: Url,
+}
+
+impl Page {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The refusal's code, if the gateway refused.
+    pub fn refusal(&self) -> Option<&str> {
+        self.header("x-chartgate-refusal")
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+}
+
+/// A browser with its own cookies.
+#[derive(Clone, Debug)]
+pub struct Browser {
+    tls: Arc<rustls::ClientConfig>,
+    address: SocketAddr,
+    pub cookies: BTreeMap<(String, String), String>,
+    /// Send what a script sends instead of what a navigation sends.
+    pub scripted: bool,
+}
+
+pub fn tls_client(ca_pem: &std::path::Path) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca_pem).unwrap() {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+impl Browser {
+    /// A fresh browser that reaches every https host at `gateway`.
+    pub fn new(ca_pem: &std::path::Path, gateway: SocketAddr) -> Self {
+        Self { tls: Arc::new(tls_client(ca_pem)), address: gateway, cookies: BTreeMap::new(), scripted: false }
+    }
+
+    pub async fn get(&mut self, url: &str) -> Page {
+        self.send(Method::GET, url, None, HeaderMap::new()).await
+    }
+
+    /// Follows redirects as a browser does, up to ten.
+    pub async fn visit(&mut self, url: &str) -> Page {
+        let page = self.get(url).await;
+        self.follow(page).await
+    }
+
+    pub async fn follow(&mut self, mut page: Page) -> Page {
+        for _ in 0..10 {
+            let Some(location) = page.headers.get(LOCATION).filter(|_| page.status.is_redirection()) else {
+                return page;
+            };
+            let next = page.url.join(location.to_str().unwrap()).unwrap();
+            page = self.get(next.as_str()).await;
+        }
+        panic!("redirect loop at {}", page.url)
+    }
+
+    pub async fn post_form(&mut self, url: &str, fields: &[(&str, &str)]) -> Page {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        self.send(Method::POST, url, Some(Bytes::from(body)), headers).await
+    }
+
+    pub async fn post_json(&mut self, url: &str, body: &serde_json::Value) -> Page {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.send(Method::POST, url, Some(Bytes::from(body.to_string())), headers).await
+    }
+
+    /// Sends one request with this browser's cookies and the headers a browser adds.
+    pub async fn send(&mut self, method: Method, url: &str, body: Option<Bytes>, extra: HeaderMap) -> Page {
+        let url = Url::parse(url).unwrap();
+        let authority = url.authority().to_owned();
+        let mut request = Request::builder()
+            .method(method.clone())
+            .uri(&url[url::Position::BeforePath..url::Position::AfterQuery])
+            .header(HOST, &authority);
+        if self.scripted {
+            request = request.header("sec-fetch-mode", "cors").header("sec-fetch-dest", "empty");
+        } else {
+            request = request
+                .header("accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+                .header("sec-fetch-mode", "navigate")
+                .header("sec-fetch-dest", "document");
+        }
+        if method != Method::GET && method != Method::HEAD {
+            request = request
+                .header(ORIGIN, format!("{}://{authority}", url.scheme()))
+                .header("sec-fetch-site", "same-origin");
+        }
+        let jar: Vec<String> = self
+            .cookies
+            .iter()
+            .filter(|((host, _), _)| *host == authority)
+            .map(|((_, name), value)| format!("{name}={value}"))
+            .collect();
+        if !jar.is_empty() {
+            request = request.header(COOKIE, jar.join("; "));
+        }
+        let mut request = request.body(Full::new(body.unwrap_or_default())).unwrap();
+        for (name, value) in &extra {
+            request.headers_mut().insert(name, value.clone());
+        }
+        let response = self.exchange(&url, request).await;
+        self.keep_cookies(&authority, response.headers());
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        Page { status: parts.status, headers: parts.headers, body, url }
+    }
+
+    async fn exchange(&self, url: &Url, request: Request<Full<Bytes>>) -> Response<hyper::body::Incoming> {
+        if url.scheme() == "https" {
+            let stream = TcpStream::connect(self.address).await.unwrap();
+            let name = ServerName::try_from(url.host_str().unwrap().to_owned()).unwrap();
+            let stream = tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, stream).await.unwrap();
+            one_request(stream, request).await
+        } else {
+            let address = format!("{}:{}", url.host_str().unwrap(), url.port_or_known_default().unwrap());
+            one_request(TcpStream::connect(address).await.unwrap(), request).await
+        }
+    }
+
+    fn keep_cookies(&mut self, authority: &str, headers: &HeaderMap) {
+        for value in headers.get_all(SET_COOKIE) {
+            let text = value.to_str().unwrap().trim_start();
+            let cookie = cookie::Cookie::parse(text).unwrap();
+            let key = (authority.to_owned(), cookie.name().to_owned());
+            if cookie.max_age().is_some_and(|age| age.is_zero() || age.is_negative()) || cookie.value().is_empty() {
+                self.cookies.remove(&key);
+            } else {
+                self.cookies.insert(key, cookie.value().to_owned());
+            }
+        }
+    }
+}
+
+async fn one_request<S>(stream: S, request: Request<Full<Bytes>>) -> Response<hyper::body::Incoming>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender.send_request(request).await.unwrap()
+}

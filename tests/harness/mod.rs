@@ -1,0 +1,140 @@
+//! The whole sample clinic in this process, and people who use it.
+
+pub mod browser;
+
+use std::sync::Arc;
+
+use chartgate::assembly::clinic::{self, ClinicOptions, RunningClinic};
+use chartgate::audit::entry::{Entry, Phase};
+use chartgate::audit::log::{MasterKey, RealFiles};
+use chartgate::audit::show::{Filter, Show};
+use chartgate::clock::SystemClock;
+use chartgate::config::Config;
+use chartgate::demo::clinic::EMR_PASSWORD;
+use chartgate::demo::users::{DemoUser, staff};
+
+pub use browser::{Browser, Page};
+
+/// A running sample clinic with a data directory of its own.
+pub struct House {
+    pub clinic: RunningClinic,
+    dir: tempfile::TempDir,
+}
+
+impl House {
+    /// Starts the clinic on free ports.
+    pub async fn open() -> Self {
+        Self::open_with(|_| {}).await
+    }
+
+    /// Starts the clinic with a changed configuration.
+    pub async fn open_with(tune: impl FnOnce(&mut Config) + Send + 'static) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = ClinicOptions {
+            port: 0,
+            data_dir: dir.path().to_owned(),
+            clock: SystemClock::shared(),
+            tune: Box::new(tune),
+        };
+        let clinic = clinic::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+        Self { clinic, dir }
+    }
+
+    /// An absolute URL at the gateway.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.clinic.facts().url.trim_end_matches('/'))
+    }
+
+    /// A browser that nobody has used.
+    pub fn browser(&self) -> Browser {
+        Browser::new(&self.clinic.facts().ca_cert, self.clinic.address())
+    }
+
+    /// A browser in which `user` has signed in at the gateway.
+    pub async fn signed_in(&self, user: &str) -> Browser {
+        let mut browser = self.browser();
+        let page = self.sign_in(&mut browser, user, &self.url("/echo")).await;
+        assert_eq!(page.status, 200, "{user}: {}", page.text());
+        browser
+    }
+
+    /// A browser in which `user` has signed in at the gateway and at the EMR.
+    pub async fn at_work(&self, user: &str) -> Browser {
+        let mut browser = self.signed_in(user).await;
+        let page = browser
+            .post_form(&self.url("/login"), &[("username", user), ("password", EMR_PASSWORD)])
+            .await;
+        assert_eq!(page.status, 302, "{}", page.text());
+        browser
+    }
+
+    /// Opens `url`, and signs in as `user` where that is asked for.
+    pub async fn sign_in(&self, browser: &mut Browser, user: &str, url: &str) -> Page {
+        let person = person(user);
+        let page = browser.visit(url).await;
+        if !page.url.as_str().starts_with(&self.clinic.facts().issuer) {
+            return page;
+        }
+        let transaction = hidden(&page, "transaction");
+        let login = page.url.join("/login").unwrap();
+        let fields = [("transaction", transaction.as_str()), ("username", user), ("password", person.password())];
+        let page = browser.post_form(login.as_str(), &fields).await;
+        let page = browser.follow(page).await;
+        let Some(code) = person.totp_code(SystemClock::shared().now()) else {
+            return page;
+        };
+        if !page.url.as_str().starts_with(&self.clinic.facts().issuer) {
+            return page;
+        }
+        let transaction = hidden(&page, "transaction");
+        let check = page.url.join("/login/code").unwrap();
+        let page = browser.post_form(check.as_str(), &[("transaction", &transaction), ("code", &code)]).await;
+        browser.follow(page).await
+    }
+
+    /// What is on the trail so far.
+    pub fn trail(&self) -> Vec<Entry> {
+        self.trail_matching(Filter::default())
+    }
+
+    /// What is on the trail so far and matches.
+    pub fn trail_matching(&self, filter: Filter) -> Vec<Entry> {
+        let audit = &self.clinic.config().audit;
+        let master = Arc::new(MasterKey::read(&audit.master_key).unwrap());
+        let end = self.clinic.stages().audit.log().status().sequence;
+        let mut show = Show::new(Arc::new(RealFiles), &audit.directory, master, filter, end);
+        std::iter::from_fn(|| show.next_match().unwrap().map(|shown| shown.entry)).collect()
+    }
+
+    /// The refusals on the trail, as (code, path).
+    pub fn refusals(&self) -> Vec<(String, String)> {
+        let refused = |entry: Entry| {
+            (entry.phase == Phase::Refuse).then(|| (entry.refusal.unwrap(), entry.facts.map(|f| f.path).unwrap_or_default()))
+        };
+        self.trail().into_iter().filter_map(refused).collect()
+    }
+
+    /// Where the gateway keeps its data.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// The request targets that reached the EMR, oldest first.
+    pub fn reached(&self) -> Vec<String> {
+        let requests = self.clinic.received().requests();
+        requests.iter().map(|request| format!("{} {}", request.method(), request.target())).collect()
+    }
+}
+
+/// The demonstration's user called `name`.
+pub fn person(name: &str) -> DemoUser {
+    staff().into_iter().find(|user| user.name() == name).unwrap_or_else(|| panic!("no user {name}"))
+}
+
+/// The value of a hidden field.
+pub fn hidden(page: &Page, name: &str) -> String {
+    let text = page.text();
+    let marker = format!("name=\"{name}\" value=\"");
+    let rest = text.split_once(&marker).unwrap_or_else(|| panic!("no field {name} in {text}")).1;
+    rest.split('"').next().unwrap().to_owned()
+}
