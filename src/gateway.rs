@@ -89,7 +89,10 @@ impl Gateway {
     }
 
     /// Serves a request: whatever happens is on record before it is answered.
-    pub async fn serve(self: Rc<Self>, received: Result<Received, Refused>) -> Response<AnswerBody> {
+    pub async fn serve(
+        self: Rc<Self>,
+        received: Result<Received, Refused>,
+    ) -> Response<AnswerBody> {
         let answered = match received {
             Ok(received) => self.route(received).await,
             Err(refused) => Err(refused),
@@ -121,7 +124,10 @@ impl Gateway {
         if !mapped.mapping().poll {
             stages.identity.touch(mapped.identified());
         }
-        let authorized = stages.policies.decide(mapped, &Circumstances::default(), stages.clock.now())?;
+        let authorized =
+            stages
+                .policies
+                .decide(mapped, &Circumstances::default(), stages.clock.now())?;
         let limited = stages.charges.charge(authorized)?;
         let admitted = stages.audit.admit(limited).await?;
         let classified = self.exchange(admitted).await?;
@@ -133,9 +139,12 @@ impl Gateway {
     ///
     /// A selection or sign-in that the EMR may carry out although the client hung up is followed to the answer's head
     /// in a task of its own; else the next request could overtake it, and act on another patient than its record says.
-    async fn exchange(self: &Rc<Self>, admitted: Admitted) -> Result<Classified<Answered>, Refused> {
-        let outlives_client = admitted.limited().authorized().mapped().outlives_client();
-        if !outlives_client {
+    async fn exchange(
+        self: &Rc<Self>,
+        admitted: Admitted,
+    ) -> Result<Classified<Answered>, Refused> {
+        let mapped = admitted.limited().authorized().mapped();
+        if !mapped.outlives_client() {
             return self.forward(admitted).await;
         }
         let manner = Manner::of(admitted.limited().received().parts());
@@ -154,7 +163,11 @@ impl Gateway {
     }
 
     /// The gateway's own paths: sign-in, callback, sign-out.
-    async fn own(self: &Rc<Self>, route: OwnRoute, received: Received) -> Result<Response<AnswerBody>, Refused> {
+    async fn own(
+        self: &Rc<Self>,
+        route: OwnRoute,
+        received: Received,
+    ) -> Result<Response<AnswerBody>, Refused> {
         let stages = &*self.stages;
         let purpose = match route {
             OwnRoute::Login | OwnRoute::Callback => Purpose::SignIn,
@@ -164,13 +177,20 @@ impl Gateway {
         let received = stages.screen.screen(received, purpose)?.into_received();
         let manner = Manner::of(received.parts());
         let leaves = route == OwnRoute::Logout && Identity::is_sign_out(received.parts());
-        let removed = if leaves { self.sign_out_of_emr(&received).await } else { Vec::new() };
+        let removed = if leaves {
+            self.sign_out_of_emr(&received).await
+        } else {
+            Vec::new()
+        };
         let mut handled = stages.identity.handle(route, received).await?;
-        if let (Event::Login | Event::StepUp, Some(principal)) = (handled.event, &handled.facts.principal)
+        if let (Event::Login | Event::StepUp, Some(principal)) =
+            (handled.event, &handled.facts.principal)
             && let Err(throttle) = stages.charges.login(&principal.id())
         {
             // The answer with the session's cookie is dropped: nobody ever holds this session.
-            return Err(Refused::unreadable(Refusal::LoginRate, handled.facts, manner).throttled(throttle));
+            return Err(
+                Refused::unreadable(Refusal::LoginRate, handled.facts, manner).throttled(throttle),
+            );
         }
         for cookie in removed {
             handled.response.headers_mut().append(SET_COOKIE, cookie);
@@ -182,7 +202,11 @@ impl Gateway {
     async fn sign_out_of_emr(self: &Rc<Self>, received: &Received) -> Vec<HeaderValue> {
         let stages = &*self.stages;
         let parts = received.parts();
-        let Some(emr) = stages.emrs.by_host(&parts.host).and_then(|index| stages.emrs.emr(index)) else {
+        let Some(emr) = stages
+            .emrs
+            .by_host(&parts.host)
+            .and_then(|index| stages.emrs.emr(index))
+        else {
             return Vec::new();
         };
         let logout = emr.profile().logout().and_then(|logout| {
@@ -191,7 +215,12 @@ impl Gateway {
         });
         if let Some((method, target)) = logout {
             let parts = parts.derived(method, target);
-            let request = Received::new(parts, Body::empty(), None, stages.policies.active().generation());
+            let request = Received::new(
+                parts,
+                Body::empty(),
+                None,
+                stages.policies.active().generation(),
+            );
             // Boxed: the request path inside the request path.
             match Box::pin(self.admit(request)).await {
                 Ok(_answer) => {}
@@ -202,15 +231,31 @@ impl Gateway {
     }
 
     async fn jwks(&self, received: Received) -> Result<Response<AnswerBody>, Refused> {
-        let received = self.stages.screen.screen(received, Purpose::Ordinary)?.into_received();
+        let received = self
+            .stages
+            .screen
+            .screen(received, Purpose::Ordinary)?
+            .into_received();
         let manner = Manner::of(received.parts());
         let response = respond::jwks(&self.stages.backends.jwks());
         let (_, _, _, facts) = received.into_parts();
-        self.answer(Handled { facts, event: Event::PageShown, response }, manner).await
+        self.answer(
+            Handled {
+                facts,
+                event: Event::PageShown,
+                response,
+            },
+            manner,
+        )
+        .await
     }
 
     /// Answers what the gateway handled itself, once it is on record.
-    async fn answer(&self, handled: Handled, manner: Manner) -> Result<Response<AnswerBody>, Refused> {
+    async fn answer(
+        &self,
+        handled: Handled,
+        manner: Manner,
+    ) -> Result<Response<AnswerBody>, Refused> {
         match self.stages.audit.handled(handled).await {
             Ok(response) => Ok(response.map(AnswerBody::from)),
             Err(unrecorded) => {
@@ -232,7 +277,9 @@ impl Gateway {
         };
         if foreign {
             // The next person at a shared workstation must not present the last one's EMR session for ever.
-            let host = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+            let host = host
+                .rsplit_once(':')
+                .map_or(host.as_str(), |(name, _)| name);
             for cookie in self.stages.emrs.removals(&host.to_ascii_lowercase()) {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }

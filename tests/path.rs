@@ -13,22 +13,47 @@ async fn a_physician_signs_in_opens_a_chart_and_writes_a_note() {
     let house = House::open().await;
     let mut browser = house.browser();
     // The page that was asked for is the page after the sign-in.
-    let page = house.sign_in(&mut browser, "dr.okafor", &house.url("/echo?from=link")).await;
+    let page = house
+        .sign_in(&mut browser, "dr.okafor", &house.url("/echo?from=link"))
+        .await;
     assert_eq!(page.status, StatusCode::OK);
-    assert!(page.url.as_str().ends_with("/echo?from=link"), "{}", page.url);
+    assert!(
+        page.url.as_str().ends_with("/echo?from=link"),
+        "{}",
+        page.url
+    );
 
     let mut browser = house.at_work("dr.okafor").await;
-    let page = browser.visit(&house.url("/patients/select?set_pid=4")).await;
+    let page = browser
+        .visit(&house.url("/patients/select?set_pid=4"))
+        .await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text());
-    let page = browser.post_form(&house.url("/chart/notes"), &[("text", "Feels better today.")]).await;
-    assert!(page.status.is_redirection() || page.status.is_success(), "{} {}", page.status, page.text());
+    let page = browser
+        .post_form(
+            &house.url("/chart/notes"),
+            &[("text", "Feels better today.")],
+        )
+        .await;
+    assert!(
+        page.status.is_redirection() || page.status.is_success(),
+        "{} {}",
+        page.status,
+        page.text()
+    );
 
-    let notes = house.trail_matching(Filter { patient: Some("4".to_owned()), user: Some("dr.okafor".to_owned()), ..Filter::default() });
+    let notes = house.trail_matching(Filter {
+        patient: Some("4".to_owned()),
+        user: Some("dr.okafor".to_owned()),
+        ..Filter::default()
+    });
     let created = notes
         .iter()
-        .find(|e| e.phase == Phase::Admit && e.facts.as_ref().unwrap().mapping.as_ref().unwrap().action == Action::Create)
+        .find(|e| {
+            e.phase == Phase::Admit
+                && e.facts.as_ref().unwrap().mapping.as_ref().unwrap().action == Action::Create
+        })
         .expect("the note is on the trail with user, action and patient");
-    let outcome = notes.iter().find(|e| e.of == Some(created.id)).expect("and its outcome");
+    let outcome = house.outcome_of(created.id).await;
     assert_eq!(outcome.outcome.as_ref().unwrap().end, End::Complete);
     let decision = created.facts.as_ref().unwrap().decision.as_ref().unwrap();
     assert_eq!(decision.care_relation, "unknown");
@@ -39,11 +64,18 @@ async fn a_physician_signs_in_opens_a_chart_and_writes_a_note() {
 async fn a_user_without_a_second_factor_is_told_why_and_gets_no_session() {
     let house = House::open().await;
     let mut browser = house.browser();
-    let page = house.sign_in(&mut browser, "dr.weber", &house.url("/")).await;
+    let page = house
+        .sign_in(&mut browser, "dr.weber", &house.url("/"))
+        .await;
     assert_eq!(page.status, StatusCode::FORBIDDEN);
     assert_eq!(page.refusal(), Some("CG-2003"));
     assert!(page.text().contains("second factor"));
-    assert!(!browser.cookies.keys().any(|(_, name)| name == "__Host-chartgate"));
+    assert!(
+        !browser
+            .cookies
+            .keys()
+            .any(|(_, name)| name == "__Host-chartgate")
+    );
     assert!(house.reached().is_empty(), "nothing reached the EMR");
 }
 
@@ -51,13 +83,22 @@ async fn a_user_without_a_second_factor_is_told_why_and_gets_no_session() {
 async fn billing_reads_no_notes_and_the_refusal_is_on_record() {
     let house = House::open().await;
     let mut browser = house.at_work("billing.shah").await;
-    browser.visit(&house.url("/patients/select?set_pid=4")).await;
+    browser
+        .visit(&house.url("/patients/select?set_pid=4"))
+        .await;
     let before = house.reached().len();
     let page = browser.get(&house.url("/chart/notes")).await;
-    assert_eq!((page.status, page.refusal()), (StatusCode::FORBIDDEN, Some("CG-3001")));
+    assert_eq!(
+        (page.status, page.refusal()),
+        (StatusCode::FORBIDDEN, Some("CG-3001"))
+    );
     assert!(page.text().contains(page.header("x-request-id").unwrap()));
     assert_eq!(house.reached().len(), before, "the EMR saw nothing of it");
-    assert!(house.refusals().contains(&("CG-3001".to_owned(), "/chart/notes".to_owned())));
+    assert!(
+        house
+            .refusals()
+            .contains(&("CG-3001".to_owned(), "/chart/notes".to_owned()))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,12 +114,19 @@ async fn a_stranger_is_sent_to_sign_in_and_a_script_is_told_so() {
     let house = House::open().await;
     let page = house.browser().get(&house.url("/chart?x=1")).await;
     assert_eq!(page.status, StatusCode::SEE_OTHER);
-    assert!(page.header("location").unwrap().starts_with("/.chartgate/login?return_to="));
+    assert!(
+        page.header("location")
+            .unwrap()
+            .starts_with("/.chartgate/login?return_to=")
+    );
     let mut script = house.browser();
     script.scripted = true;
     let answer = script.get(&house.url("/api/patients/4")).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
     assert_eq!(answer.json()["code"], "CG-2001");
     assert!(house.reached().is_empty());
 }
@@ -88,14 +136,34 @@ async fn signing_out_ends_the_session_everywhere() {
     let house = House::open().await;
     let mut browser = house.at_work("nurse.lind").await;
     let old = browser.clone();
-    let page = browser.post_form(&house.url("/.chartgate/logout"), &[]).await;
-    assert!(page.status.is_redirection(), "{} {}", page.status, page.text());
-    assert!(page.header("location").unwrap().starts_with(&house.clinic.facts().issuer), "the provider is told");
-    assert!(house.reached().iter().any(|line| line == "GET /logout"), "the EMR is told");
+    let page = browser
+        .post_form(&house.url("/.chartgate/logout"), &[])
+        .await;
+    assert!(
+        page.status.is_redirection(),
+        "{} {}",
+        page.status,
+        page.text()
+    );
+    assert!(
+        page.header("location")
+            .unwrap()
+            .starts_with(&house.clinic.facts().issuer),
+        "the provider is told"
+    );
+    assert!(
+        house.reached().iter().any(|line| line == "GET /logout"),
+        "the EMR is told"
+    );
     let mut stolen = old;
     let page = stolen.get(&house.url("/echo")).await;
     assert_ne!(page.status, StatusCode::OK, "the old cookie is dead");
-    assert!(house.trail().iter().any(|entry| entry.event == Some(Event::Logout)));
+    assert!(
+        house
+            .trail()
+            .iter()
+            .any(|entry| entry.event == Some(Event::Logout))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,8 +171,17 @@ async fn export_needs_a_fresh_sign_in() {
     let house = House::open().await;
     let mut browser = house.at_work("him.doyle").await;
     let page = browser.get(&house.url("/patients/4/export.csv")).await;
-    assert_eq!(page.status, StatusCode::OK, "a sign-in of seconds ago is fresh: {}", page.text());
-    let page = house.at_work("nurse.lind").await.get(&house.url("/patients/4/export.csv")).await;
+    assert_eq!(
+        page.status,
+        StatusCode::OK,
+        "a sign-in of seconds ago is fresh: {}",
+        page.text()
+    );
+    let page = house
+        .at_work("nurse.lind")
+        .await
+        .get(&house.url("/patients/4/export.csv"))
+        .await;
     assert_eq!(page.refusal(), Some("CG-3001"));
 }
 
@@ -112,12 +189,24 @@ async fn export_needs_a_fresh_sign_in() {
 async fn a_change_from_another_site_is_refused() {
     let house = House::open().await;
     let mut browser = house.at_work("dr.okafor").await;
-    browser.visit(&house.url("/patients/select?set_pid=4")).await;
+    browser
+        .visit(&house.url("/patients/select?set_pid=4"))
+        .await;
     let before = house.reached().len();
     let mut headers = http::HeaderMap::new();
     headers.insert("origin", "https://evil.example".parse().unwrap());
-    headers.insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
-    let page = browser.send(http::Method::POST, &house.url("/chart/notes"), Some("text=x".into()), headers).await;
+    headers.insert(
+        "content-type",
+        "application/x-www-form-urlencoded".parse().unwrap(),
+    );
+    let page = browser
+        .send(
+            http::Method::POST,
+            &house.url("/chart/notes"),
+            Some("text=x".into()),
+            headers,
+        )
+        .await;
     assert_eq!(page.refusal(), Some("CG-1012"));
     assert_eq!(house.reached().len(), before);
 }

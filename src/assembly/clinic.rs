@@ -78,7 +78,10 @@ pub struct ClinicOptions {
 
 impl std::fmt::Debug for ClinicOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClinicOptions").field("port", &self.port).field("data_dir", &self.data_dir).finish_non_exhaustive()
+        f.debug_struct("ClinicOptions")
+            .field("port", &self.port)
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -157,7 +160,13 @@ pub struct RunningClinic {
 /// # Errors
 /// [`ClinicError`] says what is in the way.
 pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError> {
-    let ClinicOptions { port, data_dir, clock, metrics, tune } = options;
+    let ClinicOptions {
+        port,
+        data_dir,
+        clock,
+        metrics,
+        tune,
+    } = options;
     let emr_listener = listen(0, "the EMR").await?;
     let issuer_listener = listen(0, "the identity provider").await?;
     let port = free_port(port).await?;
@@ -178,17 +187,27 @@ pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError>
         totp_replay: TotpReplay::Accepted,
         tls: Some(Arc::new(trusting(&data_dir.join("certs/ca.pem"))?)),
     })?;
-    let emr = Clinic::new(&EmrOptions { staff: staff(), clock: clock.clone() });
+    let emr = Clinic::new(&EmrOptions {
+        staff: staff(),
+        clock: clock.clone(),
+    });
     let (end, ending) = watch::channel(false);
     let (handle, received) = (issuer.handle(), emr.received());
     let mut parts = JoinSet::new();
     parts.spawn(issuer.serve(issuer_listener, ended(ending.clone())));
     parts.spawn(emr.serve(emr_listener, ended(ending)));
-    let start = StartOptions { clock, metrics, truncation: Truncation::Refuse };
+    let start = StartOptions {
+        clock,
+        metrics,
+        truncation: Truncation::Refuse,
+    };
     let gateway = Running::start(&config, start).await?;
     let facts = ClinicFacts {
         ca_cert: data_dir.join("certs/ca.pem"),
-        emr_login: EmrLogin { url: format!("{url}/login"), password: EMR_PASSWORD },
+        emr_login: EmrLogin {
+            url: format!("{url}/login"),
+            password: EMR_PASSWORD,
+        },
         url,
         issuer: issuer_url,
         users: staff().iter().map(UserFacts::from).collect(),
@@ -197,7 +216,16 @@ pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError>
         admin: gateway.admin().map(|address| format!("http://{address}")),
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    Ok(RunningClinic { facts, config, gateway, issuer: handle, received, address, parts, end })
+    Ok(RunningClinic {
+        facts,
+        config,
+        gateway,
+        issuer: handle,
+        received,
+        address,
+        parts,
+        end,
+    })
 }
 
 impl RunningClinic {
@@ -251,11 +279,17 @@ impl RunningClinic {
 
 async fn listen(port: u16, what: &str) -> Result<TcpListener, ClinicError> {
     let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-    bound.map_err(|source| ClinicError::Io { what: format!("{what} cannot listen"), source })
+    bound.map_err(|source| ClinicError::Io {
+        what: format!("{what} cannot listen"),
+        source,
+    })
 }
 
 fn address_of(listener: &TcpListener) -> Result<SocketAddr, ClinicError> {
-    listener.local_addr().map_err(|source| ClinicError::Io { what: "a listener has no address".to_owned(), source })
+    listener.local_addr().map_err(|source| ClinicError::Io {
+        what: "a listener has no address".to_owned(),
+        source,
+    })
 }
 
 /// The provider must know the gateway's address before the gateway has one, so a free port is found first.
@@ -272,7 +306,13 @@ fn client(url: &str, secret: &str) -> Client {
 }
 
 /// Writes the configuration of this run and, where they are missing, policies, keys and certificates.
-fn prepare(dir: &Path, port: u16, emr: &str, issuer: &str, clock: &SharedClock) -> Result<String, ClinicError> {
+fn prepare(
+    dir: &Path,
+    port: u16,
+    emr: &str,
+    issuer: &str,
+    clock: &SharedClock,
+) -> Result<String, ClinicError> {
     let failed = |what: &Path| {
         let what = format!("`{}` cannot be written", what.display());
         move |source| ClinicError::Io { what, source }
@@ -291,18 +331,28 @@ fn prepare(dir: &Path, port: u16, emr: &str, issuer: &str, clock: &SharedClock) 
     let exit = {
         let mut console = Console::over(io::empty(), &mut words, &mut complaints);
         let dir = dir.display().to_string();
-        crate::cli::run(["chartgate", "init", "--host", HOST, &dir], &mut console, clock)
+        crate::cli::run(
+            ["chartgate", "init", "--host", HOST, &dir],
+            &mut console,
+            clock,
+        )
     };
     if exit != crate::cli::Exit::Fine {
-        return Err(ClinicError::Init(String::from_utf8_lossy(&complaints).into_owned()));
+        return Err(ClinicError::Init(
+            String::from_utf8_lossy(&complaints).into_owned(),
+        ));
     }
     let assertion = dir.join("keys/assertion.pem");
     if !assertion.exists() {
-        let key = rcgen::KeyPair::generate().map_err(|source| ClinicError::Init(source.to_string()))?;
+        let key =
+            rcgen::KeyPair::generate().map_err(|source| ClinicError::Init(source.to_string()))?;
         private_file(&assertion, &key.serialize_pem()).map_err(failed(&assertion))?;
     }
     let mut bytes = [0; 24];
-    SystemRandom::new().fill(&mut bytes).ok().ok_or(ClinicError::Random)?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .ok()
+        .ok_or(ClinicError::Random)?;
     let secret = URL_SAFE_NO_PAD.encode(bytes);
     let path = dir.join("secrets/client_secret");
     private_file(&path, &secret).map_err(failed(&path))?;
@@ -311,7 +361,12 @@ fn prepare(dir: &Path, port: u16, emr: &str, issuer: &str, clock: &SharedClock) 
 
 fn private_file(path: &Path, text: &str) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text.as_bytes())
 }
 
@@ -319,10 +374,13 @@ fn private_file(path: &Path, text: &str) -> io::Result<()> {
 fn trusting(ca: &Path) -> Result<rustls::ClientConfig, ClinicError> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
-    let failed = |error: &dyn std::fmt::Display| ClinicError::Init(format!("`{}`: {error}", ca.display()));
+    let failed =
+        |error: &dyn std::fmt::Display| ClinicError::Init(format!("`{}`: {error}", ca.display()));
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| failed(&error))? {
-        roots.add(certificate.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
+        roots
+            .add(certificate.map_err(|error| failed(&error))?)
+            .map_err(|error| failed(&error))?;
     }
     let config = rustls::ClientConfig::builder_with_provider(crate::server::tls::provider())
         .with_safe_default_protocol_versions()

@@ -38,22 +38,54 @@ impl Parts {
     fn trail(&self) -> Check {
         let status = self.stages.audit.log().status();
         let (state, detail) = match status.health {
-            LogHealth::Healthy => (Status::Green, format!("durable up to record {}", status.sequence)),
-            LogHealth::LowSpace => (Status::Amber, "little space is left; only care is admitted. Free space on the trail's volume".to_owned()),
-            LogHealth::Failed { reason } => (Status::Red, format!("nothing can be made durable: {reason}")),
-            LogHealth::Closed => (Status::Red, "the trail is closed; the gateway is stopping".to_owned()),
+            LogHealth::Healthy => (
+                Status::Green,
+                format!("durable up to record {}", status.sequence),
+            ),
+            LogHealth::LowSpace => (
+                Status::Amber,
+                "little space is left; only care is admitted. Free space on the trail's volume"
+                    .to_owned(),
+            ),
+            LogHealth::Failed { reason } => (
+                Status::Red,
+                format!("nothing can be made durable: {reason}"),
+            ),
+            LogHealth::Closed => (
+                Status::Red,
+                "the trail is closed; the gateway is stopping".to_owned(),
+            ),
         };
-        Check { name: "trail".to_owned(), status: state, weight: Weight::Critical, detail }
+        Check {
+            name: "trail".to_owned(),
+            status: state,
+            weight: Weight::Critical,
+            detail,
+        }
     }
 
     fn witnesses(&self) -> Vec<Check> {
         let status = self.stages.audit.log().status();
         let check = |witness: crate::audit::log::WitnessStatus| {
             let (state, detail) = match witness.error {
-                Some(error) => (Status::Amber, format!("did not take the newest checkpoint: {error}")),
-                None => (Status::Green, witness.newest.map_or_else(|| "no checkpoint yet".to_owned(), |seq| format!("holds checkpoint {seq}"))),
+                Some(error) => (
+                    Status::Amber,
+                    format!("did not take the newest checkpoint: {error}"),
+                ),
+                None => (
+                    Status::Green,
+                    witness.newest.map_or_else(
+                        || "no checkpoint yet".to_owned(),
+                        |seq| format!("holds checkpoint {seq}"),
+                    ),
+                ),
             };
-            Check { name: format!("witness:{}", witness.name), status: state, weight: Weight::Advisory, detail }
+            Check {
+                name: format!("witness:{}", witness.name),
+                status: state,
+                weight: Weight::Advisory,
+                detail,
+            }
         };
         status.witnesses.into_iter().map(check).collect()
     }
@@ -62,9 +94,18 @@ impl Parts {
         let (state, detail) = if self.stages.identity.knows_providers() {
             (Status::Green, "metadata and keys are known".to_owned())
         } else {
-            (Status::Amber, "does not answer; nobody new can sign in. Discovery is retried in the background".to_owned())
+            (
+                Status::Amber,
+                "does not answer; nobody new can sign in. Discovery is retried in the background"
+                    .to_owned(),
+            )
         };
-        Check { name: "identity-provider".to_owned(), status: state, weight: Weight::Advisory, detail }
+        Check {
+            name: "identity-provider".to_owned(),
+            status: state,
+            weight: Weight::Advisory,
+            detail,
+        }
     }
 
     fn certificates(&self) -> Vec<Check> {
@@ -79,20 +120,49 @@ impl Parts {
             } else {
                 (Status::Green, format!("valid for {days} days"))
             };
-            Check { name: format!("certificate:{}", expiry.file.display()), status: state, weight: Weight::Advisory, detail }
+            Check {
+                name: format!("certificate:{}", expiry.file.display()),
+                status: state,
+                weight: Weight::Advisory,
+                detail,
+            }
         };
-        self.certificates.expiries().into_iter().map(check).collect()
+        self.certificates
+            .expiries()
+            .into_iter()
+            .map(check)
+            .collect()
     }
 
     /// Sets the gauges that follow from the state of the parts. Run it regularly.
     pub(super) fn measure(&self) {
         let status = self.stages.audit.log().status();
-        #[expect(clippy::cast_precision_loss, reason = "Prometheus numbers are floating point")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "Prometheus numbers are floating point"
+        )]
         metrics::gauge!(names::AUDIT_SEQUENCE).set(status.sequence as f64);
+        metrics::gauge!(names::AUDIT_SYNC_SECONDS).set(status.last_sync);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "Prometheus numbers are floating point"
+        )]
+        metrics::gauge!(names::AUDIT_QUEUED).set(status.queued as f64);
+        let failing = status
+            .witnesses
+            .iter()
+            .filter(|witness| witness.error.is_some())
+            .count();
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "Prometheus numbers are floating point"
+        )]
+        metrics::gauge!(names::WITNESSES_FAILING).set(failing as f64);
         let now = self.clock.now();
         for expiry in self.certificates.expiries() {
             let left = now.duration_until(expiry.not_after).as_secs_f64();
-            metrics::gauge!(names::CERTIFICATE_EXPIRY, "name" => expiry.file.display().to_string()).set(left);
+            metrics::gauge!(names::CERTIFICATE_EXPIRY, "name" => expiry.file.display().to_string())
+                .set(left);
         }
     }
 }

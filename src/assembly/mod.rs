@@ -35,7 +35,9 @@ use crate::policy::decide::Policies;
 use crate::policy::problem::BundleError;
 use crate::request::Event;
 use crate::request::hygiene::Hygiene;
-use crate::server::{self, CertificateError, Certificates, Listeners, Reception, ServeError, Setup};
+use crate::server::{
+    self, CertificateError, Certificates, Listeners, Reception, ServeError, Setup,
+};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{BackendError, Backends, Streams, Upstream};
@@ -99,7 +101,10 @@ pub enum StartError {
 }
 
 fn lines<T: std::fmt::Display>(problems: &[T]) -> String {
-    let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("  {problem}"))
+        .collect();
     lines.join("\n")
 }
 
@@ -133,24 +138,50 @@ impl Running {
     /// # Errors
     /// [`StartError`] for the first part that is not in order.
     pub async fn start(config: &Config, options: StartOptions) -> Result<Self, StartError> {
-        let StartOptions { clock, metrics, truncation } = options;
+        let StartOptions {
+            clock,
+            metrics,
+            truncation,
+        } = options;
         let bundle = Bundle::load(&config.policy.directory)?;
-        let certificates = Certificates::load(&config.certificates, clock.clone()).map_err(StartError::Certificates)?;
+        let certificates = Certificates::load(&config.certificates, clock.clone())
+            .map_err(StartError::Certificates)?;
         let tls = server::tls::server_config(certificates.clone())?;
         let listeners = Listeners::bind(&config.server)?;
         let store = open_store(config, clock.clone()).await?;
-        let (audit, settled) =
-            Audit::open(&config.audit, &config.limits, Arc::new(RealFiles), clock.clone(), truncation).await?;
+        let (audit, settled) = Audit::open(
+            &config.audit,
+            &config.limits,
+            Arc::new(RealFiles),
+            clock.clone(),
+            truncation,
+        )
+        .await?;
 
         let observer = Arc::new(StreamRecorder::new(audit.clone()));
         let streams = Streams::new(clock.clone(), observer, STREAM_INTERVAL);
-        let backends = Backends::load(&config.emrs, config.server.hsts_max_age, streams.clone(), clock.clone())
-            .map_err(StartError::Backends)?;
+        let backends = Backends::load(
+            &config.emrs,
+            config.server.hsts_max_age,
+            streams.clone(),
+            clock.clone(),
+        )
+        .map_err(StartError::Backends)?;
         let bindings = Bindings::new(Arc::new(StoredBindings::new(store.clone())));
-        let emrs = Emrs::load(&config.emrs, config.server.body_timeout, Arc::new(bindings), clock.clone())
-            .map_err(StartError::Profiles)?;
+        let emrs = Emrs::load(
+            &config.emrs,
+            config.server.body_timeout,
+            Arc::new(bindings),
+            clock.clone(),
+        )
+        .map_err(StartError::Profiles)?;
         let policies = Arc::new(Policies::new(bundle, 1));
-        let identity = Identity::new(&config.identity, store, clock.clone(), Arc::new(RolesOfBundle(policies.clone())))?;
+        let identity = Identity::new(
+            &config.identity,
+            store,
+            clock.clone(),
+            Arc::new(RolesOfBundle(policies.clone())),
+        )?;
         let stages = Arc::new(Stages {
             screen: Screen::new(&config.limits),
             identity,
@@ -161,18 +192,40 @@ impl Running {
             clock: clock.clone(),
             backends: backends.clone(),
         });
-        let setup = Setup { server: config.server.clone(), tls, reception: reception(config, &stages, &backends, clock.clone()) };
+        let setup = Setup {
+            server: config.server.clone(),
+            tls,
+            reception: reception(config, &stages, &backends, clock.clone()),
+        };
         let (end, ending) = watch::channel(false);
-        let parts = Arc::new(Parts { stages: stages.clone(), certificates: certificates.clone(), clock });
+        let parts = Arc::new(Parts {
+            stages: stages.clone(),
+            certificates: certificates.clone(),
+            clock,
+        });
         let mut background = JoinSet::new();
         let admin = start_admin(config, &parts, metrics, &ending, &mut background).await?;
         start_upkeep(&parts, &streams, &ending, &mut background);
         let make = {
             let (stages, streams) = (stages.clone(), streams.clone());
-            move |_worker| Worker::new(Gateway::new(stages.clone(), Upstream::new(backends.clone())), streams.clone())
+            move |_worker| {
+                Worker::new(
+                    Gateway::new(stages.clone(), Upstream::new(backends.clone())),
+                    streams.clone(),
+                )
+            }
         };
         let server = server::Running::start(listeners, setup, make)?;
-        Ok(Self { server, certificates, stages, streams, admin, settled, background, end })
+        Ok(Self {
+            server,
+            certificates,
+            stages,
+            streams,
+            admin,
+            settled,
+            background,
+            end,
+        })
     }
 
     /// The HTTPS addresses, with actual ports.
@@ -213,7 +266,12 @@ impl Running {
         };
         tracing::info!(result, "certificates were read again");
         let detail = BTreeMap::from([("result".to_owned(), result)]);
-        if let Err(error) = self.stages.audit.event(Event::CertificatesReloaded, None, detail).await {
+        if let Err(error) = self
+            .stages
+            .audit
+            .event(Event::CertificatesReloaded, None, detail)
+            .await
+        {
             tracing::error!(%error, "the reload could not be recorded");
         }
     }
@@ -244,7 +302,12 @@ async fn open_store(config: &Config, clock: SharedClock) -> Result<Store, StartE
     Ok(Store::embedded(&config.store.path, &key.derive_input(), clock).await?)
 }
 
-fn reception(config: &Config, stages: &Arc<Stages>, backends: &Arc<Backends>, clock: SharedClock) -> Reception {
+fn reception(
+    config: &Config,
+    stages: &Arc<Stages>,
+    backends: &Arc<Backends>,
+    clock: SharedClock,
+) -> Reception {
     let (known, generation) = (stages.clone(), stages.clone());
     Reception {
         clock,
@@ -276,21 +339,36 @@ async fn start_admin(
         return Ok(None);
     };
     let failed = |source| StartError::Admin { address, source };
-    let http = AdminHttp::bind(address, parts.clone(), metrics).await.map_err(failed)?;
+    let http = AdminHttp::bind(address, parts.clone(), metrics)
+        .await
+        .map_err(failed)?;
     let local = http.local_addr().map_err(failed)?;
     background.spawn(http.serve(ended(ending.clone())));
     Ok(Some(local))
 }
 
-fn start_upkeep(parts: &Arc<Parts>, streams: &Arc<Streams>, ending: &watch::Receiver<bool>, background: &mut JoinSet<()>) {
+fn start_upkeep(
+    parts: &Arc<Parts>,
+    streams: &Arc<Streams>,
+    ending: &watch::Receiver<bool>,
+    background: &mut JoinSet<()>,
+) {
     let identity = parts.stages.identity.clone();
     background.spawn(identity.background(ended(ending.clone())));
-    background.spawn(cut_ended_sessions(parts.stages.clone(), streams.clone(), ended(ending.clone())));
+    background.spawn(cut_ended_sessions(
+        parts.stages.clone(),
+        streams.clone(),
+        ended(ending.clone()),
+    ));
     background.spawn(keep_up(parts.clone(), ended(ending.clone())));
 }
 
 /// A session that ends takes its live streams with it.
-async fn cut_ended_sessions(stages: Arc<Stages>, streams: Arc<Streams>, end: impl Future<Output = ()>) {
+async fn cut_ended_sessions(
+    stages: Arc<Stages>,
+    streams: Arc<Streams>,
+    end: impl Future<Output = ()>,
+) {
     let mut ended_sessions = stages.identity.subscribe();
     let mut end = std::pin::pin!(end);
     loop {

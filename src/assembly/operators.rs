@@ -61,7 +61,9 @@ impl AdminApi for Operators {
         Box::pin(async move {
             match request {
                 AdminRequest::Status => replies.send(&self.status()).await,
-                AdminRequest::AuditShow { filter, follow } => self.show(operator, filter, follow, &replies).await,
+                AdminRequest::AuditShow { filter, follow } => {
+                    self.show(operator, filter, follow, &replies).await
+                }
                 AdminRequest::ReloadCertificates => self.reload(operator, &replies).await,
             }
         })
@@ -84,18 +86,42 @@ impl Operators {
         }
     }
 
-    async fn record(&self, operator: &Operator, event: Event, mut detail: BTreeMap<String, String>) -> Result<(), AdminError> {
+    async fn record(
+        &self,
+        operator: &Operator,
+        event: Event,
+        mut detail: BTreeMap<String, String>,
+    ) -> Result<(), AdminError> {
         detail.insert("operator".to_owned(), operator.name().to_owned());
         self.audit.event(event, None, detail).await.map_err(failed)
     }
 
-    async fn show(&self, operator: &Operator, filter: Filter, follow: bool, replies: &Replies) -> Result<(), AdminError> {
+    async fn show(
+        &self,
+        operator: &Operator,
+        filter: Filter,
+        follow: bool,
+        replies: &Replies,
+    ) -> Result<(), AdminError> {
         let asked = serde_json::to_string(&filter).map_err(failed)?;
-        self.record(operator, Event::AuditRead, BTreeMap::from([("filter".to_owned(), asked)])).await?;
+        self.record(
+            operator,
+            Event::AuditRead,
+            BTreeMap::from([("filter".to_owned(), asked)]),
+        )
+        .await?;
         let end = self.audit.log().status().sequence;
-        let mut show = Show::new(Arc::new(RealFiles), &self.directory, self.master.clone(), filter, end);
+        let mut show = Show::new(
+            Arc::new(RealFiles),
+            &self.directory,
+            self.master.clone(),
+            filter,
+            end,
+        );
         loop {
-            let (next, step) = tokio::task::spawn_blocking(move || read_step(show)).await.map_err(failed)?;
+            let (next, step) = tokio::task::spawn_blocking(move || read_step(show))
+                .await
+                .map_err(failed)?;
             let step = step?;
             show = next;
             let idle = step.len() < STEP;
@@ -118,11 +144,17 @@ impl Operators {
         let outcome = self.certificates.reload();
         let detail = match &outcome {
             Ok(()) => BTreeMap::from([("result".to_owned(), "reloaded".to_owned())]),
-            Err(error) => BTreeMap::from([("result".to_owned(), "kept".to_owned()), ("problem".to_owned(), super::lines(error))]),
+            Err(error) => BTreeMap::from([
+                ("result".to_owned(), "kept".to_owned()),
+                ("problem".to_owned(), super::lines(error)),
+            ]),
         };
-        self.record(operator, Event::CertificatesReloaded, detail).await?;
+        self.record(operator, Event::CertificatesReloaded, detail)
+            .await?;
         outcome.map_err(|problems| failed(super::lines(&problems)))?;
-        replies.send(&"the certificates were read again and are served now").await
+        replies
+            .send(&"the certificates were read again and are served now")
+            .await
     }
 }
 

@@ -25,7 +25,11 @@ pub(super) struct RolesOfBundle(pub(super) Arc<Policies>);
 impl RoleMap for RolesOfBundle {
     fn roles(&self, issuer: &str, values: &[String], now: Timestamp) -> BTreeSet<Role> {
         let active = self.0.active();
-        let granted = active.bundle().roles().granted(issuer, values.iter().map(String::as_str), now);
+        let granted =
+            active
+                .bundle()
+                .roles()
+                .granted(issuer, values.iter().map(String::as_str), now);
         granted.roles
     }
 }
@@ -50,7 +54,11 @@ impl BindingStore for StoredBindings {
 
     fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, expires: Timestamp) -> StoreFuture<'a, ()> {
         // A binding that a crash loses is unknown afterwards, and an unknown EMR session is not forwarded.
-        Box::pin(async move { self.0.put(Table::Bindings, key, &value, expires, Durability::Relaxed).await })
+        Box::pin(async move {
+            self.0
+                .put(Table::Bindings, key, &value, expires, Durability::Relaxed)
+                .await
+        })
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> StoreFuture<'a, ()> {
@@ -75,7 +83,8 @@ impl StreamObserver for StreamRecorder {
             ("bytes_in".to_owned(), stream.bytes_in().to_string()),
             ("bytes_out".to_owned(), stream.bytes_out().to_string()),
         ]);
-        self.0.event_unwaited(Event::StreamInterval, Some(stream.facts.clone()), detail);
+        self.0
+            .event_unwaited(Event::StreamInterval, Some(stream.facts.clone()), detail);
     }
 }
 
@@ -93,7 +102,10 @@ impl Worker {
 }
 
 impl Service for Worker {
-    fn serve(self: Rc<Self>, request: Result<Received, Refused>) -> LocalBoxFuture<'static, Response<AnswerBody>> {
+    fn serve(
+        self: Rc<Self>,
+        request: Result<Received, Refused>,
+    ) -> LocalBoxFuture<'static, Response<AnswerBody>> {
         Box::pin(Rc::clone(&self.gateway).serve(request))
     }
 

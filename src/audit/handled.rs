@@ -22,8 +22,13 @@ impl Audit {
     /// # Errors
     /// [`Withheld`] when it could not be made durable; the answer is gone then.
     pub async fn handled(&self, handled: Handled) -> Result<Response<Bytes>, Withheld> {
-        let Handled { facts, event, response } = handled;
-        let anonymous = facts.principal.is_none() && matches!(event, Event::PageShown | Event::LoginStarted);
+        let Handled {
+            facts,
+            event,
+            response,
+        } = handled;
+        let anonymous =
+            facts.principal.is_none() && matches!(event, Event::PageShown | Event::LoginStarted);
         if anonymous && let Ok(address) = facts.client.parse::<std::net::IpAddr>() {
             let key = ClientAddr::from(address).limit_key();
             if self.shared.anonymous.check(&key).is_err() {
@@ -31,7 +36,10 @@ impl Audit {
                 return Ok(response);
             }
         }
-        match self.event(event, Some(facts), std::collections::BTreeMap::new()).await {
+        match self
+            .event(event, Some(facts), std::collections::BTreeMap::new())
+            .await
+        {
             Ok(()) => Ok(response),
             Err(error) => Err(Withheld { error }),
         }

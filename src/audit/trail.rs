@@ -19,6 +19,7 @@ use crate::clock::SharedClock;
 use crate::config::Limits;
 use crate::limit::keyed::Keyed;
 use crate::request::{Event, Facts};
+use crate::telemetry::metrics as names;
 
 /// Why something could not be put on record.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +141,10 @@ const fn priority_of(event: Event) -> Priority {
         | Event::Stopped
         | Event::Recovered
         | Event::StreamInterval => Priority::Care,
-        Event::PageShown | Event::RefusalsSummed | Event::AuditRead | Event::CertificatesReloaded => Priority::Routine,
+        Event::PageShown
+        | Event::RefusalsSummed
+        | Event::AuditRead
+        | Event::CertificatesReloaded => Priority::Routine,
     }
 }
 
@@ -155,6 +159,20 @@ fn append_unwaited(slot: Slot, entry: &Entry) {
     }
 }
 
+fn count(outcome: &Outcome) {
+    let class = match outcome.status.map(|status| status / 100) {
+        Some(1) => "1xx",
+        Some(2) => "2xx",
+        Some(3) => "3xx",
+        Some(4) => "4xx",
+        Some(_) => "5xx",
+        None => "none",
+    };
+    metrics::counter!(names::REQUESTS, "class" => class).increment(1);
+    let taken = std::time::Duration::from_millis(outcome.millis);
+    metrics::histogram!(names::REQUEST_SECONDS).record(taken);
+}
+
 /// Writes the outcome of one admission into the room that was reserved for it.
 pub(super) struct ReservedOutcome {
     pub(super) slot: Slot,
@@ -165,6 +183,7 @@ pub(super) struct ReservedOutcome {
 impl OutcomeSink for ReservedOutcome {
     fn write(self: Box<Self>, outcome: Outcome) {
         let shared = self.shared;
+        count(&outcome);
         let entry = Entry::outcome(&shared.node, shared.clock.now(), self.admission, outcome);
         append_unwaited(self.slot, &entry);
     }

@@ -48,7 +48,9 @@ pub struct Console<'c> {
 
 impl Debug for Console<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Console").field("paint", &self.paint).finish_non_exhaustive()
+        f.debug_struct("Console")
+            .field("paint", &self.paint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -136,19 +138,26 @@ impl<'c> Console<'c> {
     /// Says why a command failed, and how it ends therefore.
     pub(super) fn fail(&mut self, failure: &Failure) -> Exit {
         let (text, exit) = match failure {
-            Failure::Problems(problems) => (problems.rendered(self.err_paint).to_string(), Exit::Configuration),
+            Failure::Problems(problems) => (
+                problems.rendered(self.err_paint).to_string(),
+                Exit::Configuration,
+            ),
             Failure::Configuration(message) => (format!("error: {message}\n"), Exit::Configuration),
             Failure::Failed(message) => (format!("error: {message}\n"), Exit::Failed),
             Failure::Found => (String::new(), Exit::Configuration),
             Failure::Unfit => (String::new(), Exit::Failed),
             // `chartgate … | head` is not a failure of the gateway.
-            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => (String::new(), Exit::Fine),
-            Failure::Output(error) => (format!("error: the output could not be written: {error}\n"), Exit::Failed),
+            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                (String::new(), Exit::Fine)
+            }
+            Failure::Output(error) => (
+                format!("error: the output could not be written: {error}\n"),
+                Exit::Failed,
+            ),
         };
         match write!(self.err, "{text}") {
-            Ok(()) => exit,
             Err(_) if exit == Exit::Fine => Exit::Failed,
-            Err(_) => exit,
+            Ok(()) | Err(_) => exit,
         }
     }
 }
@@ -170,11 +179,18 @@ pub(crate) mod testing {
             Self::run_with("", command)
         }
 
-        pub(crate) fn run_with(input: &str, command: impl FnOnce(&mut Console<'_>) -> Exit) -> Self {
+        pub(crate) fn run_with(
+            input: &str,
+            command: impl FnOnce(&mut Console<'_>) -> Exit,
+        ) -> Self {
             let (mut out, mut err) = (Vec::new(), Vec::new());
             let exit = command(&mut Console::over(input.as_bytes(), &mut out, &mut err));
             let text = |bytes| String::from_utf8(bytes).unwrap();
-            Self { exit, out: text(out), err: text(err) }
+            Self {
+                exit,
+                out: text(out),
+                err: text(err),
+            }
         }
     }
 }

@@ -39,7 +39,10 @@ pub struct DemoArgs {
 /// # Errors
 /// [`Failure`] says why the sample clinic does not start, or did not end in good order.
 pub fn run(args: &DemoArgs, console: &mut Console<'_>, clock: &SharedClock) -> Result<(), Failure> {
-    let log = Log { filter: "warn".to_owned(), format: LogFormat::Text };
+    let log = Log {
+        filter: "warn".to_owned(),
+        format: LogFormat::Text,
+    };
     crate::telemetry::init(&log).map_err(Failure::of)?;
     let metrics = Metrics::install().map_err(Failure::of)?;
     let data_dir = match &args.data_dir {
@@ -97,12 +100,25 @@ fn introduction(facts: &ClinicFacts, clock: &SharedClock) -> String {
         .iter()
         .map(|user| {
             let code = user.totp_code(now).unwrap_or_else(|| "(none)".to_owned());
-            let secret = user.totp_secret().unwrap_or_else(|| "no second factor".to_owned());
+            let secret = user
+                .totp_secret()
+                .unwrap_or_else(|| "no second factor".to_owned());
             let groups = user.groups().join(",");
-            format!("  {:<14} {:<22} {code:<7} {secret:<33} {groups}", user.name(), user.password())
+            format!(
+                "  {:<14} {:<22} {code:<7} {secret:<33} {groups}",
+                user.name(),
+                user.password()
+            )
         })
         .collect();
-    let ClinicFacts { url, emr_login, ca_cert, data_dir, config, .. } = facts;
+    let ClinicFacts {
+        url,
+        emr_login,
+        ca_cert,
+        data_dir,
+        config,
+        ..
+    } = facts;
     format!(
         "\
 === DEMONSTRATION ONLY: everything here is invented; never enter real data ===

@@ -20,7 +20,9 @@ pub enum KeysCommand {
 /// writes the key again, readable for its owner only; it never overwrites a file. The code is read from standard
 /// input, so that it stays out of the shell's history.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:\n  chartgate keys recover --recovery keys/master.recovery --output keys/master.key")]
+#[command(
+    after_long_help = "Example:\n  chartgate keys recover --recovery keys/master.recovery --output keys/master.key"
+)]
 pub struct RecoverArgs {
     /// The recovery file.
     #[arg(long, value_name = "FILE", default_value = "keys/master.recovery")]
@@ -44,7 +46,10 @@ fn recover(args: &RecoverArgs, console: &mut Console<'_>) -> Result<(), Failure>
     let typed = console.ask("Recovery code (eight groups of seven): ")?;
     let code = RecoveryCode::parse(&typed).map_err(Failure::of)?;
     let key = MasterKey::recover(&args.recovery, &code).map_err(|error| match error {
-        KeyError::Crypt { .. } => Failure::Failed(format!("the code does not open `{}`: it belongs to another key", args.recovery.display())),
+        KeyError::Crypt { .. } => Failure::Failed(format!(
+            "the code does not open `{}`: it belongs to another key",
+            args.recovery.display()
+        )),
         KeyError::Code(_)
         | KeyError::Exposed { .. }
         | KeyError::Io { .. }
@@ -52,7 +57,11 @@ fn recover(args: &RecoverArgs, console: &mut Console<'_>) -> Result<(), Failure>
         | KeyError::Name(_) => Failure::of(error),
     })?;
     key.write(&args.output).map_err(Failure::of)?;
-    console.line(format_args!("wrote the master key {} to {}", key.id(), args.output.display()))
+    console.line(format_args!(
+        "wrote the master key {} to {}",
+        key.id(),
+        args.output.display()
+    ))
 }
 
 #[cfg(test)]
@@ -67,21 +76,42 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
         let key = MasterKey::generate().unwrap();
-        let code = key.write_recovery(&dir.path().join("master.recovery")).unwrap();
+        let code = key
+            .write_recovery(&dir.path().join("master.recovery"))
+            .unwrap();
         let recover = |input: &str, output: &str| {
             let (recovery, output) = (path("master.recovery"), path(output));
-            let line = ["chartgate", "keys", "recover", "--recovery", &recovery, "--output", &output];
-            Captured::run_with(input, |console| command(line, console, &SystemClock::shared()))
+            let line = [
+                "chartgate",
+                "keys",
+                "recover",
+                "--recovery",
+                &recovery,
+                "--output",
+                &output,
+            ];
+            Captured::run_with(input, |console| {
+                command(line, console, &SystemClock::shared())
+            })
         };
         let captured = recover(&code.reveal(), "master.key");
         assert_eq!(captured.exit, Exit::Fine, "{}", captured.err);
-        assert_eq!(MasterKey::read(&dir.path().join("master.key")).unwrap().id(), key.id());
+        assert_eq!(
+            MasterKey::read(&dir.path().join("master.key"))
+                .unwrap()
+                .id(),
+            key.id()
+        );
         assert!(!captured.out.contains(code.reveal().as_str()));
 
         let other = RecoveryCode::generate().unwrap();
         let captured = recover(&other.reveal(), "second.key");
         assert_eq!(captured.exit, Exit::Failed);
-        assert!(captured.err.contains("belongs to another key"), "{}", captured.err);
+        assert!(
+            captured.err.contains("belongs to another key"),
+            "{}",
+            captured.err
+        );
         let captured = recover("AAAA", "second.key");
         assert!(captured.err.contains("too short"), "{}", captured.err);
         assert!(!dir.path().join("second.key").exists());

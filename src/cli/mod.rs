@@ -4,6 +4,7 @@
 //! *On failure*: exit code 64 where configuration or command line must be put right, 1 for anything else.
 
 pub mod audit;
+pub mod certificates;
 pub mod check;
 pub mod console;
 pub mod demo;
@@ -40,6 +41,8 @@ struct CommandLine {
 enum Command {
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    #[command(subcommand)]
+    Certificates(certificates::CertificatesCommand),
     Check(check::CheckArgs),
     Demo(demo::DemoArgs),
     Init(init::InitArgs),
@@ -94,9 +97,14 @@ pub fn run(
     }
 }
 
-fn dispatch(command: &Command, console: &mut Console<'_>, clock: &SharedClock) -> Result<(), Failure> {
+fn dispatch(
+    command: &Command,
+    console: &mut Console<'_>,
+    clock: &SharedClock,
+) -> Result<(), Failure> {
     match command {
         Command::Audit(command) => audit::run(command, console, clock),
+        Command::Certificates(command) => certificates::run(command, console),
         Command::Check(args) => check::run(args, console, clock),
         Command::Demo(args) => demo::run(args, console, clock),
         Command::Init(args) => init::run(args, console, clock),
@@ -125,7 +133,10 @@ mod tests {
         if children.is_empty() {
             return vec![(name.to_owned(), command.clone())];
         }
-        children.iter().flat_map(|child| leaves(child, &format!("{name} {}", child.get_name()))).collect()
+        children
+            .iter()
+            .flat_map(|child| leaves(child, &format!("{name} {}", child.get_name())))
+            .collect()
     }
 
     #[test]
@@ -135,7 +146,10 @@ mod tests {
         for (name, mut command) in commands {
             let help = command.render_long_help().to_string();
             assert!(help.contains("Example"), "{name} has no example:\n{help}");
-            assert!(help.contains(&format!("  {name}")), "the example of {name} does not call it:\n{help}");
+            assert!(
+                help.contains(&format!("  {name}")),
+                "the example of {name} does not call it:\n{help}"
+            );
             for argument in command.get_arguments() {
                 let id = argument.get_id().as_str();
                 let described = argument.get_help().is_some() || matches!(id, "help" | "version");
@@ -152,6 +166,10 @@ mod tests {
         assert!(captured.out.contains("chartgate init"), "{}", captured.out);
         let captured = Captured::run(|console| run(["chartgate", "chekc"], console, &clock));
         assert_eq!(captured.exit, Exit::Configuration);
-        assert!(captured.err.contains("'check'") && captured.out.is_empty(), "{}", captured.err);
+        assert!(
+            captured.err.contains("'check'") && captured.out.is_empty(),
+            "{}",
+            captured.err
+        );
     }
 }

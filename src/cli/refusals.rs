@@ -9,7 +9,9 @@ use crate::refusal::Refusal;
 ///
 /// `docs/refusals.md` is this command's output; a test compares them.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:\n  chartgate refusals > docs/refusals.md\n  chartgate refusals | grep -A8 CG-3001")]
+#[command(
+    after_long_help = "Examples:\n  chartgate refusals > docs/refusals.md\n  chartgate refusals | grep -A8 CG-3001"
+)]
 pub struct RefusalsArgs {}
 
 /// Prints the catalogue.
@@ -77,14 +79,22 @@ mod tests {
     #[test]
     fn the_shipped_document_is_current() {
         let shipped = include_str!("../../docs/refusals.md");
-        assert!(shipped == document(), "run `cargo run -- refusals > docs/refusals.md`");
+        assert!(
+            shipped == document(),
+            "run `cargo run -- refusals > docs/refusals.md`"
+        );
     }
 
     #[test]
     fn every_code_has_its_paragraph() {
         let document = document();
         for refusal in Refusal::ALL {
-            assert_eq!(document.matches(&format!("### {} ", refusal.code())).count(), 1);
+            assert_eq!(
+                document
+                    .matches(&format!("### {} ", refusal.code()))
+                    .count(),
+                1
+            );
         }
         assert_eq!(document.matches("\n## ").count(), 6);
     }

@@ -37,21 +37,41 @@ pub struct ServeArgs {
 ///
 /// # Errors
 /// [`Failure`] says why the gateway does not start, or did not end in good order.
-pub fn run(args: &ServeArgs, console: &mut Console<'_>, clock: &SharedClock) -> Result<(), Failure> {
+pub fn run(
+    args: &ServeArgs,
+    console: &mut Console<'_>,
+    clock: &SharedClock,
+) -> Result<(), Failure> {
     let config = Config::load(&args.config).map_err(Failure::Problems)?;
     crate::telemetry::init(&config.log).map_err(Failure::of)?;
     let metrics = Metrics::install().map_err(Failure::of)?;
-    let truncation = if args.accept_truncated_trail { Truncation::Accept } else { Truncation::Refuse };
-    let options = StartOptions { clock: clock.clone(), metrics, truncation };
+    let truncation = if args.accept_truncated_trail {
+        Truncation::Accept
+    } else {
+        Truncation::Refuse
+    };
+    let options = StartOptions {
+        clock: clock.clone(),
+        metrics,
+        truncation,
+    };
     runtime()?.block_on(serve(&config, options, console))
 }
 
 /// The runtime of everything but the workers, which have their own.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Failure::of)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Failure::of)
 }
 
-async fn serve(config: &Config, options: StartOptions, console: &mut Console<'_>) -> Result<(), Failure> {
+async fn serve(
+    config: &Config,
+    options: StartOptions,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     let running = Running::start(config, options).await.map_err(Failure::of)?;
     let settled = running.settled();
     if settled.cut_bytes > 0 || settled.unknown > 0 {

@@ -29,8 +29,14 @@ mod tests {
 
     #[test]
     fn the_version_is_the_crates() {
-        let captured = Captured::run(|console| command(["chartgate", "version"], console, &SystemClock::shared()));
+        let captured = Captured::run(|console| {
+            command(["chartgate", "version"], console, &SystemClock::shared())
+        });
         assert_eq!(captured.exit, Exit::Fine);
-        assert!(captured.out.starts_with(&format!("chartgate {}\n", env!("CARGO_PKG_VERSION"))));
+        assert!(
+            captured
+                .out
+                .starts_with(&format!("chartgate {}\n", env!("CARGO_PKG_VERSION")))
+        );
     }
 }

@@ -43,11 +43,16 @@ impl Fixture {
     pub(crate) fn with_policies() -> Self {
         let fixture = Self::new();
         let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-        for entry in fs::read_dir(shipped).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                let name = format!("policies/{}", path.file_name().unwrap().display());
-                fixture.write(&name, &fs::read_to_string(&path).unwrap());
+        for directory in ["", "emr/"] {
+            for entry in fs::read_dir(shipped.join(directory)).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    let name = path.file_name().unwrap().display();
+                    fixture.write(
+                        &format!("policies/{directory}{name}"),
+                        &fs::read_to_string(&path).unwrap(),
+                    );
+                }
             }
         }
         fixture

@@ -184,6 +184,13 @@ impl Exchange {
         matches!(self.held, Held::Change(_))
     }
 
+    /// Whether the request acts on the selected patient: a change that was sent must be followed to its answer before
+    /// somebody else may be selected.
+    #[must_use]
+    pub const fn depends_on_selection(&self) -> bool {
+        matches!(self.held, Held::Dependence(_))
+    }
+
     /// The request goes to the EMR now.
     pub(super) fn begin(&mut self) {
         match &mut self.held {

@@ -80,8 +80,11 @@ impl Mapped {
 
     /// Whether forwarding must go on to the head of the answer even if the client hangs up.
     #[must_use]
-    pub const fn outlives_client(&self) -> bool {
-        self.exchange.outlives_client()
+    pub fn outlives_client(&self) -> bool {
+        let method = &self.received().parts().method;
+        let changes =
+            ![http::Method::GET, http::Method::HEAD, http::Method::OPTIONS].contains(method);
+        self.exchange.outlives_client() || (changes && self.exchange.depends_on_selection())
     }
 
     /// Takes the request apart for the way back.

@@ -228,7 +228,7 @@ impl Call {
     /// Forwards the request and answers it with `answer`; returns the patients of the outcome.
     async fn exchange(self, emrs: &Emrs, answer: http::response::Builder) -> Exchanged {
         let mapped = self.map(emrs).await.unwrap();
-        let (_, exchange) = mapped.into_parts();
+        let (_, _, exchange) = mapped.into_parts();
         answered(exchange, answer).await
     }
 }
@@ -253,8 +253,8 @@ struct Answered {
 }
 
 impl Answer for Answered {
-    fn head(&mut self) -> (&http::response::Parts, &mut OutcomeGuard) {
-        (&self.head, &mut self.outcome)
+    fn head(&mut self) -> (&http::response::Parts, Option<&mut OutcomeGuard>) {
+        (&self.head, Some(&mut self.outcome))
     }
 }
 

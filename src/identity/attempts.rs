@@ -14,7 +14,7 @@ use crate::secret::Secret;
 use crate::store::{Durability, Store, StoreError, Table};
 
 /// A sign-in that was started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Attempt {
     /// The issuer's name in the configuration.
     pub(super) issuer: String,
@@ -30,6 +30,15 @@ pub(super) struct Attempt {
     pub(super) started: Timestamp,
     /// What for.
     pub(super) purpose: Purpose,
+}
+
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempt")
+            .field("issuer", &self.issuer)
+            .field("started", &self.started)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a sign-in is for.

@@ -11,10 +11,10 @@ use super::oidc::Provider;
 
 const REFRESH: Duration = Duration::from_hours(1);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
+const LAST_RETRY: Duration = Duration::from_mins(1);
 /// How late an idle session's live streams may be cut.
 const OVERDUE: Duration = Duration::from_secs(5);
-const FLUSH: Duration = Duration::from_secs(60);
+const FLUSH: Duration = Duration::from_mins(1);
 
 impl Identity {
     /// Runs until `shutdown` is done, then stores what is not stored yet.

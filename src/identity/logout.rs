@@ -69,8 +69,9 @@ struct SignOutPage<'p> {
 /// The longest ID token that is put into an address as a hint.
 const MAX_HINT: usize = 3 * 1024;
 
+/// Why nobody was signed out.
 #[derive(Debug, thiserror::Error)]
-enum LogoutError {
+pub(super) enum LogoutError {
     #[error("method not accepted")]
     Method,
     #[error("the store does not answer: {0}")]
@@ -105,20 +106,16 @@ impl Identity {
         }
     }
 
-    pub(super) fn signed_out(received: Received) -> Result<Handled, Refused> {
-        let parts = received.parts();
-        let told = if parts.method == Method::GET || parts.method == Method::HEAD {
-            let page = SignedOutPage {
-                authority: &parts.authority,
-            };
-            page.render().map_err(LogoutError::Page)
-        } else {
-            Err(LogoutError::Method)
-        };
-        match told {
-            Ok(html) => Ok(handled(received, (Event::PageShown, Answer::page(html)))),
-            Err(error) => Err(refused(received, &error)),
+    /// The page that the provider sends the browser back to.
+    pub(super) fn signed_out(parts: &Parts) -> Result<Told, LogoutError> {
+        if parts.method != Method::GET && parts.method != Method::HEAD {
+            return Err(LogoutError::Method);
         }
+        let page = SignedOutPage {
+            authority: &parts.authority,
+        };
+        let html = page.render().map_err(LogoutError::Page)?;
+        Ok((Event::PageShown, Answer::page(html)))
     }
 
     async fn sign_out(&self, received: &mut Received) -> Result<Told, LogoutError> {
@@ -174,7 +171,7 @@ impl Identity {
     }
 }
 
-fn refused(received: Received, error: &LogoutError) -> Refused {
+pub(super) fn refused(received: Received, error: &LogoutError) -> Refused {
     let refusal = error.refusal();
     tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "a sign-out failed");
     received.refuse(refusal)

@@ -24,6 +24,10 @@ mod token;
 #[cfg(test)]
 mod test_gateway;
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "tests reckon with small constants"
+)]
 mod tests;
 
 use std::collections::BTreeSet;
@@ -130,7 +134,10 @@ impl Identity {
             OwnRoute::Login => Box::pin(self.login(received)).await,
             OwnRoute::Callback => Box::pin(self.callback(received)).await,
             OwnRoute::Logout => Box::pin(self.logout(received)).await,
-            OwnRoute::SignedOut => Self::signed_out(received),
+            OwnRoute::SignedOut => match Self::signed_out(received.parts()) {
+                Ok(told) => Ok(login::handled(received, told)),
+                Err(error) => Err(logout::refused(received, &error)),
+            },
             OwnRoute::BackchannelLogout => Box::pin(self.backchannel_logout(received)).await,
         }
     }

@@ -105,14 +105,14 @@ impl Sessions {
         }
         let live = match self.cache.get(&key) {
             Some(live) if self.is_current(&live) => live,
-            Some(live) => match self.load(&key).await? {
-                Some(fresh) => fresh,
-                None => {
-                    self.forget(&live);
-                    self.announce(live.id());
+            Some(stale) => {
+                let Some(fresh) = self.load(&key).await? else {
+                    self.forget(&stale);
+                    self.announce(stale.id());
                     return Ok(Found::Unknown);
-                }
-            },
+                };
+                fresh
+            }
             None => match self.load(&key).await? {
                 Some(live) => live,
                 None => return Ok(Found::Unknown),
@@ -184,8 +184,7 @@ impl Sessions {
     /// Ends every session at once by a new epoch of the store.
     pub(super) async fn end_everything(&self) -> Result<(), StoreError> {
         self.store.bump_epoch().await?;
-        let cached: Vec<_> = self.cache.iter().map(|(_, live)| live).collect();
-        for live in cached {
+        for live in self.cached(|_| true).await {
             self.forget(&live);
             self.announce(live.id());
         }
@@ -194,26 +193,16 @@ impl Sessions {
 
     /// Ends cached sessions whose time is over: nobody may ever ask about them again, but a stream may hang on them.
     pub(super) async fn end_overdue(&self) {
-        let now = self.clock.now();
-        let overdue: Vec<_> = self
-            .cache
-            .iter()
-            .map(|(_, live)| live)
-            .filter(|live| live.over(now, self.idle_timeout).is_some())
-            .collect();
-        for live in overdue {
+        let (now, idle_timeout) = (self.clock.now(), self.idle_timeout);
+        let overdue = self.cached(move |live| live.over(now, idle_timeout).is_some());
+        for live in overdue.await {
             self.end_or_remember(&live).await;
         }
     }
 
     /// Tells the store of activity since the last call. What a crash loses makes sessions shorter, never longer.
     pub(super) async fn flush(&self) {
-        let active: Vec<_> = self
-            .cache
-            .iter()
-            .map(|(_, live)| live)
-            .filter(|live| live.is_unflushed())
-            .collect();
+        let active = self.cached(Live::is_unflushed).await;
         for live in active {
             let at = live.last_active();
             match self.write_activity(&live).await {
@@ -287,6 +276,16 @@ impl Sessions {
         }
         self.cache.insert(key.to_owned(), Arc::clone(&live));
         Ok(Some(live))
+    }
+
+    /// The cached sessions that `matches`. A walk over a full cache takes milliseconds, so not on a runtime's thread.
+    async fn cached(&self, matches: impl Fn(&Live) -> bool + Send + 'static) -> Vec<Arc<Live>> {
+        let cache = self.cache.clone();
+        let walk = move || {
+            let all = cache.iter().map(|(_, live)| live);
+            all.filter(|live| matches(live)).collect()
+        };
+        tokio::task::spawn_blocking(walk).await.unwrap_or_default()
     }
 
     fn is_current(&self, live: &Live) -> bool {

@@ -23,7 +23,10 @@ pub fn jwks(keys: &JwkSet) -> Response<Bytes> {
     let json = serde_json::to_vec(keys).unwrap_or_default();
     let mut response = Response::new(Bytes::from(json));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/jwk-set+json"),
+    );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
     response
 }

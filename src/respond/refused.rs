@@ -5,7 +5,8 @@ use std::time::Duration;
 use askama::Template;
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
@@ -80,7 +81,10 @@ fn answer(refusal: Refusal, manner: &Manner, retry: Option<Duration>) -> Respons
     }
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
     headers.insert("referrer-policy", HeaderValue::from_static("same-origin"));
     insert(headers, "x-request-id", &manner.id.to_string());
     insert(headers, "x-chartgate-refusal", refusal.code());
@@ -95,7 +99,10 @@ fn answer(refusal: Refusal, manner: &Manner, retry: Option<Duration>) -> Respons
 }
 
 fn sign_in_link(refusal: Refusal, manner: &Manner) -> Option<String> {
-    if matches!(refusal, Refusal::LoginRequired | Refusal::SessionExpired | Refusal::SessionUnknown) {
+    if matches!(
+        refusal,
+        Refusal::LoginRequired | Refusal::SessionExpired | Refusal::SessionUnknown
+    ) {
         Some(login_location(&manner.return_to, Asked::SignIn))
     } else if refusal == Refusal::StepUpRequired {
         Some(login_location(&manner.return_to, Asked::StepUp))
@@ -111,15 +118,32 @@ fn redirect(href: &str) -> Response<Bytes> {
     response
 }
 
-fn page(refusal: Refusal, manner: &Manner, retry: Option<Duration>, sign_in: Option<String>) -> Response<Bytes> {
+fn page(
+    refusal: Refusal,
+    manner: &Manner,
+    retry: Option<Duration>,
+    sign_in: Option<String>,
+) -> Response<Bytes> {
     let id = manner.id.to_string();
-    let link = sign_in.map(|href| Link { href, label: "Sign in" }).or_else(|| {
-        matches!(
-            refusal,
-            Refusal::LoginStateUnknown | Refusal::LoginRefused | Refusal::ProviderDenied | Refusal::MfaRequired | Refusal::ProviderUnavailable
-        )
-        .then(|| Link { href: "/".to_owned(), label: "Start again" })
-    });
+    let link = sign_in
+        .map(|href| Link {
+            href,
+            label: "Sign in",
+        })
+        .or_else(|| {
+            matches!(
+                refusal,
+                Refusal::LoginStateUnknown
+                    | Refusal::LoginRefused
+                    | Refusal::ProviderDenied
+                    | Refusal::MfaRequired
+                    | Refusal::ProviderUnavailable
+            )
+            .then(|| Link {
+                href: "/".to_owned(),
+                label: "Start again",
+            })
+        });
     let page = Page {
         title: refusal.title(),
         detail: refusal.detail(),
@@ -135,11 +159,16 @@ fn page(refusal: Refusal, manner: &Manner, retry: Option<Duration>, sign_in: Opt
     let mut response = Response::new(Bytes::from(html));
     *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
     insert(
         headers,
         CONTENT_SECURITY_POLICY.as_str(),
-        &format!("default-src 'none'; style-src 'nonce-{id}'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"),
+        &format!(
+            "default-src 'none'; style-src 'nonce-{id}'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+        ),
     );
     response
 }
@@ -159,7 +188,10 @@ fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response
     let mut response = Response::new(Bytes::from(json));
     *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     if refusal.status() == StatusCode::UNAUTHORIZED {
         // RFC 9470 for step-up; else a scheme that no browser answers with a password pop-up.
         let challenge = if refusal == Refusal::StepUpRequired {
@@ -175,17 +207,31 @@ fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response
 /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
 fn throttle_headers(headers: &mut http::HeaderMap, throttle: Throttle) {
     let (window, retry) = (seconds(throttle.window), seconds(throttle.retry));
-    insert(headers, "ratelimit-policy", &format!("\"{}\";q={};w={window}", throttle.name, throttle.quota));
-    insert(headers, "ratelimit", &format!("\"{}\";r=0;t={retry}", throttle.name));
+    insert(
+        headers,
+        "ratelimit-policy",
+        &format!("\"{}\";q={};w={window}", throttle.name, throttle.quota),
+    );
+    insert(
+        headers,
+        "ratelimit",
+        &format!("\"{}\";r=0;t={retry}", throttle.name),
+    );
 }
 
 /// Whole seconds, rounded up, at least one.
 fn seconds(duration: Duration) -> u64 {
-    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1)
+    duration
+        .as_secs()
+        .saturating_add(u64::from(duration.subsec_nanos() > 0))
+        .max(1)
 }
 
 fn insert(headers: &mut http::HeaderMap, name: &str, value: &str) {
-    if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), HeaderValue::from_str(value)) {
+    if let (Ok(name), Ok(value)) = (
+        name.parse::<http::HeaderName>(),
+        HeaderValue::from_str(value),
+    ) {
         headers.insert(name, value);
     }
 }

@@ -40,7 +40,7 @@ struct Testing {
 impl Service for Testing {
     fn serve(
         self: Rc<Self>,
-        request: Result<Received, Box<Refused>>,
+        request: Result<Received, Refused>,
     ) -> LocalBoxFuture<'static, Response<AnswerBody>> {
         self.served.fetch_add(1, Ordering::Relaxed);
         match request {
@@ -749,7 +749,7 @@ fn forwarding(url: &str, outcomes: &Outcomes) -> Answer {
         Box::pin(async move {
             let admitted =
                 crate::audit::admit::Admitted::for_test(limited(received, "u", traits), guard);
-            let delivered = match way.forward(admitted).await {
+            let delivered = match way.exchanged(admitted).await {
                 Ok(answered) => way.clean(answered),
                 Err(refused) => Err(refused),
             };

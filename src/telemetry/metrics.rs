@@ -45,6 +45,10 @@ macro_rules! metrics {
     ($( $constant:ident = $name:literal, $kind:ident, [$($label:literal),*], $help:literal; )+) => {
         $( #[doc = $help] pub const $constant: &str = $name; )+
 
+        /// The names of the constants, for the test that looks for their use.
+        #[cfg(test)]
+        const CONSTANTS: &[&str] = &[ $( stringify!($constant), )+ ];
+
         /// Every metric.
         pub const ALL: &[Metric] = &[
             $( Metric { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help }, )+
@@ -53,22 +57,19 @@ macro_rules! metrics {
 }
 
 metrics! {
-    CONNECTIONS = "chartgate_connections", Gauge, [], "Client connections that are open.";
     TLS_FAILURES = "chartgate_tls_failures_total", Counter, ["cause"], "TLS handshakes that failed; nothing was served.";
-    HTTP_FAILURES = "chartgate_http_failures_total", Counter, ["cause"], "Connections ended because what arrived was not HTTP that is served.";
-    REQUESTS = "chartgate_requests_total", Counter, ["emr", "class"], "Requests forwarded to an EMR, by class of its answer's status.";
-    REQUEST_SECONDS = "chartgate_request_seconds", Histogram, ["emr"], "From the request's head to the end of the answer.";
-    UPSTREAM_SECONDS = "chartgate_upstream_seconds", Histogram, ["emr"], "From forwarding a request to the head of the EMR's answer.";
+    CONNECTIONS_REFUSED = "chartgate_connections_refused_total", Counter, ["cause"], "Connections closed at once because there were too many.";
+    HTTP_ERRORS = "chartgate_http_errors_total", Counter, ["cause"], "Connections ended because what arrived was not HTTP that is served, or stalled.";
+    REQUESTS = "chartgate_requests_total", Counter, ["class"], "Requests forwarded to an EMR, by the class of the answer's status; `none` where none came.";
+    REQUEST_SECONDS = "chartgate_request_seconds", Histogram, [], "From the admission of a request to the end of its answer.";
     REFUSALS = "chartgate_refusals_total", Counter, ["code"], "Requests that were refused, by code.";
-    LOGINS = "chartgate_logins_total", Counter, ["result"], "Sign-ins that were finished.";
-    SESSIONS = "chartgate_sessions", Gauge, [], "Sessions that are open.";
-    LIVE_STREAMS = "chartgate_live_streams", Gauge, [], "Live connections (WebSocket, long streams) that are open.";
-    BREAKER_OPEN = "chartgate_breaker_open", Gauge, ["emr"], "1 while requests to an EMR are held back after repeated failures.";
+    UPSTREAM_CONNECT_FAILURES = "chartgate_upstream_connect_failures_total", Counter, [], "Connections to an EMR that could not be opened.";
+    ISSUER_CLOCK_SKEW = "chartgate_issuer_clock_skew_seconds", Gauge, ["issuer"], "How far the provider's clock was behind ours at the newest sign-in.";
     AUDIT_SEQUENCE = "chartgate_audit_sequence", Gauge, [], "Position of the newest durable record.";
-    AUDIT_COMMIT_SECONDS = "chartgate_audit_commit_seconds", Histogram, [], "Time to make a batch of records durable.";
-    AUDIT_FAILURES = "chartgate_audit_failures_total", Counter, [], "Records that could not be made durable; each of their requests was refused.";
-    AUDIT_FREE_BYTES = "chartgate_audit_free_bytes", Gauge, [], "Free space where the trail is kept.";
-    WITNESS_FAILURES = "chartgate_witness_failures_total", Counter, [], "Checkpoints that a witness did not take.";
+    AUDIT_SYNC_SECONDS = "chartgate_audit_sync_seconds", Gauge, [], "Time that the newest write to the trail took, its sync included.";
+    AUDIT_QUEUED = "chartgate_audit_queued", Gauge, [], "Records that wait to be written.";
+    AUDIT_FAILURES = "chartgate_audit_failures_total", Counter, [], "Times that the trail stopped being durable; everything is refused until it recovers.";
+    WITNESSES_FAILING = "chartgate_witnesses_failing", Gauge, [], "Witnesses that did not take the newest checkpoint.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
 }
 
@@ -170,7 +171,7 @@ mod tests {
         let (kept, recorder) = Metrics::local().unwrap();
         metrics::with_local_recorder(&recorder, || {
             metrics::counter!(REFUSALS, "code" => "CG-3001").increment(2);
-            metrics::histogram!(REQUEST_SECONDS, "emr" => "clinic").record(0.003);
+            metrics::histogram!(REQUEST_SECONDS).record(0.003);
         });
         let text = kept.render();
         assert!(
@@ -182,7 +183,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("chartgate_request_seconds_bucket{emr=\"clinic\",le=\"0.005\"} 1\n"),
+            text.contains("chartgate_request_seconds_bucket{le=\"0.005\"} 1\n"),
             "{text}"
         );
     }
@@ -200,6 +201,47 @@ mod tests {
                 metric.name
             );
             assert!(metric.kind != Kind::Histogram || metric.name.ends_with("_seconds"));
+        }
+    }
+
+    /// The code of the crate beside this file, tests included.
+    fn code(directory: &std::path::Path, text: &mut String) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                code(&path, text);
+            } else if path.extension().is_some_and(|e| e == "rs")
+                && !path.ends_with("telemetry/metrics.rs")
+            {
+                text.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_listed_is_counted_and_what_is_counted_is_listed() {
+        let mut text = String::new();
+        code(
+            &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut text,
+        );
+        for (constant, metric) in CONSTANTS.iter().zip(ALL) {
+            let written = [
+                format!("!(\"{}\"", metric.name),
+                format!("!(names::{constant}"),
+            ];
+            assert!(
+                written.iter().any(|form| text.contains(form)),
+                "{} is never counted",
+                metric.name
+            );
+        }
+        for literal in text.split("!(\"chartgate_").skip(1) {
+            let name = format!("chartgate_{}", literal.split('"').next().unwrap());
+            assert!(
+                ALL.iter().any(|metric| metric.name == name),
+                "{name} is not listed"
+            );
         }
     }
 

@@ -38,7 +38,13 @@ impl Answered {
         let mapped = limited.into_authorized().into_mapped();
         let emr = mapped.emr();
         let (identified, traits, exchange) = mapped.into_parts();
-        let answered = Self { identified, traits, emr, parts, delivery };
+        let answered = Self {
+            identified,
+            traits,
+            emr,
+            parts,
+            delivery,
+        };
         (exchange, answered)
     }
 
@@ -93,12 +99,12 @@ impl Answered {
     #[cfg(test)]
     pub(crate) fn for_test(
         limited: Limited,
-        guard: crate::audit::outcome::OutcomeGuard,
+        guard: OutcomeGuard,
         response: http::Response<bytes::Bytes>,
-    ) -> Self {
+    ) -> (Exchange, Self) {
         let (parts, body) = response.into_parts();
         let body = Box::new(RecordedBody::fixed(body, guard));
-        Self::new(limited, parts, Delivery::Body(body)).1
+        Self::new(limited, parts, Delivery::Body(body))
     }
 }
 

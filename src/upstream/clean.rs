@@ -89,7 +89,9 @@ impl Upstream {
         );
         protect(&mut parts.headers, &traits, self.backends.hsts.as_ref());
         if let Ok(id) = HeaderValue::try_from(received.id.to_string()) {
-            parts.headers.insert(HeaderName::from_static("x-request-id"), id);
+            parts
+                .headers
+                .insert(HeaderName::from_static("x-request-id"), id);
         }
         if let Some(protocol) = switched {
             parts
@@ -166,11 +168,12 @@ fn protect(headers: &mut HeaderMap, traits: &RouteTraits, hsts: Option<&HeaderVa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emr::classify::classify;
     use crate::upstream::testing::{Outcomes, emr, guard, request, upstream};
     use bytes::Bytes;
 
-    #[test]
-    fn a_style_sheet_may_be_kept_and_a_strict_referrer_policy_stays() {
+    #[tokio::test]
+    async fn a_style_sheet_may_be_kept_and_a_strict_referrer_policy_stays() {
         let mut shell = request("GET", "/style.css", &[]);
         shell.traits.no_store = false;
         let response = Response::builder()
@@ -179,8 +182,12 @@ mod tests {
             .header("vary", "Accept-Encoding, Cookie")
             .body(Bytes::from_static(b"*{}"))
             .unwrap();
-        let answered = Answered::for_test(shell.limited(), guard(&Outcomes::default()), response);
-        let cleaned = upstream(emr("http://127.0.0.1:1")).clean(answered).unwrap();
+        let (exchange, answered) =
+            Answered::for_test(shell.limited(), guard(&Outcomes::default()), response);
+        let classified = classify(exchange, answered).await;
+        let cleaned = upstream(emr("http://127.0.0.1:1"))
+            .clean(classified)
+            .unwrap();
         let headers = cleaned.into_response().headers().clone();
         assert_eq!(headers["cache-control"], "max-age=60");
         assert_eq!(headers["referrer-policy"], "no-referrer");

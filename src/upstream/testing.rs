@@ -7,10 +7,12 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::streams::{LiveStream, StreamObserver, Streams};
+use super::{Answered, Upstream};
 use crate::audit::admit::Admitted;
 use crate::audit::outcome::{Outcome, OutcomeGuard, OutcomeSink};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config;
+use crate::emr::classify::{Classified, classify};
 use crate::emr::map::Mapped;
 use crate::emr::profile::RouteTraits;
 use crate::identity::identify::Identified;
@@ -22,7 +24,7 @@ use crate::request::facts::{Action, Mapping};
 use crate::request::principal::{Proof, User};
 use crate::request::received::{Connection, Parts};
 use crate::request::{
-    Body, ClientAddr, Facts, PeerAddr, Principal, Received, RequestId, Role, Target,
+    Body, ClientAddr, Facts, PeerAddr, Principal, Received, Refused, RequestId, Role, Target,
 };
 
 /// The outcomes that were written.
@@ -216,4 +218,15 @@ pub(crate) fn upstream(emr: config::Emr) -> super::Upstream {
     let clock: SharedClock = SystemClock::shared();
     let hsts = Duration::from_mins(10);
     super::Upstream::new(super::Backends::load(&[emr], hsts, streams(), clock).unwrap())
+}
+
+impl Upstream {
+    /// Forwards and classifies, as the request path does.
+    pub(crate) async fn exchanged(
+        &self,
+        admitted: Admitted,
+    ) -> Result<Classified<Answered>, Refused> {
+        let (exchange, answered) = self.forward(admitted).await?;
+        Ok(classify(exchange, answered).await)
+    }
 }

@@ -20,6 +20,7 @@ use super::testing::{Outcomes, emr, request, upstream};
 use super::{Answered, Upstream};
 use crate::audit::outcome::End;
 use crate::config::{BackendProtocol, ErrorPages, HostHeader};
+use crate::emr::classify::Classified;
 use crate::refusal::Refusal;
 use crate::request::{Body, BodyError};
 
@@ -107,7 +108,7 @@ where
     (url, count)
 }
 
-async fn text(upstream: &Upstream, answered: Answered) -> String {
+async fn text(upstream: &Upstream, answered: Classified<Answered>) -> String {
     let body = upstream
         .clean(answered)
         .unwrap()
@@ -119,7 +120,7 @@ async fn text(upstream: &Upstream, answered: Answered) -> String {
 async fn get(upstream: &Upstream, target: &str) -> Result<String, Refusal> {
     let outcomes = Outcomes::default();
     match upstream
-        .forward(request("GET", target, &[]).admitted(&outcomes))
+        .exchanged(request("GET", target, &[]).admitted(&outcomes))
         .await
     {
         Ok(answered) => Ok(text(upstream, answered).await),
@@ -170,8 +171,11 @@ fn the_emr_receives_what_was_decided_and_what_the_gateway_states() {
         );
         request.user = "Zoë, 100%".to_owned();
         let outcomes = Outcomes::default();
-        let answered = upstream.forward(request.admitted(&outcomes)).await.unwrap();
-        let id = answered.received().parts().id.to_string();
+        let answered = upstream
+            .exchanged(request.admitted(&outcomes))
+            .await
+            .unwrap();
+        let id = answered.answer().received().parts().id.to_string();
         let head = text(&upstream, answered).await;
         let mut lines: Vec<&str> = head.trim_end().split("\r\n").collect();
         assert_eq!(lines.remove(0), "GET /chart?pid=4 HTTP/1.1");
@@ -213,7 +217,7 @@ fn a_route_may_pass_the_clients_authorization_but_never_that_of_a_connection() {
             let mut request = request("GET", "/", &[("authorization", value)]);
             request.traits.pass_authorization = true;
             let answered = upstream
-                .forward(request.admitted(&Outcomes::default()))
+                .exchanged(request.admitted(&Outcomes::default()))
                 .await
                 .unwrap();
             let head = text(&upstream, answered).await;
@@ -268,7 +272,7 @@ fn connections_are_kept_and_users_on_one_never_cross() {
                 let mut request = request("GET", &format!("/{number}"), &[]);
                 request.user.clone_from(&user);
                 let admitted = request.admitted(&Outcomes::default());
-                let head = text(&upstream, upstream.forward(admitted).await.unwrap()).await;
+                let head = text(&upstream, upstream.exchanged(admitted).await.unwrap()).await;
                 assert!(head.starts_with(&format!("GET /{number} ")), "{head}");
                 assert!(head.contains(&format!("x-emr-user: {user}\r\n")), "{head}");
             }));
@@ -307,7 +311,7 @@ fn a_stale_connection_costs_a_get_one_retry_and_a_post_none() {
             assert_eq!(get(&upstream, "/").await.unwrap(), "fine");
             let outcomes = Outcomes::default();
             let answer = upstream
-                .forward(request(method, "/b", &[]).admitted(&outcomes))
+                .exchanged(request(method, "/b", &[]).admitted(&outcomes))
                 .await;
             let answer = match answer {
                 Ok(answered) => Ok(text(&upstream, answered).await),
@@ -331,7 +335,7 @@ fn a_connection_that_was_closed_while_idle_costs_nobody_anything() {
         for _ in 0..3 {
             let outcomes = Outcomes::default();
             let admitted = request("POST", "/", &[]).admitted(&outcomes);
-            let answered = upstream.forward(admitted).await.unwrap();
+            let answered = upstream.exchanged(admitted).await.unwrap();
             assert_eq!(text(&upstream, answered).await, "fine");
         }
         assert_eq!(connections.get(), 3);
@@ -422,7 +426,7 @@ fn an_answer_that_breaks_off_is_an_upstream_failure_on_record() {
             let upstream = upstream(emr(&url));
             let outcomes = Outcomes::default();
             let answered = upstream
-                .forward(request("GET", "/", &[]).admitted(&outcomes))
+                .exchanged(request("GET", "/", &[]).admitted(&outcomes))
                 .await
                 .unwrap();
             let body = upstream
@@ -455,7 +459,7 @@ fn a_client_that_leaves_takes_the_connection_with_it() {
         for expected in 1..=2 {
             let outcomes = Outcomes::default();
             let answered = upstream
-                .forward(request("GET", "/", &[]).admitted(&outcomes))
+                .exchanged(request("GET", "/", &[]).admitted(&outcomes))
                 .await
                 .unwrap();
             drop(upstream.clean(answered).unwrap());
@@ -495,7 +499,7 @@ fn an_answer_that_stalls_ends() {
         let upstream = upstream(settings);
         let outcomes = Outcomes::default();
         let answered = upstream
-            .forward(request("GET", "/", &[]).admitted(&outcomes))
+            .exchanged(request("GET", "/", &[]).admitted(&outcomes))
             .await
             .unwrap();
         let body = upstream
@@ -520,7 +524,7 @@ fn a_dead_emr_is_unreachable_and_then_left_alone() {
         }
         let outcomes = Outcomes::default();
         let refused = upstream
-            .forward(request("GET", "/", &[]).admitted(&outcomes))
+            .exchanged(request("GET", "/", &[]).admitted(&outcomes))
             .await
             .unwrap_err();
         assert_eq!(refused.refusal(), Refusal::UpstreamPaused);
@@ -577,8 +581,8 @@ fn empty_answers_ranges_and_lengths_pass() {
         ] {
             let outcomes = Outcomes::default();
             let admitted = request(method, target, &[("range", "bytes=2-3")]).admitted(&outcomes);
-            let answered = upstream.forward(admitted).await.unwrap();
-            assert_eq!(answered.status(), status);
+            let answered = upstream.exchanged(admitted).await.unwrap();
+            assert_eq!(answered.answer().status(), status);
             let response = upstream.clean(answered).unwrap().into_response();
             assert_eq!(
                 method == "HEAD",
@@ -616,7 +620,7 @@ fn bodies_and_trailers_pass_both_ways_and_posts_without_body_say_so() {
         .await;
         let upstream = upstream(emr(&url));
         let admitted = request("POST", "/", &[]).admitted(&Outcomes::default());
-        text(&upstream, upstream.forward(admitted).await.unwrap()).await;
+        text(&upstream, upstream.exchanged(admitted).await.unwrap()).await;
         let mut posted = request(
             "POST",
             "/",
@@ -630,7 +634,10 @@ fn bodies_and_trailers_pass_both_ways_and_posts_without_body_say_so() {
             Frame::trailers(trailers),
         ]);
         let outcomes = Outcomes::default();
-        let answered = upstream.forward(posted.admitted(&outcomes)).await.unwrap();
+        let answered = upstream
+            .exchanged(posted.admitted(&outcomes))
+            .await
+            .unwrap();
         let response = upstream.clean(answered).unwrap().into_response();
         let collected = response.into_body().collect().await.unwrap();
         let trailers = collected.trailers().unwrap();
@@ -698,7 +705,10 @@ fn a_large_upload_is_streamed_at_the_pace_of_the_emr() {
         posted.traits.body_limit = u64::try_from(2 * LARGE).unwrap();
         posted.body = Body::streaming(StreamBody::new(frames));
         let outcomes = Outcomes::default();
-        let answered = upstream.forward(posted.admitted(&outcomes)).await.unwrap();
+        let answered = upstream
+            .exchanged(posted.admitted(&outcomes))
+            .await
+            .unwrap();
         assert_eq!(text(&upstream, answered).await, "done");
         assert_eq!(outcomes.only().bytes_in, u64::try_from(LARGE).unwrap());
     });
@@ -729,7 +739,7 @@ fn a_large_download_is_streamed_at_the_pace_of_the_client() {
         let upstream = upstream(emr(&url));
         let outcomes = Outcomes::default();
         let answered = upstream
-            .forward(request("GET", "/", &[]).admitted(&outcomes))
+            .exchanged(request("GET", "/", &[]).admitted(&outcomes))
             .await
             .unwrap();
         let mut body = upstream
@@ -776,7 +786,7 @@ fn a_body_over_the_routes_limit_is_refused_before_or_while_it_is_sent() {
             posted.body = body;
             let outcomes = Outcomes::default();
             let refused = upstream
-                .forward(posted.admitted(&outcomes))
+                .exchanged(posted.admitted(&outcomes))
                 .await
                 .unwrap_err();
             assert_eq!(outcomes.only().end, End::Abandoned);
@@ -817,7 +827,7 @@ fn an_undrained_body_is_never_the_next_request() {
             b"GET /evil HTTP/1.1\r\nHost: x\r\n\r\n",
         )));
         let answered = upstream
-            .forward(smuggling.admitted(&Outcomes::default()))
+            .exchanged(smuggling.admitted(&Outcomes::default()))
             .await
             .unwrap();
         assert_eq!(text(&upstream, answered).await, "/innocent");
@@ -841,7 +851,7 @@ fn an_answer_before_the_end_of_the_upload_leaves_no_connection_behind() {
             Result<Frame<Bytes>, BodyError>,
         >()));
         let answered = upstream
-            .forward(posted.admitted(&Outcomes::default()))
+            .exchanged(posted.admitted(&Outcomes::default()))
             .await
             .unwrap();
         assert_eq!(text(&upstream, answered).await, "early");
@@ -869,7 +879,7 @@ fn an_answers_head_is_cleaned_and_protected() {
         .await;
         let upstream = upstream(emr(&url));
         let answered = upstream
-            .forward(request("GET", "/", &[]).admitted(&Outcomes::default()))
+            .exchanged(request("GET", "/", &[]).admitted(&Outcomes::default()))
             .await
             .unwrap();
         let response = upstream.clean(answered).unwrap().into_response();
@@ -887,8 +897,8 @@ fn an_answers_head_is_cleaned_and_protected() {
                 "content-length: 0",
                 "location: https://emr.example:8443/next?a=%2F",
                 "referrer-policy: same-origin",
-                "set-cookie: PHPSESSID=1; path=/; Secure; SameSite=Lax",
-                "set-cookie: s=2; Secure; SameSite=Strict",
+                "set-cookie: PHPSESSID=1; path=/; Secure; HttpOnly; SameSite=Lax",
+                "set-cookie: s=2; Secure; SameSite=Strict; HttpOnly",
                 "strict-transport-security: max-age=600",
                 "vary: Accept",
                 "vary: Cookie",
@@ -913,7 +923,7 @@ fn error_pages_are_hidden_where_configured() {
         let upstream = upstream(settings);
         let outcomes = Outcomes::default();
         let answered = upstream
-            .forward(request("GET", "/", &[]).admitted(&outcomes))
+            .exchanged(request("GET", "/", &[]).admitted(&outcomes))
             .await
             .unwrap();
         let refused = upstream.clean(answered).unwrap_err();
@@ -940,7 +950,7 @@ fn an_unending_answer_is_cut_with_its_session() {
         let outcomes = Outcomes::default();
         let mut live = request("GET", "/events", &[]);
         live.traits.websocket = true;
-        let answered = upstream.forward(live.admitted(&outcomes)).await.unwrap();
+        let answered = upstream.exchanged(live.admitted(&outcomes)).await.unwrap();
         let mut body = upstream
             .clean(answered)
             .unwrap()

@@ -15,43 +15,44 @@ use url::Url;
 
 /// An answer with its whole body.
 #[derive(Debug)]
-pub struct Page {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-    pub url: Url,
+pub(crate) struct Page {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) url: Url,
 }
 
 impl Page {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
     /// The refusal's code, if the gateway refused.
-    pub fn refusal(&self) -> Option<&str> {
+    pub(crate) fn refusal(&self) -> Option<&str> {
         self.header("x-chartgate-refusal")
     }
 
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }
 
 /// A browser with its own cookies.
 #[derive(Clone, Debug)]
-pub struct Browser {
+pub(crate) struct Browser {
     tls: Arc<rustls::ClientConfig>,
     address: SocketAddr,
-    pub cookies: BTreeMap<(String, String), String>,
+    pub(crate) cookies: BTreeMap<(String, String), String>,
     /// Send what a script sends instead of what a navigation sends.
-    pub scripted: bool,
+    pub(crate) scripted: bool,
 }
 
-pub fn tls_client(ca_pem: &std::path::Path) -> rustls::ClientConfig {
+pub(crate) fn tls_client(ca_pem: &std::path::Path) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca_pem).unwrap() {
         roots.add(certificate.unwrap()).unwrap();
@@ -66,23 +67,32 @@ pub fn tls_client(ca_pem: &std::path::Path) -> rustls::ClientConfig {
 
 impl Browser {
     /// A fresh browser that reaches every https host at `gateway`.
-    pub fn new(ca_pem: &std::path::Path, gateway: SocketAddr) -> Self {
-        Self { tls: Arc::new(tls_client(ca_pem)), address: gateway, cookies: BTreeMap::new(), scripted: false }
+    pub(crate) fn new(ca_pem: &std::path::Path, gateway: SocketAddr) -> Self {
+        Self {
+            tls: Arc::new(tls_client(ca_pem)),
+            address: gateway,
+            cookies: BTreeMap::new(),
+            scripted: false,
+        }
     }
 
-    pub async fn get(&mut self, url: &str) -> Page {
+    pub(crate) async fn get(&mut self, url: &str) -> Page {
         self.send(Method::GET, url, None, HeaderMap::new()).await
     }
 
     /// Follows redirects as a browser does, up to ten.
-    pub async fn visit(&mut self, url: &str) -> Page {
+    pub(crate) async fn visit(&mut self, url: &str) -> Page {
         let page = self.get(url).await;
         self.follow(page).await
     }
 
-    pub async fn follow(&mut self, mut page: Page) -> Page {
+    pub(crate) async fn follow(&mut self, mut page: Page) -> Page {
         for _ in 0..10 {
-            let Some(location) = page.headers.get(LOCATION).filter(|_| page.status.is_redirection()) else {
+            let Some(location) = page
+                .headers
+                .get(LOCATION)
+                .filter(|_| page.status.is_redirection())
+            else {
                 return page;
             };
             let next = page.url.join(location.to_str().unwrap()).unwrap();
@@ -91,21 +101,39 @@ impl Browser {
         panic!("redirect loop at {}", page.url)
     }
 
-    pub async fn post_form(&mut self, url: &str, fields: &[(&str, &str)]) -> Page {
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    pub(crate) async fn post_form(&mut self, url: &str, fields: &[(&str, &str)]) -> Page {
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        self.send(Method::POST, url, Some(Bytes::from(body)), headers).await
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+        self.send(Method::POST, url, Some(Bytes::from(body)), headers)
+            .await
     }
 
-    pub async fn post_json(&mut self, url: &str, body: &serde_json::Value) -> Page {
+    pub(crate) async fn post_json(&mut self, url: &str, body: &serde_json::Value) -> Page {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        self.send(Method::POST, url, Some(Bytes::from(body.to_string())), headers).await
+        self.send(
+            Method::POST,
+            url,
+            Some(Bytes::from(body.to_string())),
+            headers,
+        )
+        .await
     }
 
     /// Sends one request with this browser's cookies and the headers a browser adds.
-    pub async fn send(&mut self, method: Method, url: &str, body: Option<Bytes>, extra: HeaderMap) -> Page {
+    pub(crate) async fn send(
+        &mut self,
+        method: Method,
+        url: &str,
+        body: Option<Bytes>,
+        extra: HeaderMap,
+    ) -> Page {
         let url = Url::parse(url).unwrap();
         let authority = url.authority().to_owned();
         let mut request = Request::builder()
@@ -113,7 +141,9 @@ impl Browser {
             .uri(&url[url::Position::BeforePath..url::Position::AfterQuery])
             .header(HOST, &authority);
         if self.scripted {
-            request = request.header("sec-fetch-mode", "cors").header("sec-fetch-dest", "empty");
+            request = request
+                .header("sec-fetch-mode", "cors")
+                .header("sec-fetch-dest", "empty");
         } else {
             request = request
                 .header("accept", "text/html,application/xhtml+xml,*/*;q=0.8")
@@ -141,18 +171,38 @@ impl Browser {
         let response = self.exchange(&url, request).await;
         self.keep_cookies(&authority, response.headers());
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        Page { status: parts.status, headers: parts.headers, body, url }
+        let body = body
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default();
+        Page {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+            url,
+        }
     }
 
-    async fn exchange(&self, url: &Url, request: Request<Full<Bytes>>) -> Response<hyper::body::Incoming> {
+    async fn exchange(
+        &self,
+        url: &Url,
+        request: Request<Full<Bytes>>,
+    ) -> Response<hyper::body::Incoming> {
         if url.scheme() == "https" {
             let stream = TcpStream::connect(self.address).await.unwrap();
             let name = ServerName::try_from(url.host_str().unwrap().to_owned()).unwrap();
-            let stream = tokio_rustls::TlsConnector::from(self.tls.clone()).connect(name, stream).await.unwrap();
+            let stream = tokio_rustls::TlsConnector::from(self.tls.clone())
+                .connect(name, stream)
+                .await
+                .unwrap();
             one_request(stream, request).await
         } else {
-            let address = format!("{}:{}", url.host_str().unwrap(), url.port_or_known_default().unwrap());
+            let address = format!(
+                "{}:{}",
+                url.host_str().unwrap(),
+                url.port_or_known_default().unwrap()
+            );
             one_request(TcpStream::connect(address).await.unwrap(), request).await
         }
     }
@@ -162,7 +212,11 @@ impl Browser {
             let text = value.to_str().unwrap().trim_start();
             let cookie = cookie::Cookie::parse(text).unwrap();
             let key = (authority.to_owned(), cookie.name().to_owned());
-            if cookie.max_age().is_some_and(|age| age.is_zero() || age.is_negative()) || cookie.value().is_empty() {
+            if cookie
+                .max_age()
+                .is_some_and(|age| age.is_zero() || age.is_negative())
+                || cookie.value().is_empty()
+            {
                 self.cookies.remove(&key);
             } else {
                 self.cookies.insert(key, cookie.value().to_owned());
@@ -175,7 +229,9 @@ async fn one_request<S>(stream: S, request: Request<Full<Bytes>>) -> Response<hy
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
     tokio::spawn(connection);
     sender.send_request(request).await.unwrap()
 }

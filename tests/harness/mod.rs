@@ -1,6 +1,6 @@
 //! The whole sample clinic in this process, and people who use it.
 
-pub mod browser;
+pub(crate) mod browser;
 
 use std::sync::Arc;
 
@@ -12,46 +12,50 @@ use chartgate::clock::SystemClock;
 use chartgate::config::Config;
 use chartgate::demo::clinic::EMR_PASSWORD;
 use chartgate::demo::users::{DemoUser, staff};
+use chartgate::telemetry::metrics::Metrics;
 
-pub use browser::{Browser, Page};
+pub(crate) use browser::{Browser, Page};
 
 /// A running sample clinic with a data directory of its own.
-pub struct House {
-    pub clinic: RunningClinic,
+pub(crate) struct House {
+    pub(crate) clinic: RunningClinic,
     dir: tempfile::TempDir,
 }
 
 impl House {
     /// Starts the clinic on free ports.
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::open_with(|_| {}).await
     }
 
     /// Starts the clinic with a changed configuration.
-    pub async fn open_with(tune: impl FnOnce(&mut Config) + Send + 'static) -> Self {
+    pub(crate) async fn open_with(tune: impl FnOnce(&mut Config) + Send + 'static) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = ClinicOptions {
             port: 0,
             data_dir: dir.path().to_owned(),
             clock: SystemClock::shared(),
+            metrics: Metrics::local().unwrap().0,
             tune: Box::new(tune),
         };
-        let clinic = clinic::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+        let clinic = clinic::start(options)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
         Self { clinic, dir }
     }
 
     /// An absolute URL at the gateway.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.clinic.facts().url.trim_end_matches('/'))
     }
 
     /// A browser that nobody has used.
-    pub fn browser(&self) -> Browser {
+    pub(crate) fn browser(&self) -> Browser {
         Browser::new(&self.clinic.facts().ca_cert, self.clinic.address())
     }
 
     /// A browser in which `user` has signed in at the gateway.
-    pub async fn signed_in(&self, user: &str) -> Browser {
+    pub(crate) async fn signed_in(&self, user: &str) -> Browser {
         let mut browser = self.browser();
         let page = self.sign_in(&mut browser, user, &self.url("/echo")).await;
         assert_eq!(page.status, 200, "{user}: {}", page.text());
@@ -59,17 +63,20 @@ impl House {
     }
 
     /// A browser in which `user` has signed in at the gateway and at the EMR.
-    pub async fn at_work(&self, user: &str) -> Browser {
+    pub(crate) async fn at_work(&self, user: &str) -> Browser {
         let mut browser = self.signed_in(user).await;
         let page = browser
-            .post_form(&self.url("/login"), &[("username", user), ("password", EMR_PASSWORD)])
+            .post_form(
+                &self.url("/login"),
+                &[("username", user), ("password", EMR_PASSWORD)],
+            )
             .await;
         assert_eq!(page.status, 302, "{}", page.text());
         browser
     }
 
     /// Opens `url`, and signs in as `user` where that is asked for.
-    pub async fn sign_in(&self, browser: &mut Browser, user: &str, url: &str) -> Page {
+    pub(crate) async fn sign_in(&self, browser: &mut Browser, user: &str, url: &str) -> Page {
         let person = person(user);
         let page = browser.visit(url).await;
         if !page.url.as_str().starts_with(&self.clinic.facts().issuer) {
@@ -77,7 +84,11 @@ impl House {
         }
         let transaction = hidden(&page, "transaction");
         let login = page.url.join("/login").unwrap();
-        let fields = [("transaction", transaction.as_str()), ("username", user), ("password", person.password())];
+        let fields = [
+            ("transaction", transaction.as_str()),
+            ("username", user),
+            ("password", person.password()),
+        ];
         let page = browser.post_form(login.as_str(), &fields).await;
         let page = browser.follow(page).await;
         let Some(code) = person.totp_code(SystemClock::shared().now()) else {
@@ -88,17 +99,22 @@ impl House {
         }
         let transaction = hidden(&page, "transaction");
         let check = page.url.join("/login/code").unwrap();
-        let page = browser.post_form(check.as_str(), &[("transaction", &transaction), ("code", &code)]).await;
+        let page = browser
+            .post_form(
+                check.as_str(),
+                &[("transaction", &transaction), ("code", &code)],
+            )
+            .await;
         browser.follow(page).await
     }
 
     /// What is on the trail so far.
-    pub fn trail(&self) -> Vec<Entry> {
+    pub(crate) fn trail(&self) -> Vec<Entry> {
         self.trail_matching(Filter::default())
     }
 
     /// What is on the trail so far and matches.
-    pub fn trail_matching(&self, filter: Filter) -> Vec<Entry> {
+    pub(crate) fn trail_matching(&self, filter: Filter) -> Vec<Entry> {
         let audit = &self.clinic.config().audit;
         let master = Arc::new(MasterKey::read(&audit.master_key).unwrap());
         let end = self.clinic.stages().audit.log().status().sequence;
@@ -106,35 +122,64 @@ impl House {
         std::iter::from_fn(|| show.next_match().unwrap().map(|shown| shown.entry)).collect()
     }
 
+    /// The outcome of an admission; it is written when the last byte was sent, so it may be a moment away.
+    pub(crate) async fn outcome_of(&self, admission: uuid::Uuid) -> Entry {
+        for _ in 0..500 {
+            let found = self
+                .trail()
+                .into_iter()
+                .find(|entry| entry.of == Some(admission));
+            if let Some(outcome) = found {
+                return outcome;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("admission {admission} has no outcome")
+    }
+
     /// The refusals on the trail, as (code, path).
-    pub fn refusals(&self) -> Vec<(String, String)> {
+    pub(crate) fn refusals(&self) -> Vec<(String, String)> {
         let refused = |entry: Entry| {
-            (entry.phase == Phase::Refuse).then(|| (entry.refusal.unwrap(), entry.facts.map(|f| f.path).unwrap_or_default()))
+            (entry.phase == Phase::Refuse).then(|| {
+                (
+                    entry.refusal.unwrap(),
+                    entry.facts.map(|f| f.path).unwrap_or_default(),
+                )
+            })
         };
         self.trail().into_iter().filter_map(refused).collect()
     }
 
     /// Where the gateway keeps its data.
-    pub fn data_dir(&self) -> &std::path::Path {
+    pub(crate) fn data_dir(&self) -> &std::path::Path {
         self.dir.path()
     }
 
     /// The request targets that reached the EMR, oldest first.
-    pub fn reached(&self) -> Vec<String> {
+    pub(crate) fn reached(&self) -> Vec<String> {
         let requests = self.clinic.received().requests();
-        requests.iter().map(|request| format!("{} {}", request.method(), request.target())).collect()
+        requests
+            .iter()
+            .map(|request| format!("{} {}", request.method(), request.target()))
+            .collect()
     }
 }
 
 /// The demonstration's user called `name`.
-pub fn person(name: &str) -> DemoUser {
-    staff().into_iter().find(|user| user.name() == name).unwrap_or_else(|| panic!("no user {name}"))
+pub(crate) fn person(name: &str) -> DemoUser {
+    staff()
+        .into_iter()
+        .find(|user| user.name() == name)
+        .unwrap_or_else(|| panic!("no user {name}"))
 }
 
 /// The value of a hidden field.
-pub fn hidden(page: &Page, name: &str) -> String {
+pub(crate) fn hidden(page: &Page, name: &str) -> String {
     let text = page.text();
     let marker = format!("name=\"{name}\" value=\"");
-    let rest = text.split_once(&marker).unwrap_or_else(|| panic!("no field {name} in {text}")).1;
+    let rest = text
+        .split_once(&marker)
+        .unwrap_or_else(|| panic!("no field {name} in {text}"))
+        .1;
     rest.split('"').next().unwrap().to_owned()
 }

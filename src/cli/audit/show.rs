@@ -29,9 +29,11 @@ use crate::request::Event;
 /// the running gateway, so it must be run by an operator ([admin.operators]), and the reading itself goes on record.
 /// Where no gateway runs, the trail is opened here, with the same rules and the same record.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:\n  chartgate audit show --patient 4 --since 24h\n  \
+#[command(
+    after_long_help = "Examples:\n  chartgate audit show --patient 4 --since 24h\n  \
                              chartgate audit show --user dr.grey --json | jq .entry.facts.path\n  \
-                             chartgate audit show --follow")]
+                             chartgate audit show --follow"
+)]
 pub struct ShowArgs {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml")]
@@ -56,10 +58,16 @@ pub struct ShowArgs {
     json: bool,
 }
 
-pub(super) fn run(args: &ShowArgs, console: &mut Console<'_>, clock: &SharedClock) -> Result<(), Failure> {
+pub(super) fn run(
+    args: &ShowArgs,
+    console: &mut Console<'_>,
+    clock: &SharedClock,
+) -> Result<(), Failure> {
     let since = match &args.since {
         Some(text) => Some(parse_since(text, clock.now()).ok_or_else(|| {
-            let message = format!("`--since {text}` is no span (24h), day (2026-11-22) or time (2026-11-22T08:00:00Z)");
+            let message = format!(
+                "`--since {text}` is no span (24h), day (2026-11-22) or time (2026-11-22T08:00:00Z)"
+            );
             Failure::Configuration(message)
         })?),
         None => None,
@@ -71,18 +79,29 @@ pub(super) fn run(args: &ShowArgs, console: &mut Console<'_>, clock: &SharedCloc
         since,
     };
     let config = Config::load(&args.config).map_err(Failure::Problems)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
-        let request = AdminRequest::AuditShow { filter: filter.clone(), follow: args.follow };
+        let request = AdminRequest::AuditShow {
+            filter: filter.clone(),
+            follow: args.follow,
+        };
         match AdminClient::ask(&config.admin.socket, request).await {
             Ok(client) => from_gateway(client, args, console).await,
-            Err(ClientError::NotRunning(_)) if !args.follow => from_disk(&config, filter, args, console, clock).await,
+            Err(ClientError::NotRunning(_)) if !args.follow => {
+                from_disk(&config, filter, args, console, clock).await
+            }
             Err(error) => Err(Failure::of(error)),
         }
     })
 }
 
-async fn from_gateway(mut client: AdminClient, args: &ShowArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+async fn from_gateway(
+    mut client: AdminClient,
+    args: &ShowArgs,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     while let Some(value) = client.next().await.map_err(Failure::of)? {
         print(&value, args, console)?;
     }
@@ -93,8 +112,9 @@ fn print(value: &Value, args: &ShowArgs, console: &mut Console<'_>) -> Result<()
     if args.json {
         return console.line(value);
     }
-    let shown: Shown = serde_json::from_value(value.clone())
-        .map_err(|error| Failure::Failed(format!("an entry of the gateway cannot be read: {error}")))?;
+    let shown: Shown = serde_json::from_value(value.clone()).map_err(|error| {
+        Failure::Failed(format!("an entry of the gateway cannot be read: {error}"))
+    })?;
     console.line(line(&shown))
 }
 
@@ -112,16 +132,32 @@ async fn from_disk(
         Failure::Configuration(message)
     })?;
     let files = Arc::new(RealFiles);
-    let opened = Audit::open(&config.audit, &config.limits, files.clone(), clock.clone(), Truncation::Refuse).await;
+    let opened = Audit::open(
+        &config.audit,
+        &config.limits,
+        files.clone(),
+        clock.clone(),
+        Truncation::Refuse,
+    )
+    .await;
     let (audit, _) = opened.map_err(Failure::of)?;
     let asked = serde_json::to_string(&filter).map_err(Failure::of)?;
-    let detail = BTreeMap::from([("operator".to_owned(), operator.clone()), ("filter".to_owned(), asked)]);
-    audit.event(Event::AuditRead, None, detail).await.map_err(Failure::of)?;
+    let detail = BTreeMap::from([
+        ("operator".to_owned(), operator.clone()),
+        ("filter".to_owned(), asked),
+    ]);
+    audit
+        .event(Event::AuditRead, None, detail)
+        .await
+        .map_err(Failure::of)?;
     let master = Arc::new(MasterKey::read(&config.audit.master_key).map_err(Failure::of)?);
     let last = audit.log().status().sequence;
     let mut show = Show::new(files, &config.audit.directory, master, filter, last);
     let printed = print_all(&mut show, args, console);
-    audit.event(Event::Stopped, None, BTreeMap::new()).await.map_err(Failure::of)?;
+    audit
+        .event(Event::Stopped, None, BTreeMap::new())
+        .await
+        .map_err(Failure::of)?;
     audit.log().shutdown().map_err(Failure::of)?;
     printed
 }
@@ -142,7 +178,9 @@ fn parse_since(text: &str, now: Timestamp) -> Option<Timestamp> {
         return Some(time);
     }
     let day = text.parse::<Date>().ok()?;
-    day.to_zoned(TimeZone::UTC).ok().map(|start| start.timestamp())
+    day.to_zoned(TimeZone::UTC)
+        .ok()
+        .map(|start| start.timestamp())
 }
 
 #[cfg(test)]
@@ -155,7 +193,10 @@ mod tests {
         let since = |text| parse_since(text, now).map(|time| time.to_string());
         assert_eq!(since("24h").as_deref(), Some("2026-11-21T12:00:00Z"));
         assert_eq!(since("2026-11-20").as_deref(), Some("2026-11-20T00:00:00Z"));
-        assert_eq!(since("2026-11-20T08:00:00+01:00").as_deref(), Some("2026-11-20T07:00:00Z"));
+        assert_eq!(
+            since("2026-11-20T08:00:00+01:00").as_deref(),
+            Some("2026-11-20T07:00:00Z")
+        );
         assert_eq!(since("yesterday"), None);
     }
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use crate::audit::log::{LogEnd, MasterKey, RealFiles, SigningKey, VerifierKey, VerifyReport, verify};
+use crate::audit::log::{
+    LogEnd, MasterKey, RealFiles, SigningKey, VerifierKey, VerifyReport, verify,
+};
 use crate::cli::console::{Console, Failure};
 use crate::config::Config;
 
@@ -18,8 +20,10 @@ use crate::config::Config;
 /// The end of the trail is proven only as far as the newest witnessed checkpoint.
 /// Exit code 1 where anything is wrong; the first bad record is named.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:\n  chartgate audit verify --config /etc/chartgate/chartgate.toml\n  \
-                             chartgate audit verify --dir copy/trail --key signing.pub --witness copy/checkpoints")]
+#[command(
+    after_long_help = "Examples:\n  chartgate audit verify --config /etc/chartgate/chartgate.toml\n  \
+                             chartgate audit verify --dir copy/trail --key signing.pub --witness copy/checkpoints"
+)]
 pub struct VerifyArgs {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml", conflicts_with_all = ["dir", "key", "witness"])]
@@ -58,7 +62,10 @@ impl Subject {
         }
         let audit = Config::load(&args.config).map_err(Failure::Problems)?.audit;
         Ok(Self {
-            key: SigningKey::read(&audit.signing_key).map_err(Failure::of)?.verifier().clone(),
+            key: SigningKey::read(&audit.signing_key)
+                .map_err(Failure::of)?
+                .verifier()
+                .clone(),
             master: Some(MasterKey::read(&audit.master_key).map_err(Failure::of)?),
             directory: audit.directory,
             witnesses: audit.witnesses,
@@ -73,16 +80,28 @@ pub(super) fn run(args: &VerifyArgs, console: &mut Console<'_>) -> Result<(), Fa
         return Err(Failure::Failed(format!("there is no trail in `{shown}`")));
     }
     let (witnessed, silent) = read_witnesses(&subject.witnesses);
-    let places: Vec<(&str, &str)> =
-        witnessed.iter().map(|(place, text)| (place.as_str(), text.as_str())).collect();
-    let report = verify(&RealFiles, &subject.directory, &subject.key, &places, subject.master.as_ref())
-        .map_err(Failure::of)?;
+    let places: Vec<(&str, &str)> = witnessed
+        .iter()
+        .map(|(place, text)| (place.as_str(), text.as_str()))
+        .collect();
+    let report = verify(
+        &RealFiles,
+        &subject.directory,
+        &subject.key,
+        &places,
+        subject.master.as_ref(),
+    )
+    .map_err(Failure::of)?;
     if args.json {
         console.line(as_json(&report, &silent))?;
     } else {
         console.text(as_text(&report, &silent, &subject.directory))?;
     }
-    if report.is_intact() && silent.is_empty() { Ok(()) } else { Err(Failure::Unfit) }
+    if report.is_intact() && silent.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Unfit)
+    }
 }
 
 /// The notes of each witness, and what is wrong with those that cannot be read.
@@ -108,18 +127,37 @@ fn as_text(report: &VerifyReport, silent: &[String], directory: &Path) -> String
     )];
     lines.push(match report.newest_witnessed {
         Some(sequence) => format!("witnessed up to record {sequence}"),
-        None => "no witnessed checkpoint: a cut tail could not be told from a short trail".to_owned(),
+        None => {
+            "no witnessed checkpoint: a cut tail could not be told from a short trail".to_owned()
+        }
     });
     lines.push(end(report.end).to_owned());
-    lines.extend(report.notices.iter().map(|notice| format!("on record: {notice:?}")));
-    lines.extend(silent.iter().map(|reason| format!("PROBLEM witness cannot be read: {reason}")));
-    lines.extend(report.problems.iter().map(|problem| format!("PROBLEM {problem}")));
+    lines.extend(
+        report
+            .notices
+            .iter()
+            .map(|notice| format!("on record: {notice:?}")),
+    );
+    lines.extend(
+        silent
+            .iter()
+            .map(|reason| format!("PROBLEM witness cannot be read: {reason}")),
+    );
+    lines.extend(
+        report
+            .problems
+            .iter()
+            .map(|problem| format!("PROBLEM {problem}")),
+    );
     if report.unlisted > 0 {
         lines.push(format!("PROBLEM and {} more", report.unlisted));
     }
     lines.push(match report.first_bad() {
         Some(first) => format!("NOT INTACT: the first record in doubt is {first}"),
-        None if silent.is_empty() => format!("intact up to record {}, chain head {}", report.last, report.head),
+        None if silent.is_empty() => format!(
+            "intact up to record {}, chain head {}",
+            report.last, report.head
+        ),
         None => "NOT PROVEN: a witness is missing".to_owned(),
     });
     lines.push(String::new());
@@ -130,7 +168,9 @@ const fn end(end: LogEnd) -> &'static str {
     match end {
         LogEnd::Empty => "there is no segment yet",
         LogEnd::Sealed => "the gateway closed it in good order",
-        LogEnd::Torn { .. } => "the last segment is torn, as a crash leaves it; the next start cuts it and says so",
+        LogEnd::Torn { .. } => {
+            "the last segment is torn, as a crash leaves it; the next start cuts it and says so"
+        }
         LogEnd::Unsealed => "the last segment is open, as a running gateway or a crash leaves it",
     }
 }
@@ -139,11 +179,13 @@ fn as_json(report: &VerifyReport, silent: &[String]) -> serde_json::Value {
     let problems: Vec<_> = report
         .problems
         .iter()
-        .map(|problem| json!({
-            "first_bad": problem.first_bad,
-            "place": problem.place,
-            "message": problem.fault.to_string(),
-        }))
+        .map(|problem| {
+            json!({
+                "first_bad": problem.first_bad,
+                "place": problem.place,
+                "message": problem.fault.to_string(),
+            })
+        })
         .collect();
     json!({
         "intact": report.is_intact() && silent.is_empty(),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::config::Config;
 use crate::config::chain::{self, Leaf};
 use crate::config::problem::Severity;
 use crate::config::source::{Document, says};
-use crate::config::Config;
 
 /// Expiry nearer than this is a warning.
 const SOON: Duration = Duration::from_hours(30 * 24);
@@ -16,7 +16,12 @@ const SOON: Duration = Duration::from_hours(30 * 24);
 /// Checks each certificate that the configuration names; that keys match and hosts are covered is known already.
 pub(super) fn check(document: &Document<'_>, config: &Config, now: Timestamp) {
     for (index, certificate) in config.certificates.iter().enumerate() {
-        validity(document, &format!("certificate[{index}].chain"), &certificate.chain, now);
+        validity(
+            document,
+            &format!("certificate[{index}].chain"),
+            &certificate.chain,
+            now,
+        );
     }
     for (index, emr) in config.emrs.iter().enumerate() {
         if let Some(client) = &emr.backend.client_certificate {
@@ -38,13 +43,17 @@ fn validity(document: &Document<'_>, key: &str, path: &Path, now: Timestamp) {
     let leaf = match chain::leaf(path) {
         Ok(leaf) => leaf,
         Err(error) => {
-            document.at(Severity::Error, key, says(error.to_string(), "name a PEM file with certificates"));
+            document.at(
+                Severity::Error,
+                key,
+                says(error.to_string(), "name a PEM file with certificates"),
+            );
             return;
         }
     };
     if let Some((severity, message)) = judge(&leaf, now) {
         let message = format!("the certificate in `{}` {message}", path.display());
-        let remedy = "replace the file with a renewed certificate and its key; a running gateway reads them again on SIGHUP";
+        let remedy = "replace the file with a renewed certificate and its key; `chartgate certificates reload` makes a running gateway read them";
         document.at(severity, key, says(message, remedy));
     }
 }
@@ -54,11 +63,24 @@ fn judge(leaf: &Leaf, now: Timestamp) -> Option<(Severity, String)> {
         return Some((Severity::Error, format!("expired on {}", leaf.not_after)));
     }
     if now < leaf.not_before {
-        return Some((Severity::Error, format!("is not valid before {}", leaf.not_before)));
+        return Some((
+            Severity::Error,
+            format!("is not valid before {}", leaf.not_before),
+        ));
     }
     let soon = now.saturating_add(SOON).unwrap_or(Timestamp::MAX);
-    let days = leaf.not_after.duration_since(now).as_hours().checked_div(24).unwrap_or_default();
-    (soon > leaf.not_after).then(|| (Severity::Warning, format!("expires in {days} days, on {}", leaf.not_after)))
+    let days = leaf
+        .not_after
+        .duration_since(now)
+        .as_hours()
+        .checked_div(24)
+        .unwrap_or_default();
+    (soon > leaf.not_after).then(|| {
+        (
+            Severity::Warning,
+            format!("expires in {days} days, on {}", leaf.not_after),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -71,9 +93,10 @@ mod tests {
         let fixture = Fixture::new();
         let leaf = chain::leaf(&fixture.path("certs/server.pem")).unwrap();
         let at = |from: Timestamp, days: i64| {
-            from.checked_add(jiff::SignedDuration::from_hours(days.saturating_mul(24))).unwrap()
+            from.checked_add(jiff::SignedDuration::from_hours(days.saturating_mul(24)))
+                .unwrap()
         };
-        let judged = |now| judge(&leaf, now).map(|(severity, message)| (severity, message));
+        let judged = |now| judge(&leaf, now);
         assert_eq!(judged(at(leaf.not_before, 1)), None);
         assert_eq!(judged(at(leaf.not_after, -31)), None);
         let (severity, message) = judged(at(leaf.not_after, -29)).unwrap();

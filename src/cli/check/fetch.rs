@@ -44,12 +44,19 @@ pub(super) struct Trust<'c> {
 pub(super) async fn connect(url: &Url, trust: Trust<'_>) -> Result<Box<dyn Stream>, String> {
     match tokio::time::timeout(PATIENCE, connect_unhurried(url, trust)).await {
         Ok(connected) => connected,
-        Err(_) => Err(format!("no connection within {} seconds", PATIENCE.as_secs())),
+        Err(_) => Err(format!(
+            "no connection within {} seconds",
+            PATIENCE.as_secs()
+        )),
     }
 }
 
 async fn connect_unhurried(url: &Url, trust: Trust<'_>) -> Result<Box<dyn Stream>, String> {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let host = url
+        .host_str()
+        .unwrap_or_default()
+        .trim_matches(['[', ']'])
+        .to_owned();
     let port = url.port_or_known_default().unwrap_or_default();
     let tcp = TcpStream::connect((host.as_str(), port))
         .await
@@ -59,7 +66,9 @@ async fn connect_unhurried(url: &Url, trust: Trust<'_>) -> Result<Box<dyn Stream
     }
     let config = client_config(trust)?;
     let name = ServerName::try_from(host.clone()).map_err(|error| format!("{host}: {error}"))?;
-    let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+    let tls = TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await;
     let tls = tls.map_err(|error| format!("no TLS with {host}:{port}: {error}"))?;
     Ok(Box::new(tls))
 }
@@ -68,7 +77,9 @@ fn client_config(trust: Trust<'_>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     if let Some(ca) = trust.ca {
         for certificate in pem_certificates(ca)? {
-            roots.add(certificate).map_err(|error| format!("{}: {error}", ca.display()))?;
+            roots
+                .add(certificate)
+                .map_err(|error| format!("{}: {error}", ca.display()))?;
         }
     } else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -104,14 +115,18 @@ pub(super) async fn get(url: &Url, trust: Trust<'_>) -> Result<Bytes, String> {
     let stream = connect(url, trust).await?;
     match tokio::time::timeout(PATIENCE, exchange(url, stream)).await {
         Ok(answer) => answer,
-        Err(_) => Err(format!("`{url}` did not answer within {} seconds", PATIENCE.as_secs())),
+        Err(_) => Err(format!(
+            "`{url}` did not answer within {} seconds",
+            PATIENCE.as_secs()
+        )),
     }
 }
 
 async fn exchange(url: &Url, stream: Box<dyn Stream>) -> Result<Bytes, String> {
     let failed = |error: &dyn std::fmt::Display| format!("`{url}` cannot be read: {error}");
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(&error))?;
     let authority = url.authority();
     let request = Request::get(url.path())
         .header(header::HOST, authority)
@@ -119,7 +134,10 @@ async fn exchange(url: &Url, stream: Box<dyn Stream>) -> Result<Bytes, String> {
         .body(Empty::<Bytes>::new())
         .map_err(|error| failed(&error))?;
     let answering = async {
-        let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| failed(&error))?;
         if response.status() != StatusCode::OK {
             return Err(format!("`{url}` answers {}", response.status()));
         }

@@ -45,7 +45,11 @@ pub struct CheckArgs {
 ///
 /// # Errors
 /// [`Failure::Found`], where there is at least one error.
-pub fn run(args: &CheckArgs, console: &mut Console<'_>, clock: &SharedClock) -> Result<(), Failure> {
+pub fn run(
+    args: &CheckArgs,
+    console: &mut Console<'_>,
+    clock: &SharedClock,
+) -> Result<(), Failure> {
     let (mut problems, checked) = match load::read(&args.config) {
         Ok(reading) => examine(reading, args, clock)?,
         Err(problems) => (problems, vec!["configuration"]),
@@ -62,7 +66,11 @@ pub fn run(args: &CheckArgs, console: &mut Console<'_>, clock: &SharedClock) -> 
         }
         console.line(summary(&args.config, errors, &checked))?;
     }
-    if errors == 0 { Ok(()) } else { Err(Failure::Found) }
+    if errors == 0 {
+        Ok(())
+    } else {
+        Err(Failure::Found)
+    }
 }
 
 fn summary(file: &Path, errors: usize, checked: &[&str]) -> String {
@@ -76,15 +84,27 @@ fn summary(file: &Path, errors: usize, checked: &[&str]) -> String {
 }
 
 /// Everything that is wrong, and what was looked at: later checks need a configuration that could be read.
-fn examine(reading: Reading, args: &CheckArgs, clock: &SharedClock) -> Result<(Problems, Vec<&'static str>), Failure> {
-    let Reading { source, config, mut problems } = reading;
+fn examine(
+    reading: Reading,
+    args: &CheckArgs,
+    clock: &SharedClock,
+) -> Result<(Problems, Vec<&'static str>), Failure> {
+    let Reading {
+        source,
+        config,
+        mut problems,
+    } = reading;
     let mut checked = vec!["configuration"];
-    let Some(config) = config else { return Ok((problems, checked)) };
+    let Some(config) = config else {
+        return Ok((problems, checked));
+    };
     let document = Document::parse(&source).map_err(Failure::Problems)?;
     let policies = offline(&document, &config, clock);
     checked.extend(["policies", "certificates", "directories"]);
     if !args.offline {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(reach::check(&document, &config));
         checked.push("reachability");
     }
@@ -120,11 +140,19 @@ mod tests {
         let fixture = Fixture::with_policies();
         let captured = check(&fixture, TEMPLATE, &["--offline"]);
         assert_eq!(captured.exit, Exit::Fine, "{}", captured.out);
-        assert!(captured.out.contains("is fit to run with (checked: configuration, policies, certificates, directories)"));
+        assert!(captured.out.contains(
+            "is fit to run with (checked: configuration, policies, certificates, directories)"
+        ));
         let json = check(&fixture, TEMPLATE, &["--offline", "--json"]);
         let document: serde_json::Value = serde_json::from_str(&json.out).unwrap();
         assert_eq!(document["ok"], true);
-        assert!(document["problems"].as_array().unwrap().iter().all(|problem| problem["severity"] == "warning"));
+        assert!(
+            document["problems"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|problem| problem["severity"] == "warning")
+        );
     }
 
     #[test]
@@ -133,12 +161,21 @@ mod tests {
         let text = TEMPLATE.replace("idle_timeout = \"15m\"", "idle_timeout = \"13h\"");
         let captured = check(&fixture, &text, &["--offline"]);
         assert_eq!(captured.exit, Exit::Configuration);
-        assert!(captured.out.contains("| idle_timeout = \"13h\"\n"), "{}", captured.out);
+        assert!(
+            captured.out.contains("| idle_timeout = \"13h\"\n"),
+            "{}",
+            captured.out
+        );
         assert!(captured.out.contains("is NOT fit to run with"));
         let json = check(&fixture, &text, &["--offline", "--json"]);
         let document: serde_json::Value = serde_json::from_str(&json.out).unwrap();
         assert_eq!(document["ok"], false);
-        let problem = document["problems"].as_array().unwrap().iter().find(|p| p["severity"] == "error").unwrap();
+        let problem = document["problems"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|p| p["severity"] == "error")
+            .unwrap();
         assert_eq!(problem["key"], "identity.idle_timeout");
         assert!(problem["line"].as_u64().unwrap() > 1 && problem["remedy"].is_string());
     }
@@ -148,9 +185,17 @@ mod tests {
         let fixture = Fixture::new();
         let file = fixture.path("nowhere.toml").display().to_string();
         let captured = Captured::run(|console| {
-            command(["chartgate", "check", "--config", &file], console, &SystemClock::shared())
+            command(
+                ["chartgate", "check", "--config", &file],
+                console,
+                &SystemClock::shared(),
+            )
         });
         assert_eq!(captured.exit, Exit::Configuration);
-        assert!(captured.out.contains("nowhere.toml` cannot be read"), "{}", captured.out);
+        assert!(
+            captured.out.contains("nowhere.toml` cannot be read"),
+            "{}",
+            captured.out
+        );
     }
 }

@@ -19,7 +19,10 @@ pub(super) fn check(document: &Document<'_>, config: &Config) {
         beside(document, &key, witness);
         same_disk(document, &key, &config.audit.directory, witness);
     }
-    for (key, path) in [("audit.directory", config.audit.directory.as_path()), ("store.path", &config.store.path)] {
+    for (key, path) in [
+        ("audit.directory", config.audit.directory.as_path()),
+        ("store.path", &config.store.path),
+    ] {
         closed(document, key, path);
     }
 }
@@ -43,12 +46,19 @@ fn beside(document: &Document<'_>, key: &str, path: &Path) {
         Some(parent) if parent.is_dir() => writable(document, key, parent),
         Some(parent) => {
             let message = format!("the directory `{}` does not exist", parent.display());
-            let remedy = format!("mkdir -m 700 {0}, owned by the gateway's user", parent.display());
+            let remedy = format!(
+                "mkdir -m 700 {0}, owned by the gateway's user",
+                parent.display()
+            );
             document.at(Severity::Error, key, says(message, remedy));
         }
         None => {
             let message = format!("`{}` is not a path to write to", path.display());
-            document.at(Severity::Error, key, says(message, "name a path below a directory"));
+            document.at(
+                Severity::Error,
+                key,
+                says(message, "name a path below a directory"),
+            );
         }
     }
 }
@@ -63,19 +73,29 @@ fn writable(document: &Document<'_>, key: &str, path: &Path) {
 
 /// The trail and the store are sealed; their names, sizes and times are nobody's business either.
 fn closed(document: &Document<'_>, key: &str, path: &Path) {
-    let Ok(metadata) = std::fs::metadata(path) else { return };
+    let Ok(metadata) = std::fs::metadata(path) else {
+        return;
+    };
     let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
         let shown = path.display();
         let message = format!("`{shown}` can be entered or read by others (mode {mode:04o})");
         let closed = if metadata.is_dir() { "700" } else { "600" };
-        document.at(Severity::Warning, key, says(message, format!("chmod {closed} {shown}")));
+        document.at(
+            Severity::Warning,
+            key,
+            says(message, format!("chmod {closed} {shown}")),
+        );
     }
 }
 
 /// A witness on the trail's own disk is lost and rolled back with it.
 fn same_disk(document: &Document<'_>, key: &str, trail: &Path, witness: &Path) {
-    let device = |path: &Path| path.ancestors().find_map(|path| std::fs::metadata(path).ok()).map(|found| found.dev());
+    let device = |path: &Path| {
+        path.ancestors()
+            .find_map(|path| std::fs::metadata(path).ok())
+            .map(|found| found.dev())
+    };
     if device(trail).is_some() && device(trail) == device(witness) {
         let message = "the witness is on the same file system as the trail";
         let remedy = "add one on another disk or host: only what left the machine shows that the trail was cut by someone with full control of it";
@@ -103,25 +123,41 @@ mod tests {
     fn directories_must_exist_and_be_closed() {
         let fixture = Fixture::new();
         let keys = |problems: &Problems| -> Vec<String> {
-            let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+            let errors = problems
+                .iter()
+                .filter(|problem| problem.severity == Severity::Error);
             errors.map(|problem| problem.key.clone()).collect()
         };
         assert!(keys(&checked(&fixture)).is_empty());
         fs::create_dir(fixture.path("data/trail")).unwrap();
         fs::set_permissions(fixture.path("data/trail"), Permissions::from_mode(0o755)).unwrap();
         let open = checked(&fixture);
-        let problem = open.iter().find(|problem| problem.key == "audit.directory").unwrap();
+        let problem = open
+            .iter()
+            .find(|problem| problem.key == "audit.directory")
+            .unwrap();
         assert!(problem.remedy.starts_with("chmod 700 "), "{problem:?}");
         fs::remove_dir(fixture.path("data/trail")).unwrap();
         fs::remove_dir(fixture.path("data")).unwrap();
         fs::remove_dir(fixture.path("witness")).unwrap();
-        assert_eq!(keys(&checked(&fixture)), ["audit.directory", "audit.witnesses[0]", "store.path", "admin.socket"]);
+        assert_eq!(
+            keys(&checked(&fixture)),
+            [
+                "audit.directory",
+                "audit.witnesses[0]",
+                "store.path",
+                "admin.socket"
+            ]
+        );
     }
 
     #[test]
     fn a_witness_on_the_same_disk_is_a_warning() {
         let problems = checked(&Fixture::new());
-        let problem = problems.iter().find(|problem| problem.key == "audit.witnesses[0]").unwrap();
+        let problem = problems
+            .iter()
+            .find(|problem| problem.key == "audit.witnesses[0]")
+            .unwrap();
         assert_eq!(problem.severity, Severity::Warning);
         assert!(problem.message.contains("same file system"));
     }

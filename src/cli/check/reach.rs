@@ -23,30 +23,47 @@ struct Discovery {
 pub(super) async fn check(document: &Document<'_>, config: &Config) {
     for (index, issuer) in config.identity.issuers.iter().enumerate() {
         let name = format!("identity.issuer[{index}]");
-        let trust = Trust { ca: issuer.ca.as_deref(), client: None };
+        let trust = Trust {
+            ca: issuer.ca.as_deref(),
+            client: None,
+        };
         match fetch::get(&discovery_url(&issuer.url), trust).await {
             Ok(body) => discovery(document, &name, issuer, &body),
             Err(reason) => {
                 let message = format!("the identity provider cannot be used: {reason}");
                 let remedy = "check `url` and `ca`, and that this machine may reach the provider; `--offline` leaves this out";
-                document.at(Severity::Error, &format!("{name}.url"), says(message, remedy));
+                document.at(
+                    Severity::Error,
+                    &format!("{name}.url"),
+                    says(message, remedy),
+                );
             }
         }
     }
     for (index, emr) in config.emrs.iter().enumerate() {
         let backend = &emr.backend;
-        let trust = Trust { ca: backend.ca.as_deref(), client: backend.client_certificate.as_ref() };
+        let trust = Trust {
+            ca: backend.ca.as_deref(),
+            client: backend.client_certificate.as_ref(),
+        };
         if let Err(reason) = fetch::connect(&backend.url, trust).await {
             let message = format!("the EMR `{}` cannot be reached: {reason}", emr.name);
             let remedy = "check `url` and `ca`, and that the EMR runs and this machine may reach it; `--offline` leaves this out";
-            document.at(Severity::Error, &format!("emr[{index}].backend.url"), says(message, remedy));
+            document.at(
+                Severity::Error,
+                &format!("emr[{index}].backend.url"),
+                says(message, remedy),
+            );
         }
     }
 }
 
 fn discovery_url(issuer: &Url) -> Url {
     let mut url = issuer.clone();
-    let path = format!("{}/.well-known/openid-configuration", issuer.path().trim_end_matches('/'));
+    let path = format!(
+        "{}/.well-known/openid-configuration",
+        issuer.path().trim_end_matches('/')
+    );
     url.set_path(&path);
     url
 }
@@ -56,14 +73,28 @@ fn discovery(document: &Document<'_>, name: &str, issuer: &Issuer, body: &[u8]) 
         Ok(found) => found,
         Err(error) => {
             let message = format!("the provider's discovery document cannot be read: {error}");
-            document.at(Severity::Error, &format!("{name}.url"), says(message, "check that `url` is the issuer's"));
+            document.at(
+                Severity::Error,
+                &format!("{name}.url"),
+                says(message, "check that `url` is the issuer's"),
+            );
             return;
         }
     };
     if found.issuer.trim_end_matches('/') != issuer.url.as_str().trim_end_matches('/') {
-        let message = format!("the provider calls itself `{}`, not `{}`", found.issuer, issuer.url);
-        let remedy = format!("write `url = \"{}\"`, exactly as in its tokens", found.issuer);
-        document.at(Severity::Error, &format!("{name}.url"), says(message, remedy));
+        let message = format!(
+            "the provider calls itself `{}`, not `{}`",
+            found.issuer, issuer.url
+        );
+        let remedy = format!(
+            "write `url = \"{}\"`, exactly as in its tokens",
+            found.issuer
+        );
+        document.at(
+            Severity::Error,
+            &format!("{name}.url"),
+            says(message, remedy),
+        );
     }
     let endpoints = [
         ("authorization_endpoint", &found.authorization_endpoint),
@@ -74,14 +105,29 @@ fn discovery(document: &Document<'_>, name: &str, issuer: &Issuer, body: &[u8]) 
         if value.is_none() {
             let message = format!("the provider names no `{endpoint}`");
             let remedy = "it must offer the authorization code flow of OpenID Connect";
-            document.at(Severity::Error, &format!("{name}.url"), says(message, remedy));
+            document.at(
+                Severity::Error,
+                &format!("{name}.url"),
+                says(message, remedy),
+            );
         }
     }
     let offered = &found.id_token_signing_alg_values_supported;
-    if !offered.is_empty() && !offered.iter().any(|algorithm| issuer.algorithms.contains(algorithm)) {
-        let message = format!("the provider signs with {}, none of which is accepted", offered.join(", "));
+    if !offered.is_empty()
+        && !offered
+            .iter()
+            .any(|algorithm| issuer.algorithms.contains(algorithm))
+    {
+        let message = format!(
+            "the provider signs with {}, none of which is accepted",
+            offered.join(", ")
+        );
         let remedy = "add one of them to `algorithms` (never `none` or HS*), or change the client at the provider";
-        document.at(Severity::Error, &format!("{name}.algorithms"), says(message, remedy));
+        document.at(
+            Severity::Error,
+            &format!("{name}.algorithms"),
+            says(message, remedy),
+        );
     }
 }
 
@@ -105,7 +151,10 @@ mod tests {
             let mut request = [0; 1024];
             let read = stream.read(&mut request).await.unwrap();
             let head = String::from_utf8_lossy(&request[..read]).into_owned();
-            assert!(head.starts_with("GET /realms/staff/.well-known/openid-configuration HTTP/1.1\r\n"), "{head}");
+            assert!(
+                head.starts_with("GET /realms/staff/.well-known/openid-configuration HTTP/1.1\r\n"),
+                "{head}"
+            );
             let length = answer.len();
             let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{answer}");
             stream.write_all(response.as_bytes()).await.unwrap();
@@ -129,8 +178,9 @@ mod tests {
 
     #[tokio::test]
     async fn who_answers_as_configured_is_fine() {
-        let emr = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let emr = format!("http://{}", emr.local_addr().unwrap());
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let emr = format!("http://{}", closed.local_addr().unwrap());
+        drop(closed);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = format!("http://{}", listener.local_addr().unwrap());
         let problems = checked(&provider(GOOD).await, &open).await;
@@ -138,7 +188,10 @@ mod tests {
         let problems = checked(&provider(GOOD).await, &emr).await;
         let problem = problems.iter().next().unwrap();
         assert_eq!(problem.key, "emr[0].backend.url");
-        assert!(problem.message.contains("no connection to 127.0.0.1:"), "{problem:?}");
+        assert!(
+            problem.message.contains("no connection to 127.0.0.1:"),
+            "{problem:?}"
+        );
     }
 
     #[tokio::test]
@@ -148,11 +201,20 @@ mod tests {
         let body = r#"{"issuer":"https://other.example","authorization_endpoint":"a","token_endpoint":"t",
             "id_token_signing_alg_values_supported":["HS256"]}"#;
         let problems = checked(&provider(body).await, &emr).await.to_string();
-        assert!(problems.contains("calls itself `https://other.example`"), "{problems}");
-        assert!(problems.contains("write `url = \"https://other.example\"`"), "{problems}");
+        assert!(
+            problems.contains("calls itself `https://other.example`"),
+            "{problems}"
+        );
+        assert!(
+            problems.contains("write `url = \"https://other.example\"`"),
+            "{problems}"
+        );
         assert!(problems.contains("names no `jwks_uri`"), "{problems}");
         assert!(problems.contains("signs with HS256"), "{problems}");
         let problems = checked(&provider("<html>").await, &emr).await.to_string();
-        assert!(problems.contains("discovery document cannot be read"), "{problems}");
+        assert!(
+            problems.contains("discovery document cannot be read"),
+            "{problems}"
+        );
     }
 }

@@ -1,31 +1,97 @@
-//! The policy bundle, and the names in the configuration that come from its vocabulary.
+//! The policy bundle, the EMR profiles, and the names in the configuration that come from their vocabulary.
 
 use std::path::Path;
 
 use crate::config::Config;
 use crate::config::problem::{Place, Problem, Problems, Severity};
 use crate::config::source::{Document, says};
+use crate::emr::profile::{FindingKind, Profile};
 use crate::policy::bundle::Bundle;
 use crate::request::Action;
 
-/// Loads the bundle as `serve` would. The problems of its files are returned.
+/// Loads bundle and profiles as `serve` would. The problems of their files are returned.
 pub(super) fn check(document: &Document<'_>, config: &Config) -> Problems {
     actions(document, config);
+    let mut problems = bundle(config);
+    for emr in &config.emrs {
+        problems.append(profile(&emr.profile));
+    }
+    problems
+}
+
+fn bundle(config: &Config) -> Problems {
     let mut problems = Problems::default();
     if let Err(error) = Bundle::load(&config.policy.directory) {
         for found in error.problems() {
             let file = error.directory().join(&found.file);
-            problems.push(Problem {
-                severity: Severity::Error,
-                place: found.line.map(|line| whole_line(&file, line)),
-                file,
-                key: String::new(),
-                message: found.message.clone(),
-                remedy: found.remedy.clone(),
-            });
+            problems.push(at_line(
+                &file,
+                found.line,
+                Severity::Error,
+                &found.message,
+                &found.remedy,
+            ));
         }
     }
     problems
+}
+
+/// A profile that does not load, or whose routes get in each other's way.
+fn profile(file: &Path) -> Problems {
+    let mut problems = Problems::default();
+    match Profile::read(file) {
+        Err(found) => {
+            for found in found {
+                let line = Some(found.line).filter(|line| *line > 0);
+                problems.push(at_line(
+                    file,
+                    line,
+                    Severity::Error,
+                    &found.message,
+                    &found.remedy,
+                ));
+            }
+        }
+        Ok(profile) => {
+            for finding in profile.report() {
+                let remedy = match finding.kind {
+                    FindingKind::Unreachable => "move it before that route, or remove it",
+                    FindingKind::Overlap => {
+                        "make one of them more specific, or put the exception first"
+                    }
+                    FindingKind::UnknownSection => {
+                        "correct it, or make sure that your policies speak of it"
+                    }
+                };
+                let message = format!("route `{}`: {}", finding.route, finding.message);
+                problems.push(at_line(
+                    file,
+                    Some(finding.line),
+                    Severity::Warning,
+                    &message,
+                    remedy,
+                ));
+            }
+        }
+    }
+    problems
+}
+
+fn at_line(
+    file: &Path,
+    line: Option<usize>,
+    severity: Severity,
+    message: &str,
+    remedy: &str,
+) -> Problem {
+    Problem {
+        severity,
+        file: file.to_owned(),
+        place: line.map(|line| whole_line(file, line)),
+        key: String::new(),
+        message: message.to_owned(),
+        remedy: remedy.to_owned(),
+    }
 }
 
 /// A limit for an action that does not exist would limit nothing.
@@ -35,7 +101,11 @@ fn actions(document: &Document<'_>, config: &Config) {
             let known: Vec<&str> = Action::ALL.iter().map(|action| action.name()).collect();
             let message = format!("`{name}` is not a clinical action");
             let remedy = format!("the actions are {}", known.join(", "));
-            document.at(Severity::Error, &format!("limits.actions.{name}"), says(message, remedy));
+            document.at(
+                Severity::Error,
+                &format!("limits.actions.{name}"),
+                says(message, remedy),
+            );
         }
     }
 }
@@ -62,7 +132,8 @@ mod tests {
         let fixture = Fixture::with_policies();
         let reading = fixture.read(&TEMPLATE.replace("Export = ", "Exprot = "));
         let document = Document::parse(&reading.source).unwrap();
-        assert!(check(&document, &reading.config.unwrap()).is_empty());
+        let files = check(&document, &reading.config.unwrap());
+        assert!(files.is_empty(), "{files}");
         let problems = document.into_problems();
         let problem = problems.iter().next().unwrap();
         assert_eq!(problem.key, "limits.actions.Exprot");
@@ -70,9 +141,27 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_is_checked_in_its_own_file() {
+        let fixture = Fixture::with_policies();
+        fixture.write("policies/emr/opal.toml", "nonsense = true\n");
+        let reading = fixture.read(TEMPLATE);
+        let document = Document::parse(&reading.source).unwrap();
+        let problems = check(&document, &reading.config.unwrap());
+        let problem = problems.iter().next().unwrap();
+        assert_eq!(problem.severity, Severity::Error);
+        assert!(
+            problem.file.ends_with("policies/emr/opal.toml"),
+            "{problem:?}"
+        );
+    }
+
+    #[test]
     fn a_broken_policy_is_shown_in_its_own_file() {
         let fixture = Fixture::with_policies();
-        fixture.write("policies/care.cedar", "permit (principal, action, resource)\nwhen { nonsense };\n");
+        fixture.write(
+            "policies/care.cedar",
+            "permit (principal, action, resource)\nwhen { nonsense };\n",
+        );
         let reading = fixture.read(TEMPLATE);
         let document = Document::parse(&reading.source).unwrap();
         let problems = check(&document, &reading.config.unwrap());

@@ -12,6 +12,9 @@ bundle!(
     "README.md",
     "bundle.toml",
     "care.cedar",
+    "emr/opal.toml",
+    "emr/orthanc.toml",
+    "emr/sample-clinic.toml",
     "guards.cedar",
     "lockdown.cedar",
     "office.cedar",
@@ -47,7 +50,11 @@ mod tests {
     #[test]
     fn every_file_of_the_bundle_is_shipped() {
         let mut found = BTreeSet::new();
-        files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), "", &mut found);
+        files(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"),
+            "",
+            &mut found,
+        );
         let shipped: BTreeSet<String> = BUNDLE.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(shipped, found);
     }

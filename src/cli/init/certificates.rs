@@ -3,8 +3,8 @@
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 
 use super::place::Place;
@@ -35,7 +35,10 @@ struct Made {
 /// SECURITY: the CA's key is not kept. Who trusts `ca.pem` trusts this one certificate, and nobody can issue another.
 fn make(host: &str, now: Timestamp) -> Result<Made, rcgen::Error> {
     let mut ca = CertificateParams::new(Vec::new())?;
-    ca.distinguished_name.push(DnType::CommonName, format!("Chartgate development CA for {host}"));
+    ca.distinguished_name.push(
+        DnType::CommonName,
+        format!("Chartgate development CA for {host}"),
+    );
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     valid_from(&mut ca, now);
@@ -61,9 +64,16 @@ fn make(host: &str, now: Timestamp) -> Result<Made, rcgen::Error> {
 /// From yesterday, for clocks that are behind.
 fn valid_from(params: &mut CertificateParams, now: Timestamp) {
     let day = |days: i64| {
-        let date = now.to_zoned(TimeZone::UTC).date().saturating_add(Span::new().days(days));
+        let date = now
+            .to_zoned(TimeZone::UTC)
+            .date()
+            .saturating_add(Span::new().days(days));
         let month = u8::try_from(date.month()).unwrap_or(1);
-        date_time_ymd(date.year().into(), month, u8::try_from(date.day()).unwrap_or(1))
+        date_time_ymd(
+            date.year().into(),
+            month,
+            u8::try_from(date.day()).unwrap_or(1),
+        )
     };
     params.not_before = day(-1);
     params.not_after = day(DAYS.saturating_sub(1));

@@ -6,27 +6,39 @@ use crate::cli::console::Failure;
 use super::place::Place;
 
 /// Writes the keys that do not exist; the code, if the master key is new.
-pub(super) fn write(place: &mut Place<'_, '_>, host: &str) -> Result<Option<RecoveryCode>, Failure> {
+pub(super) fn write(
+    place: &mut Place<'_, '_>,
+    host: &str,
+) -> Result<Option<RecoveryCode>, Failure> {
     place.directory("keys")?;
     let mut code = None;
     if !place.has("keys/master.key")? && !place.has("keys/master.recovery")? {
         let key = MasterKey::generate().map_err(Failure::of)?;
         // The wrap comes first: a key without a way back is worse than a way back without a key.
-        code = Some(key.write_recovery(&place.path("keys/master.recovery")).map_err(Failure::of)?);
+        code = Some(
+            key.write_recovery(&place.path("keys/master.recovery"))
+                .map_err(Failure::of)?,
+        );
         place.wrote("keys/master.recovery")?;
-        key.write(&place.path("keys/master.key")).map_err(Failure::of)?;
+        key.write(&place.path("keys/master.key"))
+            .map_err(Failure::of)?;
         place.wrote("keys/master.key")?;
     }
     if !place.has("keys/signing.key")? && !place.has("keys/signing.pub")? {
         let name = format!("{}/trail", host.to_ascii_lowercase());
         let key = SigningKey::generate(&name).map_err(Failure::of)?;
-        key.write(&place.path("keys/signing.key"), &place.path("keys/signing.pub")).map_err(Failure::of)?;
+        key.write(
+            &place.path("keys/signing.key"),
+            &place.path("keys/signing.pub"),
+        )
+        .map_err(Failure::of)?;
         place.wrote("keys/signing.key")?;
         place.wrote("keys/signing.pub")?;
     }
     if !place.has("keys/store.key")? {
         let key = MasterKey::generate().map_err(Failure::of)?;
-        key.write(&place.path("keys/store.key")).map_err(Failure::of)?;
+        key.write(&place.path("keys/store.key"))
+            .map_err(Failure::of)?;
         place.wrote("keys/store.key")?;
     }
     Ok(code)

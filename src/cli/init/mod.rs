@@ -103,7 +103,8 @@ mod tests {
         Captured::run(|console| command(line, console, &SystemClock::shared()))
     }
 
-    fn secret(dir: &Path) {
+    /// What only the operator can add: the client secret.
+    fn complete(dir: &Path) {
         let path = dir.join("secrets/client_secret");
         fs::write(&path, "s3cret\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -113,23 +114,51 @@ mod tests {
     fn what_it_writes_loads_once_the_secret_is_there() {
         let temporary = tempfile::tempdir().unwrap();
         let dir = temporary.path().join("new");
-        let extra = ["--host", "EMR.clinic.example", "--emr-url", "https://10.1.2.3:8443", "--issuer", "https://id.clinic.example", "--client-id", "gate"];
+        let extra = [
+            "--host",
+            "EMR.clinic.example",
+            "--emr-url",
+            "https://10.1.2.3:8443",
+            "--issuer",
+            "https://id.clinic.example",
+            "--client-id",
+            "gate",
+        ];
         let captured = init(&dir, &extra);
         assert_eq!(captured.exit, Exit::Fine, "{}", captured.err);
         let without = Config::load(&dir.join("chartgate.toml")).unwrap_err();
-        assert!(without.to_string().contains("secrets/client_secret` cannot be read"), "{without}");
-        secret(&dir);
+        assert!(
+            without
+                .to_string()
+                .contains("secrets/client_secret` cannot be read"),
+            "{without}"
+        );
+        complete(&dir);
         let config = Config::load(&dir.join("chartgate.toml")).unwrap();
         assert_eq!(config.emrs[0].hosts, ["emr.clinic.example"]);
-        assert_eq!(config.emrs[0].backend.url.as_str(), "https://10.1.2.3:8443/");
-        assert_eq!(config.identity.issuers[0].url.as_str(), "https://id.clinic.example/");
+        assert_eq!(
+            config.emrs[0].backend.url.as_str(),
+            "https://10.1.2.3:8443/"
+        );
+        assert_eq!(
+            config.identity.issuers[0].url.as_str(),
+            "https://id.clinic.example/"
+        );
         assert_eq!(config.identity.issuers[0].client_id, "gate");
-        assert!(chain::matched(&config.certificates[0]).unwrap().covers("emr.clinic.example"));
+        assert!(
+            chain::matched(&config.certificates[0])
+                .unwrap()
+                .covers("emr.clinic.example")
+        );
 
         let master = MasterKey::read(&config.audit.master_key).unwrap();
         assert!(SigningKey::read(&config.audit.signing_key).is_ok());
         assert!(MasterKey::read(&config.store.key).is_ok());
-        let shown = captured.out.lines().find_map(|line| RecoveryCode::parse(line.trim()).ok()).unwrap();
+        let shown = captured
+            .out
+            .lines()
+            .find_map(|line| RecoveryCode::parse(line.trim()).ok())
+            .unwrap();
         let recovered = MasterKey::recover(&dir.join("keys/master.recovery"), &shown).unwrap();
         assert_eq!(recovered.id(), master.id());
     }
@@ -138,12 +167,24 @@ mod tests {
     fn private_files_are_private() {
         let dir = tempfile::tempdir().unwrap();
         init(dir.path(), &[]);
-        for name in ["keys/master.key", "keys/signing.key", "keys/store.key", "keys/master.recovery", "certs/server.key"] {
-            let mode = fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        for name in [
+            "keys/master.key",
+            "keys/signing.key",
+            "keys/store.key",
+            "keys/master.recovery",
+            "certs/server.key",
+        ] {
+            let mode = fs::metadata(dir.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
         for name in ["keys", "secrets", "data"] {
-            let mode = fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            let mode = fs::metadata(dir.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o777, 0o700, "{name}");
         }
         assert!(!dir.path().join("certs/ca.key").exists());
@@ -154,14 +195,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         init(dir.path(), &[]);
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-        let before: Vec<String> = ["keys/master.key", "certs/server.pem", "chartgate.toml"].map(read).into();
+        let before: Vec<String> = ["keys/master.key", "certs/server.pem", "chartgate.toml"]
+            .map(read)
+            .into();
         fs::remove_file(dir.path().join("keys/store.key")).unwrap();
         let again = init(dir.path(), &["--host", "other.example"]);
         assert_eq!(again.exit, Exit::Fine);
-        let after: Vec<String> = ["keys/master.key", "certs/server.pem", "chartgate.toml"].map(read).into();
+        let after: Vec<String> = ["keys/master.key", "certs/server.pem", "chartgate.toml"]
+            .map(read)
+            .into();
         assert_eq!(before, after);
-        assert!(again.out.contains("exists  chartgate.toml"), "{}", again.out);
-        assert!(again.out.contains("wrote   keys/store.key"), "{}", again.out);
+        assert!(
+            again.out.contains("exists  chartgate.toml"),
+            "{}",
+            again.out
+        );
+        assert!(
+            again.out.contains("wrote   keys/store.key"),
+            "{}",
+            again.out
+        );
         assert!(!again.out.contains("Recovery code"), "{}", again.out);
     }
 
@@ -177,12 +230,20 @@ mod tests {
             ["--profile", "../../etc/passwd"],
         ] {
             let captured = init(&dir.path().join("new"), &extra);
-            assert_eq!(captured.exit, Exit::Configuration, "{extra:?}: {}", captured.out);
+            assert_eq!(
+                captured.exit,
+                Exit::Configuration,
+                "{extra:?}: {}",
+                captured.out
+            );
             assert!(!dir.path().join("new").exists(), "{extra:?}");
         }
-        let confirmed = init(&dir.path().join("new"), &["--emr-url", "http://emr.internal", "--allow-plain-http"]);
+        let confirmed = init(
+            &dir.path().join("new"),
+            &["--emr-url", "http://emr.internal", "--allow-plain-http"],
+        );
         assert_eq!(confirmed.exit, Exit::Fine, "{}", confirmed.err);
-        secret(&dir.path().join("new"));
+        complete(&dir.path().join("new"));
         assert!(Config::load(&dir.path().join("new/chartgate.toml")).is_ok());
     }
 }

@@ -16,8 +16,11 @@ pub(super) struct Place<'p, 'c> {
 impl<'p, 'c> Place<'p, 'c> {
     /// Makes the directory where it does not exist.
     pub(super) fn open(root: &Path, console: &'p mut Console<'c>) -> Result<Self, Failure> {
-        let place = Self { root: root.to_owned(), console };
-        place.make(root, 0o755)?;
+        let place = Self {
+            root: root.to_owned(),
+            console,
+        };
+        make(root, 0o755)?;
         Ok(place)
     }
 
@@ -27,8 +30,8 @@ impl<'p, 'c> Place<'p, 'c> {
     }
 
     /// Makes a directory that only its owner may enter.
-    pub(super) fn directory(&mut self, name: &str) -> Result<(), Failure> {
-        self.make(&self.path(name), 0o700)
+    pub(super) fn directory(&self, name: &str) -> Result<(), Failure> {
+        make(&self.path(name), 0o700)
     }
 
     /// Writes a file that everybody may read, unless it exists.
@@ -50,7 +53,8 @@ impl<'p, 'c> Place<'p, 'c> {
     pub(super) fn has(&mut self, name: &str) -> Result<bool, Failure> {
         let exists = std::fs::symlink_metadata(self.path(name)).is_ok();
         if exists {
-            self.console.line(format_args!("exists  {name} (left as it is)"))?;
+            self.console
+                .line(format_args!("exists  {name} (left as it is)"))?;
         }
         Ok(exists)
     }
@@ -58,10 +62,14 @@ impl<'p, 'c> Place<'p, 'c> {
     fn write(&mut self, name: &str, text: &str, mode: u32) -> Result<(), Failure> {
         let path = self.path(name);
         if let Some(parent) = path.parent() {
-            self.make(parent, 0o755)?;
+            make(parent, 0o755)?;
         }
         // `create_new` also refuses a symbolic link, so nothing outside can be written through one.
-        let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
+        let opened = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&path);
         let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
         match written {
             Ok(()) => self.wrote(name),
@@ -69,11 +77,11 @@ impl<'p, 'c> Place<'p, 'c> {
             Err(error) => Err(failed(&path, &error)),
         }
     }
+}
 
-    fn make(&self, path: &Path, mode: u32) -> Result<(), Failure> {
-        let made = DirBuilder::new().recursive(true).mode(mode).create(path);
-        made.map_err(|error| failed(path, &error))
-    }
+fn make(path: &Path, mode: u32) -> Result<(), Failure> {
+    let result = DirBuilder::new().recursive(true).mode(mode).create(path);
+    result.map_err(|error| failed(path, &error))
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {

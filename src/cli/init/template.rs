@@ -50,14 +50,25 @@ pub(super) fn fill(choices: &Choices<'_>, directory: &Path) -> Result<String, Pr
         .replace(ISSUER, &origin(choices.issuer))
         .replace(HOST, choices.host)
         .replace(EMR_URL, &origin(choices.emr_url))
-        .replace(&format!("emr/{PROFILE}.toml"), &format!("emr/{}.toml", choices.profile))
-        .replace(&format!("client_id = \"{CLIENT_ID}\""), &format!("client_id = \"{}\"", choices.client_id));
+        .replace(
+            &format!("emr/{PROFILE}.toml"),
+            &format!("emr/{}.toml", choices.profile),
+        )
+        .replace(
+            &format!("client_id = \"{CLIENT_ID}\""),
+            &format!("client_id = \"{}\"", choices.client_id),
+        );
     if choices.allow_plain_http {
         text = text.replace("# allow_plain_http = false", "allow_plain_http = true");
     }
     let reading = read_text(Source::new(directory.join("chartgate.toml"), text.clone()));
     let mut problems = Problems::default();
-    reading.problems.iter().filter(|problem| is_of_a_choice(problem)).cloned().for_each(|problem| problems.push(problem));
+    reading
+        .problems
+        .iter()
+        .filter(|problem| is_of_a_choice(problem))
+        .cloned()
+        .for_each(|problem| problems.push(problem));
     let simple = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if !choices.profile.chars().all(simple) {
         problems.push(crate::config::problem::of_file(
@@ -72,8 +83,12 @@ pub(super) fn fill(choices: &Choices<'_>, directory: &Path) -> Result<String, Pr
 
 /// Whether a choice of the operator is to blame: the text itself, or one of the keys that were filled in.
 fn is_of_a_choice(problem: &Problem) -> bool {
-    const FILLED: [&str; 4] =
-        ["emr[0].hosts", "emr[0].backend.url", "identity.issuer[0].url", "identity.issuer[0].client_id"];
+    const FILLED: [&str; 4] = [
+        "emr[0].hosts",
+        "emr[0].backend.url",
+        "identity.issuer[0].url",
+        "identity.issuer[0].client_id",
+    ];
     let key = problem.key.as_str();
     key.is_empty() || FILLED.contains(&key)
 }

@@ -124,13 +124,6 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         Size(256 << 20),
         Size(2 << 20)..=Size(1 << 40),
     );
-    if reserve < segment {
-        let message = format!("`reserve_bytes` ({reserve}) is less than one segment ({segment})");
-        section.error(
-            "reserve_bytes",
-            says(message, "make the reserve at least as large as a segment"),
-        );
-    }
     section.done();
     Some(Audit {
         directory: directory?,

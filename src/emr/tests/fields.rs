@@ -397,7 +397,7 @@ async fn what_was_read_is_what_is_forwarded() {
         mapped.mapping().fields.get("title").map(String::as_str),
         Some("a b c")
     );
-    let (identified, _) = mapped.into_parts();
+    let (identified, _, _) = mapped.into_parts();
     let (_, forwarded, ..) = identified.into_parts().0.into_parts();
     assert_eq!(forwarded.collect().await.unwrap().to_bytes(), body);
 }

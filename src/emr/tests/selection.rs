@@ -55,7 +55,7 @@ async fn while_a_selection_is_in_flight_nobody_is_selected() {
         Err(Refusal::PatientUnknown),
         "mapped, not yet sent"
     );
-    let (_, exchange) = mapped.into_parts();
+    let (_, _, exchange) = mapped.into_parts();
     assert!(exchange.outlives_client());
     assert_eq!(
         patients(chart(), &emrs).await,
@@ -114,7 +114,7 @@ async fn a_selection_that_failed_or_was_abandoned_leaves_nobody() {
 async fn a_selection_waits_for_pages_of_the_patient_before() {
     let emrs = signed_in().await;
     select(&emrs, "t", "4").await;
-    let (_, page) = chart().map(&emrs).await.unwrap().into_parts();
+    let (_, _, page) = chart().map(&emrs).await.unwrap().into_parts();
     assert!(!page.outlives_client());
     assert_eq!(selecting("5").refusal(&emrs).await, Some(Refusal::Busy));
     assert_eq!(
@@ -184,7 +184,7 @@ impl ShownByEmr {
 
 async fn select_many(emrs: Arc<Emrs>, emr: Arc<ShownByEmr>, ids: std::ops::Range<u32>) {
     for id in ids {
-        let (_, exchange) = selecting(&id.to_string())
+        let (_, _, exchange) = selecting(&id.to_string())
             .map(&emrs)
             .await
             .unwrap()
@@ -212,7 +212,7 @@ async fn read_many(emrs: Arc<Emrs>, emr: Arc<ShownByEmr>) -> bool {
         let is_last = emr.is_settled();
         if let Ok(mapped) = chart().map(&emrs).await {
             let on_record = mapped.mapping().patients[0].id.clone();
-            let (_, exchange) = mapped.into_parts();
+            let (_, _, exchange) = mapped.into_parts();
             tokio::task::yield_now().await;
             assert_eq!(*emr.selected.lock().unwrap(), on_record);
             answered(exchange, status(200)).await;

@@ -386,7 +386,7 @@ async fn a_mapped_request_for_the_next_stages_tests_can_be_taken_apart() {
         (mapped.emr(), mapped.traits(), mapped.mapping()),
         (2, &traits, &mapping)
     );
-    let (_, exchange) = mapped.into_parts();
+    let (_, _, exchange) = mapped.into_parts();
     let answered = answered(exchange, status(204)).await;
     assert_eq!(answered.classified.answer().head.status, 204);
     assert_eq!(answered.outcome().patients, []);

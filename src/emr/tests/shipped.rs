@@ -373,7 +373,7 @@ proptest! {
             if let Ok(mapped) = runtime.block_on(call.map(emrs)) {
                 prop_assert_eq!(mapped.received().parts().target.as_str(), target.as_str());
                 prop_assert_eq!(&mapped.received().facts().path, target.path());
-                let (identified, _) = mapped.into_parts();
+                let (identified, _, _) = mapped.into_parts();
                 let (received, ..) = identified.into_parts();
                 let (_, forwarded, ..) = received.into_parts();
                 let sent = runtime.block_on(forwarded.collect()).unwrap().to_bytes();

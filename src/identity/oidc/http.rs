@@ -62,14 +62,13 @@ impl std::fmt::Debug for HttpClient {
 impl HttpClient {
     /// A client that trusts the CA in the file, or the system's roots.
     pub(super) fn new(ca: Option<&Path>) -> Result<Self, HttpError> {
-        let roots = match ca {
-            Some(path) => private_roots(path)?,
-            None => {
-                let mut roots = RootCertStore::empty();
-                // A root of the system that does not parse is skipped; connections that need it fail.
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                roots
-            }
+        let roots = if let Some(path) = ca {
+            private_roots(path)?
+        } else {
+            let mut roots = RootCertStore::empty();
+            // A root of the system that does not parse is skipped; connections that need it fail.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots
         };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)

@@ -16,8 +16,17 @@ pub(super) struct KeySet(Vec<Key>);
 struct Key {
     id: Option<String>,
     algorithm: Option<Algorithm>,
-    curve: Option<Algorithm>,
-    key: DecodingKey,
+    verifies: Verifies,
+    verifier: DecodingKey,
+}
+
+/// What kind of signature a key can verify.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verifies {
+    /// Several algorithms.
+    Rsa,
+    /// The one of its curve.
+    Only(Algorithm),
 }
 
 /// What verifying a signature came to.
@@ -51,7 +60,7 @@ impl KeySet {
             match jsonwebtoken::crypto::verify(
                 jws.signature,
                 jws.signed.as_bytes(),
-                &key.key,
+                &key.verifier,
                 jws.algorithm,
             ) {
                 Ok(true) => return Verdict::Genuine,
@@ -80,15 +89,15 @@ impl Key {
         if !for_signatures || !may_verify {
             return None;
         }
-        let curve = verifies(&jwk.algorithm)?;
+        let verifies = verifies(&jwk.algorithm)?;
         Some(Self {
             id: common.key_id.clone(),
             algorithm: match common.key_algorithm {
                 None => None,
                 Some(named) => Some(Algorithm::try_from(named).ok()?),
             },
-            curve,
-            key: DecodingKey::from_jwk(jwk).ok()?,
+            verifies,
+            verifier: DecodingKey::from_jwk(jwk).ok()?,
         })
     }
 
@@ -98,31 +107,31 @@ impl Key {
             .as_ref()
             .is_none_or(|id| self.id.as_ref() == Some(id));
         let algorithm = jws.algorithm;
-        let family = match self.curve {
-            Some(curve) => curve == algorithm,
-            None => AlgorithmFamily::Rsa.algorithms().contains(&algorithm),
+        let family = match self.verifies {
+            Verifies::Only(own) => own == algorithm,
+            Verifies::Rsa => AlgorithmFamily::Rsa.algorithms().contains(&algorithm),
         };
         named && family && self.algorithm.is_none_or(|own| own == algorithm)
     }
 }
 
-/// The one algorithm that a curve verifies; `Some(None)` for RSA, which verifies several.
+/// What the key can verify here, if anything.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "foreign and non-exhaustive; what is not listed verifies nothing"
 )]
-fn verifies(parameters: &AlgorithmParameters) -> Option<Option<Algorithm>> {
+fn verifies(parameters: &AlgorithmParameters) -> Option<Verifies> {
     let curve = match parameters {
-        AlgorithmParameters::RSA(_) => return Some(None),
+        AlgorithmParameters::RSA(_) => return Some(Verifies::Rsa),
         AlgorithmParameters::EllipticCurve(ec) => &ec.curve,
         AlgorithmParameters::OctetKeyPair(okp) => &okp.curve,
         // SECURITY: a symmetric key in a public set is known to everyone.
         _ => return None,
     };
     match curve {
-        EllipticCurve::P256 => Some(Some(Algorithm::ES256)),
-        EllipticCurve::P384 => Some(Some(Algorithm::ES384)),
-        EllipticCurve::Ed25519 => Some(Some(Algorithm::EdDSA)),
+        EllipticCurve::P256 => Some(Verifies::Only(Algorithm::ES256)),
+        EllipticCurve::P384 => Some(Verifies::Only(Algorithm::ES384)),
+        EllipticCurve::Ed25519 => Some(Verifies::Only(Algorithm::EdDSA)),
         _ => None,
     }
 }
@@ -149,10 +158,7 @@ mod tests {
         let both = set(&json!([a.public(), b.public()]));
         assert_eq!(verify(&both, &a.sign(&claims())), Verdict::Genuine);
         assert_eq!(verify(&both, &b.sign(&claims())), Verdict::Genuine);
-        let renamed = SigningKey {
-            id: "a".into(),
-            ..b
-        };
+        let renamed = b.named("a");
         assert_eq!(verify(&both, &renamed.sign(&claims())), Verdict::Forged);
         let unknown = SigningKey::new("c");
         assert_eq!(verify(&both, &unknown.sign(&claims())), Verdict::NoKey);

@@ -5,16 +5,16 @@ use crate::config::{MfaEvidence, MfaRequire};
 /// Judges what the provider stated, whatever it had been asked for: providers downgrade silently.
 #[must_use]
 pub fn is_proven(evidence: &MfaEvidence, acr: Option<&str>, amr: &[String]) -> bool {
-    let by_acr = (!evidence.acr.is_empty())
+    let class_holds = (!evidence.acr.is_empty())
         .then(|| acr.is_some_and(|acr| evidence.acr.iter().any(|wanted| wanted == acr)));
-    let by_amr = (!evidence.amr.is_empty()).then(|| {
+    let methods_hold = (!evidence.amr.is_empty()).then(|| {
         evidence
             .amr
             .iter()
             // An empty set would hold for everyone.
             .any(|set| !set.is_empty() && set.iter().all(|method| amr.contains(method)))
     });
-    let mut configured = [by_acr, by_amr].into_iter().flatten().peekable();
+    let mut configured = [class_holds, methods_hold].into_iter().flatten().peekable();
     // SECURITY: nothing configured proves nothing.
     if configured.peek().is_none() {
         return false;
@@ -34,15 +34,15 @@ mod tests {
     }
 
     fn proven(
-        acrs: &[&str],
-        amrs: &[&[&str]],
+        classes: &[&str],
+        sets: &[&[&str]],
         require: MfaRequire,
         acr: Option<&str>,
         amr: &[&str],
     ) -> bool {
         let evidence = MfaEvidence {
-            acr: list(acrs),
-            amr: amrs.iter().map(|set| list(set)).collect(),
+            acr: list(classes),
+            amr: sets.iter().map(|set| list(set)).collect(),
             require,
         };
         is_proven(&evidence, acr, &list(amr))

@@ -22,7 +22,7 @@ pub(in crate::identity) const CLIENT_SECRET: &str = "s3cret/with+signs";
 
 /// An ES256 key.
 pub(in crate::identity) struct SigningKey {
-    pub(in crate::identity) id: String,
+    id: String,
     key: EncodingKey,
 }
 
@@ -33,6 +33,14 @@ impl SigningKey {
         Self {
             id: id.to_owned(),
             key: EncodingKey::from_ec_der(der.as_ref()),
+        }
+    }
+
+    /// The same key under another name.
+    pub(in crate::identity) fn named(self, id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            ..self
         }
     }
 
@@ -174,7 +182,7 @@ impl TestProvider {
     pub(in crate::identity) fn id_claims(&self, nonce: &str, now: i64) -> Value {
         json!({
             "iss": self.base, "aud": CLIENT, "sub": "u1", "nonce": nonce,
-            "iat": now, "exp": now + 300, "auth_time": now, "amr": ["pwd", "otp", "mfa"],
+            "iat": now, "exp": now.saturating_add(300), "auth_time": now, "amr": ["pwd", "otp", "mfa"],
             "preferred_username": "dr.adams", "groups": ["emr-physicians"], "sid": "op-session-1",
         })
     }
@@ -217,7 +225,7 @@ impl TestProvider {
         let body = body
             .collect()
             .await
-            .map(|b| b.to_bytes())
+            .map(http_body_util::Collected::to_bytes)
             .unwrap_or_default();
         let (status, answer) = self.route(&parts, &body);
         Ok(Response::builder()
@@ -250,7 +258,7 @@ impl TestProvider {
                 (StatusCode::OK, document)
             }
             "/jwks" => {
-                state.key_reads += 1;
+                state.key_reads = state.key_reads.saturating_add(1);
                 let keys: Vec<_> = state.keys.iter().map(SigningKey::public).collect();
                 (StatusCode::OK, json!({ "keys": keys }))
             }

@@ -1,0 +1,148 @@
+//! A fresh authentication in the middle of a session.
+
+use serde_json::{Value, json};
+
+use crate::identity::test_gateway::{Browser, Gateway, location, query};
+use crate::refusal::Refusal;
+use crate::request::Event;
+
+async fn step_up(
+    gateway: &Gateway,
+    browser: &mut Browser,
+    change: impl FnOnce(&mut Value),
+) -> Result<Event, Refusal> {
+    let asked = browser.start(gateway, "return_to=/export&step_up=1").await;
+    assert_eq!(query(&asked, "max_age"), "0");
+    assert_eq!(query(&asked, "prompt"), "login");
+    let handled = browser.finish(gateway, &asked, change).await?;
+    assert_eq!(location(&handled), "/export");
+    Ok(handled.event)
+}
+
+#[tokio::test]
+async fn a_step_up_gives_the_session_a_new_token_and_a_new_time() {
+    let gateway = Gateway::start().await;
+    let mut browser = gateway.signed_in().await;
+    let before = browser.clone();
+    let first = before.open(&gateway).await.unwrap();
+    let mut ended = gateway.identity.subscribe();
+    gateway.advance(std::time::Duration::from_mins(5));
+    assert_eq!(
+        step_up(&gateway, &mut browser, |_| {}).await,
+        Ok(Event::StepUp)
+    );
+    let second = browser.open(&gateway).await.unwrap();
+    let time = second.principal().proof().auth_time.unwrap();
+    assert_eq!(time.as_second(), gateway.now());
+    // The session goes on (what is bound to it stays bound), its old token does not.
+    assert_eq!(first.session(), second.session());
+    assert!(ended.try_recv().is_err());
+    assert_ne!(
+        browser.cookies["__Host-chartgate"],
+        before.cookies["__Host-chartgate"]
+    );
+    assert_eq!(before.outcome(&gateway).await, Err(Refusal::SessionUnknown));
+    let restarted = gateway.restarted().await;
+    assert_eq!(
+        before.outcome(&restarted).await,
+        Err(Refusal::SessionUnknown)
+    );
+}
+
+#[tokio::test]
+async fn a_step_up_must_be_fresh() {
+    let gateway = Gateway::start().await;
+    let mut browser = gateway.signed_in().await;
+    gateway.advance(std::time::Duration::from_mins(5));
+    let now = gateway.now();
+    for auth_time in [
+        json!(now - 61),
+        json!(now - 300),
+        json!(0),
+        json!(0.0),
+        json!(-1),
+        json!(null),
+        json!(now.to_string()),
+        json!(now + 61),
+        json!([now]),
+    ] {
+        let refused = step_up(&gateway, &mut browser, |c| {
+            c["auth_time"] = auth_time.clone();
+        })
+        .await;
+        assert_eq!(refused, Err(Refusal::LoginRefused), "{auth_time}");
+        // The session is as it was.
+        assert_eq!(browser.outcome(&gateway).await, Ok(()));
+    }
+    for auth_time in [json!(now - 60), json!(now), json!(1_800_000_300.75)] {
+        let done = step_up(&gateway, &mut browser, |c| {
+            c["auth_time"] = auth_time.clone();
+        })
+        .await;
+        assert_eq!(done, Ok(Event::StepUp), "{auth_time}");
+    }
+}
+
+#[tokio::test]
+async fn a_step_up_needs_the_second_factor_too() {
+    let gateway = Gateway::start().await;
+    let mut browser = gateway.signed_in().await;
+    let refused = step_up(&gateway, &mut browser, |c| c["amr"] = json!(["pwd"])).await;
+    assert_eq!(refused, Err(Refusal::MfaRequired));
+    assert_eq!(browser.outcome(&gateway).await, Ok(()));
+}
+
+#[tokio::test]
+async fn someone_else_at_the_keyboard_ends_the_session() {
+    let gateway = Gateway::start().await;
+    let mut browser = gateway.signed_in().await;
+    let refused = step_up(&gateway, &mut browser, |c| c["sub"] = json!("u2")).await;
+    assert_eq!(refused, Err(Refusal::LoginRefused));
+    assert_eq!(
+        browser.outcome(&gateway).await,
+        Err(Refusal::SessionUnknown)
+    );
+}
+
+#[tokio::test]
+async fn a_step_up_belongs_to_the_session_it_was_started_in() {
+    let gateway = Gateway::start().await;
+    let mut browser = gateway.signed_in().await;
+    let asked = browser.start(&gateway, "step_up=1").await;
+    browser.cookies.remove("__Host-chartgate");
+    let mut other = browser.clone();
+    let refused = browser.finish(&gateway, &asked, |_| {}).await;
+    assert_eq!(refused.map(drop), Err(Refusal::LoginRefused));
+    // Without a session it is an ordinary sign-in.
+    let asked = other.start(&gateway, "step_up=1").await;
+    let handled = other.finish(&gateway, &asked, |_| {}).await.unwrap();
+    assert_eq!(handled.event, Event::Login);
+}
+
+#[tokio::test]
+async fn unknown_times_stay_unknown_at_sign_in() {
+    let gateway = Gateway::start().await;
+    for auth_time in [
+        json!(0),
+        json!(null),
+        json!("x"),
+        json!(gateway.now() + 3600),
+    ] {
+        let mut browser = Browser::default();
+        browser
+            .sign_in(&gateway, |c| c["auth_time"] = auth_time)
+            .await
+            .unwrap();
+        let identified = browser.open(&gateway).await.unwrap();
+        assert_eq!(identified.principal().proof().auth_time, None);
+    }
+    let mut browser = Browser::default();
+    // As Canaille states it.
+    browser
+        .sign_in(&gateway, |c| c["auth_time"] = json!(1_795_308_254.058_458))
+        .await
+        .unwrap();
+    let identified = browser.open(&gateway).await.unwrap();
+    let time = identified.principal().proof().auth_time.unwrap();
+    assert_eq!(time.as_second(), 1_795_308_254);
+}
