@@ -69,7 +69,7 @@ class Gateway:
                 "witnesses": [str(self._stage.directory / "witness" / "checkpoints")],
                 "node": "ward-gateway",
             },
-            "store": {"path": str(self.directory / "store.redb"), "key": str(self.directory / "keys" / "master.key")},
+            "store": {"path": str(self.directory / "store.redb"), "key": str(self.directory / "keys" / "store.key")},
             "admin": {"listen": f"127.0.0.1:{self.admin_port}", "socket": str(self.directory / "admin.sock"), "operators": {str(os.getuid()): "auditor"}},
             "log": {"filter": "info", "format": "json"},
         }
