@@ -1,6 +1,6 @@
 //! The request path. Read this file first.
 //!
-//! Each line of [`Gateway::admit`] is a stage; each consumes the proof of the one before, so that none can be left
+//! Each line of `Gateway::admit` is a stage; each consumes the proof of the one before, so that none can be left
 //! out (see [`crate::proofs`]). A stage that says no ends the request with a [`Refused`], which is put on record
 //! before it is answered.
 //!

@@ -1,6 +1,6 @@
 //! The words of the policy language as the gateway uses them, and whether a bundle's schema fits them.
 //!
-//! INVARIANT: a schema that passes [`Vocabulary::read`] accepts every request that [`Names::request`] can build (up
+//! INVARIANT: a schema that passes [`Vocabulary::read`] accepts every request that `Names::request` can build (up
 //! to the id of a section or role that the schema does not list, which no policy can then name). So requests are
 //! not checked against the schema one by one; a test holds the two together.
 
