@@ -1,6 +1,9 @@
 //! The whole sample clinic in this process, and people who use it.
 
 pub(crate) mod browser;
+pub(crate) mod people;
+pub(crate) mod practice;
+pub(crate) mod process;
 
 use std::sync::Arc;
 
@@ -10,11 +13,10 @@ use chartgate::audit::log::{MasterKey, RealFiles};
 use chartgate::audit::show::{Filter, Show};
 use chartgate::clock::SystemClock;
 use chartgate::config::Config;
-use chartgate::demo::clinic::EMR_PASSWORD;
-use chartgate::demo::users::{DemoUser, staff};
 use chartgate::telemetry::metrics::Metrics;
 
 pub(crate) use browser::{Browser, Page};
+use people::People;
 
 /// A running sample clinic with a data directory of its own.
 pub(crate) struct House {
@@ -56,56 +58,22 @@ impl House {
 
     /// A browser in which `user` has signed in at the gateway.
     pub(crate) async fn signed_in(&self, user: &str) -> Browser {
-        let mut browser = self.browser();
-        let page = self.sign_in(&mut browser, user, &self.url("/echo")).await;
-        assert_eq!(page.status, 200, "{user}: {}", page.text());
-        browser
+        self.people().signed_in(self.browser(), user).await
     }
 
     /// A browser in which `user` has signed in at the gateway and at the EMR.
     pub(crate) async fn at_work(&self, user: &str) -> Browser {
-        let mut browser = self.signed_in(user).await;
-        let page = browser
-            .post_form(
-                &self.url("/login"),
-                &[("username", user), ("password", EMR_PASSWORD)],
-            )
-            .await;
-        assert_eq!(page.status, 302, "{}", page.text());
-        browser
+        self.people().at_work(self.browser(), user).await
     }
 
     /// Opens `url`, and signs in as `user` where that is asked for.
     pub(crate) async fn sign_in(&self, browser: &mut Browser, user: &str, url: &str) -> Page {
-        let person = person(user);
-        let page = browser.visit(url).await;
-        if !page.url.as_str().starts_with(&self.clinic.facts().issuer) {
-            return page;
-        }
-        let transaction = hidden(&page, "transaction");
-        let login = page.url.join("/login").unwrap();
-        let fields = [
-            ("transaction", transaction.as_str()),
-            ("username", user),
-            ("password", person.password()),
-        ];
-        let page = browser.post_form(login.as_str(), &fields).await;
-        let page = browser.follow(page).await;
-        let Some(code) = person.totp_code(SystemClock::shared().now()) else {
-            return page;
-        };
-        if !page.url.as_str().starts_with(&self.clinic.facts().issuer) {
-            return page;
-        }
-        let transaction = hidden(&page, "transaction");
-        let check = page.url.join("/login/code").unwrap();
-        let page = browser
-            .post_form(
-                check.as_str(),
-                &[("transaction", &transaction), ("code", &code)],
-            )
-            .await;
-        browser.follow(page).await
+        self.people().sign_in(browser, user, url).await
+    }
+
+    fn people(&self) -> People {
+        let facts = self.clinic.facts();
+        People::of(&facts.url, &facts.issuer)
     }
 
     /// What is on the trail so far.
@@ -163,23 +131,4 @@ impl House {
             .map(|request| format!("{} {}", request.method(), request.target()))
             .collect()
     }
-}
-
-/// The demonstration's user called `name`.
-pub(crate) fn person(name: &str) -> DemoUser {
-    staff()
-        .into_iter()
-        .find(|user| user.name() == name)
-        .unwrap_or_else(|| panic!("no user {name}"))
-}
-
-/// The value of a hidden field.
-pub(crate) fn hidden(page: &Page, name: &str) -> String {
-    let text = page.text();
-    let marker = format!("name=\"{name}\" value=\"");
-    let rest = text
-        .split_once(&marker)
-        .unwrap_or_else(|| panic!("no field {name} in {text}"))
-        .1;
-    rest.split('"').next().unwrap().to_owned()
 }
