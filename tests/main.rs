@@ -9,6 +9,9 @@
     reason = "a test fails by panicking, and its helpers need no manual"
 )]
 
+mod advisories;
 mod architecture;
 mod harness;
 mod path;
+mod properties;
+mod refusals;

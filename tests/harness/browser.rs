@@ -76,6 +76,32 @@ impl Browser {
         }
     }
 
+    /// The `Cookie` field that this browser sends to `authority`, with its line end; nothing if it has no cookie.
+    pub(crate) fn cookie_field(&self, authority: &str) -> String {
+        let jar = self.jar(authority);
+        if jar.is_empty() {
+            return String::new();
+        }
+        format!("Cookie: {jar}\r\n")
+    }
+
+    /// The value of a cookie, whichever host set it.
+    pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
+        let mut cookies = self.cookies.iter();
+        let found = cookies.find(|((_, cookie), _)| cookie == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    fn jar(&self, authority: &str) -> String {
+        let own = self
+            .cookies
+            .iter()
+            .filter(|((host, _), _)| host == authority);
+        own.map(|((_, name), value)| format!("{name}={value}"))
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+
     pub(crate) async fn get(&mut self, url: &str) -> Page {
         self.send(Method::GET, url, None, HeaderMap::new()).await
     }
@@ -155,14 +181,9 @@ impl Browser {
                 .header(ORIGIN, format!("{}://{authority}", url.scheme()))
                 .header("sec-fetch-site", "same-origin");
         }
-        let jar: Vec<String> = self
-            .cookies
-            .iter()
-            .filter(|((host, _), _)| *host == authority)
-            .map(|((_, name), value)| format!("{name}={value}"))
-            .collect();
+        let jar = self.jar(&authority);
         if !jar.is_empty() {
-            request = request.header(COOKIE, jar.join("; "));
+            request = request.header(COOKIE, jar);
         }
         let mut request = request.body(Full::new(body.unwrap_or_default())).unwrap();
         for (name, value) in &extra {
