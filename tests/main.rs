@@ -8,8 +8,11 @@
     reason = "a test fails by panicking, and its helpers need no manual"
 )]
 
+mod advisories;
 mod architecture;
 mod binary;
 mod harness;
 mod path;
+mod properties;
+mod refusals;
 mod wire;

@@ -80,6 +80,19 @@ impl Browser {
         }
     }
 
+    /// The `Cookie` field that this browser sends to `authority`, with its line end; nothing if it has no cookie.
+    pub(crate) fn cookie_field(&self, authority: &str) -> String {
+        let jar = self.cookie_header(authority);
+        jar.map_or_else(String::new, |jar| format!("Cookie: {jar}\r\n"))
+    }
+
+    /// The value of a cookie, whichever host set it.
+    pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
+        let mut cookies = self.cookies.iter();
+        let found = cookies.find(|((_, cookie), _)| cookie == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
     pub(crate) async fn get(&mut self, url: &str) -> Page {
         self.send(Method::GET, url, None, HeaderMap::new()).await
     }

@@ -4,19 +4,21 @@ pub(crate) mod browser;
 pub(crate) mod people;
 pub(crate) mod practice;
 pub(crate) mod process;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 
-use chartgate::assembly::clinic::{self, ClinicOptions, RunningClinic};
+use chartgate::assembly::clinic::{self, ClinicError, ClinicOptions, RunningClinic};
 use chartgate::audit::entry::{Entry, Phase};
 use chartgate::audit::log::{MasterKey, RealFiles};
 use chartgate::audit::show::{Filter, Show};
-use chartgate::clock::SystemClock;
-use chartgate::config::Config;
+use chartgate::clock::{SharedClock, SystemClock};
+use chartgate::config::{Config, Rate};
 use chartgate::telemetry::metrics::Metrics;
 
 pub(crate) use browser::{Browser, Page};
-use people::People;
+pub(crate) use people::{People, hidden, person};
+pub(crate) use wire::{Wire, echoed};
 
 /// A running sample clinic with a data directory of its own.
 pub(crate) struct House {
@@ -32,18 +34,31 @@ impl House {
 
     /// Starts the clinic with a changed configuration.
     pub(crate) async fn open_with(tune: impl FnOnce(&mut Config) + Send + 'static) -> Self {
+        Self::try_open(SystemClock::shared(), tune)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts the clinic without limits that a test with many requests would reach.
+    pub(crate) async fn open_unlimited() -> Self {
+        Self::open_with(without_limits).await
+    }
+
+    /// Starts the clinic by this clock, or says what is in the way.
+    pub(crate) async fn try_open(
+        clock: SharedClock,
+        tune: impl FnOnce(&mut Config) + Send + 'static,
+    ) -> Result<Self, ClinicError> {
         let dir = tempfile::tempdir().unwrap();
         let options = ClinicOptions {
             port: 0,
             data_dir: dir.path().to_owned(),
-            clock: SystemClock::shared(),
+            clock,
             metrics: Metrics::local().unwrap().0,
             tune: Box::new(tune),
         };
-        let clinic = clinic::start(options)
-            .await
-            .unwrap_or_else(|error| panic!("{error}"));
-        Self { clinic, dir }
+        let clinic = clinic::start(options).await?;
+        Ok(Self { clinic, dir })
     }
 
     /// An absolute URL at the gateway.
@@ -130,5 +145,25 @@ impl House {
             .iter()
             .map(|request| format!("{} {}", request.method(), request.target()))
             .collect()
+    }
+}
+
+/// Takes every rate limit out of a test's way.
+pub(crate) fn without_limits(config: &mut Config) {
+    let plenty = rate(1_000_000);
+    let limits = &mut config.limits;
+    limits.address = plenty;
+    limits.user = plenty;
+    limits.login_address = plenty;
+    limits.login_account = plenty;
+    limits.anonymous_records = plenty;
+}
+
+/// So many requests at once, and not one more for hours.
+pub(crate) fn rate(burst: u32) -> Rate {
+    Rate {
+        requests: burst.try_into().unwrap(),
+        per: std::time::Duration::from_hours(24),
+        burst: burst.try_into().unwrap(),
     }
 }
