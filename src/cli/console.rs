@@ -156,9 +156,8 @@ impl<'c> Console<'c> {
             ),
         };
         match write!(self.err, "{text}") {
-            Ok(()) => exit,
             Err(_) if exit == Exit::Fine => Exit::Failed,
-            Err(_) => exit,
+            Ok(()) | Err(_) => exit,
         }
     }
 }

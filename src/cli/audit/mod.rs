@@ -31,3 +31,141 @@ pub fn run(
         AuditCommand::Verify(args) => verify::run(args, console),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::{Path, PathBuf};
+
+    use crate::cli::console::testing::Captured;
+    use crate::cli::{Exit, run as command};
+    use crate::clock::SystemClock;
+
+    fn call(line: &[&str]) -> Captured {
+        let line: Vec<&str> = std::iter::once("chartgate")
+            .chain(line.iter().copied())
+            .collect();
+        Captured::run(|console| command(line, console, &SystemClock::shared()))
+    }
+
+    /// A directory as `init` makes it, with a small trail and this user as operator.
+    fn initialised(directory: &Path) -> String {
+        let shown = directory.display().to_string();
+        assert_eq!(call(&["init", &shown]).exit, Exit::Fine);
+        let secret = directory.join("secrets/client_secret");
+        fs::write(&secret, "s3cret\n").unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        let file = directory.join("chartgate.toml");
+        let uid = rustix::process::geteuid().as_raw();
+        let text = fs::read_to_string(&file).unwrap();
+        let text = text
+            .replace("0 = \"root\"", &format!("{uid} = \"alice\""))
+            .replace("# segment_bytes = \"64MiB\"", "segment_bytes = \"1MiB\"")
+            .replace("# reserve_bytes = \"256MiB\"", "reserve_bytes = \"2MiB\"");
+        fs::write(&file, text).unwrap();
+        file.display().to_string()
+    }
+
+    fn segments(directory: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(directory.join("data/trail/segments")).unwrap();
+        let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn a_reading_is_on_record_and_the_trail_is_proven() {
+        let temporary = tempfile::tempdir().unwrap();
+        let config = initialised(temporary.path());
+        let first = call(&["audit", "show", "--config", &config]);
+        assert_eq!(first.exit, Exit::Fine, "{}", first.err);
+        let second = call(&["audit", "show", "--config", &config, "--json"]);
+        let readings = second
+            .out
+            .lines()
+            .filter(|line| line.contains("\"alice\""))
+            .count();
+        assert_eq!(readings, 2, "{}", second.out);
+
+        let intact = call(&["audit", "verify", "--config", &config]);
+        assert_eq!(intact.exit, Exit::Fine, "{}{}", intact.out, intact.err);
+        assert!(intact.out.contains("intact up to record"), "{}", intact.out);
+        let path = |name: &str| temporary.path().join(name).display().to_string();
+        let (trail, key, witness) = (
+            path("data/trail"),
+            path("keys/signing.pub"),
+            path("witness/checkpoints"),
+        );
+        let public = [
+            "audit",
+            "verify",
+            "--dir",
+            &trail,
+            "--key",
+            &key,
+            "--witness",
+            &witness,
+            "--json",
+        ];
+        let report: serde_json::Value = serde_json::from_str(&call(&public).out).unwrap();
+        assert_eq!(report["intact"], true, "{report}");
+        assert_eq!(report["newest_witnessed"], report["last"], "{report}");
+    }
+
+    #[test]
+    fn an_altered_or_cut_trail_is_found() {
+        let temporary = tempfile::tempdir().unwrap();
+        let config = initialised(temporary.path());
+        for _ in 0..2 {
+            assert_eq!(
+                call(&["audit", "show", "--config", &config]).exit,
+                Exit::Fine
+            );
+        }
+        let newest = segments(temporary.path()).pop().unwrap();
+        let whole = fs::read(&newest).unwrap();
+        let mut altered = whole.clone();
+        let middle = altered.len() / 2;
+        altered[middle] ^= 1;
+        fs::write(&newest, &altered).unwrap();
+        let found = call(&["audit", "verify", "--config", &config]);
+        assert_eq!(found.exit, Exit::Failed);
+        assert!(
+            found
+                .out
+                .contains("NOT INTACT: the first record in doubt is"),
+            "{}",
+            found.out
+        );
+
+        fs::remove_file(&newest).unwrap();
+        let found = call(&["audit", "verify", "--config", &config]);
+        assert_eq!(found.exit, Exit::Failed);
+        assert!(found.out.contains("PROBLEM record"), "{}", found.out);
+
+        fs::write(&newest, whole).unwrap();
+        fs::remove_file(temporary.path().join("witness/checkpoints")).unwrap();
+        let found = call(&["audit", "verify", "--config", &config]);
+        assert_eq!(found.exit, Exit::Failed);
+        assert!(
+            found.out.contains("NOT PROVEN: a witness is missing"),
+            "{}",
+            found.out
+        );
+    }
+
+    #[test]
+    fn without_a_gateway_nothing_is_followed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let config = initialised(temporary.path());
+        let captured = call(&["audit", "show", "--config", &config, "--follow"]);
+        assert_eq!(captured.exit, Exit::Failed);
+        assert!(
+            captured.err.contains("the gateway is not running"),
+            "{}",
+            captured.err
+        );
+        assert!(!temporary.path().join("data/trail").exists());
+    }
+}

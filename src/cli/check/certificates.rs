@@ -96,7 +96,7 @@ mod tests {
             from.checked_add(jiff::SignedDuration::from_hours(days.saturating_mul(24)))
                 .unwrap()
         };
-        let judged = |now| judge(&leaf, now).map(|(severity, message)| (severity, message));
+        let judged = |now| judge(&leaf, now);
         assert_eq!(judged(at(leaf.not_before, 1)), None);
         assert_eq!(judged(at(leaf.not_after, -31)), None);
         let (severity, message) = judged(at(leaf.not_after, -29)).unwrap();

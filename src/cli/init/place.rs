@@ -20,7 +20,7 @@ impl<'p, 'c> Place<'p, 'c> {
             root: root.to_owned(),
             console,
         };
-        place.make(root, 0o755)?;
+        make(root, 0o755)?;
         Ok(place)
     }
 
@@ -30,8 +30,8 @@ impl<'p, 'c> Place<'p, 'c> {
     }
 
     /// Makes a directory that only its owner may enter.
-    pub(super) fn directory(&mut self, name: &str) -> Result<(), Failure> {
-        self.make(&self.path(name), 0o700)
+    pub(super) fn directory(&self, name: &str) -> Result<(), Failure> {
+        make(&self.path(name), 0o700)
     }
 
     /// Writes a file that everybody may read, unless it exists.
@@ -62,7 +62,7 @@ impl<'p, 'c> Place<'p, 'c> {
     fn write(&mut self, name: &str, text: &str, mode: u32) -> Result<(), Failure> {
         let path = self.path(name);
         if let Some(parent) = path.parent() {
-            self.make(parent, 0o755)?;
+            make(parent, 0o755)?;
         }
         // `create_new` also refuses a symbolic link, so nothing outside can be written through one.
         let opened = OpenOptions::new()
@@ -77,11 +77,11 @@ impl<'p, 'c> Place<'p, 'c> {
             Err(error) => Err(failed(&path, &error)),
         }
     }
+}
 
-    fn make(&self, path: &Path, mode: u32) -> Result<(), Failure> {
-        let result = DirBuilder::new().recursive(true).mode(mode).create(path);
-        result.map_err(|error| failed(path, &error))
-    }
+fn make(path: &Path, mode: u32) -> Result<(), Failure> {
+    let result = DirBuilder::new().recursive(true).mode(mode).create(path);
+    result.map_err(|error| failed(path, &error))
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {

@@ -1,0 +1,31 @@
+"""A private certificate authority and one certificate for every name that the scenarios use."""
+
+import subprocess
+
+NAMES = "DNS:localhost,IP:127.0.0.1,DNS:opal.clinic.test,DNS:pacs.clinic.test,DNS:bench.clinic.test"
+
+
+class Authority:
+    """`ca`, `cert` and `key` are PEM files; ECDSA P-256 throughout."""
+
+    def __init__(self, directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.ca = directory / "ca.pem"
+        self.cert = directory / "server.pem"
+        self.key = directory / "server.key"
+        if not self.cert.exists():
+            self._make(directory)
+
+    def _make(self, directory):
+        ca_key, request, extensions = directory / "ca.key", directory / "server.csr", directory / "server.ext"
+        extensions.write_text(f"subjectAltName={NAMES}\nbasicConstraints=CA:false\nextendedKeyUsage=serverAuth\n")
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        _openssl("req", "-x509", *key, "-keyout", ca_key, "-out", self.ca, "-days", "30", "-subj", "/CN=Real tier CA",
+                 "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        _openssl("req", *key, "-keyout", self.key, "-out", request, "-subj", "/CN=localhost")
+        _openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "30",
+                 "-extfile", extensions, "-out", self.cert)
+
+
+def _openssl(*arguments):
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)

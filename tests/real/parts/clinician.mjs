@@ -1,0 +1,189 @@
+// A clinician at a browser: headless Chromium that trusts the private CA through its own certificate store. It signs in,
+// works in Opal's own pages, and prints one JSON line for each thing it saw: {"step", "seen"}. What is right or wrong
+// is decided by the scenario that reads the lines.
+//
+// Environment: BASE (the EMR's public origin), CA (PEM), SHOTS (directory for pictures), USERS (JSON), HOME is replaced.
+import { chromium } from 'playwright-core';
+import { execFileSync } from 'node:child_process';
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+const { BASE, CA, SHOTS } = process.env;
+const { physician, one_factor: oneFactor } = JSON.parse(process.env.USERS);
+const patient = 3;
+
+const say = (step, seen) => console.log(JSON.stringify({ step, seen }));
+
+function totp(seed) {
+  const bits = [...seed].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('');
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
+  const mac = crypto.createHmac('sha1', key).update(counter).digest();
+  return String((mac.readUInt32BE(mac.at(-1) & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0');
+}
+
+// Chromium on Linux reads the certificate store of the home directory.
+const home = fs.mkdtempSync(path.join(os.tmpdir(), 'clinician-'));
+const store = `sql:${home}/.pki/nssdb`;
+fs.mkdirSync(`${home}/.pki/nssdb`, { recursive: true });
+execFileSync('certutil', ['-d', store, '-N', '--empty-password']);
+execFileSync('certutil', ['-d', store, '-A', '-t', 'C,,', '-n', 'clinic', '-i', CA]);
+
+const browser = await chromium.launch({
+  executablePath: '/usr/bin/chromium',
+  env: { ...process.env, HOME: home },
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP *.test 127.0.0.1'],
+});
+
+let picture = 0;
+async function look(page, name) {
+  picture += 1;
+  await page.screenshot({ path: path.join(SHOTS, `${String(picture).padStart(2, '0')}-${name}.png`) });
+}
+
+async function newPerson() {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  return { context, page };
+}
+
+// At the provider's pages, starting from wherever the browser was sent.
+async function signIn(page, user) {
+  await page.fill('input[name=username]', user.name);
+  await page.fill('input[name=password]', user.password);
+  await look(page, `provider-password-${user.name}`);
+  await page.click('button');
+  if (user.seed) {
+    await page.fill('input[name=otp]', totp(user.seed));
+    await look(page, `provider-code-${user.name}`);
+    await page.click('button');
+  }
+}
+
+const text = async (page) => (await page.locator('body').innerText()).replaceAll(/\s+/g, ' ').slice(0, 600);
+
+async function openOpal(page) {
+  await page.waitForSelector('input[name=username]');
+  await look(page, 'opal-login');
+  say('opal asks for its own login', page.url());
+  await page.fill('input[name=username]', 'dr.adams');
+  await page.fill('input[name=password]', 'Legacy-pass-1');
+  await page.click('button[type=submit], input[type=submit]');
+  await page.waitForURL(`${BASE}/#/`);
+  await page.waitForLoadState('networkidle');
+  await look(page, 'opal-home');
+  say('opal is open', page.url());
+}
+
+async function workInChart(page) {
+  const read = page.waitForResponse((response) => response.url() === `${BASE}/api/v0.1/patient/${patient}/`);
+  await page.goto(`${BASE}/#/patient/${patient}`);
+  const chart = await read;
+  say('chart answered', { status: chart.status(), type: chart.headers()['content-type'], cache: chart.headers()['cache-control'] });
+  await page.waitForSelector('.record-panel:has-text("Diagnosis / Issues")');
+  await look(page, 'opal-chart');
+  say('chart shows', await text(page));
+
+  await page.hover('.record-panel:has-text("Diagnosis / Issues")');
+  await page.click('i[ng-click*="newItem(\'diagnosis\')"]');
+  await page.fill('input[ng-model="editing.diagnosis.condition"]', 'Sepsis');
+  await look(page, 'opal-new-diagnosis');
+  const written = page.waitForResponse((response) => response.request().method() === 'POST' && response.url().startsWith(`${BASE}/api/v0.1/diagnosis/`));
+  await page.locator('button:visible', { hasText: 'Save' }).click();
+  say('diagnosis answered', (await written).status());
+  await page.locator('.record-panel', { hasText: 'Diagnosis / Issues' }).getByText('Sepsis').waitFor();
+  await look(page, 'opal-diagnosis-written');
+  say('chart shows the entry', await text(page));
+  const again = await page.evaluate(async (url) => (await (await fetch(url)).json()).episodes, `${BASE}/api/v0.1/patient/${patient}/`);
+  say('chart keeps the entry', Object.values(again).flatMap((episode) => episode.diagnosis ?? []).map((entry) => entry.condition));
+}
+
+// Opal's guided entry names the patient in its address.
+async function guidedEntry(page) {
+  const answer = await page.evaluate(async ({ url, entry }) => {
+    const token = document.cookie.split('; ').find((cookie) => cookie.startsWith('XSRF-TOKEN=')).split('=')[1];
+    const headers = { 'content-type': 'application/json', 'x-xsrf-token': token };
+    const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(entry) });
+    return { status: response.status, body: (await response.text()).slice(0, 400) };
+  }, { url: `${BASE}/pathway/detail/add_patient/${patient}/${patient}`, entry: { allergies: [{ drug: 'Penicillin', details: 'rash' }] } });
+  say('guided entry answered', answer);
+  await page.goto(`${BASE}/#/`);
+  await page.goto(`${BASE}/#/patient/${patient}`);
+  await page.locator('.record-panel', { hasText: 'Allergies' }).getByText('Penicillin').waitFor();
+  await look(page, 'opal-allergy-written');
+}
+
+async function refusals(page) {
+  const admin = await page.goto(`${BASE}/admin/`);
+  await look(page, 'administration-refused');
+  say('administration page', { status: admin.status(), text: await text(page), html: await page.locator('html').getAttribute('lang') });
+  const api = await page.evaluate(async (url) => {
+    const answer = await fetch(url, { headers: { accept: 'application/json' } });
+    return { status: answer.status, type: answer.headers.get('content-type'), body: (await answer.text()).slice(0, 800) };
+  }, `${BASE}/admin/auth/user/`);
+  say('administration by fetch', api);
+}
+
+async function signOut(context, page) {
+  await page.goto(`${BASE}/#/`);
+  await page.waitForLoadState('networkidle');
+  const emr = (await context.cookies(BASE)).find((cookie) => cookie.name === 'sessionid');
+  say('cookies', (await context.cookies(BASE)).map(({ name, secure, httpOnly, sameSite, path: scope }) => ({ name, secure, httpOnly, sameSite, path: scope })));
+  await page.goto(`${BASE}/.chartgate/logout`);
+  await look(page, 'sign-out-asked');
+  for (let step = 0; step < 4 && !page.url().startsWith(`${BASE}/.chartgate/signed-out`); step += 1) {
+    const yes = page.locator('button[name=logout][value=yes], main form button, form button').first();
+    if (await yes.count() === 0) break;
+    await Promise.all([page.waitForNavigation(), yes.click()]);
+    await look(page, `sign-out-${step}`);
+  }
+  say('signed out at', { url: page.url(), text: await text(page) });
+  say('cookies after', (await context.cookies(BASE)).map(({ name }) => name));
+  say('emr session', emr?.value ?? null);
+  await page.goto(`${BASE}/`);
+  await page.waitForLoadState('networkidle');
+  await look(page, 'after-sign-out');
+  say('after sign-out', { url: page.url(), text: await text(page) });
+}
+
+try {
+  const { context, page } = await newPerson();
+  const wanted = `${BASE}/?from=ward%20list&tab=2`;
+  await page.goto(wanted);
+  say('sent to the provider', page.url());
+  await signIn(page, physician);
+  await page.waitForURL((url) => url.origin === BASE && !url.pathname.startsWith('/.chartgate'));
+  say('landed', { url: page.url(), security: await page.evaluate(() => isSecureContext) });
+  await openOpal(page);
+  await workInChart(page);
+  await guidedEntry(page);
+  await refusals(page);
+  await signOut(context, page);
+  await context.close();
+
+  const other = await newPerson();
+  await other.page.goto(`${BASE}/`);
+  await signIn(other.page, oneFactor);
+  await other.page.waitForURL((url) => url.origin === BASE);
+  await look(other.page, 'one-factor-refused');
+  say('one factor', { url: other.page.url(), text: await text(other.page) });
+  const later = await other.page.evaluate(async (url) => (await fetch(url)).status, `${BASE}/api/v0.1/patient/${patient}/`);
+  say('one factor later', later);
+  await other.context.close();
+  say('end', true);
+} catch (error) {
+  for (const page of browser.contexts().flatMap((context) => context.pages())) {
+    await look(page, 'failure').catch(() => {});
+    say('failure at', { url: page.url(), text: await text(page).catch(() => '') });
+  }
+  say('failure', String(error.stack));
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+  fs.rmSync(home, { recursive: true, force: true });
+}

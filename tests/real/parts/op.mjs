@@ -1,0 +1,136 @@
+// A hospital's OpenID provider, made of the certified `oidc-provider`: password, TOTP, acr and amr in the ID token,
+// RP-initiated and back-channel logout. It listens on 127.0.0.1 over TLS and prints "ready ISSUER" once it answers.
+//
+// Environment: PORT, TLS_CERT, TLS_KEY, CLIENTS (JSON array of client metadata), NODE_EXTRA_CA_CERTS (for the way back).
+import crypto from 'node:crypto';
+import dns from 'node:dns';
+import fs from 'node:fs';
+import https from 'node:https';
+import Provider, { interactionPolicy } from 'oidc-provider';
+
+const port = Number(process.env.PORT);
+const issuer = `https://localhost:${port}`;
+const ACR_PASSWORD = 'urn:example:acr:pwd';
+const ACR_MFA = 'urn:example:acr:mfa';
+const SEED = 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP';
+
+const people = {
+  'dr.adams': { password: 'Correct-horse-1', seed: SEED, name: 'Dr. Adams', groups: ['emr-physicians'] },
+  'nurse.lee': { password: 'Correct-horse-2', seed: SEED, name: 'Nurse Lee', groups: ['emr-nurses'] },
+  'clerk.kim': { password: 'Correct-horse-3', seed: null, name: 'Clerk Kim', groups: ['emr-frontdesk'] }, // one factor only
+  'sec.ops': { password: 'Correct-horse-4', seed: SEED, name: 'Sec Ops', groups: ['emr-admins'] },
+};
+
+// The back channel calls the gateway by a name that no resolver knows.
+const resolve = dns.lookup;
+dns.lookup = (host, options, done) => resolve(host.endsWith('.test') ? '127.0.0.1' : host, options, done);
+
+function totp(seed) {
+  const bits = [...seed].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('');
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+  const mac = crypto.createHmac('sha1', key).update(counter).digest();
+  const code = mac.readUInt32BE(mac.at(-1) & 15) & 0x7fffffff;
+  return String(code % 1_000_000).padStart(6, '0');
+}
+
+function signingKey(alg, type, options) {
+  const { privateKey } = crypto.generateKeyPairSync(type, options);
+  return { ...privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid: alg };
+}
+
+const provider = new Provider(issuer, {
+  clients: JSON.parse(process.env.CLIENTS),
+  jwks: { keys: [signingKey('RS256', 'rsa', { modulusLength: 2048 }), signingKey('ES256', 'ec', { namedCurve: 'P-256' })] },
+  acrValues: [ACR_PASSWORD, ACR_MFA],
+  interactions: { policy: interactionPolicy.base(), url: (_context, interaction) => `/interaction/${interaction.uid}` },
+  cookies: { keys: [crypto.randomBytes(32).toString('hex')] },
+  // acr, amr and auth_time reach the ID token because they belong to the scope every client asks for.
+  claims: { openid: ['sub', 'acr', 'amr', 'auth_time'], profile: ['name', 'preferred_username'], groups: ['groups'] },
+  scopes: ['openid', 'profile', 'groups'],
+  conformIdTokenClaims: false,
+  findAccount: (_context, subject) => people[subject] && {
+    accountId: subject,
+    claims: async () => ({ sub: subject, name: people[subject].name, preferred_username: subject, groups: people[subject].groups }),
+  },
+  features: {
+    devInteractions: { enabled: false },
+    backchannelLogout: { enabled: true },
+    rpInitiatedLogout: { enabled: true },
+  },
+  pkce: { required: () => true },
+  ttl: { AccessToken: 300, IdToken: 300, AuthorizationCode: 60, Session: 43_200, Interaction: 600, Grant: 43_200 },
+  // The library refuses to call loopback addresses unless it is given a fetch of its own.
+  fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
+  renderError: async (context, out) => {
+    context.type = 'json';
+    context.body = out;
+  },
+});
+provider.on('server_error', (_context, error) => console.error('server error', error));
+provider.on('backchannel.error', (_context, error, client) => console.error('back channel failed', client?.clientId, error?.message));
+provider.on('backchannel.success', (_context, client) => console.log('back channel delivered', client.clientId));
+
+const page = (uid, step, problem = '') => `<!doctype html><html lang="en"><title>Hospital sign-in</title><h1>Hospital sign-in</h1>
+<p role="alert">${problem}</p><form method="post" action="/interaction/${uid}/${step}">${step === 'password'
+  ? '<label>User <input name="username" autocomplete="username"></label><label>Password <input name="password" type="password"></label>'
+  : '<label>Code <input name="otp" inputmode="numeric" autocomplete="one-time-code"></label>'}<button>Continue</button></form>`;
+
+const passed = new Map(); // interaction -> the user whose password was right
+
+async function form(request) {
+  let body = '';
+  for await (const chunk of request) body += chunk;
+  return new URLSearchParams(body);
+}
+
+async function consent(request, response, { grantId, session, params, prompt }) {
+  // The gateway is the hospital's own client: nobody is asked.
+  const grant = grantId
+    ? await provider.Grant.find(grantId)
+    : new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+  if (prompt.details.missingOIDCScope) grant.addOIDCScope(prompt.details.missingOIDCScope.join(' '));
+  if (prompt.details.missingOIDCClaims) grant.addOIDCClaims(prompt.details.missingOIDCClaims);
+  const result = { consent: { grantId: await grant.save() } };
+  return provider.interactionFinished(request, response, result, { mergeWithLastSubmission: true });
+}
+
+async function interact(request, response, step) {
+  const show = (status, html) => {
+    response.writeHead(status, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' });
+    response.end(html);
+  };
+  const details = await provider.interactionDetails(request, response);
+  const { uid, prompt } = details;
+  const finish = (user, amr, acr) => {
+    passed.delete(uid);
+    return provider.interactionFinished(request, response, { login: { accountId: user, amr, acr } }, { mergeWithLastSubmission: false });
+  };
+  if (prompt.name === 'consent') return consent(request, response, details);
+  if (request.method === 'GET') return show(200, page(uid, 'password'));
+  const fields = await form(request);
+  if (step === 'password') {
+    const user = fields.get('username');
+    const person = Object.hasOwn(people, user) ? people[user] : undefined;
+    if (!person || fields.get('password') !== person.password) return show(401, page(uid, 'password', 'Wrong user name or password'));
+    // Like many providers: who has no second factor gets in with one, whatever the client asked for.
+    if (!person.seed) return finish(user, ['pwd'], ACR_PASSWORD);
+    passed.set(uid, user);
+    return show(200, page(uid, 'code'));
+  }
+  const user = passed.get(uid);
+  if (!user || fields.get('otp') !== totp(people[user].seed)) return show(401, page(uid, 'code', 'Wrong code'));
+  return finish(user, ['pwd', 'otp', 'mfa'], ACR_MFA);
+}
+
+const serve = provider.callback();
+const tls = { cert: fs.readFileSync(process.env.TLS_CERT), key: fs.readFileSync(process.env.TLS_KEY) };
+https.createServer(tls, (request, response) => {
+  const match = /^\/interaction\/[^/]+(?:\/(password|code))?$/.exec(request.url);
+  if (!match) return serve(request, response);
+  return interact(request, response, match[1]).catch((error) => {
+    response.writeHead(400, { 'content-type': 'text/plain' });
+    response.end(String(error.message));
+  });
+}).listen(port, '127.0.0.1', () => console.log('ready', issuer));

@@ -1,0 +1,171 @@
+"""A physician works in Opal through the gateway, in a real browser, signed in at `oidc-provider`.
+
+Password and TOTP, the page asked for, Opal's own login, a chart, a new diagnosis, a refused administration page,
+sign-out everywhere; a user with one factor is refused. The trail then names who did what to which patient.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import requests  # noqa: E402
+
+from kit import cache, emr, login, process, provider, report, tls, trail  # noqa: E402
+from kit.gateway import Gateway, REPOSITORY  # noqa: E402
+
+HOST = "opal.clinic.test"
+PATIENT = "3"
+
+
+def body(it):
+    with process.Stage(cache.work("opal")) as stage:
+        authority = tls.Authority(stage.directory / "tls")
+        gateway = Gateway(stage, authority)
+        origin = gateway.origin(HOST)
+        opal = emr.Opal(stage, cache.CACHE, HOST).start()
+        issuer = provider.OidcProvider(stage, cache.CACHE, authority, [origin]).start()
+        gateway.configure(
+            issuer.issuer(),
+            [
+                {
+                    "name": "opal",
+                    "hosts": [HOST],
+                    "profile": str(REPOSITORY / "policies" / "emr" / "opal.toml"),
+                    "error_pages": "hide",
+                    "backend": {"url": opal.url, "protocol": "http1", "host": "public"},
+                }
+            ],
+        )
+        code, text = gateway.check()
+        it.check("`check` finds nothing wrong", code == 0, text)
+        gateway.start()
+
+        seen = browse(stage, authority, origin)
+        what_the_browser_saw(it, seen, origin, issuer.url)
+        it.check("the provider was told over the back channel, or ended the session itself", "server error" not in issuer.process.text(), issuer.process.text()[-800:])
+        emr_session_is_over(it, opal, seen)
+
+        records = gateway.trail()
+        what_the_trail_says(it, records)
+        only_asked_for(it, gateway)
+        code, text = gateway.verify()
+        it.check("`audit verify` is green on the running gateway's trail", code == 0, text)
+        it.check("the gateway ends in good order", gateway.stop() == 0, gateway.process.text()[-800:])
+        code, text = gateway.verify()
+        it.check("`audit verify` is green after the stop", code == 0, text)
+        secrets_stay_secret(it, gateway, seen)
+
+
+def browse(stage, authority, origin):
+    shots = cache.CACHE / "shots"
+    shots.mkdir(exist_ok=True)
+    for old in shots.glob("*.png"):
+        old.unlink()
+    people = {key: vars(person) for key, person in login.people().items()}
+    done = stage.start(
+        "clinician",
+        ["node", cache.CACHE / "node" / "clinician.mjs"],
+        {"BASE": origin, "CA": str(authority.ca), "SHOTS": str(shots), "USERS": json.dumps(people)},
+    )
+    try:
+        done.popen.wait(240)
+    except subprocess.TimeoutExpired:
+        done.kill()
+    seen = {}
+    for line in done.text().splitlines():
+        if line.startswith("{"):
+            step = json.loads(line)
+            seen[step["step"]] = step["seen"]
+    return seen
+
+
+def what_the_browser_saw(it, seen, origin, issuer):
+    it.check("the browser came to its end", seen.get("end") is True, {k: seen[k] for k in ("failure", "failure at") if k in seen} or seen)
+    it.check("an anonymous navigation is sent to the provider", str(seen.get("sent to the provider", "")).startswith(issuer), seen.get("sent to the provider"))
+    landed = seen.get("landed", {})
+    # Opal then sends the browser to its own login; what it was asked for stays in its `next`.
+    it.check("the browser lands on the page asked for", landed.get("url", "").startswith((f"{origin}/?from=ward", f"{origin}/accounts/login/?next=")), landed)
+    it.check("over TLS that the browser trusts", landed.get("security") is True, landed)
+    it.check("Opal shows its own login form", "/accounts/login/" in str(seen.get("opal asks for its own login")), seen.get("opal asks for its own login"))
+    it.equal("Opal opens after its own login", seen.get("opal is open"), f"{origin}/#/")
+    chart = seen.get("chart answered", {})
+    it.equal("the chart is answered", chart.get("status"), 200)
+    it.check("a chart is not to be stored by the browser", "no-store" in str(chart.get("cache")), chart)
+    it.check("the chart shows the patient", "MRN000003" in str(seen.get("chart shows")), seen.get("chart shows"))
+    it.equal("the diagnosis is written", seen.get("diagnosis answered"), 201)
+    it.check("the chart shows the new entry", "Sepsis" in str(seen.get("chart shows the entry")), seen.get("chart shows the entry"))
+    it.check("Opal keeps the new entry", "Sepsis" in seen.get("chart keeps the entry", []), seen.get("chart keeps the entry"))
+    it.equal("the guided entry is written", seen.get("guided entry answered", {}).get("status"), 200)
+    page = seen.get("administration page", {})
+    it.equal("the administration page is refused", page.get("status"), 403)
+    it.check("the page says why and with which code", "CG-3001" in str(page.get("text")), page)
+    it.check("the page names its language", bool(page.get("html")), page)
+    api = seen.get("administration by fetch", {})
+    it.equal("by fetch it is refused too", api.get("status"), 403)
+    it.check("as a problem document", "application/problem+json" in str(api.get("type")) and "CG-3001" in str(api.get("body")), api)
+    cookies = seen.get("cookies", [])
+    it.check("every cookie of the EMR's host is Secure", cookies and all(c["secure"] for c in cookies), cookies)
+    own = [c for c in cookies if c["name"].startswith("__Host-")]
+    it.check("the gateway's cookie is HttpOnly, Lax, host-only", len(own) == 1 and own[0]["httpOnly"] and own[0]["sameSite"] == "Lax" and own[0]["path"] == "/", cookies)
+    signed_out = seen.get("signed out at", {})
+    it.check("sign-out ends at the gateway's own page", signed_out.get("url", "").startswith(f"{origin}/.chartgate/signed-out"), signed_out)
+    it.check("no session cookie is left", not {"sessionid", *[c["name"] for c in own]} & set(seen.get("cookies after", ["sessionid"])), seen.get("cookies after"))
+    after = seen.get("after sign-out", {})
+    it.check("the provider's session is over too: it asks for the password again", after.get("url", "").startswith(issuer), after)
+    one = seen.get("one factor", {})
+    it.check("one factor is refused, with its code", "CG-2003" in str(one.get("text")), one)
+    it.equal("and opens nothing later", seen.get("one factor later"), 401)
+
+
+def emr_session_is_over(it, opal, seen):
+    session = seen.get("emr session")
+    if not it.check("the EMR session is known", bool(session), seen.get("cookies")):
+        return
+    answer = requests.get(f"{opal.url}/api/v0.1/patient/{PATIENT}/", cookies={"sessionid": session}, timeout=10)
+    it.check("Opal itself has ended the session", answer.status_code in (401, 403), answer.status_code)
+
+
+def what_the_trail_says(it, records):
+    acts = [r for r in records if trail.first(r, "phase") == "admit"]
+    by = {"subject": "dr.adams"}
+    read = [r for r in trail.select(acts, action="Read", **by) if PATIENT in trail.patients([r])]
+    it.check("the trail has dr.adams reading patient 3", bool(read), trail.brief(acts))
+    wrote = [r for r in trail.select(acts, **by) if trail.first(r, "path") == "/api/v0.1/diagnosis/" and trail.first(r, "method") == "POST"]
+    it.check("the trail has dr.adams writing the diagnosis", len(wrote) == 1 and trail.first(wrote[0], "action") in ("Create", "Update"), trail.brief(wrote or acts))
+    # Opal's own request names the episode only; the guided entry names the patient.
+    it.check("and for which episode", "3" in [str(v) for r in wrote for fields in trail.values(r, "fields") for v in fields.values()], wrote)
+    guided = [r for r in trail.select(acts, action="Update", **by) if trail.first(r, "path") == "/pathway/detail/add_patient/3/3"]
+    it.check("the trail has dr.adams writing the allergy of patient 3", len(guided) == 1 and trail.patients(guided) == {PATIENT}, guided or trail.brief(acts))
+    refused = trail.select(records, phase="refuse", refusal="CG-3001", action="Administer", **by)
+    it.check("the trail has the refused administration", len(refused) >= 2, trail.brief(records))
+    events = {trail.first(r, "event") for r in trail.select(records, phase="event")}
+    it.check("the trail has sign-in and sign-out", {"started", "login", "logout"} <= events, events)
+    denied = [r for r in records if "CG-2003" in list(trail.values(r, "refusal"))]
+    it.check("the trail has the refused sign-in", bool(denied), trail.brief(records))
+    it.check("and who it was", any("clerk.kim" in json.dumps(r) for r in denied), denied)
+    it.check("every act names its user", all(trail.first(r, "subject") == "dr.adams" for r in acts), trail.brief(acts))
+    ended = {trail.first(r, "of") for r in trail.select(records, phase="outcome")}
+    missing = [r for r in acts if r["entry"]["id"] not in ended]
+    it.check("every act has its outcome", not missing, trail.brief(missing))
+
+
+def only_asked_for(it, gateway):
+    chosen = gateway.trail("--patient", PATIENT)
+    kept = [r for r in chosen if trail.first(r, "phase") in ("admit", "refuse")]
+    it.check("`--patient` keeps that patient only", kept and trail.patients(kept) == {PATIENT}, trail.brief(kept))
+    chosen = [r for r in gateway.trail("--user", "dr.adams") if trail.first(r, "phase") in ("admit", "refuse")]
+    it.check("`--user` keeps that user only", chosen and all(trail.first(r, "subject") == "dr.adams" for r in chosen), trail.brief(chosen))
+    reads = [r for r in gateway.trail() if trail.first(r, "event") == "audit_read"]
+    it.check("each reading of the trail is itself on record", len(reads) >= 3, trail.brief(reads))
+
+
+def secrets_stay_secret(it, gateway, seen):
+    log = gateway.process.text()
+    secrets = ["Legacy-pass-1", "Correct-horse-1", provider.CLIENT_SECRET, str(seen.get("emr session")), "MRN000003"]
+    it.check("neither secrets nor patient data are in the gateway's log", not [s for s in secrets if s in log], [s for s in secrets if s in log])
+
+
+report.run("Opal in a browser, signed in at oidc-provider", body)
