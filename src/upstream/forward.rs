@@ -17,7 +17,7 @@ use super::endpoint::ConnectError;
 use super::outgoing::{Flow, Outgoing};
 use super::pool::{Lease, Origin, Pool, PoolError};
 use super::recorded::{Exchange, RecordedBody};
-use super::streams::StreamHandle;
+use super::streams::{StreamHandle, StreamRefused};
 use super::websocket::{self, Bridge, Handshake};
 use super::{Emr, Upstream, headers};
 use crate::audit::admit::Admitted;
@@ -152,12 +152,16 @@ impl Upstream {
         let authorized = limited.authorized();
         let session = authorized.mapped().identified().session();
         let facts = limited.received().facts().clone();
+        let arrived = limited.received().parts().at;
         let streams = self.backends.streams();
         streams
-            .register(session, facts, authorized.valid_until())
+            .register(session, facts, arrived, authorized.valid_until())
             .map_err(|error| {
                 tracing::warn!(%error, "stream refused");
-                Refusal::Busy
+                match error {
+                    StreamRefused::TooMany | StreamRefused::AllCut => Refusal::Busy,
+                    StreamRefused::SessionEnded => Refusal::SessionExpired,
+                }
             })
     }
 }
