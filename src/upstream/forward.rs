@@ -86,6 +86,7 @@ impl Upstream {
         let mapped = limited.authorized().mapped();
         let (emr, pool) = self.emr(mapped.emr()).ok_or(Refusal::Internal)?;
         let traits = mapped.traits().clone();
+        let looks = mapped.mapping().action.only_looks();
         let handshake = Handshake::begin(limited, &emr.backend)?;
         let stream = match &handshake {
             Some(_) => Some(self.register(limited)?),
@@ -113,7 +114,7 @@ impl Upstream {
             emr,
             pool,
             flow,
-            repeat: if safe && empty && handshake.is_none() {
+            repeat: if safe && looks && empty && handshake.is_none() {
                 Repeat::Harmless
             } else {
                 Repeat::Never
@@ -235,7 +236,7 @@ struct Attempt<'a> {
 /// Whether a request may be sent again that the back end may have received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Repeat {
-    /// It is safe and has no body.
+    /// It is safe, means no change to its profile, and has no body.
     Harmless,
     Never,
 }
