@@ -221,10 +221,10 @@ pub(crate) fn streams() -> Arc<Streams> {
     )
 }
 
-pub(crate) fn upstream(emr: config::Emr) -> super::Upstream {
+pub(crate) fn upstream(emr: config::Emr) -> Upstream {
     let clock: SharedClock = SystemClock::shared();
     let hsts = Duration::from_mins(10);
-    super::Upstream::new(super::Backends::load(&[emr], hsts, streams(), clock).unwrap())
+    Upstream::new(super::Backends::load(&[emr], hsts, streams(), clock).unwrap())
 }
 
 impl Upstream {
