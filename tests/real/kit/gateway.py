@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 
 from . import net
@@ -94,7 +95,13 @@ class Gateway:
         """`under` is a command that runs the gateway, such as `taskset`."""
         self.process = self._stage.start("chartgate", [*under, binary(), "serve", "--config", self.config])
         net.await_port(self.port, 30, self.process.alive)
+        # It answers operators last of all; a socket that the one before left behind answers nobody.
+        net.await_true("the admin socket", self._answers_operators, 30, 0.02)
         return self
+
+    def _answers_operators(self):
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self.directory / "admin.sock")) == 0
 
     def stop(self):
         """SIGTERM: drains and ends."""
