@@ -67,8 +67,6 @@ refusals! {
     MethodRefused = "1005", METHOD_NOT_ALLOWED, "This kind of request is not accepted", "The method of the request is not one that is forwarded.", "Use the EMR through its own pages.";
     /// Conflicting message lengths, or HTTP/1.0 with `Transfer-Encoding`.
     ConflictingLength = "1006", BAD_REQUEST, "The request's length is contradictory", "The request states its length in more than one way.", "If this happens again, report the request id to IT.";
-    /// More or larger header fields than the limits allow.
-    HeadersTooLarge = "1007", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are too large", "The browser sent more header fields than are accepted.", "Clear the cookies of this site and sign in again.";
     /// The body is larger than the route's limit.
     BodyTooLarge = "1008", PAYLOAD_TOO_LARGE, "The upload is too large", "What was sent is larger than this page accepts.", "Send less at once, or ask IT to raise the limit for this page.";
     /// The body did not arrive within the route's deadline.

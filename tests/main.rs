@@ -1,5 +1,7 @@
 //! Drives the full request path: the sample clinic in this process, and the real binary.
 #![expect(
+    clippy::large_futures,
+    clippy::string_slice,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -70,6 +70,17 @@ fn what_a_failed_sync_wrote_is_not_believed() {
     let files = FaultyFiles::new();
     let (log, _, heard) = kit.open_heard(&files).unwrap();
     put(&log, "one").unwrap();
+    // The first batch of a run is witnessed at once, by another thread and on the same disk.
+    let is_witnessed = |status: LogStatus| {
+        status.checkpoint.is_some()
+            && status
+                .witnesses
+                .iter()
+                .all(|witness| witness.newest.is_some())
+    };
+    while !is_witnessed(log.status()) {
+        std::thread::yield_now();
+    }
     // The next batch is one write and one sync: the sync fails.
     files.plan(files.operations() + 2, Injection::Fail);
     let [admit, outcome] = log.reserve::<2>(Priority::Routine).unwrap();
