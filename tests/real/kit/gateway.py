@@ -6,6 +6,8 @@ import pathlib
 import signal
 import subprocess
 
+import requests
+
 from . import net
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
@@ -93,8 +95,17 @@ class Gateway:
     def start(self, under=()):
         """`under` is a command that runs the gateway, such as `taskset`."""
         self.process = self._stage.start("chartgate", [*under, binary(), "serve", "--config", self.config])
-        net.await_port(self.port, 30, self.process.alive)
+        net.await_true("the gateway is up", self._answers, 30)
         return self
+
+    def _answers(self):
+        if not self.process.alive():
+            raise RuntimeError(f"the gateway has ended: {self.process.text()[-800:]}")
+        try:
+            # Its own ports may be bound before it is ready; only a live gateway answers here.
+            return requests.get(f"http://127.0.0.1:{self.admin_port}/healthz", timeout=5).ok
+        except requests.ConnectionError:
+            return False
 
     def stop(self):
         """SIGTERM: drains and ends."""
