@@ -97,7 +97,11 @@ impl Identity {
             )
             .await;
         let _ = insertion.map_err(BackchannelError::Store)?;
-        tracing::info!(request = %received.parts().id, issuer, ended, "the provider ended sessions");
+        // The sessions are one person's: the record says whose.
+        if let Some(live) = ended.first() {
+            self.name(received.facts_mut(), live);
+        }
+        tracing::info!(request = %received.parts().id, issuer, ended = ended.len(), "the provider ended sessions");
         Ok((Event::BackchannelLogout, Answer::done()))
     }
 

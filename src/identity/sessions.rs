@@ -161,9 +161,12 @@ impl Sessions {
         self.forget(old);
     }
 
-    /// Ends every session that `matches`; says how many.
-    pub(super) async fn end_all(&self, matches: impl Fn(&Live) -> bool) -> Result<u64, StoreError> {
-        let mut ended = 0_u64;
+    /// Ends every session that `matches`; says which.
+    pub(super) async fn end_all(
+        &self,
+        matches: impl Fn(&Live) -> bool,
+    ) -> Result<Vec<Live>, StoreError> {
+        let mut ended = Vec::new();
         let mut after = None;
         loop {
             let page = self.store.scan(Table::Sessions, after.as_deref()).await?;
@@ -171,7 +174,7 @@ impl Sessions {
                 let live = Live::decode(&key, &entry.value, self.store.epoch());
                 if let Some(live) = live.filter(&matches) {
                     self.end(&live).await?;
-                    ended = ended.saturating_add(1);
+                    ended.push(live);
                 }
             }
             after = page.next;

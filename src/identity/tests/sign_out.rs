@@ -7,7 +7,7 @@ use crate::identity::OwnRoute;
 use crate::identity::oidc::test_provider::CLIENT;
 use crate::identity::test_gateway::{Browser, Gateway, location, query, received};
 use crate::refusal::Refusal;
-use crate::request::Event;
+use crate::request::{Event, Handled};
 use crate::store::memory::Fault;
 
 const LOGOUT: &str = "/.chartgate/logout";
@@ -162,7 +162,7 @@ fn notice(gateway: &Gateway) -> Value {
     })
 }
 
-async fn send(gateway: &Gateway, body: &str) -> Result<u16, Refusal> {
+async fn hand_in(gateway: &Gateway, body: &str) -> Result<Handled, Refusal> {
     let mut headers = HeaderMap::new();
     let form = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, form);
@@ -172,7 +172,11 @@ async fn send(gateway: &Gateway, body: &str) -> Result<u16, Refusal> {
         .identity
         .handle(OwnRoute::BackchannelLogout, received)
         .await;
-    let handled = handled.map_err(|r| r.refusal())?;
+    handled.map_err(|r| r.refusal())
+}
+
+async fn send(gateway: &Gateway, body: &str) -> Result<u16, Refusal> {
+    let handled = hand_in(gateway, body).await?;
     assert_eq!(handled.event, Event::BackchannelLogout);
     assert_eq!(
         handled.response.headers()[header::CACHE_CONTROL],
@@ -230,6 +234,17 @@ async fn the_provider_ends_a_session_by_sid_or_every_one_by_sub() {
     crossed["sid"] = json!("c");
     assert_eq!(notify(&gateway, &crossed).await, Ok(200));
     assert_eq!(alive().await, [false, false, false, true]);
+}
+
+#[tokio::test]
+async fn the_record_of_a_notice_says_whose_session_ended() {
+    let gateway = Gateway::start().await;
+    let _browser = gateway.signed_in().await;
+    let token = gateway.provider.sign(&notice(&gateway), "logout+jwt");
+    let notice = format!("logout_token={token}");
+    let facts = hand_in(&gateway, &notice).await.unwrap().facts;
+    assert!(facts.principal.unwrap().id().ends_with("|u1"));
+    assert!(facts.session.is_some());
 }
 
 /// `mod_auth_openidc` 2.4.20: a logout token could be replayed, or had no `jti` and `iat`.

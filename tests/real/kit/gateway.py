@@ -94,12 +94,13 @@ class Gateway:
     def start(self, under=()):
         """`under` is a command that runs the gateway, such as `taskset`."""
         self.process = self._stage.start("chartgate", [*under, binary(), "serve", "--config", self.config])
-        net.await_port(self.port, 30, self.process.alive)
         # It answers operators last of all; a socket that the one before left behind answers nobody.
         net.await_true("the admin socket", self._answers_operators, 30, 0.02)
         return self
 
     def _answers_operators(self):
+        if not self.process.alive():
+            raise RuntimeError(f"the gateway has ended: {self.process.text()[-800:]}")
         with socket.socket(socket.AF_UNIX) as client:
             return client.connect_ex(str(self.directory / "admin.sock")) == 0
 

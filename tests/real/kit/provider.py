@@ -140,7 +140,8 @@ class Canaille:
             "ca": str(self._authority.ca),
             "client_id": CLIENT_ID,
             "scopes": ["profile", "groups"],
-            "algorithms": ["RS256"],
+            # It signs with the strongest algorithm of an RSA key.
+            "algorithms": ["PS512"],
             "name_claim": "/preferred_username",
             "roles_claim": "/groups",
             "mfa": {"amr": [["pwd", "otp"]], "require": "any"},

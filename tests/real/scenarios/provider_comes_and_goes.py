@@ -33,9 +33,9 @@ def body(it):
         if session:
             back_channel(it, session, gateway, issuer, origin)
             goes_on_without(it, session, authority, issuer, origin)
+        it.check("the gateway ends in good order", gateway.stop() == 0, gateway.process.text()[-800:])
         code, text = gateway.verify()
         it.check("`audit verify` is green", code == 0, text)
-        it.check("the gateway ends in good order", gateway.stop() == 0, gateway.process.text()[-800:])
 
 
 def pacs(orthanc):
