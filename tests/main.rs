@@ -5,10 +5,14 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    missing_docs,
     reason = "a test fails by panicking, and its helpers need no manual"
 )]
 
+mod advisories;
 mod architecture;
+mod binary;
 mod harness;
 mod path;
+mod properties;
+mod refusals;
+mod wire;

@@ -170,23 +170,17 @@ pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError>
     let emr_listener = listen(0, "the EMR").await?;
     let issuer_listener = listen(0, "the identity provider").await?;
     let port = free_port(port).await?;
-    let emr_url = format!("http://{}", address_of(&emr_listener)?);
-    let issuer_url = format!("http://{}", address_of(&issuer_listener)?);
-    let url = format!("https://{HOST}:{port}");
+    let addresses = Addresses {
+        gateway: port,
+        emr: address_of(&emr_listener)?,
+        issuer: address_of(&issuer_listener)?,
+    };
 
-    let secret = prepare(&data_dir, port, &emr_url, &issuer_url, &clock)?;
-    let config_path = data_dir.join("chartgate.toml");
-    let mut config = Config::load(&config_path)?;
+    let prepared = prepare(&data_dir, &addresses, &clock)?;
+    let mut config = Config::load(&prepared.config)?;
     tune(&mut config);
 
-    let issuer = Issuer::new(IssuerOptions {
-        issuer_url: issuer_url.clone(),
-        clients: vec![client(&url, &secret)],
-        users: staff(),
-        clock: clock.clone(),
-        totp_replay: TotpReplay::Accepted,
-        tls: Some(Arc::new(trusting(&data_dir.join("certs/ca.pem"))?)),
-    })?;
+    let issuer = Issuer::new(prepared.issuer_options(clock.clone())?)?;
     let emr = Clinic::new(&EmrOptions {
         staff: staff(),
         clock: clock.clone(),
@@ -203,16 +197,16 @@ pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError>
     };
     let gateway = Running::start(&config, start).await?;
     let facts = ClinicFacts {
-        ca_cert: data_dir.join("certs/ca.pem"),
+        ca_cert: prepared.ca_cert,
         emr_login: EmrLogin {
-            url: format!("{url}/login"),
+            url: format!("{}/login", prepared.url),
             password: EMR_PASSWORD,
         },
-        url,
-        issuer: issuer_url,
+        url: prepared.url,
+        issuer: prepared.issuer_url,
         users: staff().iter().map(UserFacts::from).collect(),
         data_dir,
-        config: config_path,
+        config: prepared.config,
         admin: gateway.admin().map(|address| format!("http://{address}")),
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -305,14 +299,60 @@ fn client(url: &str, secret: &str) -> Client {
         .with_backchannel_logout_uri(&format!("{url}/.chartgate/backchannel-logout"))
 }
 
+/// Where the parts of a sample clinic listen, all on loopback.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// The gateway's port.
+    pub gateway: u16,
+    /// The EMR.
+    pub emr: SocketAddr,
+    /// The identity provider.
+    pub issuer: SocketAddr,
+}
+
+/// A sample clinic's data directory that a gateway can be started from.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The gateway.
+    pub url: String,
+    /// The identity provider.
+    pub issuer_url: String,
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The CA that the gateway's certificate is from.
+    pub ca_cert: PathBuf,
+    client: Client,
+}
+
+impl Prepared {
+    /// What the identity provider of this clinic is made from.
+    ///
+    /// # Errors
+    /// [`ClinicError::Init`] when the CA's certificate cannot be read.
+    pub fn issuer_options(&self, clock: SharedClock) -> Result<IssuerOptions, ClinicError> {
+        Ok(IssuerOptions {
+            issuer_url: self.issuer_url.clone(),
+            clients: vec![self.client.clone()],
+            users: staff(),
+            clock,
+            totp_replay: TotpReplay::Accepted,
+            tls: Some(Arc::new(trusting(&self.ca_cert)?)),
+        })
+    }
+}
+
 /// Writes the configuration of this run and, where they are missing, policies, keys and certificates.
-fn prepare(
+///
+/// # Errors
+/// [`ClinicError`] says what cannot be written.
+pub fn prepare(
     dir: &Path,
-    port: u16,
-    emr: &str,
-    issuer: &str,
+    addresses: &Addresses,
     clock: &SharedClock,
-) -> Result<String, ClinicError> {
+) -> Result<Prepared, ClinicError> {
+    let port = addresses.gateway;
+    let url = format!("https://{HOST}:{port}");
+    let issuer_url = format!("http://{}", addresses.issuer);
     let failed = |what: &Path| {
         let what = format!("`{}` cannot be written", what.display());
         move |source| ClinicError::Io { what, source }
@@ -321,8 +361,8 @@ fn prepare(
     let uid = rustix::process::geteuid().as_raw();
     let text = include_str!("clinic.toml")
         .replace("{port}", &port.to_string())
-        .replace("{issuer}", issuer)
-        .replace("{emr}", emr)
+        .replace("{issuer}", &issuer_url)
+        .replace("{emr}", &format!("http://{}", addresses.emr))
         .replace("{uid}", &uid.to_string());
     let config = dir.join("chartgate.toml");
     fs::write(&config, text).map_err(failed(&config))?;
@@ -356,7 +396,13 @@ fn prepare(
     let secret = URL_SAFE_NO_PAD.encode(bytes);
     let path = dir.join("secrets/client_secret");
     private_file(&path, &secret).map_err(failed(&path))?;
-    Ok(secret)
+    Ok(Prepared {
+        client: client(&url, &secret),
+        url,
+        issuer_url,
+        config,
+        ca_cert: dir.join("certs/ca.pem"),
+    })
 }
 
 fn private_file(path: &Path, text: &str) -> io::Result<()> {

@@ -42,7 +42,7 @@ pub fn run(command: &CertificatesCommand, console: &mut Console<'_>) -> Result<(
 }
 
 fn reload(args: &ReloadArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let config = Config::load(&args.config).map_err(Failure::Problems)?;
+    let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

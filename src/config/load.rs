@@ -74,6 +74,18 @@ fn bounded(file: &Path) -> Result<String, String> {
 }
 
 impl Config {
+    /// Reads as much of a configuration as reading the trail needs: an expired certificate must not keep an operator
+    /// from the evidence. What `serve` needs is checked by [`Config::load`].
+    ///
+    /// # Errors
+    /// Every problem, where no configuration can be made of the file.
+    pub fn load_for_reading(file: &Path) -> Result<Self, Problems> {
+        let Reading {
+            config, problems, ..
+        } = read(file)?;
+        config.ok_or(problems)
+    }
+
     /// Reads a configuration that is fit to run with; warnings go to the log.
     ///
     /// # Errors

@@ -72,7 +72,7 @@ impl Json {
                 // SECURITY: some back ends bind keys without regard to case.
                 if members
                     .iter()
-                    .any(|(name, _)| name != key && name.eq_ignore_ascii_case(key))
+                    .any(|(name, _)| name != key && is_alike(name, key))
                 {
                     return Err(FieldError::Twice);
                 }
@@ -94,6 +94,19 @@ impl Json {
             Self::Null | Self::Array(_) | Self::Object(_) => None,
         }
     }
+}
+
+/// Whether two keys are one to a back end that ignores case.
+///
+/// SECURITY: the long s and the Kelvin sign are an s and a k to Go's decoder and to many others; `ſubject` behind
+/// `subject` would be the one that counts.
+fn is_alike(one: &str, two: &str) -> bool {
+    let folded = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    };
+    one.chars().map(folded).eq(two.chars().map(folded))
 }
 
 /// A JSON pointer (RFC 6901) in which `*` means every element of an array.
@@ -264,6 +277,13 @@ mod tests {
             r#"{"patient":{"id":1},"other":[{"a":1,"a":2}]}"#,
         ] {
             assert_eq!(find(text, "/patient/id"), Err(FieldError::Twice), "{text}");
+        }
+        for text in [
+            r#"{"subject_key":1,"\u017fubject_key":2}"#,
+            r#"{"subject_key":1,"subject_\u212aey":2}"#,
+            r#"{"\u017fUBJECT_\u212aEY":2}"#,
+        ] {
+            assert_eq!(find(text, "/subject_key"), Err(FieldError::Twice), "{text}");
         }
     }
 

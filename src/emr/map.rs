@@ -82,8 +82,8 @@ impl Mapped {
     #[must_use]
     pub fn outlives_client(&self) -> bool {
         let method = &self.received().parts().method;
-        let changes =
-            ![http::Method::GET, http::Method::HEAD, http::Method::OPTIONS].contains(method);
+        let safe = [http::Method::GET, http::Method::HEAD, http::Method::OPTIONS].contains(method);
+        let changes = !safe || !self.mapping.action.only_looks();
         self.exchange.outlives_client() || (changes && self.exchange.depends_on_selection())
     }
 

@@ -102,6 +102,28 @@ impl Action {
     }
 }
 
+impl Action {
+    /// Whether it leaves the EMR as it was, so that doing it twice, or later, changes nothing.
+    ///
+    /// SECURITY: old EMRs change charts on `GET`; the method says nothing about that, the profile does.
+    #[must_use]
+    pub const fn only_looks(self) -> bool {
+        match self {
+            Self::Search | Self::Read | Self::Navigate => true,
+            Self::Create
+            | Self::Update
+            | Self::Delete
+            | Self::Print
+            | Self::Export
+            | Self::Disclose
+            | Self::Order
+            | Self::Sign
+            | Self::Administer
+            | Self::Unmapped => false,
+        }
+    }
+}
+
 /// What the profile made of the route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapping {

@@ -747,8 +747,10 @@ fn forwarding(url: &str, outcomes: &Outcomes) -> Answer {
         };
         let guard = guard(&outcomes);
         Box::pin(async move {
-            let admitted =
-                crate::audit::admit::Admitted::for_test(limited(received, "u", traits), guard);
+            let admitted = crate::audit::admit::Admitted::for_test(
+                limited(received, "u", crate::request::Action::Read, traits),
+                guard,
+            );
             let delivered = match way.exchanged(admitted).await {
                 Ok(answered) => way.clean(answered),
                 Err(refused) => Err(refused),

@@ -17,7 +17,7 @@ use super::endpoint::ConnectError;
 use super::outgoing::{Flow, Outgoing};
 use super::pool::{Lease, Origin, Pool, PoolError};
 use super::recorded::{Exchange, RecordedBody};
-use super::streams::StreamHandle;
+use super::streams::{StreamHandle, StreamRefused};
 use super::websocket::{self, Bridge, Handshake};
 use super::{Emr, Upstream, headers};
 use crate::audit::admit::Admitted;
@@ -86,6 +86,7 @@ impl Upstream {
         let mapped = limited.authorized().mapped();
         let (emr, pool) = self.emr(mapped.emr()).ok_or(Refusal::Internal)?;
         let traits = mapped.traits().clone();
+        let looks = mapped.mapping().action.only_looks();
         let handshake = Handshake::begin(limited, &emr.backend)?;
         let stream = match &handshake {
             Some(_) => Some(self.register(limited)?),
@@ -113,7 +114,7 @@ impl Upstream {
             emr,
             pool,
             flow,
-            repeat: if safe && empty && handshake.is_none() {
+            repeat: if safe && looks && empty && handshake.is_none() {
                 Repeat::Harmless
             } else {
                 Repeat::Never
@@ -152,12 +153,16 @@ impl Upstream {
         let authorized = limited.authorized();
         let session = authorized.mapped().identified().session();
         let facts = limited.received().facts().clone();
+        let arrived = limited.received().parts().at;
         let streams = self.backends.streams();
         streams
-            .register(session, facts, authorized.valid_until())
+            .register(session, facts, arrived, authorized.valid_until())
             .map_err(|error| {
                 tracing::warn!(%error, "stream refused");
-                Refusal::Busy
+                match error {
+                    StreamRefused::TooMany | StreamRefused::AllCut => Refusal::Busy,
+                    StreamRefused::SessionEnded => Refusal::SessionExpired,
+                }
             })
     }
 }
@@ -231,7 +236,7 @@ struct Attempt<'a> {
 /// Whether a request may be sent again that the back end may have received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Repeat {
-    /// It is safe and has no body.
+    /// It is safe, means no change to its profile, and has no body.
     Harmless,
     Never,
 }

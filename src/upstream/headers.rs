@@ -100,8 +100,14 @@ fn restrict(headers: &mut HeaderMap, route: &RouteTraits) {
 }
 
 /// Whether a cookie (`name=value`) is the gateway's own.
+///
+/// SECURITY: a cookie without a name, `=__Host-chartgate=x`, comes back from older browsers as `__Host-chartgate=x`.
 pub(super) fn is_gateway_cookie(pair: &[u8]) -> bool {
-    let name = pair.split(|b| *b == b'=').next().unwrap_or_default();
+    let start = pair
+        .iter()
+        .position(|b| *b != b'=' && !b.is_ascii_whitespace());
+    let named = start.and_then(|at| pair.get(at..)).unwrap_or_default();
+    let name = named.split(|b| *b == b'=').next().unwrap_or_default();
     let name = name.trim_ascii().to_ascii_lowercase();
     name.starts_with(b"__host-chartgate") || name.starts_with(b"__secure-chartgate")
 }
@@ -186,4 +192,26 @@ fn state_identity(
 
 fn text(value: &str) -> Result<HeaderValue, Refusal> {
     HeaderValue::from_str(value).ok().ok_or(Refusal::Internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_gateway_cookie;
+
+    #[test]
+    fn the_gateways_cookies_are_known_in_every_spelling() {
+        for pair in [
+            "__Host-chartgate=x; Path=/",
+            " __host-CHARTGATE-login = x",
+            "__Secure-chartgate=x",
+            "=__Host-chartgate=x; Secure",
+            " = __Host-chartgate=x",
+            "==__Host-chartgate",
+        ] {
+            assert!(is_gateway_cookie(pair.as_bytes()), "{pair}");
+        }
+        for pair in ["", "=", "S=__Host-chartgate=x", "Host-chartgate=x"] {
+            assert!(!is_gateway_cookie(pair.as_bytes()), "{pair}");
+        }
+    }
 }

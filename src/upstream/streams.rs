@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use crate::clock::SharedClock;
@@ -19,6 +19,10 @@ use crate::request::Facts;
 const MOST: usize = 8192;
 /// Most streams at once in one session.
 const MOST_PER_SESSION: usize = 32;
+/// Most cuts that are remembered by session.
+const MOST_CUTS: usize = 16_384;
+/// How long a cut is remembered by session: longer than any request waits for the head of its answer.
+const CUTS_KEPT: SignedDuration = SignedDuration::from_hours(1);
 
 /// Is told that a stream goes on, so that the trail can say so.
 pub trait StreamObserver: Send + Sync + std::fmt::Debug {
@@ -78,6 +82,39 @@ pub struct Streams {
 struct Open {
     next: u64,
     streams: HashMap<u64, Entry>,
+    cuts: Cuts,
+}
+
+/// When streams were cut, for requests that were under way then and become streams later.
+#[derive(Debug, Default)]
+struct Cuts {
+    all: Option<Timestamp>,
+    sessions: HashMap<SessionId, Timestamp>,
+}
+
+impl Cuts {
+    fn note(&mut self, session: &SessionId, now: Timestamp) {
+        if self.sessions.len() >= MOST_CUTS {
+            self.sessions
+                .retain(|_, at| now.duration_since(*at) < CUTS_KEPT);
+        }
+        if self.sessions.len() >= MOST_CUTS {
+            // What cannot be remembered singly counts for everyone.
+            self.sessions.clear();
+            self.all = Some(now);
+        }
+        self.sessions.insert(session.clone(), now);
+    }
+
+    fn check(&self, session: &SessionId, arrived: Timestamp) -> Result<(), StreamRefused> {
+        if self.sessions.get(session).is_some_and(|at| *at >= arrived) {
+            return Err(StreamRefused::SessionEnded);
+        }
+        if self.all.is_some_and(|at| at >= arrived) {
+            return Err(StreamRefused::AllCut);
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -86,10 +123,19 @@ struct Entry {
     cut: watch::Sender<bool>,
 }
 
-/// More streams than are allowed at once.
+/// Why a stream is not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many live streams")]
-pub struct TooManyStreams;
+pub enum StreamRefused {
+    /// More streams than are allowed at once.
+    #[error("too many live streams")]
+    TooMany,
+    /// Its session ended while the request was under way.
+    #[error("the session ended before the stream began")]
+    SessionEnded,
+    /// Every stream was cut while the request was under way.
+    #[error("all streams were cut before this one began")]
+    AllCut,
+}
 
 /// Why a stream is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +144,17 @@ pub enum Ended {
     Cut,
     /// Its permission ended.
     Expired,
+}
+
+impl Open {
+    fn cut_where(&self, ends: impl Fn(&LiveStream) -> bool) -> usize {
+        let mut count = 0_usize;
+        for entry in self.streams.values().filter(|entry| ends(&entry.stream)) {
+            entry.cut.send_replace(true);
+            count = count.saturating_add(1);
+        }
+        count
+    }
 }
 
 impl Streams {
@@ -116,16 +173,21 @@ impl Streams {
         })
     }
 
-    /// Registers a stream until its handle is dropped.
+    /// Registers a stream, whose request arrived at `arrived`, until its handle is dropped.
+    ///
+    /// SECURITY: between the identification of a request and its registration here lie the record's way to the disk
+    /// and, for an answer without an end, the EMR's time to begin it. A session that ends meanwhile has no stream yet
+    /// that could be cut; the stream would go on for as long as the session might have lasted.
     ///
     /// # Errors
-    /// [`TooManyStreams`] when the session, or the gateway, has as many as it may.
+    /// [`StreamRefused`] when the session, or the gateway, has as many as it may, or was cut since `arrived`.
     pub fn register(
         self: &Arc<Self>,
         session: &SessionId,
         facts: Facts,
+        arrived: Timestamp,
         valid_until: Timestamp,
-    ) -> Result<StreamHandle, TooManyStreams> {
+    ) -> Result<StreamHandle, StreamRefused> {
         let stream = Arc::new(LiveStream {
             session: session.clone(),
             facts,
@@ -136,13 +198,14 @@ impl Streams {
         });
         let (cut, is_cut) = watch::channel(false);
         let mut open = self.lock();
+        open.cuts.check(session, arrived)?;
         let of_session = open
             .streams
             .values()
             .filter(|entry| entry.stream.session == *session)
             .count();
         if open.streams.len() >= MOST || of_session >= MOST_PER_SESSION {
-            return Err(TooManyStreams);
+            return Err(StreamRefused::TooMany);
         }
         let id = open.next;
         open.next = id.wrapping_add(1);
@@ -161,23 +224,16 @@ impl Streams {
 
     /// Cuts every stream of `session`; tells how many there were.
     pub fn cut(&self, session: &SessionId) -> usize {
-        self.cut_where(|stream| stream.session == *session)
+        let mut open = self.lock();
+        open.cuts.note(session, self.clock.now());
+        open.cut_where(|stream| stream.session == *session)
     }
 
     /// Cuts every stream.
     pub fn cut_all(&self) -> usize {
-        self.cut_where(|_| true)
-    }
-
-    /// Cuts every stream that no longer may go on.
-    pub fn cut_where(&self, ends: impl Fn(&LiveStream) -> bool) -> usize {
-        let open = self.lock();
-        let mut count = 0_usize;
-        for entry in open.streams.values().filter(|entry| ends(&entry.stream)) {
-            entry.cut.send_replace(true);
-            count = count.saturating_add(1);
-        }
-        count
+        let mut open = self.lock();
+        open.cuts.all = Some(self.clock.now());
+        open.cut_where(|_| true)
     }
 
     /// The streams that are open.
@@ -243,7 +299,7 @@ impl Drop for StreamHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::SystemClock;
+    use crate::clock::{Clock, ManualClock, SystemClock};
     use crate::upstream::testing::facts;
 
     #[derive(Debug, Default)]
@@ -265,9 +321,10 @@ mod tests {
     }
 
     fn open(streams: &Arc<Streams>, session: &str, left: Duration) -> StreamHandle {
-        let until = SystemClock::shared().now().checked_add(left).unwrap();
+        let now = SystemClock::shared().now();
+        let until = now.checked_add(left).unwrap();
         streams
-            .register(&SessionId::for_test(session), facts(), until)
+            .register(&SessionId::for_test(session), facts(), now, until)
             .unwrap()
     }
 
@@ -299,9 +356,44 @@ mod tests {
         let held: Vec<_> = (0..MOST_PER_SESSION)
             .map(|_| open(&streams, "a", LONG))
             .collect();
-        let until = SystemClock::shared().now().checked_add(LONG).unwrap();
-        let more = streams.register(&SessionId::for_test("a"), facts(), until);
-        assert_eq!(more.unwrap_err(), TooManyStreams);
+        let now = SystemClock::shared().now();
+        let until = now.checked_add(LONG).unwrap();
+        let more = streams.register(&SessionId::for_test("a"), facts(), now, until);
+        assert_eq!(more.unwrap_err(), StreamRefused::TooMany);
         drop(held);
+    }
+
+    fn attempt(
+        streams: &Arc<Streams>,
+        session: &str,
+        arrived: Timestamp,
+    ) -> Result<(), StreamRefused> {
+        let until = arrived.checked_add(LONG).unwrap();
+        streams
+            .register(&SessionId::for_test(session), facts(), arrived, until)
+            .map(drop)
+    }
+
+    #[test]
+    fn a_request_under_way_when_its_session_ends_becomes_no_stream() {
+        let start = Timestamp::from_second(1_800_000_000).unwrap();
+        let clock = Arc::new(ManualClock::new(start));
+        let shared: SharedClock = Arc::<ManualClock>::clone(&clock);
+        let streams = Streams::new(shared, Arc::new(Heard::default()), LONG);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(streams.cut(&SessionId::for_test("a")), 0, "none yet");
+        let refused = attempt(&streams, "a", start);
+        assert_eq!(refused, Err(StreamRefused::SessionEnded));
+        assert_eq!(attempt(&streams, "b", start), Ok(()));
+        streams.cut_all();
+        assert_eq!(attempt(&streams, "b", start), Err(StreamRefused::AllCut));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(attempt(&streams, "b", clock.now()), Ok(()));
+        for number in 0..MOST_CUTS {
+            streams.cut(&SessionId::for_test(&number.to_string()));
+        }
+        let remembered = streams.lock().cuts.sessions.len();
+        assert!(remembered <= MOST_CUTS);
+        assert!(attempt(&streams, "0", start).is_err(), "forgotten by none");
     }
 }

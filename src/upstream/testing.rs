@@ -85,6 +85,7 @@ pub(crate) struct Request {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
     pub(crate) user: String,
+    pub(crate) action: Action,
     pub(crate) traits: RouteTraits,
     pub(crate) upgrade: Option<hyper::upgrade::OnUpgrade>,
 }
@@ -103,6 +104,7 @@ pub(crate) fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Re
         headers,
         body: Body::empty(),
         user: "dr.house".to_owned(),
+        action: Action::Read,
         traits: RouteTraits {
             websocket: false,
             pass_authorization: false,
@@ -136,8 +138,8 @@ impl Request {
     }
 
     pub(crate) fn limited(self) -> Limited {
-        let (user, traits) = (self.user.clone(), self.traits.clone());
-        limited(self.build(), &user, traits)
+        let (user, action, traits) = (self.user.clone(), self.action, self.traits.clone());
+        limited(self.build(), &user, action, traits)
     }
 
     pub(crate) fn admitted(self, outcomes: &Outcomes) -> Admitted {
@@ -146,7 +148,12 @@ impl Request {
 }
 
 /// What the stages make of `received` when all goes well.
-pub(crate) fn limited(received: Received, name: &str, traits: RouteTraits) -> Limited {
+pub(crate) fn limited(
+    received: Received,
+    name: &str,
+    action: Action,
+    traits: RouteTraits,
+) -> Limited {
     let until = SystemClock::shared()
         .now()
         .checked_add(Duration::from_hours(1))
@@ -159,7 +166,7 @@ pub(crate) fn limited(received: Received, name: &str, traits: RouteTraits) -> Li
     );
     let mapping = Mapping {
         route: "chart".to_owned(),
-        action: Action::Read,
+        action,
         section: "notes".to_owned(),
         sensitivity: "N".to_owned(),
         patients: Vec::new(),

@@ -22,7 +22,7 @@ use crate::audit::outcome::End;
 use crate::config::{BackendProtocol, ErrorPages, HostHeader};
 use crate::emr::classify::Classified;
 use crate::refusal::Refusal;
-use crate::request::{Body, BodyError};
+use crate::request::{Action, Body, BodyError};
 
 /// Runs a test on a worker-like runtime.
 fn local<F: Future>(test: F) -> F::Output {
@@ -298,10 +298,12 @@ async fn dies_on_second(mut peer: Peer, seen: Rc<RefCell<Vec<String>>>) {
 
 #[test]
 fn a_stale_connection_costs_a_get_one_retry_and_a_post_none() {
-    for (method, expected, requests) in [
-        ("GET", Ok("fine".to_owned()), 3),
-        ("POST", Err(Refusal::UpstreamProtocol), 2),
-        ("DELETE", Err(Refusal::UpstreamProtocol), 2),
+    for (method, action, expected, requests) in [
+        ("GET", Action::Read, Ok("fine".to_owned()), 3),
+        // An old EMR that changes charts on GET may have done so before the connection died.
+        ("GET", Action::Delete, Err(Refusal::UpstreamProtocol), 2),
+        ("POST", Action::Read, Err(Refusal::UpstreamProtocol), 2),
+        ("DELETE", Action::Delete, Err(Refusal::UpstreamProtocol), 2),
     ] {
         local(async {
             let seen = Rc::new(RefCell::new(Vec::new()));
@@ -310,15 +312,15 @@ fn a_stale_connection_costs_a_get_one_retry_and_a_post_none() {
             let upstream = upstream(emr(&url));
             assert_eq!(get(&upstream, "/").await.unwrap(), "fine");
             let outcomes = Outcomes::default();
-            let answer = upstream
-                .exchanged(request(method, "/b", &[]).admitted(&outcomes))
-                .await;
+            let mut second = request(method, "/b", &[]);
+            second.action = action;
+            let answer = upstream.exchanged(second.admitted(&outcomes)).await;
             let answer = match answer {
                 Ok(answered) => Ok(text(&upstream, answered).await),
                 Err(refused) => Err(refused.refusal()),
             };
-            assert_eq!(answer, expected, "{method}");
-            assert_eq!(seen.borrow().len(), requests, "{method}");
+            assert_eq!(answer, expected, "{method} {action:?}");
+            assert_eq!(seen.borrow().len(), requests, "{method} {action:?}");
         });
     }
 }

@@ -11,7 +11,11 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use url::Url;
+
+/// Why there is no answer.
+pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 /// An answer with its whole body.
 #[derive(Debug)]
@@ -76,6 +80,19 @@ impl Browser {
         }
     }
 
+    /// The `Cookie` field that this browser sends to `authority`, with its line end; nothing if it has no cookie.
+    pub(crate) fn cookie_field(&self, authority: &str) -> String {
+        let jar = self.cookie_header(authority);
+        jar.map_or_else(String::new, |jar| format!("Cookie: {jar}\r\n"))
+    }
+
+    /// The value of a cookie, whichever host set it.
+    pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
+        let mut cookies = self.cookies.iter();
+        let found = cookies.find(|((_, cookie), _)| cookie == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
     pub(crate) async fn get(&mut self, url: &str) -> Page {
         self.send(Method::GET, url, None, HeaderMap::new()).await
     }
@@ -134,6 +151,19 @@ impl Browser {
         body: Option<Bytes>,
         extra: HeaderMap,
     ) -> Page {
+        self.attempt(method, url, body, extra)
+            .await
+            .unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    /// The same, for a gateway that may be gone.
+    pub(crate) async fn attempt(
+        &mut self,
+        method: Method,
+        url: &str,
+        body: Option<Bytes>,
+        extra: HeaderMap,
+    ) -> Result<Page, Broken> {
         let url = Url::parse(url).unwrap();
         let authority = url.authority().to_owned();
         let mut request = Request::builder()
@@ -155,55 +185,57 @@ impl Browser {
                 .header(ORIGIN, format!("{}://{authority}", url.scheme()))
                 .header("sec-fetch-site", "same-origin");
         }
+        if let Some(jar) = self.cookie_header(&authority) {
+            request = request.header(COOKIE, jar);
+        }
+        let mut request = request.body(Full::new(body.unwrap_or_default())).unwrap();
+        for (name, value) in &extra {
+            request.headers_mut().insert(name, value.clone());
+        }
+        let response = self.exchange(&url, request).await?;
+        self.keep_cookies(&authority, response.headers());
+        let (parts, body) = response.into_parts();
+        Ok(Page {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await?.to_bytes(),
+            url,
+        })
+    }
+
+    /// What this browser puts into `Cookie` at `authority`.
+    pub(crate) fn cookie_header(&self, authority: &str) -> Option<String> {
         let jar: Vec<String> = self
             .cookies
             .iter()
             .filter(|((host, _), _)| *host == authority)
             .map(|((_, name), value)| format!("{name}={value}"))
             .collect();
-        if !jar.is_empty() {
-            request = request.header(COOKIE, jar.join("; "));
-        }
-        let mut request = request.body(Full::new(body.unwrap_or_default())).unwrap();
-        for (name, value) in &extra {
-            request.headers_mut().insert(name, value.clone());
-        }
-        let response = self.exchange(&url, request).await;
-        self.keep_cookies(&authority, response.headers());
-        let (parts, body) = response.into_parts();
-        let body = body
-            .collect()
-            .await
-            .map(http_body_util::Collected::to_bytes)
-            .unwrap_or_default();
-        Page {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-            url,
-        }
+        (!jar.is_empty()).then(|| jar.join("; "))
+    }
+
+    /// A TLS connection to the gateway, for what a browser's pages cannot do.
+    pub(crate) async fn connect(&self, host: &str) -> Result<TlsStream<TcpStream>, Broken> {
+        let stream = TcpStream::connect(self.address).await?;
+        let name = ServerName::try_from(host.to_owned())?;
+        let connector = tokio_rustls::TlsConnector::from(self.tls.clone());
+        Ok(connector.connect(name, stream).await?)
     }
 
     async fn exchange(
         &self,
         url: &Url,
         request: Request<Full<Bytes>>,
-    ) -> Response<hyper::body::Incoming> {
+    ) -> Result<Response<hyper::body::Incoming>, Broken> {
         if url.scheme() == "https" {
-            let stream = TcpStream::connect(self.address).await.unwrap();
-            let name = ServerName::try_from(url.host_str().unwrap().to_owned()).unwrap();
-            let stream = tokio_rustls::TlsConnector::from(self.tls.clone())
-                .connect(name, stream)
-                .await
-                .unwrap();
-            one_request(stream, request).await
+            one_request(self.connect(url.host_str().unwrap()).await?, request).await
         } else {
             let address = format!(
                 "{}:{}",
                 url.host_str().unwrap(),
                 url.port_or_known_default().unwrap()
             );
-            one_request(TcpStream::connect(address).await.unwrap(), request).await
+            one_request(TcpStream::connect(address).await?, request).await
         }
     }
 
@@ -225,13 +257,15 @@ impl Browser {
     }
 }
 
-async fn one_request<S>(stream: S, request: Request<Full<Bytes>>) -> Response<hyper::body::Incoming>
+async fn one_request<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<hyper::body::Incoming>, Broken>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    sender.send_request(request).await.unwrap()
+    Ok(sender.send_request(request).await?)
 }

@@ -1,20 +1,24 @@
 //! The whole sample clinic in this process, and people who use it.
 
 pub(crate) mod browser;
+pub(crate) mod people;
+pub(crate) mod practice;
+pub(crate) mod process;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 
-use chartgate::assembly::clinic::{self, ClinicOptions, RunningClinic};
+use chartgate::assembly::clinic::{self, ClinicError, ClinicOptions, RunningClinic};
 use chartgate::audit::entry::{Entry, Phase};
 use chartgate::audit::log::{MasterKey, RealFiles};
 use chartgate::audit::show::{Filter, Show};
-use chartgate::clock::SystemClock;
-use chartgate::config::Config;
-use chartgate::demo::clinic::EMR_PASSWORD;
-use chartgate::demo::users::{DemoUser, staff};
+use chartgate::clock::{SharedClock, SystemClock};
+use chartgate::config::{Config, Rate};
 use chartgate::telemetry::metrics::Metrics;
 
 pub(crate) use browser::{Browser, Page};
+pub(crate) use people::{People, hidden, person};
+pub(crate) use wire::{Wire, echoed};
 
 /// A running sample clinic with a data directory of its own.
 pub(crate) struct House {
@@ -30,18 +34,31 @@ impl House {
 
     /// Starts the clinic with a changed configuration.
     pub(crate) async fn open_with(tune: impl FnOnce(&mut Config) + Send + 'static) -> Self {
+        Self::try_open(SystemClock::shared(), tune)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts the clinic without limits that a test with many requests would reach.
+    pub(crate) async fn open_unlimited() -> Self {
+        Self::open_with(without_limits).await
+    }
+
+    /// Starts the clinic by this clock, or says what is in the way.
+    pub(crate) async fn try_open(
+        clock: SharedClock,
+        tune: impl FnOnce(&mut Config) + Send + 'static,
+    ) -> Result<Self, ClinicError> {
         let dir = tempfile::tempdir().unwrap();
         let options = ClinicOptions {
             port: 0,
             data_dir: dir.path().to_owned(),
-            clock: SystemClock::shared(),
+            clock,
             metrics: Metrics::local().unwrap().0,
             tune: Box::new(tune),
         };
-        let clinic = clinic::start(options)
-            .await
-            .unwrap_or_else(|error| panic!("{error}"));
-        Self { clinic, dir }
+        let clinic = clinic::start(options).await?;
+        Ok(Self { clinic, dir })
     }
 
     /// An absolute URL at the gateway.
@@ -56,56 +73,22 @@ impl House {
 
     /// A browser in which `user` has signed in at the gateway.
     pub(crate) async fn signed_in(&self, user: &str) -> Browser {
-        let mut browser = self.browser();
-        let page = self.sign_in(&mut browser, user, &self.url("/echo")).await;
-        assert_eq!(page.status, 200, "{user}: {}", page.text());
-        browser
+        self.people().signed_in(self.browser(), user).await
     }
 
     /// A browser in which `user` has signed in at the gateway and at the EMR.
     pub(crate) async fn at_work(&self, user: &str) -> Browser {
-        let mut browser = self.signed_in(user).await;
-        let page = browser
-            .post_form(
-                &self.url("/login"),
-                &[("username", user), ("password", EMR_PASSWORD)],
-            )
-            .await;
-        assert_eq!(page.status, 302, "{}", page.text());
-        browser
+        self.people().at_work(self.browser(), user).await
     }
 
     /// Opens `url`, and signs in as `user` where that is asked for.
     pub(crate) async fn sign_in(&self, browser: &mut Browser, user: &str, url: &str) -> Page {
-        let person = person(user);
-        let page = browser.visit(url).await;
-        if !page.url.as_str().starts_with(&self.clinic.facts().issuer) {
-            return page;
-        }
-        let transaction = hidden(&page, "transaction");
-        let login = page.url.join("/login").unwrap();
-        let fields = [
-            ("transaction", transaction.as_str()),
-            ("username", user),
-            ("password", person.password()),
-        ];
-        let page = browser.post_form(login.as_str(), &fields).await;
-        let page = browser.follow(page).await;
-        let Some(code) = person.totp_code(SystemClock::shared().now()) else {
-            return page;
-        };
-        if !page.url.as_str().starts_with(&self.clinic.facts().issuer) {
-            return page;
-        }
-        let transaction = hidden(&page, "transaction");
-        let check = page.url.join("/login/code").unwrap();
-        let page = browser
-            .post_form(
-                check.as_str(),
-                &[("transaction", &transaction), ("code", &code)],
-            )
-            .await;
-        browser.follow(page).await
+        self.people().sign_in(browser, user, url).await
+    }
+
+    fn people(&self) -> People {
+        let facts = self.clinic.facts();
+        People::of(&facts.url, &facts.issuer)
     }
 
     /// What is on the trail so far.
@@ -165,21 +148,22 @@ impl House {
     }
 }
 
-/// The demonstration's user called `name`.
-pub(crate) fn person(name: &str) -> DemoUser {
-    staff()
-        .into_iter()
-        .find(|user| user.name() == name)
-        .unwrap_or_else(|| panic!("no user {name}"))
+/// Takes every rate limit out of a test's way.
+pub(crate) fn without_limits(config: &mut Config) {
+    let plenty = rate(1_000_000);
+    let limits = &mut config.limits;
+    limits.address = plenty;
+    limits.user = plenty;
+    limits.login_address = plenty;
+    limits.login_account = plenty;
+    limits.anonymous_records = plenty;
 }
 
-/// The value of a hidden field.
-pub(crate) fn hidden(page: &Page, name: &str) -> String {
-    let text = page.text();
-    let marker = format!("name=\"{name}\" value=\"");
-    let rest = text
-        .split_once(&marker)
-        .unwrap_or_else(|| panic!("no field {name} in {text}"))
-        .1;
-    rest.split('"').next().unwrap().to_owned()
+/// So many requests at once, and not one more for hours.
+pub(crate) fn rate(burst: u32) -> Rate {
+    Rate {
+        requests: burst.try_into().unwrap(),
+        per: std::time::Duration::from_hours(24),
+        burst: burst.try_into().unwrap(),
+    }
 }

@@ -65,7 +65,8 @@ pub enum LogError {
     #[error(
         "the log ends at record {recovered}, but {place} holds a checkpoint at {witnessed}: \
          records were lost or the log was rolled back. Put the missing segments back; only if \
-         they are gone for good, accept the loss, which is then on record"
+         they are gone for good, start once with `chartgate serve --accept-truncated-trail`, \
+         which puts the loss on record"
     )]
     Ahead {
         /// Who holds the checkpoint.

@@ -255,7 +255,7 @@ impl Owner {
             batch: VecDeque::new(),
             relays: Vec::new(),
             unwitnessed: 0,
-            witnessed_at: maker.clock.monotonic(),
+            witnessed_at: None,
             pause: maker.limits.retry_first,
             last_attempt: LastAttempt::Left,
             maker,

@@ -91,7 +91,7 @@ pub(super) struct Writer {
     /// Workers whose tasks were answered, and for how many batches they have not all been woken.
     pub(super) relays: Vec<(Arc<Relay>, u32)>,
     pub(super) unwitnessed: u64,
-    pub(super) witnessed_at: Duration,
+    pub(super) witnessed_at: Option<Duration>,
     /// The next pause after a failure; the first again once a batch is durable.
     pub(super) pause: Duration,
     /// The log is to be closed and the disk fails: one more attempt was made.
@@ -136,11 +136,7 @@ impl Writer {
         }
         let interval = self.maker.limits.checkpoint_interval;
         if self.unwitnessed > 0 {
-            let passed = self
-                .maker
-                .clock
-                .monotonic()
-                .saturating_sub(self.witnessed_at);
+            let passed = self.since_checkpoint();
             return Some(
                 interval
                     .saturating_sub(passed)
@@ -356,22 +352,24 @@ impl Writer {
 
     fn checkpoint_if_due(&mut self) {
         let limits = &self.maker.limits;
-        let passed = self
-            .maker
-            .clock
-            .monotonic()
-            .saturating_sub(self.witnessed_at);
         let due = self.unwitnessed >= limits.checkpoint_records
-            || (self.unwitnessed > 0 && passed >= limits.checkpoint_interval);
+            || (self.unwitnessed > 0 && self.since_checkpoint() >= limits.checkpoint_interval);
         if due {
             self.look_at_space();
             self.post_checkpoint();
         }
     }
 
+    /// The first batch of a run is due at once: a crash soon after the start must not leave it unwitnessed.
+    fn since_checkpoint(&self) -> Duration {
+        self.witnessed_at.map_or(Duration::MAX, |at| {
+            self.maker.clock.monotonic().saturating_sub(at)
+        })
+    }
+
     fn post_checkpoint(&mut self) {
         self.unwitnessed = 0;
-        self.witnessed_at = self.maker.clock.monotonic();
+        self.witnessed_at = Some(self.maker.clock.monotonic());
         self.mail.post(Checkpoint {
             sequence: self.segment.last(),
             head: self.segment.head(),

@@ -78,7 +78,7 @@ pub(super) fn run(
         request: args.request.clone(),
         since,
     };
-    let config = Config::load(&args.config).map_err(Failure::Problems)?;
+    let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

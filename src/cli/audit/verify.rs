@@ -60,7 +60,9 @@ impl Subject {
                 master: None,
             });
         }
-        let audit = Config::load(&args.config).map_err(Failure::Problems)?.audit;
+        let audit = Config::load_for_reading(&args.config)
+            .map_err(Failure::Problems)?
+            .audit;
         Ok(Self {
             key: SigningKey::read(&audit.signing_key)
                 .map_err(Failure::of)?

@@ -111,6 +111,31 @@ async fn a_selection_that_failed_or_was_abandoned_leaves_nobody() {
 }
 
 #[tokio::test]
+async fn a_change_by_get_is_followed_to_its_answer() {
+    let text = SAMPLE.replacen(
+        "path = \"/chart\"\naction = \"Read\"",
+        "path = \"/chart\"\naction = \"Delete\"",
+        1,
+    );
+    assert_ne!(text, SAMPLE);
+    let emrs = emrs(&text);
+    sign_in(&emrs, "adams", "s1", "t").await;
+    select(&emrs, "t", "4").await;
+    let mapped = chart().map(&emrs).await.unwrap();
+    assert!(
+        mapped.outlives_client(),
+        "else the next selection could overtake it"
+    );
+    drop(mapped);
+    let emrs = signed_in().await;
+    select(&emrs, "t", "4").await;
+    assert!(
+        !chart().map(&emrs).await.unwrap().outlives_client(),
+        "a page"
+    );
+}
+
+#[tokio::test]
 async fn a_selection_waits_for_pages_of_the_patient_before() {
     let emrs = signed_in().await;
     select(&emrs, "t", "4").await;

@@ -4,9 +4,8 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
-
-import requests
 
 from . import net
 
@@ -95,17 +94,15 @@ class Gateway:
     def start(self, under=()):
         """`under` is a command that runs the gateway, such as `taskset`."""
         self.process = self._stage.start("chartgate", [*under, binary(), "serve", "--config", self.config])
-        net.await_true("the gateway is up", self._answers, 30)
+        # It answers operators last of all; a socket that the one before left behind answers nobody.
+        net.await_true("the admin socket", self._answers_operators, 30, 0.02)
         return self
 
-    def _answers(self):
+    def _answers_operators(self):
         if not self.process.alive():
             raise RuntimeError(f"the gateway has ended: {self.process.text()[-800:]}")
-        try:
-            # Its own ports may be bound before it is ready; only a live gateway answers here.
-            return requests.get(f"http://127.0.0.1:{self.admin_port}/healthz", timeout=5).ok
-        except requests.ConnectionError:
-            return False
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self.directory / "admin.sock")) == 0
 
     def stop(self):
         """SIGTERM: drains and ends."""

@@ -1,0 +1,8 @@
+//! The real binary, as operators run it and as power failures end it.
+
+mod commands;
+mod crash;
+mod demo;
+mod service;
+mod stop;
+mod tamper;
