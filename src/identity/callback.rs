@@ -20,7 +20,7 @@ use super::token::{NoRandomness, Token};
 use crate::refusal::Refusal;
 use crate::request::principal::User;
 use crate::request::received::Parts;
-use crate::request::{Event, Handled, Received, Refused, Target};
+use crate::request::{Event, Handled, Principal, Received, Refused, Target};
 use crate::store::StoreError;
 
 /// Why the provider's answer gave no session.
@@ -50,11 +50,8 @@ enum CallbackError {
     Token(#[source] TokenError),
     #[error("the ID token is refused: {0}")]
     Claims(#[source] ClaimsError),
-    #[error("no second factor is proven (acr {acr:?}, amr {amr:?})")]
-    Mfa {
-        acr: Option<String>,
-        amr: Vec<String>,
-    },
+    #[error("no second factor is proven (acr {:?}, amr {:?})", .0.proof.acr, .0.proof.amr)]
+    Mfa(Box<User>),
     #[error("the session to confirm is over, or not this browser's")]
     StepUpSession,
     #[error("someone else confirmed than the one whose session it is")]
@@ -79,7 +76,7 @@ impl CallbackError {
             Self::Provider(_)
             | Self::Exchange(ExchangeError::Unreachable(_))
             | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
-            Self::Mfa { .. } => Refusal::MfaRequired,
+            Self::Mfa(_) => Refusal::MfaRequired,
             Self::Duplicate
             | Self::OtherIssuer
             | Self::NoCode
@@ -134,6 +131,10 @@ impl Identity {
             Err(error) => {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "a sign-in was refused");
+                if let CallbackError::Mfa(user) = error {
+                    // The provider vouches for who it was; that they got no further is what the record says.
+                    received.facts_mut().principal = Some(Principal::User(*user));
+                }
                 Err(received.refuse(refusal))
             }
         }
@@ -226,20 +227,18 @@ impl Identity {
             .await
             .map_err(CallbackError::Exchange)?;
         let verified = self.verify(provider, &metadata, attempt, &tokens).await?;
-        if !verified.proof.mfa {
-            return Err(CallbackError::Mfa {
-                acr: verified.proof.acr,
-                amr: verified.proof.amr,
-            });
+        let user = User {
+            issuer: attempt.issuer.clone(),
+            subject: verified.subject.clone(),
+            name: verified.name.clone(),
+            roles: std::collections::BTreeSet::new(),
+            proof: verified.proof.clone(),
+        };
+        if !user.proof.mfa {
+            return Err(CallbackError::Mfa(Box::new(user)));
         }
         let opening = Opening {
-            user: User {
-                issuer: attempt.issuer.clone(),
-                subject: verified.subject.clone(),
-                name: verified.name.clone(),
-                roles: std::collections::BTreeSet::new(),
-                proof: verified.proof.clone(),
-            },
+            user,
             role_values: verified.role_values.clone(),
             issuer_session: verified.issuer_session.clone(),
             id_token: tokens.id_token,

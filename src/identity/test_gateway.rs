@@ -149,7 +149,7 @@ pub(super) struct Browser {
 }
 
 impl Browser {
-    fn headers(&self) -> HeaderMap {
+    pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let pairs: Vec<_> = self
             .cookies

@@ -77,6 +77,12 @@ impl Upstream {
         for name in REMOVED {
             parts.headers.remove(*name);
         }
+        if !traits.pass_authorization {
+            // SECURITY: nobody is to be asked for the EMR's password by the browser where what they type is not
+            // passed on: the service account is the gateway's affair.
+            parts.headers.remove(header::WWW_AUTHENTICATE);
+            parts.headers.remove("authentication-info");
+        }
         harden_cookies(&mut parts.headers, profiled.profile());
         let received = identified.received().parts();
         rewrite::addresses(
@@ -192,5 +198,27 @@ mod tests {
         assert_eq!(headers["cache-control"], "max-age=60");
         assert_eq!(headers["referrer-policy"], "no-referrer");
         assert_eq!(headers.get_all("vary").iter().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn only_where_credentials_are_passed_on_does_the_browser_ask_for_them() {
+        for passed in [false, true] {
+            let mut asked = request("GET", "/system", &[]);
+            asked.traits.pass_authorization = passed;
+            let response = Response::builder()
+                .status(StatusCode::UNAUTHORIZED)
+                .header("www-authenticate", "Basic realm=\"EMR\"")
+                .body(Bytes::new())
+                .unwrap();
+            let (exchange, answered) =
+                Answered::for_test(asked.limited(), guard(&Outcomes::default()), response);
+            let classified = classify(exchange, answered).await;
+            let cleaned = upstream(emr("http://127.0.0.1:1"))
+                .clean(classified)
+                .unwrap();
+            let response = cleaned.into_response();
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+            assert_eq!(response.headers().contains_key("www-authenticate"), passed);
+        }
     }
 }

@@ -14,8 +14,8 @@ pub enum JwsError {
     #[error("the token is not a signed JWT in compact form")]
     Malformed,
     /// The algorithm is not allowed for this issuer.
-    #[error("the token's algorithm is not allowed")]
-    Algorithm,
+    #[error("the token's algorithm, {0:?}, is not allowed (`algorithms` of the issuer)")]
+    Algorithm(String),
     /// Another kind of token (`typ`).
     #[error("the token is of another type")]
     Type,
@@ -106,7 +106,7 @@ impl<'t> Jws<'t> {
             .ok_or(JwsError::Malformed)?;
         let algorithm = algorithm(&header.alg)
             .filter(|named| allowed.contains(named))
-            .ok_or(JwsError::Algorithm)?;
+            .ok_or_else(|| JwsError::Algorithm(header.alg.chars().take(16).collect()))?;
         if header.crit.is_some() {
             return Err(JwsError::Critical);
         }
@@ -145,11 +145,12 @@ mod tests {
         ] {
             assert_eq!(algorithm(name), None, "{name}");
             let header = format!(r#"{{"alg":"{name}"}}"#);
-            assert_eq!(error(&header, Kind::Id), Some(JwsError::Algorithm));
+            let refused = JwsError::Algorithm(name.to_owned());
+            assert_eq!(error(&header, Kind::Id), Some(refused));
         }
         assert_eq!(
             error(r#"{"alg":"RS256"}"#, Kind::Id),
-            Some(JwsError::Algorithm)
+            Some(JwsError::Algorithm("RS256".to_owned()))
         );
         assert_eq!(error(r#"{"alg":"ES256"}"#, Kind::Id), None);
     }

@@ -4,7 +4,8 @@ use http::Method;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::identity::test_gateway::{Browser, Gateway, location, query};
+use crate::identity::OwnRoute;
+use crate::identity::test_gateway::{Browser, Gateway, location, query, received};
 use crate::refusal::Refusal;
 use crate::request::{Event, Principal};
 use crate::store::memory::Fault;
@@ -213,6 +214,28 @@ async fn without_proof_of_a_second_factor_there_is_no_session() {
         c["acr"] = json!("urn:mfa");
     });
     assert_eq!(refused.await, Some(Refusal::MfaRequired));
+}
+
+#[tokio::test]
+async fn the_record_says_who_was_refused_for_want_of_a_second_factor() {
+    let gateway = Gateway::start().await;
+    let mut browser = Browser::default();
+    let asked = browser.start(&gateway, "").await;
+    let mut claims = gateway
+        .provider
+        .id_claims(&query(&asked, "nonce"), gateway.now());
+    claims["amr"] = json!(["pwd"]);
+    let code = gateway.provider.grant(&asked, &claims);
+    let target = format!(
+        "/.chartgate/callback?code={code}&state={}",
+        query(&asked, "state")
+    );
+    let request = received(&Method::GET, &target, browser.headers(), "");
+    let refused = gateway.identity.handle(OwnRoute::Callback, request).await;
+    let refused = refused.map(drop).unwrap_err();
+    let principal = refused.facts().principal.clone().unwrap();
+    assert!(principal.id().ends_with("|u1") && !principal.proof().mfa);
+    assert!(principal.roles().is_empty() && refused.facts().session.is_none());
 }
 
 /// oauth2-proxy CVE-2026-34454: the old session survived a failed sign-in.

@@ -140,8 +140,8 @@ class Canaille:
             "ca": str(self._authority.ca),
             "client_id": CLIENT_ID,
             "scopes": ["profile", "groups"],
-            # It signs with the strongest algorithm of an RSA key.
-            "algorithms": ["PS512"],
+            # Unless the client is set up otherwise, an RSA key signs with the longest hash.
+            "algorithms": ["RS512"],
             "name_claim": "/preferred_username",
             "roles_claim": "/groups",
             "mfa": {"amr": [["pwd", "otp"]], "require": "any"},
