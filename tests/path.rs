@@ -210,3 +210,19 @@ async fn a_change_from_another_site_is_refused() {
     assert_eq!(page.refusal(), Some("CG-1012"));
     assert_eq!(house.reached().len(), before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emr_session_in_the_address_is_refused() {
+    let house = House::open().await;
+    let mut browser = house.at_work("dr.okafor").await;
+    let before = house.reached().len();
+    for query in [
+        "CLINICSESSID=stolen",
+        "a=1&clinicsessid=stolen",
+        "%43LINICSESSID=stolen",
+    ] {
+        let page = browser.get(&house.url(&format!("/chart?{query}"))).await;
+        assert_eq!(page.refusal(), Some("CG-1010"), "{query}");
+    }
+    assert_eq!(house.reached().len(), before);
+}

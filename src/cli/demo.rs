@@ -69,6 +69,8 @@ async fn demonstrate(
     console: &mut Console<'_>,
     clock: &SharedClock,
 ) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::of)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::of)?;
     let running = clinic::start(options).await.map_err(Failure::of)?;
     let facts = running.facts().clone();
     if args.json {
@@ -76,10 +78,9 @@ async fn demonstrate(
     } else {
         console.line(introduction(&facts, clock))?;
     }
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::of)?;
     tokio::select! {
         _ = terminate.recv() => {}
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Failure::of)?,
+        _ = interrupt.recv() => {}
     }
     running.stop().await.map_err(Failure::of)?;
     if !args.json {

@@ -1,9 +1,10 @@
 //! `chartgate serve`: runs the gateway until it is told to stop.
 
+use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::console::{Console, Failure};
 use crate::assembly::{Running, StartOptions};
@@ -72,6 +73,7 @@ async fn serve(
     options: StartOptions,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
+    let mut signals = Signals::listen().map_err(Failure::of)?;
     let running = Running::start(config, options).await.map_err(Failure::of)?;
     let settled = running.settled();
     if settled.cut_bytes > 0 || settled.unknown > 0 {
@@ -86,20 +88,36 @@ async fn serve(
     if let Some(address) = running.admin() {
         console.line(format_args!("health and metrics on http://{address}"))?;
     }
-    stopped(&running).await?;
+    signals.stop(&running).await;
     console.line("draining; requests in flight are finished")?;
     running.stop().await.map_err(Failure::of)
 }
 
-/// Waits for SIGTERM or Ctrl-C; SIGHUP has the certificate files read again.
-async fn stopped(running: &Running) -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::of)?;
-    let mut reload = signal(SignalKind::hangup()).map_err(Failure::of)?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            interrupted = tokio::signal::ctrl_c() => return interrupted.map_err(Failure::of),
-            _ = reload.recv() => running.reload_certificates().await,
+/// What an operator tells the process by signal.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    /// Listens from now on. To be called before anybody is served: a SIGTERM that finds nobody listening kills.
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM or Ctrl-C; SIGHUP has the certificate files read again.
+    async fn stop(&mut self, running: &Running) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.reload.recv() => running.reload_certificates().await,
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use super::sessions::{self, OwnSessions};
 use crate::identity::identify::Identified;
 use crate::refusal::Refusal;
 use crate::request::facts::{Action, Mapping};
-use crate::request::{Received, Refused};
+use crate::request::{Received, Refused, Target};
 
 /// The route id and section of a request that no profile maps.
 const UNMAPPED: &str = "unmapped";
@@ -143,6 +143,7 @@ impl Emrs {
 
         let parts = identified.received().parts();
         overrides::refuse_in_head(&parts.headers, &parts.target)?;
+        refuse_session_in_query(&emr, &parts.target)?;
         let mut choice =
             choose(emr.profile(), identified.received_mut(), self.body_timeout).await?;
         let route = choice.route.clone();
@@ -275,6 +276,17 @@ fn unmapped_traits() -> RouteTraits {
         body_limit: DEFAULT_BODY_LIMIT,
         no_store: true,
     }
+}
+
+/// SECURITY: some back ends take a session id from the address as well. There it would escape the binding of EMR
+/// sessions to gateway sessions, and act as another user.
+fn refuse_session_in_query(emr: &Emr, target: &Target) -> Result<(), Refusal> {
+    let names = emr.profile().session_cookies();
+    let is_session = |name: &str| names.iter().any(|own| own.eq_ignore_ascii_case(name));
+    if target.fields().any(|(name, _)| is_session(name.trim())) {
+        return Err(Refusal::AmbiguousField);
+    }
+    Ok(())
 }
 
 /// What the head alone rules out on this route.
