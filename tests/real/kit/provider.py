@@ -82,7 +82,7 @@ class Canaille:
         if fresh:
             self._populate(environment)
         if self.process:
-            self.process.stop()
+            self.process.stop(seconds=3)
         self.process = self._stage.start(
             "canaille",
             [self._bin, "run", "--bind", f"127.0.0.1:{self.port}", "--certfile", self._authority.cert, "--keyfile", self._authority.key],
