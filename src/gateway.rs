@@ -16,6 +16,7 @@ use http::{HeaderValue, Response};
 use crate::audit::admit::Admitted;
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
+use crate::desk::{Desk, Desks};
 use crate::emr::classify::{Classified, classify};
 use crate::emr::emrs::Emrs;
 use crate::identity::Identity;
@@ -23,7 +24,6 @@ use crate::identity::routes::{OwnRoute, is_own};
 use crate::limit::charge::Charges;
 use crate::limit::screen::{Purpose, Screen};
 use crate::policy::decide::Policies;
-use crate::policy::question::Circumstances;
 use crate::refusal::Refusal;
 use crate::request::received::Manner;
 use crate::request::{AnswerBody, Body, Event, Handled, Received, Refused, Target};
@@ -47,6 +47,8 @@ pub struct Stages {
     pub audit: Audit,
     /// The EMRs' back ends.
     pub backends: Arc<Backends>,
+    /// The rooms that answer pages of their own.
+    pub desks: Desks,
     /// Time.
     pub clock: SharedClock,
 }
@@ -60,24 +62,27 @@ pub struct Gateway {
 }
 
 /// Where a request is to go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Place {
     Emr,
     Identity(OwnRoute),
     Jwks,
+    Desk(Arc<dyn Desk>),
     Nowhere,
 }
 
 const JWKS: &str = "/.chartgate/jwks.json";
 
 impl Place {
-    fn of(target: &Target) -> Self {
+    fn of(target: &Target, desks: &Desks) -> Self {
         if !is_own(target) {
             Self::Emr
         } else if target.path() == JWKS {
             Self::Jwks
+        } else if let Some(route) = OwnRoute::of(target) {
+            Self::Identity(route)
         } else {
-            OwnRoute::of(target).map_or(Self::Nowhere, Self::Identity)
+            desks.at(target).map_or(Self::Nowhere, Self::Desk)
         }
     }
 }
@@ -115,10 +120,11 @@ impl Gateway {
 
     #[expect(clippy::large_futures, reason = "part of the one future that is boxed")]
     async fn route(self: &Rc<Self>, received: Received) -> Result<Response<AnswerBody>, Refused> {
-        match Place::of(&received.parts().target) {
+        match Place::of(&received.parts().target, &self.stages.desks) {
             Place::Emr => self.admit(received).await,
             Place::Identity(route) => self.own(route, received).await,
             Place::Jwks => self.jwks(received).await,
+            Place::Desk(desk) => self.visit(&*desk, received).await,
             Place::Nowhere => {
                 let screened = self.stages.screen.screen(received, Purpose::Ordinary)?;
                 Err(screened.refuse(Refusal::NotFound))
@@ -135,10 +141,9 @@ impl Gateway {
         if !mapped.mapping().poll {
             stages.identity.touch(mapped.identified());
         }
-        let authorized =
-            stages
-                .policies
-                .decide(mapped, &Circumstances::default(), stages.clock.now())?;
+        let now = stages.clock.now();
+        let circumstances = stages.policies.circumstances(&mapped, now);
+        let authorized = stages.policies.decide(mapped, &circumstances, now)?;
         let limited = stages.charges.charge(authorized)?;
         let admitted = self.audit.admit(limited).await?;
         let classified = self.exchange(admitted).await?;
@@ -209,6 +214,21 @@ impl Gateway {
         self.answer(handled, manner).await
     }
 
+    /// A page of a room: screened and identified like any request, answered by the room.
+    async fn visit(
+        self: &Rc<Self>,
+        desk: &dyn Desk,
+        received: Received,
+    ) -> Result<Response<AnswerBody>, Refused> {
+        let stages = &*self.stages;
+        let screened = stages.screen.screen(received, Purpose::Ordinary)?;
+        let identified = stages.identity.identify(screened).await?;
+        stages.identity.touch(&identified);
+        let manner = Manner::of(identified.received().parts());
+        let handled = desk.answer(identified).await?;
+        self.answer(handled, manner).await
+    }
+
     /// Ends the EMR's session through the request path itself, so that it is decided and recorded like any request.
     async fn sign_out_of_emr(self: &Rc<Self>, received: &Received) -> Vec<HeaderValue> {
         let stages = &*self.stages;
@@ -226,12 +246,7 @@ impl Gateway {
         });
         if let Some((method, target)) = logout {
             let parts = parts.derived(method, target);
-            let request = Received::new(
-                parts,
-                Body::empty(),
-                None,
-                stages.policies.active().generation(),
-            );
+            let request = Received::new(parts, Body::empty(), None, stages.policies.generation());
             // Boxed: the request path inside the request path.
             match Box::pin(self.admit(request)).await {
                 Ok(_answer) => {}
@@ -254,6 +269,7 @@ impl Gateway {
             Handled {
                 facts,
                 event: Event::PageShown,
+                detail: std::collections::BTreeMap::new(),
                 response,
             },
             manner,

@@ -18,6 +18,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("policy", 3),
     ("audit", 3),
     ("upstream", 3),
+    ("desk", 4),
     ("respond", 4),
     ("gateway", 4),
     ("proofs", 4),

@@ -7,6 +7,7 @@
 pub mod clinic;
 mod health;
 mod operators;
+mod rooms;
 mod wiring;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ use crate::upstream::{BackendError, Backends, Streams, Upstream};
 
 use health::Parts;
 use operators::Operators;
+use rooms::{Foundations, Rooms};
 use wiring::{RolesOfBundle, StoredBindings, StreamRecorder, Worker};
 
 /// How often limiters forget, sums are recorded, and gauges are set.
@@ -161,7 +163,7 @@ impl Running {
         )
         .await?;
 
-        let stages = assemble(config, bundle, store, audit, clock.clone())?;
+        let (stages, rooms) = assemble(config, bundle, store, audit, clock.clone()).await?;
         let backends = stages.backends.clone();
         let streams = backends.streams().clone();
         let setup = Setup {
@@ -177,7 +179,8 @@ impl Running {
         });
         let mut background = JoinSet::new();
         background.spawn(keep(metrics.clone(), ended(ending.clone())));
-        let admin = start_admin(config, &parts, metrics, &ending, &mut background).await?;
+        let admin = start_admin(config, &parts, &rooms, metrics, &ending, &mut background).await?;
+        rooms.start(&mut background, &ending);
         start_upkeep(&parts, &streams, &ending, &mut background);
         let make = {
             let (stages, streams) = (stages.clone(), streams.clone());
@@ -270,14 +273,14 @@ impl Running {
     }
 }
 
-/// Makes the owner of every stage.
-fn assemble(
+/// Makes the owner of every stage, and the rooms above them.
+async fn assemble(
     config: &Config,
     bundle: Bundle,
     store: Store,
     audit: Audit,
     clock: SharedClock,
-) -> Result<Arc<Stages>, StartError> {
+) -> Result<(Arc<Stages>, Rooms), StartError> {
     let observer = Arc::new(StreamRecorder::new(audit.clone()));
     let streams = Streams::new(clock.clone(), observer, STREAM_INTERVAL);
     let hsts = config.server.hsts_max_age;
@@ -293,16 +296,30 @@ fn assemble(
     .map_err(StartError::Profiles)?;
     let policies = Arc::new(Policies::new(bundle, 1));
     let roles = Arc::new(RolesOfBundle(policies.clone()));
-    Ok(Arc::new(Stages {
+    let identity = Identity::new(&config.identity, store.clone(), clock.clone(), roles)?;
+    let rooms = Rooms::open(&Foundations {
+        config,
+        store,
+        audit: audit.clone(),
+        trail: config.audit.directory.clone(),
+        master: Arc::new(MasterKey::read(&config.audit.master_key)?),
+        policies: policies.clone(),
+        identity: identity.clone(),
+        clock: clock.clone(),
+    })
+    .await?;
+    let stages = Arc::new(Stages {
         screen: Screen::new(&config.limits),
-        identity: Identity::new(&config.identity, store, clock.clone(), roles)?,
+        identity,
         emrs,
         policies,
         charges: Charges::new(&config.limits)?,
         audit,
         clock,
         backends,
-    }))
+        desks: rooms.desks(),
+    });
+    Ok((stages, rooms))
 }
 
 async fn open_store(config: &Config, clock: SharedClock) -> Result<Store, StartError> {
@@ -322,7 +339,7 @@ fn reception(
         trusted: config.server.trusted_proxies.clone(),
         hygiene: Hygiene::new(backends.identity_headers()),
         knows: Arc::new(move |host| known.emrs.by_host(host).is_some()),
-        generation: Arc::new(move || generation.policies.active().generation()),
+        generation: Arc::new(move || generation.policies.generation()),
         body_timeout: config.server.body_timeout,
     }
 }
@@ -330,6 +347,7 @@ fn reception(
 async fn start_admin(
     config: &Config,
     parts: &Arc<Parts>,
+    rooms: &Rooms,
     metrics: Metrics,
     ending: &watch::Receiver<bool>,
     background: &mut JoinSet<()>,
@@ -341,6 +359,7 @@ async fn start_admin(
         master: Arc::new(MasterKey::read(&config.audit.master_key)?),
         certificates: parts.certificates.clone(),
         parts: parts.clone(),
+        rooms: rooms.clone(),
     };
     background.spawn(socket.serve(Arc::new(operators), ended(ending.clone())));
     let Some(address) = config.admin.listen else {

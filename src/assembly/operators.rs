@@ -14,6 +14,7 @@ use crate::admin::health::Health as _;
 use crate::admin::protocol::{AdminError, AdminErrorKind, AdminRequest, Operator};
 use crate::admin::socket::{AdminApi, Replies};
 use crate::assembly::health::Parts;
+use crate::assembly::rooms::Rooms;
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::{Filter, Show, Shown};
 use crate::audit::trail::Audit;
@@ -38,6 +39,8 @@ pub(super) struct Operators {
     pub(super) certificates: Arc<Certificates>,
     /// How the parts are.
     pub(super) parts: Arc<Parts>,
+    /// The rooms.
+    pub(super) rooms: Rooms,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,7 +63,7 @@ impl AdminApi for Operators {
     ) -> BoxFuture<'a, Result<(), AdminError>> {
         Box::pin(async move {
             match request {
-                AdminRequest::Status => replies.send(&self.status()).await,
+                AdminRequest::Status => replies.send(&self.status().await).await,
                 AdminRequest::AuditShow { filter, follow } => {
                     self.show(operator, filter, follow, &replies).await
                 }
@@ -71,14 +74,16 @@ impl AdminApi for Operators {
 }
 
 impl Operators {
-    fn status(&self) -> Status {
-        let report = crate::admin::health::Report::of(self.parts.checks());
+    async fn status(&self) -> Status {
+        let mut checks = self.parts.checks();
+        checks.extend(self.rooms.checks().await);
+        let report = crate::admin::health::Report::of(checks);
         let log = self.audit.log().status();
         let active = self.parts.stages.policies.active();
         Status {
             version: env!("CARGO_PKG_VERSION"),
             ready: report.ready,
-            generation: active.generation(),
+            generation: self.parts.stages.policies.generation(),
             policy: format!("{} {}", active.bundle().name(), active.bundle().version()),
             trail_sequence: log.sequence,
             trail_head: log.head.to_string(),

@@ -25,6 +25,7 @@ impl Audit {
         let Handled {
             facts,
             event,
+            detail,
             response,
         } = handled;
         let anonymous =
@@ -36,10 +37,7 @@ impl Audit {
                 return Ok(response);
             }
         }
-        match self
-            .event(event, Some(facts), std::collections::BTreeMap::new())
-            .await
-        {
+        match self.event(event, Some(facts), detail).await {
             Ok(()) => Ok(response),
             Err(error) => Err(Withheld { error }),
         }

@@ -137,7 +137,7 @@ impl Audit {
     }
 }
 
-/// Sign-ins are care: without them nobody gets at a chart when the disk is nearly full.
+/// Sign-ins, break-glass and containment are care: they must work when the disk is nearly full.
 const fn priority_of(event: Event) -> Priority {
     match event {
         Event::Login
@@ -149,11 +149,36 @@ const fn priority_of(event: Event) -> Priority {
         | Event::Started
         | Event::Stopped
         | Event::Recovered
-        | Event::StreamInterval => Priority::Care,
+        | Event::StreamInterval
+        | Event::BreakGlass
+        | Event::UserLocked
+        | Event::SessionRevoked
+        | Event::LockdownChanged
+        | Event::Alarm => Priority::Care,
         Event::PageShown
         | Event::RefusalsSummed
         | Event::AuditRead
-        | Event::CertificatesReloaded => Priority::Routine,
+        | Event::CertificatesReloaded
+        | Event::PolicyActivated
+        | Event::PolicyRejected
+        | Event::PermissionsReviewed
+        | Event::BreakGlassReviewed
+        | Event::AuditExported
+        | Event::CaseOpened
+        | Event::CaseClosed
+        | Event::UserUnlocked
+        | Event::IncidentOpened
+        | Event::IncidentClosed
+        | Event::EvidencePacked
+        | Event::BackupMade
+        | Event::BackupVerified
+        | Event::BackupDrilled
+        | Event::Restored
+        | Event::TrainingAttested
+        | Event::TrainingImported
+        | Event::UpdateChecked
+        | Event::PostureAssessed
+        | Event::KeyRotated => Priority::Routine,
     }
 }
 

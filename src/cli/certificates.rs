@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
 use super::console::{Console, Failure};
-use crate::admin::client::AdminClient;
+use super::gateway;
 use crate::admin::protocol::AdminRequest;
 use crate::config::Config;
 
@@ -43,26 +42,7 @@ pub fn run(command: &CertificatesCommand, console: &mut Console<'_>) -> Result<(
 
 fn reload(args: &ReloadArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let asked = AdminClient::ask(&config.admin.socket, AdminRequest::ReloadCertificates).await;
-        let mut client = asked.map_err(Failure::of)?;
-        while let Some(value) = client.next().await.map_err(Failure::of)? {
-            match value {
-                Value::String(text) => console.line(text)?,
-                other @ (Value::Null
-                | Value::Bool(_)
-                | Value::Number(_)
-                | Value::Array(_)
-                | Value::Object(_)) => {
-                    console.line(other)?;
-                }
-            }
-        }
-        Ok(())
-    })
+    gateway::tell(&config, AdminRequest::ReloadCertificates, console)
 }
 
 #[cfg(test)]

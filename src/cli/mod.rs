@@ -8,10 +8,12 @@ pub mod certificates;
 pub mod check;
 pub mod console;
 pub mod demo;
+mod gateway;
 pub mod init;
 pub mod keys;
 pub mod refusals;
 pub mod serve;
+pub mod status;
 pub mod version;
 
 use std::ffi::OsString;
@@ -50,6 +52,7 @@ enum Command {
     Keys(keys::KeysCommand),
     Refusals(refusals::RefusalsArgs),
     Serve(serve::ServeArgs),
+    Status(status::StatusArgs),
     Version(version::VersionArgs),
 }
 
@@ -111,6 +114,7 @@ fn dispatch(
         Command::Keys(command) => keys::run(command, console),
         Command::Refusals(args) => refusals::run(args, console),
         Command::Serve(args) => serve::run(args, console, clock),
+        Command::Status(args) => status::run(args, console),
         Command::Version(args) => version::run(args, console),
     }
 }

@@ -166,6 +166,7 @@ pub(super) fn handled(received: Received, (event, answer): Told) -> Handled {
     Handled {
         facts,
         event,
+        detail: std::collections::BTreeMap::new(),
         response: answer.into_response(),
     }
 }

@@ -199,6 +199,7 @@ impl Browser {
         let Handled {
             facts,
             event,
+            detail: _,
             response,
         } = handled;
         Ok(Seen {

@@ -13,6 +13,7 @@ use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validato
 use miette::Diagnostic;
 use serde::Deserialize;
 
+use super::networks::Networks;
 use super::problem::{BundleError, Findings, first_offset, line_of};
 use super::roles::Roles;
 use super::rule::{Rule, is_name};
@@ -30,6 +31,7 @@ const OTHER_FILES: &[&str] = &[
     "bundle.toml",
     "schema.cedarschema",
     "roles.toml",
+    "networks.toml",
     "README.md",
 ];
 
@@ -49,6 +51,7 @@ pub struct Bundle {
     vocabulary: Vocabulary,
     rules: Vec<Arc<Rule>>,
     roles: Roles,
+    networks: Networks,
 }
 
 impl Bundle {
@@ -66,6 +69,11 @@ impl Bundle {
         let grants = files
             .text("roles.toml", &mut findings)
             .map(|text| Roles::read(Path::new("roles.toml"), text, known, &mut findings));
+        let networks = files
+            .optional("networks.toml")
+            .map_or_else(Networks::undefined, |text| {
+                Networks::read(Path::new("networks.toml"), text, &mut findings)
+            });
         match (manifest, schema, grants) {
             (Some(manifest), Some((_, vocabulary)), Some(grants)) if findings.is_empty() => {
                 Ok(Self {
@@ -75,6 +83,7 @@ impl Bundle {
                     vocabulary,
                     rules,
                     roles: grants,
+                    networks,
                 })
             }
             _incomplete => Err(findings.into_error(directory)),
@@ -114,6 +123,12 @@ impl Bundle {
     #[must_use]
     pub const fn roles(&self) -> &Roles {
         &self.roles
+    }
+
+    /// The network zones.
+    #[must_use]
+    pub const fn networks(&self) -> &Networks {
+        &self.networks
     }
 
     /// Its policies, to be shared with what is compiled from them.
@@ -178,6 +193,10 @@ impl Files {
             );
         }
         text
+    }
+
+    fn optional(&self, name: &str) -> Option<&str> {
+        self.0.get(Path::new(name)).map(String::as_str)
     }
 
     fn policies(&self) -> impl Iterator<Item = (&Path, &str)> {

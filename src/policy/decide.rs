@@ -4,6 +4,7 @@
 //! *On failure*: refuses; the record names the policies that decided or failed, and every input.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,6 +15,7 @@ use super::compile::{Compiled, Outcome};
 use super::memo::Memo;
 pub use super::obligation::Obligations;
 use super::question::{Circumstances, Grant, PrincipalKind, Question};
+use super::standing::Standing;
 use crate::emr::map::Mapped;
 use crate::refusal::Refusal;
 use crate::request::facts::{Decision, Verdict};
@@ -125,10 +127,13 @@ impl Active {
     }
 }
 
-/// The policies in force.
+/// The policies in force, and what is in force beside them.
 #[derive(Debug)]
 pub struct Policies {
     active: ArcSwap<Active>,
+    standing: ArcSwap<Standing>,
+    // Grows with every change of the bundle or the standing.
+    generation: AtomicU64,
 }
 
 impl Policies {
@@ -137,12 +142,53 @@ impl Policies {
     pub fn new(bundle: Bundle, generation: u64) -> Self {
         Self {
             active: ArcSwap::from_pointee(Active::new(bundle, generation)),
+            standing: ArcSwap::default(),
+            generation: AtomicU64::new(generation),
+        }
+    }
+
+    /// The one generation: of bundle, lockdown, grants and training. Every record carries it.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Puts a changed standing in force, as a whole.
+    pub fn restate(&self, change: impl Fn(&mut Standing)) {
+        self.standing.rcu(|before| {
+            let mut after = Standing::clone(before);
+            change(&mut after);
+            after
+        });
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What is in force beside the bundle.
+    #[must_use]
+    pub fn standing(&self) -> Arc<Standing> {
+        self.standing.load_full()
+    }
+
+    /// The circumstances of a mapped request.
+    #[must_use]
+    pub fn circumstances(&self, mapped: &Mapped, now: Timestamp) -> Circumstances {
+        let standing = self.standing.load();
+        let principal = mapped.identified().principal();
+        let user = principal.id();
+        let address = mapped.received().parts().client.ip();
+        Circumstances {
+            lockdown: standing.lockdown(principal, mapped.received().facts().emr.as_deref()),
+            zone: Arc::clone(self.active.load().bundle().networks().zone_of(address)),
+            training: standing.training(&user, now),
+            grants: standing.grants_of(&user),
+            ..Circumstances::default()
         }
     }
 
     /// Replaces the bundle in force. Requests that are being decided finish with the one they began with.
     pub fn activate(&self, bundle: Bundle, generation: u64) {
         self.active.store(Arc::new(Active::new(bundle, generation)));
+        self.generation.fetch_max(generation, Ordering::AcqRel);
     }
 
     /// The bundle in force.
@@ -163,14 +209,14 @@ impl Policies {
         now: Timestamp,
     ) -> Result<Authorized, Refused> {
         let active = self.active.load();
-        mapped.received_mut().facts_mut().generation = active.generation();
+        mapped.received_mut().facts_mut().generation = self.generation();
         let Some(ruling) = Ruling::on(&active, &mapped, circumstances, now) else {
             // The EMR's name is an input of the decision; a request without one was mapped by a defect.
             tracing::error!("a mapped request names no EMR");
             return Err(mapped.refuse(Refusal::Internal));
         };
         let refusal = ruling.refusal(&mapped, now);
-        let valid_until = ruling.valid_until(&mapped, circumstances, now);
+        let valid_until = ruling.valid_until(&mapped, now);
         let obligations = ruling.outcome.obligations;
         mapped.received_mut().facts_mut().decision = Some(ruling.into_decision(circumstances));
         match refusal {
@@ -187,8 +233,8 @@ impl Policies {
 /// What policy said on a whole request.
 struct Ruling {
     outcome: Outcome,
-    /// The break-glass grant, if it opened any of the charts concerned.
-    grant: Option<String>,
+    /// The break-glass grant that opened a chart concerned: the one that ends first, if there are several.
+    grant: Option<Grant>,
 }
 
 impl Ruling {
@@ -203,12 +249,7 @@ impl Ruling {
         let principal = mapped.identified().principal();
         let mapping = mapped.mapping();
         let id = principal.id();
-        let opened = |patient: Option<&PatientRef>| {
-            let grant = circumstances.grant.as_ref()?;
-            patient
-                .is_some_and(|patient| grant.opens(patient, now))
-                .then_some(grant)
-        };
+        let opened = |patient: Option<&PatientRef>| circumstances.grant_for(patient?, now);
         let ask = |patient: Option<&PatientRef>| {
             active.ask(&Question {
                 kind: PrincipalKind::of(principal),
@@ -223,6 +264,8 @@ impl Ruling {
                 care_relation: circumstances.care_relation,
                 purpose: circumstances.purpose,
                 lockdown: circumstances.lockdown,
+                zone: &circumstances.zone,
+                training: circumstances.training,
                 break_glass: opened(patient).is_some(),
             })
         };
@@ -234,8 +277,9 @@ impl Ruling {
         let grant = mapping
             .patients
             .iter()
-            .find_map(|patient| opened(Some(patient)))
-            .map(|grant| grant.id.clone());
+            .filter_map(|patient| opened(Some(patient)))
+            .min_by_key(|grant| grant.expires)
+            .cloned();
         Some(Self { outcome, grant })
     }
 
@@ -262,22 +306,13 @@ impl Ruling {
         }
     }
 
-    fn valid_until(
-        &self,
-        mapped: &Mapped,
-        circumstances: &Circumstances,
-        now: Timestamp,
-    ) -> Timestamp {
+    fn valid_until(&self, mapped: &Mapped, now: Timestamp) -> Timestamp {
         let step_up = self
             .outcome
             .obligations
             .step_up
             .and_then(|limit| fresh_until(authenticated(mapped), limit, now));
-        let grant = circumstances
-            .grant
-            .as_ref()
-            .filter(|_| self.grant.is_some())
-            .map(|grant: &Grant| grant.expires);
+        let grant = self.grant.as_ref().map(|grant| grant.expires);
         [step_up, grant]
             .into_iter()
             .flatten()
@@ -292,7 +327,9 @@ impl Ruling {
             care_relation: circumstances.care_relation.word().to_owned(),
             purpose: circumstances.purpose.code().to_owned(),
             lockdown: circumstances.lockdown,
-            grant: self.grant,
+            zone: circumstances.zone.to_string(),
+            training: circumstances.training.word().to_owned(),
+            grant: self.grant.map(|grant| grant.id),
             obligations: self.outcome.obligations.as_recorded(),
         }
     }
@@ -467,6 +504,8 @@ mod tests {
                 care_relation: "unknown".to_owned(),
                 purpose: "TREAT".to_owned(),
                 lockdown: 0,
+                zone: "unknown".to_owned(),
+                training: "unknown".to_owned(),
                 grant: None,
                 obligations: Vec::new(),
             }
@@ -597,12 +636,12 @@ mod tests {
         let decide = |patients: &[&str], expires: &str| {
             let circumstances = Circumstances {
                 care_relation: CareRelation::Unrelated,
-                grant: Some(Grant {
+                grants: Arc::new([Grant {
                     id: "g1".to_owned(),
                     system: "urn:mrn".to_owned(),
                     patient: "1".to_owned(),
                     expires: at(expires),
-                }),
+                }]),
                 ..Circumstances::default()
             };
             Case::new(&["nurse"], Action::Read, "notes")

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 
 use super::compile::{Compiled, Outcome, Slice};
-use super::question::{CareRelation, Purpose, Question};
+use super::question::{CareRelation, Purpose, Question, Training};
 use super::reads::{PatientRead, PrincipalRead};
 
 /// Most answers remembered.
@@ -26,6 +26,8 @@ struct Key {
     care_relation: CareRelation,
     purpose: Purpose,
     lockdown: u8,
+    zone: String,
+    training: Training,
     break_glass: bool,
     patient: PatientPart,
     principal: Option<String>,
@@ -52,6 +54,8 @@ impl Key {
             care_relation: question.care_relation,
             purpose: question.purpose,
             lockdown: question.lockdown,
+            zone: question.zone.to_owned(),
+            training: question.training,
             break_glass: question.break_glass,
             patient: match (reads.patient, question.patient) {
                 (PatientRead::Nothing, _) => PatientPart::Unread,

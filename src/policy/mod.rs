@@ -3,7 +3,7 @@
 //! A [`bundle`] is read and checked as a whole, [`compile`]d into slices that hold only the policies that can
 //! matter, and asked [`question`]s by the [`decide`] stage, which remembers the answers of one generation.
 //!
-//! *Owns*: the compiled bundle in force and its decision memo.
+//! *Owns*: the compiled bundle in force and its decision memo; the standing (lockdown, grants, training) in force.
 //! *Never*: a permit from an evaluation that had an error, nor from a bundle that had a problem.
 //! *On failure*: a bundle with problems does not load; a decision with errors refuses (`CG-3002`).
 
@@ -11,12 +11,14 @@ pub mod bundle;
 pub mod compile;
 pub mod decide;
 pub mod memo;
+pub mod networks;
 pub mod obligation;
 pub mod problem;
 pub mod question;
 pub mod reads;
 pub mod roles;
 pub mod rule;
+pub mod standing;
 pub mod vocabulary;
 
 #[cfg(test)]

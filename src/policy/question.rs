@@ -1,6 +1,7 @@
 //! What policy is asked: one principal, one action, one section, at most one patient, and the circumstances.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cedar_policy::{Context, RestrictedExpression};
 use jiff::Timestamp;
@@ -112,6 +113,48 @@ impl Purpose {
     }
 }
 
+/// How the user stands with the security training that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Training {
+    /// No course is required, or nothing is known.
+    #[default]
+    Unknown,
+    /// Every required course is attested.
+    Current,
+    /// A course is due within thirty days.
+    Due,
+    /// A course is due within seven days.
+    Urgent,
+    /// A course is overdue.
+    Lapsed,
+}
+
+impl Training {
+    /// Every standing.
+    pub const ALL: &'static [Self] = &[
+        Self::Unknown,
+        Self::Current,
+        Self::Due,
+        Self::Urgent,
+        Self::Lapsed,
+    ];
+
+    /// The word in policies and records.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Current => "current",
+            Self::Due => "due",
+            Self::Urgent => "urgent",
+            Self::Lapsed => "lapsed",
+        }
+    }
+}
+
+/// The zone of an address where no zones are defined.
+pub const UNKNOWN_ZONE: &str = "unknown";
+
 /// A broken glass: one user may read one patient's chart until it expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
@@ -134,7 +177,7 @@ impl Grant {
 }
 
 /// What the gateway knows of the situation beyond principal and route.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Circumstances {
     /// Care relation of user and patient.
     pub care_relation: CareRelation,
@@ -142,8 +185,33 @@ pub struct Circumstances {
     pub purpose: Purpose,
     /// The lockdown level, 0 to 4.
     pub lockdown: u8,
-    /// The user's open break-glass grant, if there is one.
-    pub grant: Option<Grant>,
+    /// The network zone that the client is in (`networks.toml`).
+    pub zone: Arc<str>,
+    /// How the user stands with training.
+    pub training: Training,
+    /// The user's open break-glass grants.
+    pub grants: Arc<[Grant]>,
+}
+
+impl Default for Circumstances {
+    fn default() -> Self {
+        Self {
+            care_relation: CareRelation::default(),
+            purpose: Purpose::default(),
+            lockdown: 0,
+            zone: Arc::from(UNKNOWN_ZONE),
+            training: Training::default(),
+            grants: Arc::default(),
+        }
+    }
+}
+
+impl Circumstances {
+    /// The grant that opens `patient`'s chart at `now`.
+    #[must_use]
+    pub fn grant_for(&self, patient: &PatientRef, now: Timestamp) -> Option<&Grant> {
+        self.grants.iter().find(|grant| grant.opens(patient, now))
+    }
 }
 
 /// One question to policy, with every input that its answer can depend on.
@@ -173,6 +241,10 @@ pub struct Question<'a> {
     pub purpose: Purpose,
     /// The lockdown level, 0 to 4.
     pub lockdown: u8,
+    /// The network zone that the client is in.
+    pub zone: &'a str,
+    /// How the user stands with training.
+    pub training: Training,
     /// Whether a break-glass grant opens this patient's chart.
     pub break_glass: bool,
 }
@@ -192,6 +264,8 @@ impl Question<'_> {
             ("care_relation", text(self.care_relation.word())),
             ("purpose", text(self.purpose.code())),
             ("lockdown", Value::new_long(i64::from(self.lockdown))),
+            ("zone", text(self.zone)),
+            ("training", text(self.training.word())),
             ("break_glass", Value::new_bool(self.break_glass)),
         ];
         let patient = self

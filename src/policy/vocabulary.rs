@@ -10,7 +10,7 @@ use cedar_policy::{
     Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, Schema, SchemaFragment,
 };
 
-use super::question::{CareRelation, PrincipalKind, Purpose, Question};
+use super::question::{CareRelation, PrincipalKind, Purpose, Question, Training, UNKNOWN_ZONE};
 use crate::request::{Action, PatientRef, Role, facts::PatientSource};
 
 /// The entity type of roles.
@@ -173,6 +173,8 @@ impl Vocabulary {
                         care_relation: CareRelation::Unknown,
                         purpose: Purpose::Unknown,
                         lockdown: 0,
+                        zone: UNKNOWN_ZONE,
+                        training: Training::Unknown,
                         break_glass: false,
                     };
                     self.names.request(&question, "any", Some(schema)).err()

@@ -166,6 +166,12 @@ pub struct Decision {
     pub purpose: String,
     /// Lockdown level that applied, 0 to 4.
     pub lockdown: u8,
+    /// Network zone of the client; empty in records of before zones were known.
+    #[serde(default)]
+    pub zone: String,
+    /// How the user stood with training; empty in records of before that was known.
+    #[serde(default)]
+    pub training: String,
     /// Break-glass grant that applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,

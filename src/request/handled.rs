@@ -38,6 +38,56 @@ pub enum Event {
     CertificatesReloaded,
     /// A live stream (WebSocket) goes on.
     StreamInterval,
+    /// A policy bundle was put in force.
+    PolicyActivated,
+    /// A policy bundle was not put in force because it had problems.
+    PolicyRejected,
+    /// A review of permissions was signed off.
+    PermissionsReviewed,
+    /// Someone broke the glass for a patient.
+    BreakGlass,
+    /// A broken glass was reviewed.
+    BreakGlassReviewed,
+    /// Records of the trail were exported.
+    AuditExported,
+    /// A detection rule fired, or something needs attention.
+    Alarm,
+    /// A case was opened.
+    CaseOpened,
+    /// A case was closed.
+    CaseClosed,
+    /// A session was ended by an operator or a rule.
+    SessionRevoked,
+    /// A user was locked out.
+    UserLocked,
+    /// A user may sign in again.
+    UserUnlocked,
+    /// The lockdown changed.
+    LockdownChanged,
+    /// An incident was opened.
+    IncidentOpened,
+    /// An incident was closed.
+    IncidentClosed,
+    /// The evidence of an incident was packed.
+    EvidencePacked,
+    /// A backup was made, or failed.
+    BackupMade,
+    /// A backup was verified.
+    BackupVerified,
+    /// A restore was practised.
+    BackupDrilled,
+    /// The data were restored from a backup.
+    Restored,
+    /// A user attested a course.
+    TrainingAttested,
+    /// Attestations were imported.
+    TrainingImported,
+    /// The build was compared with known advisories.
+    UpdateChecked,
+    /// The security posture was assessed.
+    PostureAssessed,
+    /// A key was rotated.
+    KeyRotated,
 }
 
 /// A request that the gateway answered itself.
@@ -48,6 +98,8 @@ pub struct Handled {
     pub facts: Facts,
     /// What it was.
     pub event: Event,
+    /// Its particulars, for the record.
+    pub detail: std::collections::BTreeMap<String, String>,
     /// The answer, sent only once the event is on record.
     pub response: Response<Bytes>,
 }

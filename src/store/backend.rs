@@ -19,6 +19,18 @@ pub enum Table {
     Revocations,
     /// Facts about the store itself.
     Meta,
+    /// Break-glass grants and their reviews, by id.
+    Grants,
+    /// The lockdown in force, by scope.
+    Lockdowns,
+    /// Users who are locked out, by user id.
+    Locks,
+    /// Cases and incidents, by number.
+    Cases,
+    /// Attestations of courses, by user and course.
+    Training,
+    /// When what was last done: reviews, backups, drills, checks.
+    Upkeep,
 }
 
 impl Table {
@@ -29,6 +41,12 @@ impl Table {
         Self::Bindings,
         Self::Revocations,
         Self::Meta,
+        Self::Grants,
+        Self::Lockdowns,
+        Self::Locks,
+        Self::Cases,
+        Self::Training,
+        Self::Upkeep,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -40,6 +58,12 @@ impl Table {
             Self::Bindings => "bindings",
             Self::Revocations => "revocations",
             Self::Meta => "meta",
+            Self::Grants => "grants",
+            Self::Lockdowns => "lockdowns",
+            Self::Locks => "locks",
+            Self::Cases => "cases",
+            Self::Training => "training",
+            Self::Upkeep => "upkeep",
         }
     }
 
@@ -48,7 +72,14 @@ impl Table {
     pub const fn ends_with_epoch(self) -> bool {
         match self {
             Self::Sessions | Self::Logins | Self::Bindings => true,
-            Self::Revocations | Self::Meta => false,
+            Self::Revocations
+            | Self::Meta
+            | Self::Grants
+            | Self::Lockdowns
+            | Self::Locks
+            | Self::Cases
+            | Self::Training
+            | Self::Upkeep => false,
         }
     }
 }

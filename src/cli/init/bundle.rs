@@ -17,6 +17,7 @@ bundle!(
     "emr/sample-clinic.toml",
     "guards.cedar",
     "lockdown.cedar",
+    "networks.toml",
     "office.cedar",
     "oversight.cedar",
     "portal.cedar",

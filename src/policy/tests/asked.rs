@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::{SHIPPED, load, patient, shipped_directory};
 use crate::policy::bundle::Bundle;
 use crate::policy::compile::{Compiled, Outcome};
-use crate::policy::question::{CareRelation, PrincipalKind, Purpose, Question};
+use crate::policy::question::{CareRelation, PrincipalKind, Purpose, Question, Training};
 use crate::request::{Action, PatientRef, Role};
 
 /// Policies that read what the shipped ones do not: identities, patients, and a sum that overflows.
@@ -92,6 +92,8 @@ pub(super) struct Asked {
     pub(super) care_relation: CareRelation,
     pub(super) purpose: Purpose,
     pub(super) lockdown: u8,
+    pub(super) zone: String,
+    pub(super) training: Training,
     pub(super) flags: (bool, bool),
 }
 
@@ -110,6 +112,8 @@ impl Asked {
             care_relation: self.care_relation,
             purpose: self.purpose,
             lockdown: self.lockdown,
+            zone: &self.zone,
+            training: self.training,
             break_glass: self.flags.1,
         }
     }
@@ -141,6 +145,8 @@ pub(super) fn asked() -> impl Strategy<Value = Asked> {
         prop::sample::select(Purpose::ALL),
         prop_oneof![3 => Just(0_u8), 1 => 1..=4_u8],
         (prop::bool::weighted(0.9), any::<bool>()),
+        one_of(&["unknown", "on-site", "outside"]),
+        prop::sample::select(Training::ALL),
     );
     (who, what, when).prop_map(|(who, what, when)| Asked {
         kind: who.0,
@@ -155,6 +161,8 @@ pub(super) fn asked() -> impl Strategy<Value = Asked> {
         purpose: when.1,
         lockdown: when.2,
         flags: when.3,
+        zone: when.4,
+        training: when.5,
     })
 }
 

@@ -9,7 +9,7 @@ use super::{SHIPPED, patient, question, roles, small_with};
 use crate::policy::bundle::Bundle;
 use crate::policy::compile::Compiled;
 use crate::policy::decide::Policies;
-use crate::policy::question::{CareRelation, PrincipalKind, Purpose, Question};
+use crate::policy::question::{CareRelation, PrincipalKind, Purpose, Question, Training};
 use crate::request::Action;
 use crate::request::facts::Verdict;
 
@@ -40,6 +40,8 @@ fn neighbours(base: &Asked, other: &Asked) -> Vec<Asked> {
         with(|to, from| to.care_relation = from.care_relation),
         with(|to, from| to.purpose = from.purpose),
         with(|to, from| to.lockdown = from.lockdown),
+        with(|to, from| to.zone.clone_from(&from.zone)),
+        with(|to, from| to.training = from.training),
         with(|to, from| to.flags.0 = from.flags.0),
         with(|to, from| to.flags.1 = from.flags.1),
     ]
@@ -95,6 +97,8 @@ const BY_INPUT: &str = r#"
 @id("care") @doc("x") permit (principal, action == Action::"Sign", resource == Section::"imaging") when { context.care_relation == "unknown" };
 @id("purpose") @doc("x") permit (principal, action == Action::"Sign", resource == Section::"billing") when { context.purpose == "unknown" };
 @id("lockdown") @doc("x") permit (principal, action == Action::"Sign", resource == Section::"export") when { context.lockdown == 0 };
+@id("zone") @doc("x") permit (principal, action == Action::"Sign", resource == Section::"documents") when { context.zone == "unknown" };
+@id("training") @doc("x") permit (principal, action == Action::"Sign", resource == Section::"medications") when { context.training == "unknown" };
 @id("glass") @doc("x") permit (principal, action == Action::"Sign", resource == Section::"summary") unless { context.break_glass };
 @id("kind") @doc("x") permit (principal is User, action == Action::"Sign", resource == Section::"log");
 @id("role") @doc("x") permit (principal in Role::"nurse", action == Action::"Sign", resource == Section::"shell");
@@ -132,6 +136,8 @@ fn memory_tells_circumstances_apart() {
         pair("imaging", |q| q.care_relation = CareRelation::Assigned),
         pair("billing", |q| q.purpose = Purpose::Payment),
         pair("export", |q| q.lockdown = 1),
+        pair("documents", |q| q.zone = "outside"),
+        pair("medications", |q| q.training = Training::Lapsed),
         pair("summary", |q| q.break_glass = true),
         pair("log", |q| q.kind = PrincipalKind::Service),
         pair("shell", |q| q.section = "administration"),

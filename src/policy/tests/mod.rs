@@ -14,7 +14,9 @@ use tempfile::TempDir;
 
 use crate::policy::bundle::Bundle;
 use crate::policy::problem::BundleError;
-use crate::policy::question::{CareRelation, PrincipalKind, Purpose, Question};
+use crate::policy::question::{
+    CareRelation, PrincipalKind, Purpose, Question, Training, UNKNOWN_ZONE,
+};
 use crate::request::facts::PatientSource;
 use crate::request::{Action, PatientRef, Role};
 
@@ -101,6 +103,8 @@ pub(in crate::policy) const fn question<'a>(
         care_relation: CareRelation::Unknown,
         purpose: Purpose::Unknown,
         lockdown: 0,
+        zone: UNKNOWN_ZONE,
+        training: Training::Unknown,
         break_glass: false,
     }
 }

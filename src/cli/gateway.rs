@@ -1,0 +1,49 @@
+//! Asking the running gateway, for commands that do.
+
+use serde_json::Value;
+
+use super::console::{Console, Failure};
+use crate::admin::client::AdminClient;
+use crate::admin::protocol::AdminRequest;
+use crate::config::Config;
+
+/// Asks the gateway and hands each value of its answer to `each`.
+///
+/// # Errors
+/// [`Failure`], where there is no gateway, it refuses, or `each` fails.
+pub(super) fn ask(
+    config: &Config,
+    request: AdminRequest,
+    mut each: impl FnMut(Value) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let asked = AdminClient::ask(&config.admin.socket, request).await;
+        let mut client = asked.map_err(Failure::of)?;
+        while let Some(value) = client.next().await.map_err(Failure::of)? {
+            each(value)?;
+        }
+        Ok(())
+    })
+}
+
+/// Asks the gateway and prints what it says, a line for each value.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) fn tell(
+    config: &Config,
+    request: AdminRequest,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    ask(config, request, |value| match value {
+        Value::String(text) => console.line(text),
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Array(_)
+        | Value::Object(_)) => console.line(other),
+    })
+}
