@@ -83,10 +83,11 @@ impl Place {
 }
 
 impl Gateway {
-    /// A worker's gateway.
+    /// A worker's gateway, on the worker's `LocalSet`.
     #[must_use]
     pub fn new(stages: Arc<Stages>, upstream: Upstream) -> Rc<Self> {
         let audit = stages.audit.for_worker();
+        tokio::task::spawn_local(audit.log().courier().run());
         Rc::new(Self {
             stages,
             audit,
