@@ -151,6 +151,12 @@ impl Policies {
         self.active.load_full()
     }
 
+    /// The generation in force.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.active.load().generation()
+    }
+
     /// Decides a mapped request.
     ///
     /// # Errors
@@ -298,7 +304,7 @@ impl Ruling {
     }
 }
 
-const fn authenticated(mapped: &Mapped) -> Option<Timestamp> {
+fn authenticated(mapped: &Mapped) -> Option<Timestamp> {
     mapped.identified().principal().proof().auth_time
 }
 
