@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The request path allocates in small pieces; this allocator spends about half of glibc's instructions on them
+/// The request path allocates in small pieces; glibc's allocator spends three times as many instructions on them
 /// (`docs/benchmarks.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
