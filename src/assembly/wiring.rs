@@ -1,6 +1,6 @@
 //! The small adapters between owners that must not know each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use crate::audit::trail::Audit;
 use crate::emr::bindings::{BindingStore, StoreFuture};
 use crate::gateway::Gateway;
-use crate::identity::RoleMap;
+use crate::identity::{RoleMap, Roles};
 use crate::policy::decide::Policies;
-use crate::request::{AnswerBody, Event, Received, Refused, Role};
+use crate::request::{AnswerBody, Event, Received, Refused};
 use crate::server::Service;
 use crate::store::{Durability, Store, Table};
 use crate::upstream::{LiveStream, StreamObserver, Streams};
@@ -23,14 +23,22 @@ use crate::upstream::{LiveStream, StreamObserver, Streams};
 pub(super) struct RolesOfBundle(pub(super) Arc<Policies>);
 
 impl RoleMap for RolesOfBundle {
-    fn roles(&self, issuer: &str, values: &[String], now: Timestamp) -> BTreeSet<Role> {
+    fn generation(&self) -> u64 {
+        self.0.generation()
+    }
+
+    fn roles(&self, issuer: &str, values: &[String], now: Timestamp) -> Roles {
         let active = self.0.active();
         let granted =
             active
                 .bundle()
                 .roles()
                 .granted(issuer, values.iter().map(String::as_str), now);
-        granted.roles
+        Roles {
+            roles: granted.roles,
+            until: granted.until,
+            generation: active.generation(),
+        }
     }
 }
 

@@ -53,11 +53,7 @@ impl Audit {
     }
 
     async fn record_admission(&self, limited: &Limited) -> Result<OutcomeGuard, AuditError> {
-        let entry = Entry::admit(
-            &self.shared.node,
-            self.now(),
-            limited.received().facts().clone(),
-        );
+        let entry = Entry::admit(&self.shared.node, self.now(), limited.received().facts());
         let [admit, outcome] = self.log.reserve::<2>(Priority::Care)?;
         let sink = ReservedOutcome {
             slot: outcome,

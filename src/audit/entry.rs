@@ -6,6 +6,7 @@
 //! *Never*: bodies, tokens, cookies, or query values outside a profile's allow-list ([`Facts`] holds none).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ use crate::request::{Event, Facts, PatientRef, Refused};
 
 /// The schema version that this build writes.
 pub const VERSION: u32 = 1;
+
+/// Room for most records.
+const USUAL_BYTES: usize = 1536;
 
 /// Why an entry cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -42,15 +46,16 @@ pub enum Phase {
     Event,
 }
 
-/// A record.
+/// A record: read with facts of its own, written with those that the request still holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+#[serde(bound(deserialize = "F: Deserialize<'de>"))]
+pub struct Entry<F = Facts> {
     /// Schema version.
     pub v: u32,
     /// The entry's own id (`UUIDv7`).
     pub id: Uuid,
     /// The node that wrote it.
-    pub node: String,
+    pub node: Arc<str>,
     /// When, UTC.
     pub time: Timestamp,
     /// What kind of record.
@@ -60,7 +65,7 @@ pub struct Entry {
     pub of: Option<Uuid>,
     /// The request, as far as it was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub facts: Option<Facts>,
+    pub facts: Option<F>,
     /// For a refusal: its code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
@@ -75,12 +80,12 @@ pub struct Entry {
     pub detail: BTreeMap<String, String>,
 }
 
-impl Entry {
-    fn new(node: &str, time: Timestamp, phase: Phase) -> Self {
+impl<F> Entry<F> {
+    fn new(node: &Arc<str>, time: Timestamp, phase: Phase) -> Self {
         Self {
             v: VERSION,
             id: Uuid::now_v7(),
-            node: node.to_owned(),
+            node: Arc::clone(node),
             time,
             phase,
             of: None,
@@ -91,19 +96,45 @@ impl Entry {
             detail: BTreeMap::new(),
         }
     }
+}
 
+impl<F: Serialize> Entry<F> {
+    /// The document that goes into the log.
+    ///
+    /// # Errors
+    /// [`EntryError::Malformed`] if it cannot be written as JSON, which its types rule out.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, EntryError> {
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        serde_json::to_writer(&mut bytes, self)?;
+        Ok(bytes)
+    }
+}
+
+impl<'f> Entry<&'f Facts> {
     /// A request is about to be forwarded.
     #[must_use]
-    pub fn admit(node: &str, time: Timestamp, facts: Facts) -> Self {
+    pub fn admit(node: &Arc<str>, time: Timestamp, facts: &'f Facts) -> Self {
         Self {
             facts: Some(facts),
             ..Self::new(node, time, Phase::Admit)
         }
     }
 
+    /// A request was refused.
+    #[must_use]
+    pub fn refuse(node: &Arc<str>, time: Timestamp, refused: &'f Refused) -> Self {
+        Self {
+            facts: Some(refused.facts()),
+            refusal: Some(refused.refusal().code().to_owned()),
+            ..Self::new(node, time, Phase::Refuse)
+        }
+    }
+}
+
+impl Entry {
     /// What became of the admission `of`.
     #[must_use]
-    pub fn outcome(node: &str, time: Timestamp, of: Uuid, outcome: Outcome) -> Self {
+    pub fn outcome(node: &Arc<str>, time: Timestamp, of: Uuid, outcome: Outcome) -> Self {
         Self {
             of: Some(of),
             outcome: Some(outcome),
@@ -111,20 +142,10 @@ impl Entry {
         }
     }
 
-    /// A request was refused.
-    #[must_use]
-    pub fn refuse(node: &str, time: Timestamp, refused: &Refused) -> Self {
-        Self {
-            facts: Some(refused.facts().clone()),
-            refusal: Some(refused.refusal().code().to_owned()),
-            ..Self::new(node, time, Phase::Refuse)
-        }
-    }
-
     /// Something else happened.
     #[must_use]
     pub fn event(
-        node: &str,
+        node: &Arc<str>,
         time: Timestamp,
         event: Event,
         facts: Option<Facts>,
@@ -136,14 +157,6 @@ impl Entry {
             detail,
             ..Self::new(node, time, Phase::Event)
         }
-    }
-
-    /// The document that goes into the log.
-    ///
-    /// # Errors
-    /// [`EntryError::Malformed`] if it cannot be written as JSON, which its types rule out.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, EntryError> {
-        Ok(serde_json::to_vec(self)?)
     }
 
     /// Reads a document from the log.
@@ -178,7 +191,7 @@ mod tests {
     #[test]
     fn a_newer_version_is_refused_by_name() {
         let mut entry = Entry::event(
-            "gw1",
+            &"gw1".into(),
             Timestamp::UNIX_EPOCH,
             Event::Started,
             None,
@@ -192,7 +205,7 @@ mod tests {
     #[test]
     fn an_entry_reads_back_as_written() {
         let entry = Entry::event(
-            "gw1",
+            &"gw1".into(),
             Timestamp::UNIX_EPOCH,
             Event::Recovered,
             None,

@@ -11,4 +11,5 @@ pub mod outcome;
 pub mod refuse;
 pub mod show;
 mod summed;
+mod tally;
 pub mod trail;

@@ -69,7 +69,7 @@ impl Audit {
             signer,
             witnesses: config.witnesses.iter().map(witness).collect(),
             observer: Box::new(Recorder {
-                node: config.node.clone(),
+                node: config.node.as_str().into(),
                 clock: clock.clone(),
             }),
             limits: LogLimits {
@@ -121,7 +121,7 @@ impl Audit {
 /// Records what the writer did by itself while the gateway was running.
 #[derive(Debug)]
 struct Recorder {
-    node: String,
+    node: Arc<str>,
     clock: SharedClock,
 }
 
@@ -328,7 +328,8 @@ mod tests {
         let config = configured(dir.path());
         let (audit, settled) = open(&config).await;
         assert_eq!(settled, Settled::default());
-        let admit = Entry::admit("gw1", audit.now(), facts());
+        let facts = facts();
+        let admit = Entry::admit(&"gw1".into(), audit.now(), &facts);
         audit.append(&admit, Priority::Care).await.unwrap();
         drop(audit);
 

@@ -152,7 +152,7 @@ pub fn line(shown: &Shown) -> String {
     let facts = entry.facts.as_ref();
     let who = facts
         .and_then(|f| f.principal.as_ref())
-        .map_or("-", Principal::display);
+        .map_or("-", |principal| principal.display());
     let mapping = facts.and_then(|f| f.mapping.as_ref());
     let what = mapping.map_or_else(String::new, |m| {
         format!("{} {}", m.action.name(), m.section)

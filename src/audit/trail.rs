@@ -9,17 +9,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::entry::{Entry, EntryError};
 use super::log::{Log, LogError, Payload, Priority, Slot, TooLong};
 use super::outcome::{Outcome, OutcomeSink};
 use super::summed::Sums;
+use super::tally::Tally;
 use crate::clock::SharedClock;
 use crate::config::Limits;
 use crate::limit::keyed::Keyed;
 use crate::request::{Event, Facts};
-use crate::telemetry::metrics as names;
 
 /// Why something could not be put on record.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +45,11 @@ pub struct Audit {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) node: String,
+    pub(super) node: Arc<str>,
     pub(super) clock: SharedClock,
     pub(super) anonymous: Keyed<std::net::IpAddr>,
     pub(super) sums: Sums,
+    pub(super) tally: Tally,
 }
 
 impl Audit {
@@ -57,9 +59,10 @@ impl Audit {
         Self {
             log,
             shared: Arc::new(Shared {
-                node: node.to_owned(),
+                node: node.into(),
                 anonymous: Keyed::new("anonymous", limits.anonymous_records, limits.max_keys),
                 sums: Sums::new(limits.max_keys),
+                tally: Tally::new(),
                 clock,
             }),
         }
@@ -130,7 +133,11 @@ impl Audit {
         self.shared.clock.now()
     }
 
-    pub(super) async fn append(&self, entry: &Entry, priority: Priority) -> Result<(), AuditError> {
+    pub(super) async fn append<F: Serialize>(
+        &self,
+        entry: &Entry<F>,
+        priority: Priority,
+    ) -> Result<(), AuditError> {
         let [slot] = self.log.reserve::<1>(priority)?;
         slot.append(Payload::new(entry.to_bytes()?)?).await?;
         Ok(())
@@ -193,20 +200,6 @@ fn append_unwaited(slot: Slot, entry: &Entry) {
     }
 }
 
-fn count(outcome: &Outcome) {
-    let class = match outcome.status.map(|status| status / 100) {
-        Some(1) => "1xx",
-        Some(2) => "2xx",
-        Some(3) => "3xx",
-        Some(4) => "4xx",
-        Some(_) => "5xx",
-        None => "none",
-    };
-    metrics::counter!(names::REQUESTS, "class" => class).increment(1);
-    let taken = std::time::Duration::from_millis(outcome.millis);
-    metrics::histogram!(names::REQUEST_SECONDS).record(taken);
-}
-
 /// Writes the outcome of one admission into the room that was reserved for it.
 pub(super) struct ReservedOutcome {
     pub(super) slot: Slot,
@@ -217,7 +210,7 @@ pub(super) struct ReservedOutcome {
 impl OutcomeSink for ReservedOutcome {
     fn write(self: Box<Self>, outcome: Outcome) {
         let shared = self.shared;
-        count(&outcome);
+        shared.tally.count(&outcome);
         let entry = Entry::outcome(&shared.node, shared.clock.now(), self.admission, outcome);
         append_unwaited(self.slot, &entry);
     }

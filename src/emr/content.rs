@@ -65,7 +65,8 @@ pub(super) async fn read(
     if kind != wanted || is_encoded {
         return Err(Refusal::UnsupportedBody);
     }
-    let bytes = read_whole(received.body_mut(), route, otherwise).await?;
+    // Boxed: most requests have no body to read, and their futures would keep room for it.
+    let bytes = Box::pin(read_whole(received.body_mut(), route, otherwise)).await?;
     content(wanted, &bytes)
 }
 

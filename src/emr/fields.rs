@@ -190,7 +190,9 @@ impl Inputs<'_> {
 
 /// A record holds the beginning of a long value.
 pub(super) fn shortened(value: &str) -> String {
-    value.chars().take(MOST_RECORDED).collect()
+    let end = value.char_indices().nth(MOST_RECORDED);
+    let kept = end.and_then(|(end, _)| value.get(..end));
+    kept.unwrap_or(value).to_owned()
 }
 
 fn field(raw: &str, name: &str, malformed: Refusal) -> Result<Vec<String>, Refusal> {

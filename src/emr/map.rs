@@ -29,7 +29,7 @@ const UNMAPPED: &str = "unmapped";
 pub struct Mapped {
     identified: Identified,
     traits: RouteTraits,
-    mapping: Mapping,
+    mapping: Arc<Mapping>,
     exchange: Exchange,
 }
 
@@ -57,7 +57,7 @@ impl Mapped {
 
     /// What the route is.
     #[must_use]
-    pub const fn mapping(&self) -> &Mapping {
+    pub fn mapping(&self) -> &Mapping {
         &self.mapping
     }
 
@@ -105,7 +105,7 @@ impl Mapped {
         Self {
             identified,
             traits,
-            mapping,
+            mapping: Arc::new(mapping),
             exchange,
         }
     }
@@ -119,15 +119,22 @@ impl Emrs {
     pub async fn map(&self, mut identified: Identified) -> Result<Mapped, Refused> {
         let mut understood = None;
         let result = self.understand(&mut identified, &mut understood).await;
-        identified.received_mut().facts_mut().mapping = understood;
-        match result {
-            Ok((traits, mapping, exchange)) => Ok(Mapped {
+        let mapping = understood.map(Arc::new);
+        identified
+            .received_mut()
+            .facts_mut()
+            .mapping
+            .clone_from(&mapping);
+        match (result, mapping) {
+            (Ok((traits, exchange)), Some(mapping)) => Ok(Mapped {
                 identified,
                 traits,
                 mapping,
                 exchange,
             }),
-            Err(refusal) => Err(identified.refuse(refusal)),
+            // INVARIANT: what could be mapped was understood.
+            (Ok(_), None) => Err(identified.refuse(Refusal::Internal)),
+            (Err(refusal), _) => Err(identified.refuse(refusal)),
         }
     }
 
@@ -135,7 +142,7 @@ impl Emrs {
         &self,
         identified: &mut Identified,
         understood: &mut Option<Mapping>,
-    ) -> Result<(RouteTraits, Mapping, Exchange), Refusal> {
+    ) -> Result<(RouteTraits, Exchange), Refusal> {
         let host = &identified.received().parts().host;
         let emr = self.by_host(host).and_then(|index| self.emr(index));
         let emr = Arc::clone(emr.ok_or(Refusal::UnknownHost)?);
@@ -171,7 +178,7 @@ impl Emrs {
             .map_or_else(unmapped_traits, |route| route.traits().clone());
         let selection = mapping.patients.first().cloned();
         let exchange = Exchange::new(self, emr, route, identified, own, held, selection, sign);
-        Ok((traits, mapping.clone(), exchange))
+        Ok((traits, exchange))
     }
 
     /// Reads the fields that the route maps or records, and what a sign-in says of its user.

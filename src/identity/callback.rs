@@ -133,7 +133,7 @@ impl Identity {
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "a sign-in was refused");
                 if let CallbackError::Mfa(user) = error {
                     // The provider vouches for who it was; that they got no further is what the record says.
-                    received.facts_mut().principal = Some(Principal::User(*user));
+                    received.facts_mut().principal = Some(Arc::new(Principal::User(*user)));
                 }
                 Err(received.refuse(refusal))
             }

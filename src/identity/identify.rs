@@ -19,7 +19,7 @@ use crate::request::{Principal, Received, Refused};
 #[must_use]
 pub struct Identified {
     screened: Screened,
-    principal: Principal,
+    principal: Arc<Principal>,
     session: SessionId,
     expires: Timestamp,
     // Where activity is noted; none in unit tests of other stages.
@@ -54,7 +54,7 @@ impl Identity {
         };
         let principal = self.principal_of(&live);
         let facts = screened.received_mut().facts_mut();
-        facts.principal = Some(principal.clone());
+        facts.principal = Some(Arc::clone(&principal));
         facts.session = Some(live.id().to_string());
         match over {
             Some(Over::Idle | Over::Absolute) => Err(screened.refuse(Refusal::SessionExpired)),
@@ -90,7 +90,7 @@ impl Identified {
 
     /// Who acts.
     #[must_use]
-    pub const fn principal(&self) -> &Principal {
+    pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
@@ -107,7 +107,7 @@ impl Identified {
     }
 
     /// Takes the request apart.
-    pub fn into_parts(self) -> (Received, Principal, SessionId) {
+    pub fn into_parts(self) -> (Received, Arc<Principal>, SessionId) {
         (self.screened.into_received(), self.principal, self.session)
     }
 
@@ -118,7 +118,7 @@ impl Identified {
 
     /// An identified request for unit tests of the next stage.
     #[cfg(test)]
-    pub(crate) const fn for_test(
+    pub(crate) fn for_test(
         screened: Screened,
         principal: Principal,
         session: SessionId,
@@ -126,7 +126,7 @@ impl Identified {
     ) -> Self {
         Self {
             screened,
-            principal,
+            principal: Arc::new(principal),
             session,
             expires,
             live: None,

@@ -47,15 +47,27 @@ use attempts::Attempts;
 use oidc::Provider;
 pub use return_to::ReturnTo;
 pub use routes::OwnRoute;
-use session::Live;
+use session::{Live, Standing};
 pub use sessions::SessionEnded;
 use sessions::Sessions;
 
 /// Which roles an issuer's claim values give; the policy bundle decides (`roles.toml`).
 pub trait RoleMap: Send + Sync + Debug {
-    /// The roles of someone for whom `issuer` states `values`, at `now`. Asked at every request, so that a change of
-    /// the mapping works at once.
-    fn roles(&self, issuer: &str, values: &[String], now: Timestamp) -> BTreeSet<Role>;
+    /// The generation of the mapping in force. Asked at every request, so that a change of the mapping works at once.
+    fn generation(&self) -> u64;
+    /// The roles of someone for whom `issuer` states `values`, at `now`.
+    fn roles(&self, issuer: &str, values: &[String], now: Timestamp) -> Roles;
+}
+
+/// The roles that a mapping gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roles {
+    /// The roles.
+    pub roles: BTreeSet<Role>,
+    /// When the first of them ends.
+    pub until: Option<Timestamp>,
+    /// The generation of the mapping that gave them.
+    pub generation: u64,
 }
 
 /// Why sign-in cannot be set up.
@@ -173,11 +185,25 @@ impl Identity {
     }
 
     /// The principal of a session, with the roles that the mapping gives now.
-    fn principal_of(&self, live: &Live) -> Principal {
-        let mut user = live.user().clone();
+    fn principal_of(&self, live: &Live) -> Arc<Principal> {
         let now = self.clock.now();
-        user.roles = self.roles.roles(&user.issuer, live.role_values(), now);
-        Principal::User(user)
+        if let Some(known) = live.principal(self.roles.generation(), now) {
+            return known;
+        }
+        let mut user = live.user().clone();
+        let Roles {
+            roles,
+            until,
+            generation,
+        } = self.roles.roles(&user.issuer, live.role_values(), now);
+        user.roles = roles;
+        let principal = Arc::new(Principal::User(user));
+        live.set_principal(Standing {
+            principal: Arc::clone(&principal),
+            until,
+            generation,
+        });
+        principal
     }
 
     /// The provider that sign-ins start at.

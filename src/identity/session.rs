@@ -1,14 +1,16 @@
 //! A gateway session: opaque to the browser, bound to one sign-in.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::token::Token;
-use crate::request::principal::User;
+use crate::request::principal::{Principal, User};
 use crate::secret::Secret;
 
 /// Fingerprint of a session: what stores, records and bindings use. Not the cookie, and not enough to forge one.
@@ -99,6 +101,17 @@ pub(super) struct Live {
     flushed: AtomicI64,
     /// When the store was last asked about it, in milliseconds of monotonic time.
     confirmed: AtomicU64,
+    standing: ArcSwapOption<Standing>,
+}
+
+/// Who a session's user was when it was last asked. Worked out anew when the mapping of roles changes, or a role ends.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) principal: Arc<Principal>,
+    /// When the first role ends.
+    pub(super) until: Option<Timestamp>,
+    /// The generation of the mapping.
+    pub(super) generation: u64,
 }
 
 impl fmt::Debug for Live {
@@ -140,6 +153,7 @@ impl Live {
             last_active: AtomicI64::new(now.as_millisecond()),
             flushed: AtomicI64::new(now.as_millisecond()),
             confirmed: AtomicU64::new(0),
+            standing: ArcSwapOption::empty(),
         }
     }
 
@@ -163,6 +177,7 @@ impl Live {
             last_active: AtomicI64::new(last_active),
             flushed: AtomicI64::new(last_active),
             confirmed: AtomicU64::new(0),
+            standing: ArcSwapOption::empty(),
         })
     }
 
@@ -190,6 +205,20 @@ impl Live {
 
     pub(super) const fn id(&self) -> &SessionId {
         &self.id
+    }
+
+    /// The principal, where it was worked out by this generation of the mapping and none of its roles has ended.
+    pub(super) fn principal(&self, generation: u64, now: Timestamp) -> Option<Arc<Principal>> {
+        let standing = self.standing.load();
+        standing
+            .as_ref()
+            .filter(|known| known.generation == generation)
+            .filter(|known| known.until.is_none_or(|until| now < until))
+            .map(|known| Arc::clone(&known.principal))
+    }
+
+    pub(super) fn set_principal(&self, standing: Standing) {
+        self.standing.store(Some(Arc::new(standing)));
     }
 
     pub(super) const fn user(&self) -> &User {
@@ -260,5 +289,54 @@ impl Live {
         now.saturating_sub(Duration::from_millis(
             self.confirmed.load(Ordering::Acquire),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::request::principal::Proof;
+
+    fn live() -> Live {
+        let user = User {
+            issuer: "staff".to_owned(),
+            subject: "u1".to_owned(),
+            name: "dr.adams".to_owned(),
+            roles: BTreeSet::new(),
+            proof: Proof {
+                acr: None,
+                amr: Vec::new(),
+                mfa: true,
+                auth_time: None,
+            },
+        };
+        let opening = Opening {
+            user,
+            role_values: Vec::new(),
+            issuer_session: None,
+            id_token: Secret::new(String::new()),
+            continues: None,
+        };
+        let start = Timestamp::UNIX_EPOCH;
+        Live::open(&Token::generate().unwrap(), opening, start, start, 1)
+    }
+
+    #[test]
+    fn a_standing_counts_for_its_mapping_and_until_its_first_role_ends() {
+        let live = live();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert!(live.principal(7, at(0)).is_none());
+        let principal = Arc::new(Principal::User(live.user().clone()));
+        live.set_principal(Standing {
+            principal: Arc::clone(&principal),
+            until: Some(at(10)),
+            generation: 7,
+        });
+        let known = live.principal(7, at(9)).unwrap();
+        assert!(Arc::ptr_eq(&known, &principal));
+        assert!(live.principal(7, at(10)).is_none(), "a role has ended");
+        assert!(live.principal(8, at(9)).is_none(), "the mapping changed");
     }
 }

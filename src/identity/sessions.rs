@@ -106,14 +106,15 @@ impl Sessions {
         let live = match self.cache.get(&key) {
             Some(live) if self.is_current(&live) => live,
             Some(stale) => {
-                let Some(fresh) = self.load(&key).await? else {
+                let Some(fresh) = Box::pin(self.load(&key)).await? else {
                     self.forget(&stale);
                     self.announce(stale.id());
                     return Ok(Found::Unknown);
                 };
                 fresh
             }
-            None => match self.load(&key).await? {
+            // Boxed, as is what ends a session: rare, and the request's future would keep room for it.
+            None => match Box::pin(self.load(&key)).await? {
                 Some(live) => live,
                 None => return Ok(Found::Unknown),
             },
@@ -122,7 +123,7 @@ impl Sessions {
             None => Ok(Found::Live(live)),
             Some(over) => {
                 // It is over whether or not it can be deleted now.
-                self.end_or_remember(&live).await;
+                Box::pin(self.end_or_remember(&live)).await;
                 Ok(Found::Over(live, over))
             }
         }

@@ -1,6 +1,6 @@
 //! A gateway's sign-in with everything around it, and browsers to use it, for unit tests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::identify::Identified;
 use super::oidc::test_provider::TestProvider;
-use super::{Identity, OwnRoute, RoleMap};
+use super::{Identity, OwnRoute, RoleMap, Roles};
 use crate::clock::{Clock, ManualClock, SharedClock};
 use crate::config;
 use crate::limit::screen::Screened;
@@ -30,9 +30,17 @@ use crate::store::{MemoryStore, Store};
 struct Physicians;
 
 impl RoleMap for Physicians {
-    fn roles(&self, issuer: &str, values: &[String], _now: Timestamp) -> BTreeSet<Role> {
+    fn generation(&self) -> u64 {
+        1
+    }
+
+    fn roles(&self, issuer: &str, values: &[String], _now: Timestamp) -> Roles {
         let is_one = issuer == "staff" && values.iter().any(|v| v == "emr-physicians");
-        is_one.then(|| Role::new("physician")).into_iter().collect()
+        Roles {
+            roles: is_one.then(|| Role::new("physician")).into_iter().collect(),
+            until: None,
+            generation: 1,
+        }
     }
 }
 

@@ -335,7 +335,7 @@ impl Ruling {
     }
 }
 
-const fn authenticated(mapped: &Mapped) -> Option<Timestamp> {
+fn authenticated(mapped: &Mapped) -> Option<Timestamp> {
     mapped.identified().principal().proof().auth_time
 }
 

@@ -6,6 +6,7 @@
 //! *Never*: bodies, tokens, cookies, or query values outside the profile's allow-list.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -215,13 +216,13 @@ pub struct Facts {
     pub path: String,
     /// Who acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub principal: Option<Principal>,
+    pub principal: Option<Arc<Principal>>,
     /// The gateway session, as a fingerprint that is not the cookie.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// What the profile made of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mapping: Option<Mapping>,
+    pub mapping: Option<Arc<Mapping>>,
     /// What policy made of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,

@@ -37,14 +37,7 @@ impl Hygiene {
     /// Removes everything that a client may not say, and joins what arrives in pieces.
     pub fn clean(&self, headers: &mut HeaderMap) -> HopByHop {
         let hop = remove_hop_by_hop(headers);
-        let forbidden: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| self.forbids(name.as_str()))
-            .cloned()
-            .collect();
-        for name in forbidden {
-            headers.remove(name);
-        }
+        remove_all(headers, |name| self.forbids(name));
         join_cookies(headers);
         // W3C Trace Context §3.2.1: more than one `traceparent` is as good as none.
         if headers.get_all("traceparent").iter().count() > 1 {
@@ -81,18 +74,31 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) -> HopByHop {
             headers.remove(name);
         }
     }
-    for name in [
-        header::CONNECTION,
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        HeaderName::from_static("http2-settings"),
-    ] {
+    remove_all(headers, |name| {
+        matches!(
+            name,
+            "connection"
+                | "http2-settings"
+                | "keep-alive"
+                | "proxy-connection"
+                | "te"
+                | "transfer-encoding"
+                | "upgrade"
+        )
+    });
+    HopByHop { upgrade, trailers }
+}
+
+/// Removes every field whose name is `unwanted`, in one pass: looking up each name of a long list costs more.
+pub fn remove_all(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    let found: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| unwanted(name.as_str()))
+        .cloned()
+        .collect();
+    for name in found {
         headers.remove(name);
     }
-    HopByHop { upgrade, trailers }
 }
 
 /// Whether a field may not stand in trailers: it frames, routes, authenticates or identifies (RFC 9110 §6.5.1).

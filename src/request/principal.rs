@@ -93,7 +93,7 @@ impl User {
     /// The stable identifier, unique across issuers.
     #[must_use]
     pub fn id(&self) -> String {
-        format!("{}|{}", self.issuer, self.subject)
+        [self.issuer.as_str(), "|", self.subject.as_str()].concat()
     }
 }
 

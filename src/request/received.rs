@@ -55,6 +55,12 @@ pub struct Connection {
 #[derive(Debug)]
 #[must_use]
 pub struct Received {
+    // Boxed: each stage moves it into its own proof, and every await of the request path keeps room for it.
+    contents: Box<Contents>,
+}
+
+#[derive(Debug)]
+struct Contents {
     parts: Parts,
     body: Body,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
@@ -133,60 +139,69 @@ impl Received {
             generation,
         };
         Self {
-            parts,
-            body,
-            upgrade,
-            facts,
+            contents: Box::new(Contents {
+                parts,
+                body,
+                upgrade,
+                facts,
+            }),
         }
     }
 
     /// The parsed head.
     #[must_use]
-    pub const fn parts(&self) -> &Parts {
-        &self.parts
+    pub fn parts(&self) -> &Parts {
+        &self.contents.parts
     }
 
     /// What is known so far.
     #[must_use]
-    pub const fn facts(&self) -> &Facts {
-        &self.facts
+    pub fn facts(&self) -> &Facts {
+        &self.contents.facts
     }
 
     /// What is known so far, for a stage to add what it found.
-    pub const fn facts_mut(&mut self) -> &mut Facts {
-        &mut self.facts
+    pub fn facts_mut(&mut self) -> &mut Facts {
+        &mut self.contents.facts
     }
 
     /// The body, for the one stage that may read it before admission.
-    pub const fn body_mut(&mut self) -> &mut Body {
-        &mut self.body
+    pub fn body_mut(&mut self) -> &mut Body {
+        &mut self.contents.body
     }
 
     /// The client's side of an upgrade, for the one stage that may take it.
-    pub const fn take_upgrade(&mut self) -> Option<hyper::upgrade::OnUpgrade> {
-        self.upgrade.take()
+    #[must_use = "the client's side is closed when this is dropped"]
+    pub fn take_upgrade(&mut self) -> Option<hyper::upgrade::OnUpgrade> {
+        self.contents.upgrade.take()
     }
 
     /// Replaces the `Cookie` field: each stage takes out what must not go further.
     pub fn set_cookies(&mut self, cookies: Option<http::HeaderValue>) {
-        match cookies {
-            Some(cookies) => {
-                self.parts.headers.insert(http::header::COOKIE, cookies);
-            }
-            None => {
-                self.parts.headers.remove(http::header::COOKIE);
-            }
+        let headers = &mut self.contents.parts.headers;
+        if let Some(cookies) = cookies {
+            headers.insert(http::header::COOKIE, cookies);
+        } else {
+            headers.remove(http::header::COOKIE);
         }
     }
 
     /// Ends the request here. The refusal takes along what was known.
     pub fn refuse(self, refusal: Refusal) -> Refused {
-        Refused::new(refusal, self.facts, &self.parts)
+        let Contents { parts, facts, .. } = *self.contents;
+        Refused::new(refusal, facts, &parts)
     }
 
     /// Takes the request apart for forwarding.
+    #[must_use = "the request is lost with its parts"]
     pub fn into_parts(self) -> (Parts, Body, Option<hyper::upgrade::OnUpgrade>, Facts) {
-        (self.parts, self.body, self.upgrade, self.facts)
+        let Contents {
+            parts,
+            body,
+            upgrade,
+            facts,
+        } = *self.contents;
+        (parts, body, upgrade, facts)
     }
 }
 

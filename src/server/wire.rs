@@ -154,7 +154,7 @@ impl Watch {
     }
 
     fn see_line<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let Some(end) = bytes.iter().position(|b| *b == b'\n') else {
+        let Some(end) = memchr::memchr(b'\n', bytes) else {
             if self.line.len().saturating_add(bytes.len()) > self.longest_line {
                 // In a head, the parser's own limit answers first; between chunks, nothing else would notice.
                 self.line = Vec::new();

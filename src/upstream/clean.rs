@@ -5,20 +5,20 @@
 
 use std::sync::Arc;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::response::Parts;
 use http::{Response, StatusCode};
 
 use super::Upstream;
 use super::answered::{Answered, Delivery};
-use super::headers::is_gateway_cookie;
+use super::headers::{REQUEST_ID, is_gateway_cookie};
 use super::rewrite::{self, Places};
 use crate::config::ErrorPages;
 use crate::emr::classify::Classified;
 use crate::emr::profile::{Profile, RouteTraits};
 use crate::emr::set_cookie::harden_set_cookie;
 use crate::refusal::Refusal;
-use crate::request::hygiene::{remove_hop_by_hop, tokens};
+use crate::request::hygiene::{remove_all, remove_hop_by_hop, tokens};
 use crate::request::{AnswerBody, Refused};
 
 /// An answer that may be delivered.
@@ -74,9 +74,7 @@ impl Upstream {
         let traits = answered.traits().clone();
         let (identified, mut parts, delivery) = answered.into_parts();
         let switched = restate_upgrade(&mut parts);
-        for name in REMOVED {
-            parts.headers.remove(*name);
-        }
+        remove_all(&mut parts.headers, |name| REMOVED.contains(&name));
         if !traits.pass_authorization {
             // SECURITY: nobody is to be asked for the EMR's password by the browser where what they type is not
             // passed on: the service account is the gateway's affair.
@@ -95,9 +93,7 @@ impl Upstream {
         );
         protect(&mut parts.headers, &traits, self.backends.hsts.as_ref());
         if let Ok(id) = HeaderValue::try_from(received.id.to_string()) {
-            parts
-                .headers
-                .insert(HeaderName::from_static("x-request-id"), id);
+            parts.headers.insert(REQUEST_ID, id);
         }
         if let Some(protocol) = switched {
             parts

@@ -106,21 +106,17 @@ impl Upstream {
             Rc::clone(&self.hygiene),
             Rc::clone(flow),
         );
+        let limited = &*limited;
         let now = self.backends.clock.now();
-        let request = headers::build(limited, emr, &self.recent, body, now)?;
-        let method = request.method().clone();
+        let build = |body| headers::build(limited, emr, &self.recent, body, now);
+        let repeated = body.without_body();
+        let request = build(body)?;
+        let method = limited.received().parts().method.clone();
         let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&method);
-        let attempt = Attempt {
-            emr,
-            pool,
-            flow,
-            repeat: if safe && looks && empty && handshake.is_none() {
-                Repeat::Harmless
-            } else {
-                Repeat::Never
-            },
-        };
-        let (response, mut lease) = attempt.run(request).await?;
+        let attempt = Attempt { emr, pool, flow };
+        let harmless = safe && looks && empty && handshake.is_none();
+        let again = harmless.then_some(|| build(repeated));
+        let (response, mut lease) = attempt.run(request, again).await?;
         // SECURITY: a back end that does not expect a body here, or took the upgrade for done, may read the rest of
         // the request as the next one, which would then run under the next user's name.
         let unusual_body = !empty && (safe || method == Method::DELETE);
@@ -230,15 +226,6 @@ struct Attempt<'a> {
     emr: &'a Emr,
     pool: &'a Rc<Pool>,
     flow: &'a Flow,
-    repeat: Repeat,
-}
-
-/// Whether a request may be sent again that the back end may have received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repeat {
-    /// It is safe, means no change to its profile, and has no body.
-    Harmless,
-    Never,
 }
 
 /// Why one try gave no answer.
@@ -252,25 +239,27 @@ impl Attempt<'_> {
     ///
     /// A connection that was kept alive may have been closed by the back end just now. Then, and only then, there is
     /// a second try on a new connection: for a request of which nothing was sent, and for a harmless one that died
-    /// before the first byte of an answer.
+    /// before the first byte of an answer. `again` makes the harmless one anew: it is safe, means no change to its
+    /// profile, and has no body.
     async fn run(
         &self,
         request: Request<Outgoing>,
+        again: Option<impl FnOnce() -> Result<Request<Outgoing>, Refusal>>,
     ) -> Result<(Response<Incoming>, Lease), Failure> {
         let mut lease = self.lease().await?;
         let second = match lease.origin() {
             Origin::New => request,
             Origin::Reused => {
-                let copy = (self.repeat == Repeat::Harmless).then(|| copy(&request));
                 let before = lease.received();
                 match self.send(&mut lease, request).await {
                     Ok(response) => return Ok((response, lease)),
                     Err(Failed::TimedOut) => return Err(Refusal::UpstreamTimeout.into()),
                     Err(Failed::Sending(mut error)) => {
                         let silent = before.is_some() && before == lease.received();
-                        let again = error.take_message().or(copy.filter(|_| silent));
-                        let Some(again) = again else {
-                            return Err(self.failure(&error));
+                        let again = match (error.take_message(), again) {
+                            (Some(unsent), _) => unsent,
+                            (None, Some(again)) if silent => again()?,
+                            (None, _) => return Err(self.failure(&error)),
                         };
                         drop(lease);
                         self.pool.discard_idle();
@@ -342,13 +331,4 @@ impl Attempt<'_> {
             Refusal::UpstreamUnreachable.into()
         }
     }
-}
-
-fn copy(request: &Request<Outgoing>) -> Request<Outgoing> {
-    let mut copy = Request::new(request.body().without_body());
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    *copy.version_mut() = request.version();
-    copy.headers_mut().clone_from(request.headers());
-    copy
 }

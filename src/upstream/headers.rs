@@ -21,6 +21,14 @@ use crate::request::received::Parts;
 const NAME: &AsciiSet = &CONTROLS.add(b'%');
 const LISTED: &AsciiSet = &NAME.add(b',');
 
+/// Where a request comes from. Constants are not parsed anew for each request.
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// The id that the user sees, on the way there and back.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Builds the request that the EMR receives, with exactly the target that policy saw.
 pub(super) fn build(
     limited: &Limited,
@@ -141,15 +149,11 @@ fn state_origin(headers: &mut HeaderMap, parts: &Parts) -> Result<(), Refusal> {
         .strip_prefix(&parts.host)
         .and_then(|rest| rest.strip_prefix(':'))
         .unwrap_or("443");
-    for (name, value) in [
-        ("x-forwarded-for", text(&parts.client.to_string())?),
-        ("x-forwarded-proto", HeaderValue::from_static("https")),
-        ("x-forwarded-host", text(&parts.authority)?),
-        ("x-forwarded-port", text(port)?),
-        ("x-request-id", text(&parts.id.to_string())?),
-    ] {
-        headers.insert(HeaderName::from_static(name), value);
-    }
+    headers.insert(FOR, text(&parts.client.to_string())?);
+    headers.insert(PROTO, HeaderValue::from_static("https"));
+    headers.insert(HOST, text(&parts.authority)?);
+    headers.insert(PORT, text(port)?);
+    headers.insert(REQUEST_ID, text(&parts.id.to_string())?);
     Ok(())
 }
 

@@ -152,10 +152,17 @@ impl Pool {
         let (connection, origin) = match self.endpoint.settings().protocol {
             BackendProtocol::Http1 => match self.pop() {
                 Some(held) => (Connection::Own(held), Origin::Reused),
-                None => (Connection::Own(self.open_http1().await?), Origin::New),
+                // Boxed: rare, and the request's future would keep room for it.
+                None => (
+                    Connection::Own(Box::pin(self.open_http1()).await?),
+                    Origin::New,
+                ),
             },
             BackendProtocol::Http2 => {
-                let (sender, origin) = self.share_http2().await?;
+                let (sender, origin) = match self.multiplexed() {
+                    Some(sender) => (sender, Origin::Reused),
+                    None => Box::pin(self.share_http2()).await?,
+                };
                 (Connection::Shared(sender), origin)
             }
         };
@@ -236,9 +243,6 @@ impl Pool {
     }
 
     async fn share_http2(&self) -> Result<(http2::SendRequest<Outgoing>, Origin), PoolError> {
-        if let Some(sender) = self.multiplexed() {
-            return Ok((sender, Origin::Reused));
-        }
         // One connects; who waited finds its connection.
         let _turn = self.opening.lock().await;
         if let Some(sender) = self.multiplexed() {

@@ -9,6 +9,7 @@
 
 mod checkpoint;
 mod code;
+mod courier;
 mod crypt;
 mod error;
 pub mod fault;
@@ -49,6 +50,7 @@ use std::time::Duration;
 
 pub use checkpoint::{Checkpoint, each_note};
 pub use code::RecoveryCode;
+pub use courier::Courier;
 pub use crypt::{CryptError, Head};
 pub use error::LogError;
 pub use files::{Access, Files, LockGuard, LogFile, ReadAt, RealFiles};
@@ -172,6 +174,12 @@ impl Log {
             owner: Arc::clone(&self.owner),
             relay: Arc::default(),
         }
+    }
+
+    /// Tells the writer of the records of this handle's worker, once for each turn of its event
+    /// loop, if it is run on that worker.
+    pub fn courier(&self) -> Courier {
+        Courier::new(Arc::clone(&self.owner.queue), Arc::clone(&self.relay))
     }
 
     /// Takes room for `N` records, all or none, without waiting: an admission takes two (admit

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::courier::{Heard, Urgency};
 use super::error::LogError;
 use super::options::Limits;
 use super::waiting::{Appending, Relay, Ticket, lock};
@@ -111,6 +112,8 @@ struct Inner {
     entries: VecDeque<Entry>,
     phase: Phase,
     in_flight: Charge,
+    /// The writer was told of what is queued. What it was not told of yet, a courier was.
+    told: bool,
     /// The writer sleeps and has to be woken.
     parked: bool,
     stop: bool,
@@ -143,6 +146,7 @@ impl Queue {
                 entries: VecDeque::new(),
                 phase: Phase::Open,
                 in_flight: Charge::default(),
+                told: false,
                 parked: false,
                 stop: false,
             }),
@@ -198,7 +202,11 @@ impl Queue {
         lock(&self.inner).in_flight.subtract(charge);
     }
 
-    fn push(&self, mut entry: Entry) -> Result<(), LogError> {
+    fn push(&self, mut entry: Entry, relay: &Relay) -> Result<(), LogError> {
+        let urgency = match &entry.ticket {
+            Some(_) => Urgency::Waited,
+            None => Urgency::Unwaited,
+        };
         let mut inner = lock(&self.inner);
         match (&inner.phase, &entry.ticket) {
             (Phase::Open, _) | (Phase::Failed(_), None) => {}
@@ -217,19 +225,33 @@ impl Queue {
         inner.in_flight.add(actual);
         entry.charge = actual;
         inner.entries.push_back(entry);
-        let wake = inner.parked && matches!(inner.phase, Phase::Open);
         drop(inner);
-        if wake {
-            self.work.notify_one();
+        match relay.bell().ring(urgency) {
+            Heard::ByCourier => {}
+            Heard::ByNobody => self.tell(),
         }
         Ok(())
     }
 
-    /// Waits for records and moves all of them to `batch`, which is empty.
+    /// Tells the writer of what is queued.
+    pub(super) fn tell(&self) {
+        let mut inner = lock(&self.inner);
+        inner.told |= !inner.entries.is_empty();
+        let wake = inner.told && inner.parked && matches!(inner.phase, Phase::Open);
+        // One wake for each sleep, however often it is told before it gets to run.
+        inner.parked &= !wake;
+        drop(inner);
+        if wake {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits until there are records to be told of, and moves all that are queued to `batch`, which is empty.
     pub(super) fn wait(&self, batch: &mut VecDeque<Entry>, timeout: Option<Duration>) -> Turn {
         let mut inner = lock(&self.inner);
         loop {
-            if !inner.entries.is_empty() {
+            if (inner.told || inner.stop) && !inner.entries.is_empty() {
+                inner.told = false;
                 std::mem::swap(&mut inner.entries, batch);
                 return Turn::Work;
             }
@@ -240,7 +262,7 @@ impl Queue {
             let timed_out;
             (inner, timed_out) = self.park(inner, timeout);
             inner.parked = false;
-            if timed_out && inner.entries.is_empty() && !inner.stop {
+            if timed_out && !inner.told && !inner.stop {
                 return Turn::Tick;
             }
         }
@@ -287,7 +309,10 @@ impl Queue {
 
     /// Takes records again.
     pub(super) fn reopen(&self) {
-        lock(&self.inner).phase = Phase::Open;
+        let mut inner = lock(&self.inner);
+        inner.phase = Phase::Open;
+        // What was kept while the disk failed is written whoever else rings.
+        inner.told = !inner.entries.is_empty();
     }
 
     /// Takes no more records; what was not written is returned.
@@ -336,7 +361,7 @@ impl Slot {
             ticket: Some(ticket),
             charge: std::mem::take(&mut self.charge),
         };
-        match self.queue.push(entry) {
+        match self.queue.push(entry, &self.relay) {
             Ok(()) => appending,
             Err(error) => Appending::refused(error),
         }
@@ -351,7 +376,7 @@ impl Slot {
             ticket: None,
             charge: std::mem::take(&mut self.charge),
         };
-        if let Err(error) = self.queue.push(entry) {
+        if let Err(error) = self.queue.push(entry, &self.relay) {
             tracing::error!(%error, "an audit record came after the log was closed and is lost");
         }
     }

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use uuid::Uuid;
 
+use super::courier::Bell;
 use super::error::LogError;
 
 /// Where a record is in the log. Only the chain gives these out.
@@ -30,14 +31,21 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The tasks of one worker that have a result and were not woken yet.
+/// What one worker and the writer tell each other through: the tasks that have a result and were not woken yet, and
+/// the bell for new records.
 #[derive(Debug, Default)]
 pub(super) struct Relay {
     waiting: AtomicBool,
     wakers: Mutex<Vec<Waker>>,
+    bell: Bell,
 }
 
 impl Relay {
+    /// What the worker's tasks ring for new records.
+    pub(super) const fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
     fn add(&self, waker: Waker) {
         lock(&self.wakers).push(waker);
     }

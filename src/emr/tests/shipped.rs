@@ -173,7 +173,7 @@ async fn check(profile: &str, cookie: Option<&str>, emrs: &Emrs, requests: &str)
         let mut found = vec![&*mapping.route, mapping.action.name(), &mapping.section];
         found.extend(mapping.patients.iter().map(|patient| patient.id.as_str()));
         assert_eq!(found.join(" "), expected, "{line}");
-        assert_eq!(mapped.received().facts().mapping.as_ref(), Some(mapping));
+        assert_eq!(mapped.received().facts().mapping.as_deref(), Some(mapping));
         assert_eq!(mapped.received().parts().target.as_str(), words[1]);
         reached.insert(mapping.route.clone());
     }

@@ -31,7 +31,7 @@ async fn oauth2_proxy_1156_an_idle_session_ends() {
     // The record says whose session it was.
     let facts = refused.facts();
     assert!(facts.session.is_some());
-    assert!(matches!(&facts.principal, Some(Principal::User(u)) if u.subject == "u1"));
+    assert!(matches!(facts.principal.as_deref(), Some(Principal::User(u)) if u.subject == "u1"));
     assert_eq!(
         browser.outcome(&gateway).await,
         Err(Refusal::SessionUnknown)

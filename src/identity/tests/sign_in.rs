@@ -303,7 +303,7 @@ async fn an_account_without_a_role_is_told_so_at_every_page() {
             .unwrap();
         let refused = browser.open(&gateway).await.unwrap_err();
         assert_eq!(refused.refusal(), Refusal::NoRole);
-        let Some(Principal::User(user)) = &refused.facts().principal else {
+        let Some(Principal::User(user)) = refused.facts().principal.as_deref() else {
             panic!("the record names nobody");
         };
         assert_eq!(user.subject, "u1");

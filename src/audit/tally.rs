@@ -1,0 +1,55 @@
+//! Counts the outcomes of admitted requests.
+//!
+//! *Owns*: its metrics. They are looked up once, not with each request.
+
+use std::time::Duration;
+
+use metrics::{Counter, Histogram};
+
+use super::outcome::Outcome;
+use crate::telemetry::metrics as names;
+
+/// The metrics of outcomes.
+pub(super) struct Tally {
+    informational: Counter,
+    success: Counter,
+    redirection: Counter,
+    client_error: Counter,
+    server_error: Counter,
+    unanswered: Counter,
+    seconds: Histogram,
+}
+
+impl std::fmt::Debug for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tally").finish_non_exhaustive()
+    }
+}
+
+impl Tally {
+    pub(super) fn new() -> Self {
+        let class = |class: &'static str| metrics::counter!(names::REQUESTS, "class" => class);
+        Self {
+            informational: class("1xx"),
+            success: class("2xx"),
+            redirection: class("3xx"),
+            client_error: class("4xx"),
+            server_error: class("5xx"),
+            unanswered: class("none"),
+            seconds: metrics::histogram!(names::REQUEST_SECONDS),
+        }
+    }
+
+    pub(super) fn count(&self, outcome: &Outcome) {
+        let class = match outcome.status.map(|status| status / 100) {
+            Some(1) => &self.informational,
+            Some(2) => &self.success,
+            Some(3) => &self.redirection,
+            Some(4) => &self.client_error,
+            Some(_) => &self.server_error,
+            None => &self.unanswered,
+        };
+        class.increment(1);
+        self.seconds.record(Duration::from_millis(outcome.millis));
+    }
+}
