@@ -14,6 +14,7 @@ pub mod cookie;
 pub mod identify;
 mod login;
 mod logout;
+mod notices;
 pub mod oidc;
 mod return_to;
 pub mod routes;
@@ -40,10 +41,12 @@ use tokio::sync::broadcast;
 
 use crate::clock::SharedClock;
 use crate::config;
+use crate::request::received::Throttle;
 use crate::request::{Handled, Principal, Received, Refused, Role};
 use crate::store::{Store, StoreError};
 
 use attempts::Attempts;
+use notices::Notices;
 use oidc::Provider;
 pub use return_to::ReturnTo;
 pub use routes::OwnRoute;
@@ -57,6 +60,9 @@ pub trait RoleMap: Send + Sync + Debug {
     /// the mapping works at once.
     fn roles(&self, issuer: &str, values: &[String], now: Timestamp) -> BTreeSet<Role>;
 }
+
+/// Counts a sign-in to an account, before anything comes of it.
+pub type AccountLimit<'l> = &'l (dyn Fn(&str) -> Result<(), Throttle> + Sync);
 
 /// Why sign-in cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +93,7 @@ pub enum IdentityError {
 pub struct Identity {
     sessions: Sessions,
     attempts: Attempts,
+    notices: Notices,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
     store: Store,
@@ -117,6 +124,7 @@ impl Identity {
         Ok(Arc::new(Self {
             sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
+            notices: Notices::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             providers,
             store,
             clock,
@@ -125,14 +133,19 @@ impl Identity {
         }))
     }
 
-    /// Answers a request for one of the gateway's own paths.
+    /// Answers a request for one of the gateway's own paths; a sign-in is charged to its account by `limit`.
     ///
     /// # Errors
     /// [`Refused`], to be recorded and answered like any other.
-    pub async fn handle(&self, route: OwnRoute, received: Received) -> Result<Handled, Refused> {
+    pub async fn handle(
+        &self,
+        route: OwnRoute,
+        received: Received,
+        limit: AccountLimit<'_>,
+    ) -> Result<Handled, Refused> {
         match route {
             OwnRoute::Login => Box::pin(self.login(received)).await,
-            OwnRoute::Callback => Box::pin(self.callback(received)).await,
+            OwnRoute::Callback => Box::pin(self.callback(received, limit)).await,
             OwnRoute::Logout => Box::pin(self.logout(received)).await,
             OwnRoute::SignedOut => match Self::signed_out(received.parts()) {
                 Ok(told) => Ok(login::handled(received, told)),

@@ -146,3 +146,18 @@ async fn unknown_times_stay_unknown_at_sign_in() {
     let time = identified.principal().proof().auth_time.unwrap();
     assert_eq!(time.as_second(), 1_795_308_254);
 }
+
+/// Charged after the session got its new token, a step-up too many signed the user out.
+#[tokio::test]
+async fn a_throttled_step_up_leaves_the_session_as_it_was() {
+    let mut gateway = Gateway::start().await;
+    let mut browser = gateway.signed_in().await;
+    gateway.throttled = true;
+    let refused = step_up(&gateway, &mut browser, |_| {}).await;
+    assert_eq!(refused, Err(Refusal::LoginRate));
+    assert_eq!(browser.outcome(&gateway).await, Ok(()));
+    let mut other = Browser::default();
+    let refused = other.sign_in(&gateway, |_| {}).await;
+    assert_eq!(refused.map(drop), Err(Refusal::LoginRate));
+    assert_eq!(other.outcome(&gateway).await, Err(Refusal::LoginRequired));
+}
