@@ -135,6 +135,15 @@ pub struct StartOptions {
     pub truncation: Truncation,
 }
 
+/// What is in order before the trail says *started*.
+struct Prepared {
+    bundle: Bundle,
+    certificates: Arc<Certificates>,
+    tls: Arc<rustls::ServerConfig>,
+    store: Store,
+    settled: Settled,
+}
+
 impl Running {
     /// Starts a gateway.
     ///
@@ -150,7 +159,6 @@ impl Running {
         let certificates = Certificates::load(&config.certificates, clock.clone())
             .map_err(StartError::Certificates)?;
         let tls = server::tls::server_config(certificates.clone())?;
-        let listeners = Listeners::bind(&config.server)?;
         let store = open_store(config, clock.clone()).await?;
         let (audit, settled) = Audit::open(
             &config.audit,
@@ -161,7 +169,45 @@ impl Running {
         )
         .await?;
 
-        let stages = assemble(config, bundle, store, audit, clock.clone())?;
+        let prepared = Prepared {
+            bundle,
+            certificates,
+            tls,
+            store,
+            settled,
+        };
+        match Self::launch(config, prepared, &audit, clock, metrics).await {
+            Ok(running) => Ok(running),
+            Err(error) => {
+                // The trail says *started*; the next start must not take this for a crash.
+                let detail = BTreeMap::from([("failed".to_owned(), "start".to_owned())]);
+                if let Err(error) = audit.event(Event::Stopped, None, detail).await {
+                    tracing::error!(%error, "the end of a failed start could not be recorded");
+                }
+                if let Err(error) = audit.log().shutdown() {
+                    tracing::error!(%error, "the trail could not be closed");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts everything on an open trail. The ports are bound last: nobody connects to what cannot serve yet.
+    async fn launch(
+        config: &Config,
+        prepared: Prepared,
+        audit: &Audit,
+        clock: SharedClock,
+        metrics: Metrics,
+    ) -> Result<Self, StartError> {
+        let Prepared {
+            bundle,
+            certificates,
+            tls,
+            store,
+            settled,
+        } = prepared;
+        let stages = assemble(config, bundle, store, audit.clone(), clock.clone())?;
         let backends = stages.backends.clone();
         let streams = backends.streams().clone();
         let setup = Setup {
@@ -188,6 +234,7 @@ impl Running {
                 )
             }
         };
+        let listeners = Listeners::bind(&config.server)?;
         let server = server::Running::start(listeners, setup, make)?;
         Ok(Self {
             server,
