@@ -60,8 +60,11 @@ impl Authorized {
     }
 
     /// The request is sent now.
-    pub fn begin(&mut self) {
-        self.mapped.begin();
+    ///
+    /// # Errors
+    /// What [`Mapped::begin`](crate::emr::map::Mapped::begin) refuses.
+    pub async fn begin(&mut self) -> Result<(), Refusal> {
+        self.mapped.begin().await
     }
 
     /// The mapped request itself.
