@@ -325,6 +325,45 @@ async fn method_overrides_are_refused() {
     );
 }
 
+/// Where no profile says that the EMR takes no method from a form, one that nothing is mapped from is read too.
+#[tokio::test]
+async fn a_method_override_in_a_form_that_the_route_does_not_read_is_refused() {
+    let plain = "[[route]]\nid = \"x\"\nmethods = [\"POST\"]\npath = \"/x\"\naction = \"Create\"\nsection = \"notes\"\n";
+    let head = "version = 1\nname = \"x\"\n";
+    let careful = emrs(&format!("{head}{plain}"));
+    let told = emrs(&format!("{head}method_override = \"none\"\n{plain}"));
+    let files = emrs(&format!("{head}{plain}multipart = true\n"));
+    let multipart = || post("/x").body("multipart/form-data; boundary=x", "--x\r\n\r\n");
+    let untyped = || {
+        let mut call = post("/x");
+        call.body = Bytes::from_static(b"_method=DELETE");
+        call
+    };
+    for (call, refusal) in [
+        (post("/x").form("a=1&_method=DELETE"), Refusal::AmbiguousField),
+        (post("/x").form("a=1&%5Fmethod=DELETE"), Refusal::AmbiguousField),
+        (multipart(), Refusal::UnsupportedBody),
+        (untyped(), Refusal::UnsupportedBody),
+        (
+            post("/x").form("a=1").header("content-encoding", "gzip"),
+            Refusal::UnsupportedBody,
+        ),
+    ] {
+        let body = call.body.clone();
+        assert_eq!(call.clone().refusal(&careful).await, Some(refusal), "{body:?}");
+        assert_eq!(call.refusal(&told).await, None, "{body:?}");
+    }
+    assert_eq!(multipart().refusal(&files).await, None);
+    for call in [
+        post("/x").form("a=1"),
+        post("/x").json(r#"{"_method":"DELETE"}"#),
+        post("/x").body("application/dicom", "_method=DELETE"),
+        post("/x"),
+    ] {
+        assert_eq!(call.refusal(&careful).await, None);
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_cannot_be_checked_is_refused() {
     let form = "application/x-www-form-urlencoded";
