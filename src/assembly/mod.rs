@@ -7,6 +7,7 @@
 pub mod clinic;
 mod health;
 mod operators;
+mod streams;
 mod wiring;
 
 use std::collections::BTreeMap;
@@ -411,6 +412,11 @@ fn start_upkeep(
     let identity = parts.stages.identity.clone();
     background.spawn(identity.background(ended(ending.clone())));
     background.spawn(cut_ended_sessions(
+        parts.stages.clone(),
+        streams.clone(),
+        ended(ending.clone()),
+    ));
+    background.spawn(streams::decide_again(
         parts.stages.clone(),
         streams.clone(),
         ended(ending.clone()),

@@ -453,7 +453,10 @@ mod tests {
             detail.get("previous_run").map(String::as_str),
             Some("not stopped")
         );
-        assert_eq!(detail.get("outcomes_unknown").map(String::as_str), Some("0"));
+        assert_eq!(
+            detail.get("outcomes_unknown").map(String::as_str),
+            Some("0")
+        );
     }
 
     async fn open_patiently(

@@ -242,5 +242,6 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::AuditRead => "audit-read",
         Event::CertificatesReloaded => "certificates",
         Event::StreamInterval => "stream",
+        Event::StreamDecided => "stream-decided",
     }
 }

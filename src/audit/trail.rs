@@ -149,7 +149,8 @@ const fn priority_of(event: Event) -> Priority {
         | Event::Started
         | Event::Stopped
         | Event::Recovered
-        | Event::StreamInterval => Priority::Care,
+        | Event::StreamInterval
+        | Event::StreamDecided => Priority::Care,
         Event::PageShown
         | Event::RefusalsSummed
         | Event::AuditRead

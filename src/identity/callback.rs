@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::{AccountLimit, Identity};
 use super::answer::Answer;
 use super::attempts::{Attempt, Purpose};
 use super::cookie::{self, LOGIN_COOKIE, Presented};
@@ -17,6 +16,7 @@ use super::oidc::jws::Kind;
 use super::oidc::{ExchangeError, Metadata, Provider, ProviderError, TokenError, Tokens};
 use super::session::{Live, Opening, SessionId};
 use super::token::{NoRandomness, Token};
+use super::{AccountLimit, Identity};
 use crate::refusal::Refusal;
 use crate::request::principal::User;
 use crate::request::received::{Parts, Throttle};

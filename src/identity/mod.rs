@@ -31,7 +31,7 @@ mod test_gateway;
 )]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ use notices::Notices;
 use oidc::Provider;
 pub use return_to::ReturnTo;
 pub use routes::OwnRoute;
-use session::Live;
+use session::{Live, SessionId};
 pub use sessions::SessionEnded;
 use sessions::Sessions;
 
@@ -161,6 +161,29 @@ impl Identity {
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<SessionEnded> {
         self.sessions.subscribe()
+    }
+
+    /// Who stands behind the sessions of `ids` now, and when those end. A session that is over is left out.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a session is not in memory and the store cannot be asked.
+    pub async fn standing(
+        &self,
+        ids: BTreeSet<SessionId>,
+    ) -> Result<BTreeMap<SessionId, (Principal, Timestamp)>, StoreError> {
+        let in_use = self.sessions.in_use(ids).await?;
+        // A step-up leaves the old token's entry for a moment: the newer proof counts.
+        let mut standing: BTreeMap<SessionId, (Principal, Timestamp)> = BTreeMap::new();
+        for live in in_use {
+            let principal = self.principal_of(&live);
+            let newer = standing
+                .get(live.id())
+                .is_none_or(|(known, _)| known.proof().auth_time < principal.proof().auth_time);
+            if newer {
+                standing.insert(live.id().clone(), (principal, live.ends()));
+            }
+        }
+        Ok(standing)
     }
 
     /// Whether every identity provider was reached since the start.

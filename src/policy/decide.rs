@@ -16,8 +16,8 @@ pub use super::obligation::Obligations;
 use super::question::{Circumstances, Grant, PrincipalKind, Question};
 use crate::emr::map::Mapped;
 use crate::refusal::Refusal;
-use crate::request::facts::{Decision, Verdict};
-use crate::request::{Action, PatientRef, Received, Refused};
+use crate::request::facts::{Decision, Mapping, Verdict};
+use crate::request::{Action, Facts, PatientRef, Principal, Received, Refused};
 
 /// How far a provider's clock may be ahead of ours.
 const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
@@ -167,13 +167,14 @@ impl Policies {
     ) -> Result<Authorized, Refused> {
         let active = self.active.load();
         mapped.received_mut().facts_mut().generation = active.generation();
-        let Some(ruling) = Ruling::on(&active, &mapped, circumstances, now) else {
+        let Some(matter) = Matter::of(&mapped) else {
             // The EMR's name is an input of the decision; a request without one was mapped by a defect.
             tracing::error!("a mapped request names no EMR");
             return Err(mapped.refuse(Refusal::Internal));
         };
-        let refusal = ruling.refusal(&mapped, now);
-        let valid_until = ruling.valid_until(&mapped, circumstances, now);
+        let ruling = Ruling::on(&active, &matter, circumstances, now);
+        let refusal = ruling.refusal(&matter, now);
+        let valid_until = ruling.valid_until(&matter, circumstances, now);
         let obligations = ruling.outcome.obligations;
         mapped.received_mut().facts_mut().decision = Some(ruling.into_decision(circumstances));
         match refusal {
@@ -184,6 +185,79 @@ impl Policies {
                 valid_until,
             }),
         }
+    }
+
+    /// Decides anew what was permitted before and goes on: the matter of `facts`, for its session's `principal` as it
+    /// is now.
+    pub fn decide_again(
+        &self,
+        mut facts: Facts,
+        principal: Principal,
+        expires: Timestamp,
+        circumstances: &Circumstances,
+        now: Timestamp,
+    ) -> Again {
+        let active = self.active.load();
+        facts.generation = active.generation();
+        facts.principal = Some(principal);
+        let Some(matter) = Matter::on_record(&facts, expires) else {
+            let verdict = Err(Refusal::Internal);
+            return Again { facts, verdict };
+        };
+        let ruling = Ruling::on(&active, &matter, circumstances, now);
+        // Who lost every role could not ask at all.
+        let refusal = if matter.principal.roles().is_empty() {
+            Some(Refusal::NoRole)
+        } else {
+            ruling.refusal(&matter, now)
+        };
+        let valid_until = ruling.valid_until(&matter, circumstances, now);
+        facts.decision = Some(ruling.into_decision(circumstances));
+        let verdict = refusal.map_or(Ok(valid_until), Err);
+        Again { facts, verdict }
+    }
+}
+
+/// What deciding again came to.
+#[derive(Debug)]
+#[must_use]
+pub struct Again {
+    /// What is known of the request, with the new decision and every input that it had.
+    pub facts: Facts,
+    /// Until when it is permitted now.
+    pub verdict: Result<Timestamp, Refusal>,
+}
+
+/// What is decided on.
+struct Matter<'m> {
+    emr: &'m str,
+    principal: &'m Principal,
+    mapping: &'m Mapping,
+    /// When the session ends.
+    expires: Timestamp,
+}
+
+impl<'m> Matter<'m> {
+    fn of(mapped: &'m Mapped) -> Option<Self> {
+        Some(Self {
+            emr: mapped.received().facts().emr.as_deref()?,
+            principal: mapped.identified().principal(),
+            mapping: mapped.mapping(),
+            expires: mapped.identified().expires(),
+        })
+    }
+
+    fn on_record(facts: &'m Facts, expires: Timestamp) -> Option<Self> {
+        Some(Self {
+            emr: facts.emr.as_deref()?,
+            principal: facts.principal.as_ref()?,
+            mapping: facts.mapping.as_ref()?,
+            expires,
+        })
+    }
+
+    fn authenticated(&self) -> Option<Timestamp> {
+        self.principal.proof().auth_time
     }
 }
 
@@ -198,13 +272,16 @@ impl Ruling {
     /// Asks once for each patient, or once where there is none.
     fn on(
         active: &Active,
-        mapped: &Mapped,
+        matter: &Matter<'_>,
         circumstances: &Circumstances,
         now: Timestamp,
-    ) -> Option<Self> {
-        let emr = mapped.received().facts().emr.as_deref()?;
-        let principal = mapped.identified().principal();
-        let mapping = mapped.mapping();
+    ) -> Self {
+        let Matter {
+            emr,
+            principal,
+            mapping,
+            ..
+        } = *matter;
         let id = principal.id();
         let opened = |patient: Option<&PatientRef>| {
             let grant = circumstances.grant.as_ref()?;
@@ -239,17 +316,17 @@ impl Ruling {
             .iter()
             .find_map(|patient| opened(Some(patient)))
             .map(|grant| grant.id.clone());
-        Some(Self { outcome, grant })
+        Self { outcome, grant }
     }
 
-    fn refusal(&self, mapped: &Mapped, now: Timestamp) -> Option<Refusal> {
+    fn refusal(&self, matter: &Matter<'_>, now: Timestamp) -> Option<Refusal> {
         if !self.outcome.errors.is_empty() {
             return Some(Refusal::PolicyError);
         }
         match self.outcome.verdict {
-            Verdict::Deny => Some(if mapped.mapping().action == Action::Unmapped {
+            Verdict::Deny => Some(if matter.mapping.action == Action::Unmapped {
                 Refusal::Unmapped
-            } else if mapped.identified().principal().roles().is_empty() {
+            } else if matter.principal.roles().is_empty() {
                 Refusal::NoRole
             } else {
                 Refusal::PolicyDenied
@@ -259,7 +336,7 @@ impl Ruling {
                 .obligations
                 .step_up
                 .filter(|limit| {
-                    fresh_until(authenticated(mapped), *limit, now).is_none_or(|end| now > end)
+                    fresh_until(matter.authenticated(), *limit, now).is_none_or(|end| now > end)
                 })
                 .map(|_| Refusal::StepUpRequired),
         }
@@ -267,7 +344,7 @@ impl Ruling {
 
     fn valid_until(
         &self,
-        mapped: &Mapped,
+        matter: &Matter<'_>,
         circumstances: &Circumstances,
         now: Timestamp,
     ) -> Timestamp {
@@ -275,7 +352,7 @@ impl Ruling {
             .outcome
             .obligations
             .step_up
-            .and_then(|limit| fresh_until(authenticated(mapped), limit, now));
+            .and_then(|limit| fresh_until(matter.authenticated(), limit, now));
         let grant = circumstances
             .grant
             .as_ref()
@@ -284,7 +361,7 @@ impl Ruling {
         [step_up, grant]
             .into_iter()
             .flatten()
-            .fold(mapped.identified().expires(), Timestamp::min)
+            .fold(matter.expires, Timestamp::min)
     }
 
     fn into_decision(self, circumstances: &Circumstances) -> Decision {
@@ -299,10 +376,6 @@ impl Ruling {
             obligations: self.outcome.obligations.as_recorded(),
         }
     }
-}
-
-const fn authenticated(mapped: &Mapped) -> Option<Timestamp> {
-    mapped.identified().principal().proof().auth_time
 }
 
 /// Until when a sign-in is fresh enough; nothing when it is not known when it was.
@@ -329,10 +402,9 @@ mod tests {
     use crate::limit::screen::Screened;
     use crate::policy::question::{CareRelation, Purpose};
     use crate::policy::tests::{SHIPPED, patient, roles, small_with};
-    use crate::request::facts::Mapping;
     use crate::request::principal::{Proof, User};
     use crate::request::received::{Connection, Parts};
-    use crate::request::{Body, ClientAddr, PeerAddr, Principal, RequestId, Target};
+    use crate::request::{Body, ClientAddr, PeerAddr, RequestId, Target};
     use http::{HeaderMap, Method, Version};
     use std::collections::BTreeMap;
 
@@ -619,6 +691,38 @@ mod tests {
         assert!(decide(&["1", "2"], "2026-11-22T12:00:00Z").is_err());
         assert!(decide(&[], "2026-11-22T12:00:00Z").is_err());
         assert!(decide(&["1"], NOW).is_err());
+    }
+
+    #[test]
+    fn what_goes_on_is_decided_again_for_who_it_is_now_and_by_the_policies_in_force() {
+        let policies = Policies::new(SHIPPED.clone(), 1);
+        let case = Case::new(&["him"], Action::Export, "notes").signed_in("2026-11-22T09:58:00Z");
+        let mapped = case.mapped();
+        let authorized = policies.decide(mapped, &Circumstances::default(), at(NOW));
+        let authorized = authorized.expect("permitted");
+        let mut facts = authorized.received().facts().clone();
+        facts.mapping = Some(authorized.mapped().mapping().clone());
+        let again = |principal: &Principal, now: &str| {
+            let (facts, principal) = (facts.clone(), principal.clone());
+            let end = at(SESSION_END);
+            policies.decide_again(facts, principal, end, &Circumstances::default(), at(now))
+        };
+        let before = authorized.mapped().identified().principal();
+        let late = "2026-11-22T10:03:01Z";
+        let stale = again(before, late);
+        assert_eq!(stale.verdict, Err(Refusal::StepUpRequired));
+        let fresh = case.signed_in("2026-11-22T10:02:00Z").mapped();
+        let fresh = again(fresh.identified().principal(), late);
+        assert_eq!(fresh.verdict, Ok(at("2026-11-22T10:07:00Z")));
+        assert_eq!(fresh.facts.generation, 1);
+        let nobody = Case::new(&[], Action::Export, "notes").mapped();
+        let nobody = again(nobody.identified().principal(), NOW);
+        assert_eq!(nobody.verdict, Err(Refusal::NoRole));
+        policies.activate(small_with(""), 2);
+        let other = again(before, NOW);
+        assert_eq!(other.verdict, Err(Refusal::PolicyDenied));
+        assert_eq!(other.facts.generation, 2);
+        assert_eq!(other.facts.decision.map(|d| d.verdict), Some(Verdict::Deny));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub enum Event {
     CertificatesReloaded,
     /// A live stream (WebSocket) goes on.
     StreamInterval,
+    /// A live stream was decided again.
+    StreamDecided,
 }
 
 /// A request that the gateway answered itself.

@@ -521,8 +521,10 @@ fn a_dead_emr_is_unreachable_and_then_left_alone() {
         let url = format!("http://{}", free.local_addr().unwrap());
         drop(free);
         let mut settings = emr(&url);
-        (settings.backend.breaker_failures, settings.backend.breaker_pause) =
-            (2, Duration::from_mins(3));
+        (
+            settings.backend.breaker_failures,
+            settings.backend.breaker_pause,
+        ) = (2, Duration::from_mins(3));
         let upstream = upstream(settings);
         for _ in 0..2 {
             assert_eq!(get(&upstream, "/").await, Err(Refusal::UpstreamUnreachable));

@@ -174,9 +174,9 @@ impl Witness for FileWitness {
             .append(note)
             .map_err(|source| self.io_error(source))?;
         opened.held = Some(offered);
-        let thinned =
-            self.thinning
-                .apply(&*self.files, &self.path, &self.verifier, opened.end);
+        let thinned = self
+            .thinning
+            .apply(&*self.files, &self.path, &self.verifier, opened.end);
         match thinned {
             Ok(thinned) => {
                 if let Some((file, end)) = thinned {

@@ -340,8 +340,14 @@ async fn a_method_override_in_a_form_that_the_route_does_not_read_is_refused() {
         call
     };
     for (call, refusal) in [
-        (post("/x").form("a=1&_method=DELETE"), Refusal::AmbiguousField),
-        (post("/x").form("a=1&%5Fmethod=DELETE"), Refusal::AmbiguousField),
+        (
+            post("/x").form("a=1&_method=DELETE"),
+            Refusal::AmbiguousField,
+        ),
+        (
+            post("/x").form("a=1&%5Fmethod=DELETE"),
+            Refusal::AmbiguousField,
+        ),
         (multipart(), Refusal::UnsupportedBody),
         (untyped(), Refusal::UnsupportedBody),
         (
@@ -350,7 +356,11 @@ async fn a_method_override_in_a_form_that_the_route_does_not_read_is_refused() {
         ),
     ] {
         let body = call.body.clone();
-        assert_eq!(call.clone().refusal(&careful).await, Some(refusal), "{body:?}");
+        assert_eq!(
+            call.clone().refusal(&careful).await,
+            Some(refusal),
+            "{body:?}"
+        );
         assert_eq!(call.refusal(&told).await, None, "{body:?}");
     }
     assert_eq!(multipart().refusal(&files).await, None);

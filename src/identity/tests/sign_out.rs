@@ -51,7 +51,11 @@ async fn teleport_5994_sign_out_ends_the_session_here_and_at_the_provider() {
     let style = html.split("<style nonce=\"").nth(1).unwrap();
     let nonce = style.split('"').next().unwrap();
     let policy = page.response.headers()[header::CONTENT_SECURITY_POLICY].to_str();
-    assert!(policy.unwrap().contains(&format!("style-src 'nonce-{nonce}'")));
+    assert!(
+        policy
+            .unwrap()
+            .contains(&format!("style-src 'nonce-{nonce}'"))
+    );
 }
 
 #[tokio::test]

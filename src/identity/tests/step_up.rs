@@ -34,6 +34,18 @@ async fn a_step_up_gives_the_session_a_new_token_and_a_new_time() {
     let second = browser.open(&gateway).await.unwrap();
     let time = second.principal().proof().auth_time.unwrap();
     assert_eq!(time.as_second(), gateway.now());
+    // A stream of the session that is decided again is decided for who signed in afresh.
+    let ids = std::collections::BTreeSet::from([second.session().clone()]);
+    let standing = gateway.identity.standing(ids.clone()).await.unwrap();
+    let elsewhere = gateway.restarted().await.identity.standing(ids).await;
+    assert_eq!(
+        elsewhere.unwrap(),
+        standing,
+        "not in memory, but in the store"
+    );
+    let (principal, ends) = &standing[second.session()];
+    assert_eq!(principal.proof().auth_time, Some(time));
+    assert_eq!((standing.len(), *ends), (1, second.expires()));
     // The session goes on (what is bound to it stays bound), its old token does not.
     assert_eq!(first.session(), second.session());
     assert!(ended.try_recv().is_err());
