@@ -434,10 +434,6 @@ impl Files for FaultyFiles {
         )
     }
 
-    fn stand_in(&self, _old: &Path, _new: &Path) -> io::Result<()> {
-        lock(&self.0).alive()
-    }
-
     fn remove(&self, path: &Path) -> io::Result<()> {
         lock(&self.0).change(
             Kind::Name,

@@ -79,11 +79,13 @@ pub trait Files: Send + Sync + fmt::Debug {
     /// # Errors
     /// The device's own.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Gives `new` the permissions of `old`, whose name it is to take.
+    /// Gives `new` the permissions of `old`, whose name it is to take, where there are any.
     ///
     /// # Errors
     /// `Unsupported` where `old` is a link: the name would lose what it leads to.
-    fn stand_in(&self, old: &Path, new: &Path) -> io::Result<()>;
+    fn stand_in(&self, _old: &Path, _new: &Path) -> io::Result<()> {
+        Ok(())
+    }
     /// Removes a file.
     ///
     /// # Errors

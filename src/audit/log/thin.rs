@@ -201,6 +201,28 @@ mod tests {
         assert!(again.unwrap().is_none(), "only when it has grown again");
     }
 
+    /// On a real disk: an auditor who may read the file still may, and a link is not replaced.
+    #[test]
+    fn a_thinned_file_keeps_its_permissions_and_a_link_is_left_alone() {
+        use crate::audit::log::RealFiles;
+        use std::os::unix::fs::PermissionsExt;
+        let key = SigningKey::generate("hospital.example/gw").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("checkpoints"), dir.path().join("link"));
+        let text: Vec<String> = (1..=3).map(|number| note(&key, number, 0)).collect();
+        std::fs::write(&path, text.join("\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let refused = Thinning::new(1, 1).apply(&RealFiles, &link, key.verifier(), 1);
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::Unsupported);
+        let thinned = Thinning::new(1, 1).apply(&RealFiles, &path, key.verifier(), 1);
+        assert!(thinned.unwrap().is_some());
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+        let left = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(left, text[1..].join("\n"));
+    }
+
     #[test]
     fn whatever_fails_the_newest_checkpoints_are_there() {
         let key = SigningKey::generate("hospital.example/gw").unwrap();
