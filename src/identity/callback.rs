@@ -345,7 +345,8 @@ impl Identity {
     }
 }
 
-/// Charges a sign-in to its account. Nothing was opened or ended yet: who is over the limit keeps the session they have.
+/// Charges a sign-in to its account, before anything is opened or retired: a step-up over the limit leaves its session
+/// as it was; any other sign-in over it counts as failed.
 fn charged(
     judged: (Opening, Event),
     limit: AccountLimit<'_>,
