@@ -195,16 +195,8 @@ impl Gateway {
         } else {
             Vec::new()
         };
-        let mut handled = stages.identity.handle(route, received).await?;
-        if let (Event::Login | Event::StepUp, Some(principal)) =
-            (handled.event, &handled.facts.principal)
-            && let Err(throttle) = stages.charges.login(&principal.id())
-        {
-            // The answer with the session's cookie is dropped: nobody ever holds this session.
-            return Err(
-                Refused::unreadable(Refusal::LoginRate, handled.facts, manner).throttled(throttle),
-            );
-        }
+        let limit = |account: &str| stages.charges.login(account);
+        let mut handled = stages.identity.handle(route, received, &limit).await?;
         for cookie in removed {
             handled.response.headers_mut().append(SET_COOKIE, cookie);
         }

@@ -8,6 +8,7 @@ pub mod clinic;
 mod health;
 mod operators;
 mod rooms;
+mod streams;
 mod wiring;
 
 use std::collections::BTreeMap;
@@ -137,6 +138,15 @@ pub struct StartOptions {
     pub truncation: Truncation,
 }
 
+/// What is in order before the trail says *started*.
+struct Prepared {
+    bundle: Bundle,
+    certificates: Arc<Certificates>,
+    tls: Arc<rustls::ServerConfig>,
+    store: Store,
+    settled: Settled,
+}
+
 impl Running {
     /// Starts a gateway.
     ///
@@ -152,7 +162,6 @@ impl Running {
         let certificates = Certificates::load(&config.certificates, clock.clone())
             .map_err(StartError::Certificates)?;
         let tls = server::tls::server_config(certificates.clone())?;
-        let listeners = Listeners::bind(&config.server)?;
         let store = open_store(config, clock.clone()).await?;
         let (audit, settled) = Audit::open(
             &config.audit,
@@ -163,7 +172,45 @@ impl Running {
         )
         .await?;
 
-        let (stages, rooms) = assemble(config, bundle, store, audit, clock.clone()).await?;
+        let prepared = Prepared {
+            bundle,
+            certificates,
+            tls,
+            store,
+            settled,
+        };
+        match Self::launch(config, prepared, &audit, clock, metrics).await {
+            Ok(running) => Ok(running),
+            Err(error) => {
+                // The trail says *started*; the next start must not take this for a crash.
+                let detail = BTreeMap::from([("failed".to_owned(), "start".to_owned())]);
+                if let Err(error) = audit.event(Event::Stopped, None, detail).await {
+                    tracing::error!(%error, "the end of a failed start could not be recorded");
+                }
+                if let Err(error) = audit.log().shutdown() {
+                    tracing::error!(%error, "the trail could not be closed");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts everything on an open trail. The ports are bound last: nobody connects to what cannot serve yet.
+    async fn launch(
+        config: &Config,
+        prepared: Prepared,
+        audit: &Audit,
+        clock: SharedClock,
+        metrics: Metrics,
+    ) -> Result<Self, StartError> {
+        let Prepared {
+            bundle,
+            certificates,
+            tls,
+            store,
+            settled,
+        } = prepared;
+        let (stages, rooms) = assemble(config, bundle, store, audit.clone(), clock.clone()).await?;
         let backends = stages.backends.clone();
         let streams = backends.streams().clone();
         let setup = Setup {
@@ -191,6 +238,7 @@ impl Running {
                 )
             }
         };
+        let listeners = Listeners::bind(&config.server)?;
         let server = server::Running::start(listeners, setup, make)?;
         Ok(Self {
             server,
@@ -383,6 +431,11 @@ fn start_upkeep(
     let identity = parts.stages.identity.clone();
     background.spawn(identity.background(ended(ending.clone())));
     background.spawn(cut_ended_sessions(
+        parts.stages.clone(),
+        streams.clone(),
+        ended(ending.clone()),
+    ));
+    background.spawn(streams::decide_again(
         parts.stages.clone(),
         streams.clone(),
         ended(ending.clone()),

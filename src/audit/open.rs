@@ -1,11 +1,12 @@
 //! Opens the trail: recovers what a crash left, settles open admissions, and says so on record.
 //!
-//! *Never*: a request before this is done.
+//! *Never*: a request before this is done; a start after a run that did not stop in order without *recovered*.
 //! *On failure*: [`OpenError`], which says what to do; the gateway does not start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -20,6 +21,19 @@ use super::trail::{Audit, AuditError};
 use crate::clock::SharedClock;
 use crate::config;
 use crate::request::Event;
+
+/// How long another process may hold the trail: an `audit show` reads it for a moment where no gateway runs.
+const LOCK_PATIENCE: Patience = Patience {
+    attempts: 50,
+    pause: Duration::from_millis(100),
+};
+
+/// How often the trail's lock is tried.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    attempts: u32,
+    pause: Duration,
+}
 
 /// Why the trail could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +56,20 @@ pub struct Settled {
     pub unknown: u64,
     /// Bytes of a torn tail that were cut and put aside.
     pub cut_bytes: u64,
+    /// How the run before ended.
+    pub before: Before,
+}
+
+/// How the run before this one ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Before {
+    /// There was none.
+    #[default]
+    Nothing,
+    /// It recorded *stopped*.
+    Stopped,
+    /// It did not: it was killed, or the machine failed.
+    Unclean,
 }
 
 impl Audit {
@@ -56,35 +84,37 @@ impl Audit {
         clock: SharedClock,
         truncation: Truncation,
     ) -> Result<(Self, Settled), OpenError> {
+        Self::open_within(LOCK_PATIENCE, config, limits, files, clock, truncation).await
+    }
+
+    async fn open_within(
+        patience: Patience,
+        config: &config::Audit,
+        limits: &config::Limits,
+        files: Arc<dyn Files>,
+        clock: SharedClock,
+        truncation: Truncation,
+    ) -> Result<(Self, Settled), OpenError> {
         let master = Arc::new(MasterKey::read(&config.master_key)?);
-        let signer = SigningKey::read(&config.signing_key)?;
-        let verifier = signer.verifier().clone();
-        let witness = |path: &std::path::PathBuf| -> Box<dyn Witness> {
-            Box::new(FileWitness::new(path, files.clone(), verifier.clone()))
+        let mut left = patience.attempts;
+        let (log, recovered) = loop {
+            let options = options(config, &master, &files, &clock, truncation)?;
+            match Log::open(options, files.clone(), clock.clone()) {
+                Err(LogError::Locked { path }) if left > 0 => {
+                    if left == patience.attempts {
+                        tracing::warn!(path = %path.display(), "another process holds the trail; waiting for it");
+                    }
+                    left = left.saturating_sub(1);
+                    tokio::time::sleep(patience.pause).await;
+                }
+                opened => break opened?,
+            }
         };
-        let options = LogOptions {
-            directory: config.directory.clone(),
-            node: config.node.clone(),
-            master: master.clone(),
-            signer,
-            witnesses: config.witnesses.iter().map(witness).collect(),
-            observer: Box::new(Recorder {
-                node: config.node.as_str().into(),
-                clock: clock.clone(),
-            }),
-            limits: LogLimits {
-                segment_bytes: config.segment_bytes,
-                checkpoint_records: config.checkpoint_records,
-                checkpoint_interval: config.checkpoint_interval,
-                min_free_bytes: config.reserve_bytes,
-                ..LogLimits::default()
-            },
-            truncation,
-        };
-        let earlier = headers(&*files, &config.directory)?;
-        let (log, recovered) = Log::open(options, files.clone(), clock.clone())?;
         let audit = Self::new(log, &config.node, limits, clock);
-        let open = open_admissions(
+        // Read under the lock: nobody else begins a segment any more.
+        let mut earlier = headers(&*files, &config.directory)?;
+        earlier.retain(|header| header.segment != recovered.segment);
+        let left = left_behind(
             &files,
             &config.directory,
             &master,
@@ -92,30 +122,69 @@ impl Audit {
             recovered.last_seq,
         )?;
         let settled = Settled {
-            unknown: u64::try_from(open.len()).unwrap_or(u64::MAX),
+            unknown: u64::try_from(left.open.len()).unwrap_or(u64::MAX),
             cut_bytes: recovered.cut.as_ref().map_or(0, |cut| cut.bytes),
+            before: left.before,
         };
-        audit.settle(&recovered, open).await?;
+        audit.settle(&recovered, left).await?;
         Ok((audit, settled))
     }
 
     /// INVARIANT: *started* is recorded last. A run without it was not settled, and the next start looks further back.
-    async fn settle(&self, recovered: &Recovered, open: BTreeSet<Uuid>) -> Result<(), AuditError> {
-        let unknown = open.len();
-        for admission in open {
+    async fn settle(&self, recovered: &Recovered, left: Left) -> Result<(), AuditError> {
+        let unknown = left.open.len();
+        for admission in left.open {
             let entry = Entry::outcome(&self.shared.node, self.now(), admission, unknown_outcome());
             self.append(&entry, super::log::Priority::Care).await?;
         }
         let mut detail = describe(recovered);
-        if unknown > 0 {
+        let unclean = left.before == Before::Unclean;
+        if unclean || unknown > 0 {
             detail.insert("outcomes_unknown".to_owned(), unknown.to_string());
         }
-        if recovered.cut.is_some() || recovered.accepted_loss.is_some() || unknown > 0 {
+        if unclean {
+            detail.insert("previous_run".to_owned(), "not stopped".to_owned());
+        }
+        if recovered.cut.is_some() || recovered.accepted_loss.is_some() || unknown > 0 || unclean {
             self.event(Event::Recovered, None, detail).await?;
         }
         let build = BTreeMap::from([("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
         self.event(Event::Started, None, build).await
     }
+}
+
+/// What the log is opened with; made anew for each try, as a try takes it.
+fn options(
+    config: &config::Audit,
+    master: &Arc<MasterKey>,
+    files: &Arc<dyn Files>,
+    clock: &SharedClock,
+    truncation: Truncation,
+) -> Result<LogOptions, KeyError> {
+    let signer = SigningKey::read(&config.signing_key)?;
+    let verifier = signer.verifier().clone();
+    let witness = |path: &std::path::PathBuf| -> Box<dyn Witness> {
+        Box::new(FileWitness::new(path, files.clone(), verifier.clone()))
+    };
+    Ok(LogOptions {
+        directory: config.directory.clone(),
+        node: config.node.clone(),
+        master: Arc::clone(master),
+        signer,
+        witnesses: config.witnesses.iter().map(witness).collect(),
+        observer: Box::new(Recorder {
+            node: config.node.as_str().into(),
+            clock: clock.clone(),
+        }),
+        limits: LogLimits {
+            segment_bytes: config.segment_bytes,
+            checkpoint_records: config.checkpoint_records,
+            checkpoint_interval: config.checkpoint_interval,
+            min_free_bytes: config.reserve_bytes,
+            ..LogLimits::default()
+        },
+        truncation,
+    })
 }
 
 /// Records what the writer did by itself while the gateway was running.
@@ -186,23 +255,31 @@ fn unknown_outcome() -> Outcome {
     }
 }
 
-/// Admissions without an outcome, from the newest settled run on.
-fn open_admissions(
+/// What earlier runs left behind.
+struct Left {
+    /// Admissions without an outcome.
+    open: BTreeSet<Uuid>,
+    before: Before,
+}
+
+/// Looks through the runs from the newest settled one on.
+fn left_behind(
     files: &Arc<dyn Files>,
     directory: &Path,
     master: &Arc<MasterKey>,
     earlier: &[Header],
     last: u64,
-) -> Result<BTreeSet<Uuid>, LogError> {
+) -> Result<Left, LogError> {
     let mut open = BTreeSet::new();
     let mut closed = BTreeSet::new();
+    let mut before = Before::Nothing;
     let mut to = last;
     let starts = earlier
         .iter()
         .rev()
         .filter(|header| header.opened == Opened::Start);
     for from in starts.map(|header| header.first) {
-        let mut settled = false;
+        let (mut started, mut stopped) = (false, false);
         let mut reader = Reader::new(
             files.clone(),
             directory,
@@ -219,16 +296,26 @@ fn open_admissions(
                     open.insert(entry.id);
                 }
                 Phase::Outcome => closed.extend(entry.of),
-                Phase::Event => settled |= entry.event == Some(Event::Started),
+                Phase::Event => {
+                    started |= entry.event == Some(Event::Started);
+                    stopped |= entry.event == Some(Event::Stopped);
+                }
                 Phase::Refuse => {}
             }
         }
+        before = match (before, stopped) {
+            (Before::Unclean, _) | (_, false) => Before::Unclean,
+            (Before::Nothing | Before::Stopped, true) => Before::Stopped,
+        };
         to = from.saturating_sub(1);
-        if settled || to == 0 {
+        if started || to == 0 {
             break;
         }
     }
-    Ok(open.difference(&closed).copied().collect())
+    Ok(Left {
+        open: open.difference(&closed).copied().collect(),
+        before,
+    })
 }
 
 #[cfg(test)]
@@ -322,6 +409,90 @@ mod tests {
         std::iter::from_fn(|| show.next_match().unwrap().map(|shown| shown.entry)).collect()
     }
 
+    async fn stop(audit: Audit) {
+        audit
+            .event(Event::Stopped, None, BTreeMap::new())
+            .await
+            .unwrap();
+        audit.log().shutdown().unwrap();
+    }
+
+    fn events(config: &config::Audit) -> Vec<Event> {
+        shown(config).iter().filter_map(|e| e.event).collect()
+    }
+
+    #[tokio::test]
+    async fn a_start_after_a_run_that_did_not_stop_is_on_record_as_such() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = configured(dir.path());
+        let (audit, settled) = open(&config).await;
+        assert_eq!(settled.before, Before::Nothing);
+        stop(audit).await;
+        let (audit, settled) = open(&config).await;
+        assert_eq!(settled.before, Before::Stopped);
+        // Nothing is in flight, and nobody says *stopped*.
+        drop(audit);
+        let (audit, settled) = open(&config).await;
+        assert_eq!((settled.unknown, settled.before), (0, Before::Unclean));
+        stop(audit).await;
+        assert_eq!(
+            events(&config),
+            [
+                Event::Started,
+                Event::Stopped,
+                Event::Started,
+                Event::Recovered,
+                Event::Started,
+                Event::Stopped
+            ]
+        );
+        let entries = shown(&config);
+        let recovered = entries.iter().find(|e| e.event == Some(Event::Recovered));
+        let detail = &recovered.unwrap().detail;
+        assert_eq!(
+            detail.get("previous_run").map(String::as_str),
+            Some("not stopped")
+        );
+        assert_eq!(
+            detail.get("outcomes_unknown").map(String::as_str),
+            Some("0")
+        );
+    }
+
+    async fn open_patiently(
+        config: &config::Audit,
+        attempts: u32,
+    ) -> Result<(Audit, Settled), OpenError> {
+        let patience = Patience {
+            attempts,
+            pause: Duration::from_millis(1),
+        };
+        Audit::open_within(
+            patience,
+            config,
+            &limits(),
+            Arc::new(RealFiles),
+            SystemClock::shared(),
+            Truncation::Refuse,
+        )
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_trail_that_is_being_read_is_waited_for_but_not_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = configured(dir.path());
+        let (reading, _) = open(&config).await;
+        let held = open_patiently(&config, 3).await.unwrap_err();
+        assert!(matches!(held, OpenError::Log(LogError::Locked { .. })));
+        let read = async {
+            tokio::task::yield_now().await;
+            stop(reading).await;
+        };
+        let (opened, ()) = tokio::join!(open_patiently(&config, u32::MAX), read);
+        assert_eq!(opened.unwrap().1.before, Before::Stopped);
+    }
+
     #[tokio::test]
     async fn an_admission_left_open_gets_outcome_unknown_exactly_once() {
         let dir = tempfile::tempdir().unwrap();
@@ -356,7 +527,8 @@ mod tests {
                 .iter()
                 .filter(|e| e.event == Some(Event::Recovered))
                 .count(),
-            1
+            2,
+            "both runs were dropped"
         );
     }
 }

@@ -242,6 +242,7 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::AuditRead => "audit-read",
         Event::CertificatesReloaded => "certificates",
         Event::StreamInterval => "stream",
+        Event::StreamDecided => "stream-decided",
         Event::PolicyActivated => "policy",
         Event::PolicyRejected => "policy-rejected",
         Event::PermissionsReviewed => "permissions-reviewed",

@@ -157,6 +157,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::Stopped
         | Event::Recovered
         | Event::StreamInterval
+        | Event::StreamDecided
         | Event::BreakGlass
         | Event::UserLocked
         | Event::SessionRevoked

@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::console::{Console, Failure};
 use crate::assembly::{Running, StartOptions};
 use crate::audit::log::Truncation;
+use crate::audit::open::Before;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
@@ -81,6 +82,9 @@ async fn serve(
             "recovered the trail: {} bytes of a torn tail were put aside, {} requests of the last run have an unknown outcome",
             settled.cut_bytes, settled.unknown
         ))?;
+    }
+    if settled.before == Before::Unclean {
+        console.line("the last run did not stop in order; the trail says so")?;
     }
     for address in running.https() {
         console.line(format_args!("serving https on {address}"))?;

@@ -209,6 +209,10 @@ pub struct Backend {
     pub max_idle: usize,
     /// Connections at once per worker. Default 512.
     pub max_connections: usize,
+    /// Failures to connect in a row after which a worker leaves the back end alone. Default 5.
+    pub breaker_failures: usize,
+    /// For how long. Default 5 s.
+    pub breaker_pause: Duration,
 }
 
 /// HTTP version towards a back end.

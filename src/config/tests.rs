@@ -647,6 +647,25 @@ fn emrs_must_be_told_apart() {
     assert_eq!(lines, [first + 3, first + 4]);
 }
 
+/// Some back ends (Orthanc) close a connection that was idle for a second.
+#[test]
+fn a_backend_may_be_left_within_a_second_and_has_its_own_breaker() {
+    let fixture = Fixture::new();
+    let from = "# idle_timeout = \"15s\"";
+    let to = "idle_timeout = \"500ms\"\nbreaker_failures = 2\nbreaker_pause = \"1m\"";
+    let reading = fixture.replaced(from, to);
+    assert!(reading.problems.is_empty(), "{}", reading.problems);
+    let config = reading.config.unwrap();
+    let backend = &config.emrs[0].backend;
+    assert_eq!(backend.idle_timeout, Duration::from_millis(500));
+    assert_eq!(backend.breaker_failures, 2);
+    assert_eq!(backend.breaker_pause, Duration::from_mins(1));
+    let reading = fixture.replaced(from, "idle_timeout = \"10ms\"");
+    assert!(sole(&reading.problems).message.contains("outside of 50ms"));
+    let reading = fixture.replaced(from, "breaker_failures = 0");
+    assert!(sole(&reading.problems).message.contains("outside of 1"));
+}
+
 #[test]
 fn every_host_needs_a_certificate() {
     expect(

@@ -26,8 +26,6 @@ use crate::store::StoreError;
 const MOST_SESSIONS: u64 = 100_000;
 /// No EMR session is kept in memory longer than this without use.
 const IDLE: Duration = Duration::from_hours(24);
-/// Renewals of a gateway session that are followed to recognise it.
-const MOST_RENEWALS: usize = 16;
 
 /// A future of the store.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -73,7 +71,7 @@ pub(super) struct Owner {
 /// What an owner is to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Claim {
-    /// The same gateway session, renewed or not.
+    /// The same gateway session: a fresh sign-in changes its token, not its id.
     Own,
     /// Another gateway session of the same user.
     Former,
@@ -179,32 +177,15 @@ impl Bindings {
     }
 
     /// What `session` of `user` is to the EMR session's owner.
-    pub(super) async fn claim(
-        &self,
-        bound: &EmrSession,
-        session: &SessionId,
-        user: &str,
-    ) -> Result<Claim, StoreError> {
+    pub(super) fn claim(bound: &EmrSession, session: &SessionId, user: &str) -> Claim {
         let owner = bound.owner();
         if owner.session == session.as_str() {
-            return Ok(Claim::Own);
+            Claim::Own
+        } else if owner.user == user {
+            Claim::Former
+        } else {
+            Claim::Foreign
         }
-        if owner.user != user {
-            return Ok(Claim::Foreign);
-        }
-        let mut at = owner.session;
-        for _ in 0..MOST_RENEWALS {
-            let Some(bytes) = self.store.get(&renewal(&at)).await? else {
-                return Ok(Claim::Former);
-            };
-            at = String::from_utf8_lossy(&bytes).into_owned();
-            if at == session.as_str() {
-                // Remembered, so that the next request need not ask the store.
-                bound.lock().owner.session = at;
-                return Ok(Claim::Own);
-            }
-        }
-        Ok(Claim::Former)
     }
 
     /// Binds a cookie that the EMR set to the session that obtained it; `None` if it is another user's already.
@@ -254,20 +235,6 @@ impl Bindings {
         self.store.delete(&key.0).await
     }
 
-    /// A gateway session goes on under a new fingerprint (after a fresh sign-in): its EMR sessions go with it.
-    ///
-    /// # Errors
-    /// [`StoreError`] when that cannot be kept.
-    pub async fn renew(
-        &self,
-        old: &SessionId,
-        new: &SessionId,
-        expires: Timestamp,
-    ) -> Result<(), StoreError> {
-        let value = new.as_str().as_bytes().to_vec();
-        self.store.put(&renewal(old.as_str()), value, expires).await
-    }
-
     async fn save(&self, bound: &EmrSession, expires: Timestamp) -> Result<(), StoreError> {
         let stored = bound.lock().clone();
         let bytes = serde_json::to_vec(&stored)
@@ -305,8 +272,4 @@ impl Bindings {
     fn lock(&self) -> std::sync::MutexGuard<'_, Alive> {
         self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn renewal(session: &str) -> String {
-    format!("renewal/{session}")
 }

@@ -8,6 +8,7 @@
 //! *On failure*: nobody is selected, and what could not be kept is unknown to the next request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header;
 use http::response::Parts;
@@ -19,7 +20,7 @@ use super::emrs::{Emr, Emrs};
 use super::profile::{Effect, Route};
 use super::sessions::OwnSessions;
 use super::set_cookie::{self, Change as CookieChange};
-use super::sticky::{Change, Dependence};
+use super::sticky::{Change, Dependence, SessionBusy};
 use crate::audit::outcome::OutcomeGuard;
 use crate::clock::SharedClock;
 use crate::identity::identify::Identified;
@@ -31,6 +32,9 @@ pub(super) enum Held {
     Nothing,
     Dependence(Dependence),
     Change(Change),
+    /// No profile says what the request does; once it is sent, nobody counts as selected. With the time to wait for
+    /// requests that depend on the selection.
+    Unknown(Arc<EmrSession>, Duration),
 }
 
 /// Whether a request signs in to the EMR or out of it.
@@ -181,7 +185,7 @@ impl Exchange {
     /// sign-in that the EMR may carry out later must not be overtaken by the next one.
     #[must_use]
     pub const fn outlives_client(&self) -> bool {
-        matches!(self.held, Held::Change(_))
+        matches!(self.held, Held::Change(_) | Held::Unknown(..))
     }
 
     /// Whether the request acts on the selected patient: a change that was sent must be followed to its answer before
@@ -192,9 +196,19 @@ impl Exchange {
     }
 
     /// The request goes to the EMR now.
-    pub(super) fn begin(&mut self) {
+    pub(super) async fn begin(&mut self) -> Result<(), SessionBusy> {
+        if let Held::Unknown(session, wait) = &self.held {
+            self.held = Held::Change(session.sticky().change(*wait).await?);
+        }
+        self.count();
+        Ok(())
+    }
+
+    /// From now on a change counts.
+    pub(super) fn count(&mut self) {
         match &mut self.held {
             Held::Change(change) => change.begin(),
+            Held::Unknown(session, _) => session.sticky().clear(),
             Held::Nothing | Held::Dependence(_) => {}
         }
     }
@@ -283,7 +297,7 @@ impl Exchange {
             (_, _, Held::Change(change)) => drop(change),
             // Only now may the selection change again.
             (_, _, Held::Dependence(dependence)) => drop(dependence),
-            (_, _, Held::Nothing) => {}
+            (_, _, Held::Nothing | Held::Unknown(..)) => {}
         }
     }
 

@@ -8,7 +8,7 @@ use http_body::Body as _;
 
 use super::form::FieldError;
 use super::json::Json;
-use super::profile::{BodyNeed, Multipart, Route};
+use super::profile::{BodyNeed, MOST_READ, Multipart, Route};
 use crate::refusal::Refusal;
 use crate::request::{Body, Received};
 
@@ -55,7 +55,12 @@ pub(super) async fn read(
     let kind = kind(headers)?;
     let is_encoded = is_encoded(headers);
     if need == BodyNeed::NoRepeat && kind != Kind::Form {
-        let passes = kind != Kind::Multipart || route.multipart() == Multipart::Passes;
+        let passes = match kind {
+            Kind::Multipart => route.multipart() == Multipart::Passes,
+            // SECURITY: Rack takes a POST without a content type for a form.
+            Kind::Unstated => false,
+            Kind::Form | Kind::Json | Kind::Other => true,
+        };
         return if passes {
             Ok(Content::Unread)
         } else {
@@ -72,7 +77,7 @@ pub(super) async fn read(
 
 async fn read_whole(body: &mut Body, route: &Route, otherwise: Duration) -> Result<Bytes, Refusal> {
     body.read(
-        route.traits().body_limit,
+        route.traits().body_limit.min(MOST_READ),
         route.body_timeout().unwrap_or(otherwise),
     )
     .await

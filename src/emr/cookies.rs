@@ -77,15 +77,6 @@ impl Presented {
                 .filter(|pair| pair.session.as_deref().is_none_or(&keep)),
         )
     }
-
-    /// A header of nothing but the session cookies for which `is_wanted` says yes.
-    pub(super) fn only(&self, is_wanted: impl Fn(&str) -> bool) -> Option<HeaderValue> {
-        line(
-            self.pairs
-                .iter()
-                .filter(|pair| pair.session.as_deref().is_some_and(&is_wanted)),
-        )
-    }
 }
 
 fn line<'a>(pairs: impl Iterator<Item = &'a Pair>) -> Option<HeaderValue> {

@@ -4,18 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method};
-use jiff::Timestamp;
+use http::HeaderValue;
 
-use super::bindings::{Bindings, Claim, CookieKey};
+use super::bindings::{Bindings, CookieKey};
 use super::cookies::Presented;
 use super::profile::{Problem, Profile};
 use super::set_cookie::removal;
 use crate::clock::SharedClock;
 use crate::config;
-use crate::identity::session::SessionId;
-use crate::request::Principal;
-use crate::store::StoreError;
 
 /// How long a selection waits for the requests that depend on the one before.
 const SELECTION_WAIT: Duration = Duration::from_secs(5);
@@ -67,20 +63,6 @@ pub struct Emrs {
     pub(super) clock: SharedClock,
     pub(super) body_timeout: Duration,
     pub(super) selection_wait: Duration,
-}
-
-/// What signs a browser's user out of one EMR.
-#[derive(Debug)]
-pub struct SignOut {
-    /// The EMR's index in the configuration.
-    pub emr: usize,
-    /// The method.
-    pub method: Method,
-    /// The path.
-    pub path: String,
-    /// The `Cookie` header: the EMR sessions of the signed-out gateway session, nothing else.
-    pub cookies: HeaderValue,
-    keys: Vec<CookieKey>,
 }
 
 impl Emrs {
@@ -154,56 +136,6 @@ impl Emrs {
         self.list.get(index)
     }
 
-    /// What signs the user out of the EMR of `host`: only with the cookies that the browser presents there, since
-    /// their values are kept nowhere, and only for EMR sessions that `session` obtained.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the bindings cannot be read.
-    pub async fn sign_out(
-        &self,
-        host: &str,
-        headers: &HeaderMap,
-        session: &SessionId,
-        principal: &Principal,
-    ) -> Result<Option<SignOut>, StoreError> {
-        let Some(emr) = self.by_host(host).and_then(|index| self.emr(index)) else {
-            return Ok(None);
-        };
-        let names = emr.profile.session_cookies();
-        let (Some(logout), Ok(presented)) = (emr.profile.logout(), Presented::read(headers, names))
-        else {
-            return Ok(None);
-        };
-        let mut own = Vec::new();
-        let user = principal.id();
-        for (cookie, key) in emr.keys(&presented) {
-            if let Some(bound) = self.bindings.find(&key).await?
-                && self.bindings.claim(&bound, session, &user).await? == Claim::Own
-            {
-                own.push((cookie, key));
-            }
-        }
-        let values = presented.only(|name| own.iter().any(|(cookie, _)| *cookie == name));
-        Ok(values.map(|cookies| SignOut {
-            emr: emr.index,
-            method: logout.method().clone(),
-            path: logout.path().to_owned(),
-            cookies,
-            keys: own.into_iter().map(|(_, key)| key).collect(),
-        }))
-    }
-
-    /// The EMR sessions of `done` were ended, or at least can no longer be used through the gateway.
-    ///
-    /// # Errors
-    /// [`StoreError`] when they cannot be forgotten.
-    pub async fn signed_out(&self, done: SignOut) -> Result<(), StoreError> {
-        for key in &done.keys {
-            self.bindings.forget(key).await?;
-        }
-        Ok(())
-    }
-
     /// `Set-Cookie` values that remove the EMR's sessions from the browser: at sign-out, and with `CG-2008`, so
     /// that the next person at a shared workstation does not present the session of the one before for ever.
     #[must_use]
@@ -211,18 +143,5 @@ impl Emrs {
         let emr = self.by_host(host).and_then(|index| self.emr(index));
         let names = emr.map_or(&[][..], |emr| emr.profile.session_cookies());
         names.iter().filter_map(|name| removal(name)).collect()
-    }
-
-    /// A gateway session goes on under a new fingerprint: its EMR sessions go with it.
-    ///
-    /// # Errors
-    /// [`StoreError`] when that cannot be kept.
-    pub async fn renew(
-        &self,
-        old: &SessionId,
-        new: &SessionId,
-        expires: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.bindings.renew(old, new, expires).await
     }
 }

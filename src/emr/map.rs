@@ -74,8 +74,14 @@ impl Mapped {
 
     /// The request is sent now: from here on a selection counts, and nobody is selected until the exchange is
     /// classified.
-    pub fn begin(&mut self) {
-        self.exchange.begin();
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] where an unmapped request would meet requests about the selected patient for too long.
+    pub async fn begin(&mut self) -> Result<(), Refusal> {
+        self.exchange.begin().await.map_err(|error| {
+            tracing::debug!(%error, "an unmapped request was not sent");
+            Refusal::Busy
+        })
     }
 
     /// Whether forwarding must go on to the head of the answer even if the client hangs up.
@@ -89,7 +95,7 @@ impl Mapped {
 
     /// Takes the request apart for the way back.
     pub fn into_parts(mut self) -> (Identified, RouteTraits, Exchange) {
-        self.exchange.begin();
+        self.exchange.count();
         (self.identified, self.traits, self.exchange)
     }
 
@@ -239,11 +245,13 @@ impl Emrs {
         own: &OwnSessions,
         mapping: &mut Mapping,
     ) -> Result<Held, Refusal> {
-        let Some(route) = route else {
-            return Ok(Held::Nothing);
-        };
         let Some(session) = &own.primary else {
             return Ok(Held::Nothing);
+        };
+        // SECURITY: what nobody knows may select another patient unseen. It is held only when it is sent: policy
+        // refuses it as a rule, and what is refused must not keep others from their charts.
+        let Some(route) = route else {
+            return Ok(Held::Unknown(Arc::clone(session), self.selection_wait));
         };
         if *route.effect() != Effect::Keeps || sign.is_some() {
             let change = session.sticky().change(self.selection_wait).await;

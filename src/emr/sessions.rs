@@ -43,13 +43,7 @@ pub(super) async fn own(
             Refusal::StoreUnavailable
         })?;
         let claim = match &found {
-            Some(bound) => bindings
-                .claim(bound, identified.session(), &user)
-                .await
-                .map_err(|error| {
-                    tracing::error!(%error, "the EMR session bindings cannot be read");
-                    Refusal::StoreUnavailable
-                })?,
+            Some(bound) => Bindings::claim(bound, identified.session(), &user),
             None => Claim::Former,
         };
         match (claim, found) {

@@ -70,6 +70,13 @@ impl Sticky {
         }
     }
 
+    /// Nobody counts as selected any more, whatever is under way.
+    pub(super) fn clear(&self) {
+        let mut selection = self.lock();
+        selection.version = selection.version.saturating_add(1);
+        selection.patient = None;
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Selection> {
         self.selection
             .lock()

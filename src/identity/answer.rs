@@ -38,21 +38,22 @@ impl Answer {
         Self::new(StatusCode::OK, Bytes::new())
     }
 
-    /// A page without scripts, styles or images.
-    pub(super) fn page(html: String) -> Self {
+    /// A page without scripts or images, whose one style carries `nonce`; `None` if that fits no header.
+    pub(super) fn page(html: String, nonce: &str) -> Option<Self> {
+        // No `form-action`: browsers apply it to the redirect to the provider that follows the form.
+        let policy = format!(
+            "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; frame-ancestors 'none'"
+        );
+        let policy = HeaderValue::try_from(policy).ok()?;
         let mut answer = Self::new(StatusCode::OK, Bytes::from(html));
         let headers = answer.0.headers_mut();
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("text/html; charset=utf-8"),
         );
-        headers.insert(
-            CONTENT_SECURITY_POLICY,
-            // No `form-action`: browsers apply it to the redirect to the provider that follows the form.
-            HeaderValue::from_static("default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
-        );
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        answer
+        Some(answer)
     }
 
     pub(super) fn set_cookie(mut self, cookie: HeaderValue) -> Self {

@@ -79,6 +79,11 @@ impl Identity {
         if seen.map_err(BackchannelError::Store)?.is_some() {
             return Err(BackchannelError::Replayed);
         }
+        // First of all for sign-ins under way, whose sessions do not exist yet.
+        self.notices
+            .keep(issuer, &logout)
+            .await
+            .map_err(BackchannelError::Store)?;
         let ended = self
             .sessions()
             .end_all(|live| is_meant(live, issuer, &logout))

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::Identity;
 use super::answer::Answer;
 use super::attempts::{Attempt, Purpose};
 use super::cookie::{self, LOGIN_COOKIE, Presented};
@@ -17,9 +16,10 @@ use super::oidc::jws::Kind;
 use super::oidc::{ExchangeError, Metadata, Provider, ProviderError, TokenError, Tokens};
 use super::session::{Live, Opening, SessionId};
 use super::token::{NoRandomness, Token};
+use super::{AccountLimit, Identity};
 use crate::refusal::Refusal;
 use crate::request::principal::User;
-use crate::request::received::Parts;
+use crate::request::received::{Parts, Throttle};
 use crate::request::{Event, Handled, Principal, Received, Refused, Target};
 use crate::store::StoreError;
 
@@ -60,6 +60,10 @@ enum CallbackError {
     StepUpUnknown,
     #[error("the user did not authenticate afresh (auth_time is before the request)")]
     StepUpStale,
+    #[error("the account signs in too often")]
+    TooOften(Throttle, Box<User>),
+    #[error("the provider ended this sign-in's session before it was open")]
+    Ended,
     #[error("{0}")]
     Randomness(#[source] NoRandomness),
     #[error("the answer cannot be expressed in a header")]
@@ -77,6 +81,7 @@ impl CallbackError {
             | Self::Exchange(ExchangeError::Unreachable(_))
             | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
             Self::Mfa(_) => Refusal::MfaRequired,
+            Self::TooOften(..) => Refusal::LoginRate,
             Self::Duplicate
             | Self::OtherIssuer
             | Self::NoCode
@@ -89,7 +94,8 @@ impl CallbackError {
             | Self::StepUpSession
             | Self::StepUpUser
             | Self::StepUpUnknown
-            | Self::StepUpStale => Refusal::LoginRefused,
+            | Self::StepUpStale
+            | Self::Ended => Refusal::LoginRefused,
             Self::Randomness(_) | Self::Header => Refusal::Internal,
         }
     }
@@ -125,22 +131,41 @@ impl Parameters {
 }
 
 impl Identity {
-    pub(super) async fn callback(&self, mut received: Received) -> Result<Handled, Refused> {
-        match self.finish(&mut received).await {
+    pub(super) async fn callback(
+        &self,
+        mut received: Received,
+        limit: AccountLimit<'_>,
+    ) -> Result<Handled, Refused> {
+        match self.finish(&mut received, limit).await {
             Ok(told) => Ok(handled(received, told)),
             Err(error) => {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "a sign-in was refused");
-                if let CallbackError::Mfa(user) = error {
-                    // The provider vouches for who it was; that they got no further is what the record says.
+                // The provider vouches for who it was; that they got no further is what the record says.
+                let (user, throttle) = if let CallbackError::Mfa(user) = error {
+                    (Some(user), None)
+                } else if let CallbackError::TooOften(throttle, user) = error {
+                    (Some(user), Some(throttle))
+                } else {
+                    (None, None)
+                };
+                if let Some(user) = user {
                     received.facts_mut().principal = Some(Arc::new(Principal::User(*user)));
                 }
-                Err(received.refuse(refusal))
+                let refused = received.refuse(refusal);
+                Err(match throttle {
+                    Some(throttle) => refused.throttled(throttle),
+                    None => refused,
+                })
             }
         }
     }
 
-    async fn finish(&self, received: &mut Received) -> Result<Told, CallbackError> {
+    async fn finish(
+        &self,
+        received: &mut Received,
+        limit: AccountLimit<'_>,
+    ) -> Result<Told, CallbackError> {
         let parts = received.parts();
         if parts.method != Method::GET {
             return Err(CallbackError::Method);
@@ -158,6 +183,7 @@ impl Identity {
         let signed_in = self.sign_in(&attempt, &parameters).await;
         let (opening, event) = match signed_in
             .and_then(|(o, v)| judge_purpose(&attempt, current.as_deref(), o, &v, self.leeway))
+            .and_then(|judged| charged(judged, limit))
         {
             Ok(judged) => judged,
             Err(error) => {
@@ -170,7 +196,7 @@ impl Identity {
             }
         };
         let token = Token::generate().map_err(CallbackError::Randomness)?;
-        let live = self.open(&token, opening, current).await?;
+        let live = self.open(&token, opening, current, &attempt).await?;
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
@@ -292,6 +318,7 @@ impl Identity {
         token: &Token,
         opening: Opening,
         current: Option<Arc<Live>>,
+        attempt: &Attempt,
     ) -> Result<Arc<Live>, CallbackError> {
         let continued = opening.continues.clone();
         let live = self
@@ -299,6 +326,14 @@ impl Identity {
             .open(token, opening)
             .await
             .map_err(CallbackError::Store)?;
+        let meant = self.notices.mean(&live, attempt.started).await;
+        if !matches!(meant, Ok(false)) {
+            self.sessions().end_or_remember(&live).await;
+            if let Some(old) = current.filter(|_| ends_session(attempt, &CallbackError::Ended)) {
+                self.sessions().end_or_remember(&old).await;
+            }
+            return Err(meant.map_or_else(CallbackError::Store, |_| CallbackError::Ended));
+        }
         if let Some(old) = current {
             if continued.as_ref() == Some(old.id()) {
                 self.sessions().retire(&old).await;
@@ -307,6 +342,20 @@ impl Identity {
             }
         }
         Ok(live)
+    }
+}
+
+/// Charges a sign-in to its account, before anything is opened or retired: a step-up over the limit leaves its session
+/// as it was; any other sign-in over it counts as failed.
+fn charged(
+    judged: (Opening, Event),
+    limit: AccountLimit<'_>,
+) -> Result<(Opening, Event), CallbackError> {
+    let (opening, event) = judged;
+    let principal = Principal::User(opening.user.clone());
+    match limit(&principal.id()) {
+        Ok(()) => Ok((opening, event)),
+        Err(throttle) => Err(CallbackError::TooOften(throttle, Box::new(opening.user))),
     }
 }
 

@@ -19,51 +19,18 @@ use crate::request::{Event, Handled, Received, Refused};
 use crate::store::StoreError;
 
 #[derive(Template)]
-#[template(
-    ext = "html",
-    source = r#"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Signed out</title>
-</head>
-<body>
-<main>
-<h1>You are signed out</h1>
-<p>Your session at {{ authority }} has ended. On a shared computer, close the browser as well.</p>
-<p><a href="/">Sign in again</a></p>
-</main>
-</body>
-</html>"#
-)]
+#[template(path = "signed_out.html")]
 struct SignedOutPage<'p> {
     authority: &'p str,
+    nonce: &'p str,
 }
 
 #[derive(Template)]
-#[template(
-    ext = "html",
-    source = r#"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Sign out</title>
-</head>
-<body>
-<main>
-<h1>Do you want to sign out?</h1>
-<p>This ends your session at {{ authority }}.</p>
-<form method="post" action="{{ action }}"><button type="submit">Sign out</button></form>
-<p><a href="/">Stay signed in</a></p>
-</main>
-</body>
-</html>"#
-)]
+#[template(path = "sign_out.html")]
 struct SignOutPage<'p> {
     authority: &'p str,
     action: &'p str,
+    nonce: &'p str,
 }
 
 /// The longest ID token that is put into an address as a hint.
@@ -111,11 +78,12 @@ impl Identity {
         if parts.method != Method::GET && parts.method != Method::HEAD {
             return Err(LogoutError::Method);
         }
+        let nonce = parts.id.to_string();
         let page = SignedOutPage {
             authority: &parts.authority,
+            nonce: &nonce,
         };
-        let html = page.render().map_err(LogoutError::Page)?;
-        Ok((Event::PageShown, Answer::page(html)))
+        shown(&page, &nonce)
     }
 
     async fn sign_out(&self, received: &mut Received) -> Result<Told, LogoutError> {
@@ -123,12 +91,13 @@ impl Identity {
         match wish(parts) {
             Wish::Act => {}
             Wish::Ask => {
+                let nonce = parts.id.to_string();
                 let page = SignOutPage {
                     authority: &parts.authority,
                     action: OwnRoute::Logout.path(),
+                    nonce: &nonce,
                 };
-                let html = page.render().map_err(LogoutError::Page)?;
-                return Ok((Event::PageShown, Answer::page(html)));
+                return shown(&page, &nonce);
             }
             Wish::Other => return Err(LogoutError::Method),
         }
@@ -169,6 +138,12 @@ impl Identity {
         drop(query);
         Some(url)
     }
+}
+
+fn shown(page: &impl Template, nonce: &str) -> Result<Told, LogoutError> {
+    let html = page.render().map_err(LogoutError::Page)?;
+    let answer = Answer::page(html, nonce).ok_or(LogoutError::Header)?;
+    Ok((Event::PageShown, answer))
 }
 
 pub(super) fn refused(received: Received, error: &LogoutError) -> Refused {

@@ -14,6 +14,7 @@ pub mod cookie;
 pub mod identify;
 mod login;
 mod logout;
+mod notices;
 pub mod oidc;
 mod return_to;
 pub mod routes;
@@ -30,7 +31,7 @@ mod test_gateway;
 )]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,14 +41,16 @@ use tokio::sync::broadcast;
 
 use crate::clock::SharedClock;
 use crate::config;
+use crate::request::received::Throttle;
 use crate::request::{Handled, Principal, Received, Refused, Role};
 use crate::store::{Store, StoreError};
 
 use attempts::Attempts;
+use notices::Notices;
 use oidc::Provider;
 pub use return_to::ReturnTo;
 pub use routes::OwnRoute;
-use session::{Live, Standing};
+use session::{Live, SessionId, Standing};
 pub use sessions::SessionEnded;
 use sessions::Sessions;
 
@@ -69,6 +72,9 @@ pub struct Roles {
     /// The generation of the mapping that gave them.
     pub generation: u64,
 }
+
+/// Counts a sign-in to an account, before anything comes of it.
+pub type AccountLimit<'l> = &'l (dyn Fn(&str) -> Result<(), Throttle> + Sync);
 
 /// Why sign-in cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +105,7 @@ pub enum IdentityError {
 pub struct Identity {
     sessions: Sessions,
     attempts: Attempts,
+    notices: Notices,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
     store: Store,
@@ -129,6 +136,7 @@ impl Identity {
         Ok(Arc::new(Self {
             sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
+            notices: Notices::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             providers,
             store,
             clock,
@@ -137,14 +145,19 @@ impl Identity {
         }))
     }
 
-    /// Answers a request for one of the gateway's own paths.
+    /// Answers a request for one of the gateway's own paths; a sign-in is charged to its account by `limit`.
     ///
     /// # Errors
     /// [`Refused`], to be recorded and answered like any other.
-    pub async fn handle(&self, route: OwnRoute, received: Received) -> Result<Handled, Refused> {
+    pub async fn handle(
+        &self,
+        route: OwnRoute,
+        received: Received,
+        limit: AccountLimit<'_>,
+    ) -> Result<Handled, Refused> {
         match route {
             OwnRoute::Login => Box::pin(self.login(received)).await,
-            OwnRoute::Callback => Box::pin(self.callback(received)).await,
+            OwnRoute::Callback => Box::pin(self.callback(received, limit)).await,
             OwnRoute::Logout => Box::pin(self.logout(received)).await,
             OwnRoute::SignedOut => match Self::signed_out(received.parts()) {
                 Ok(told) => Ok(login::handled(received, told)),
@@ -160,6 +173,29 @@ impl Identity {
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<SessionEnded> {
         self.sessions.subscribe()
+    }
+
+    /// Who stands behind the sessions of `ids` now, and when those end. A session that is over is left out.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a session is not in memory and the store cannot be asked.
+    pub async fn standing(
+        &self,
+        ids: BTreeSet<SessionId>,
+    ) -> Result<BTreeMap<SessionId, (Arc<Principal>, Timestamp)>, StoreError> {
+        let in_use = self.sessions.in_use(ids).await?;
+        // A step-up leaves the old token's entry for a moment: the newer proof counts.
+        let mut standing: BTreeMap<SessionId, (Arc<Principal>, Timestamp)> = BTreeMap::new();
+        for live in in_use {
+            let principal = self.principal_of(&live);
+            let newer = standing
+                .get(live.id())
+                .is_none_or(|(known, _)| known.proof().auth_time < principal.proof().auth_time);
+            if newer {
+                standing.insert(live.id().clone(), (principal, live.ends()));
+            }
+        }
+        Ok(standing)
     }
 
     /// Whether every identity provider was reached since the start.

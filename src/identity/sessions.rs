@@ -282,6 +282,38 @@ impl Sessions {
         Ok(Some(live))
     }
 
+    /// The sessions of `ids` that are not over. The store is asked for those that the cache does not have.
+    pub(super) async fn in_use(
+        &self,
+        ids: BTreeSet<SessionId>,
+    ) -> Result<Vec<Arc<Live>>, StoreError> {
+        let mut missing = ids.clone();
+        let mut found = self.cached(move |live| ids.contains(live.id())).await;
+        for live in &found {
+            missing.remove(live.id());
+        }
+        let mut after = None;
+        while !missing.is_empty() {
+            let page = self.store.scan(Table::Sessions, after.as_deref()).await?;
+            for (key, entry) in page.entries {
+                let live = Live::decode(&key, &entry.value, self.store.epoch());
+                found.extend(
+                    live.filter(|live| missing.contains(live.id()))
+                        .map(Arc::new),
+                );
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let now = self.clock.now();
+        found.retain(|live| {
+            live.over(now, self.idle_timeout).is_none() && !self.is_undeleted(live.key())
+        });
+        Ok(found)
+    }
+
     /// The cached sessions that `matches`. A walk over a full cache takes milliseconds, so not on a runtime's thread.
     async fn cached(&self, matches: impl Fn(&Live) -> bool + Send + 'static) -> Vec<Arc<Live>> {
         let cache = self.cache.clone();

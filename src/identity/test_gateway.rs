@@ -18,7 +18,7 @@ use crate::clock::{Clock, ManualClock, SharedClock};
 use crate::config;
 use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
-use crate::request::received::{Connection, Parts};
+use crate::request::received::{Connection, Parts, Throttle};
 use crate::request::{
     Body, ClientAddr, Event, Facts, Handled, PeerAddr, Received, Refused, RequestId, Role, Target,
 };
@@ -49,6 +49,8 @@ pub(super) struct Gateway {
     pub(super) clock: Arc<ManualClock>,
     pub(super) home: MemoryStore,
     pub(super) provider: TestProvider,
+    /// Accounts sign in too often.
+    pub(super) throttled: bool,
 }
 
 impl Gateway {
@@ -67,6 +69,7 @@ impl Gateway {
             clock,
             home,
             provider,
+            throttled: false,
         }
     }
 
@@ -77,6 +80,7 @@ impl Gateway {
             clock: Arc::clone(&self.clock),
             home: self.home.clone(),
             provider: self.provider.clone(),
+            throttled: self.throttled,
         }
     }
 
@@ -86,6 +90,28 @@ impl Gateway {
 
     pub(super) fn now(&self) -> i64 {
         self.clock.now().as_second()
+    }
+
+    /// Hands a request to the stage.
+    pub(super) async fn handle(
+        &self,
+        route: OwnRoute,
+        received: Received,
+    ) -> Result<Handled, Refused> {
+        let throttle = Throttle {
+            name: "account",
+            quota: 1,
+            window: Duration::from_mins(1),
+            retry: Duration::from_mins(1),
+        };
+        let limit = |_: &str| {
+            if self.throttled {
+                Err(throttle)
+            } else {
+                Ok(())
+            }
+        };
+        self.identity.handle(route, received, &limit).await
     }
 
     /// A browser whose user signed in.
@@ -197,7 +223,7 @@ impl Browser {
         }
         let received = received(&method, target, headers, "");
         let route = OwnRoute::of(&received.parts().target).unwrap();
-        let handled = gateway.identity.handle(route, received).await;
+        let handled = gateway.handle(route, received).await;
         let handled = handled.map_err(|refused| refused.refusal())?;
         assert_eq!(
             handled.response.headers()[header::CACHE_CONTROL],

@@ -37,8 +37,11 @@ impl Limited {
     }
 
     /// The request is sent now.
-    pub fn begin(&mut self) {
-        self.authorized.begin();
+    ///
+    /// # Errors
+    /// What [`Mapped::begin`](crate::emr::map::Mapped::begin) refuses.
+    pub async fn begin(&mut self) -> Result<(), Refusal> {
+        self.authorized.begin().await
     }
 
     /// The permitted request itself.

@@ -3,6 +3,7 @@
 //! *Owns*: the bundle in force, swapped as a whole.
 //! *On failure*: refuses; the record names the policies that decided or failed, and every input.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,12 +15,12 @@ use super::bundle::Bundle;
 use super::compile::{Compiled, Outcome};
 use super::memo::Memo;
 pub use super::obligation::Obligations;
-use super::question::{Circumstances, Grant, PrincipalKind, Question};
+use super::question::{Circumstances, Grant, PrincipalKind, Question, UNKNOWN_ZONE};
 use super::standing::Standing;
 use crate::emr::map::Mapped;
 use crate::refusal::Refusal;
-use crate::request::facts::{Decision, Verdict};
-use crate::request::{Action, PatientRef, Received, Refused};
+use crate::request::facts::{Decision, Mapping, Verdict};
+use crate::request::{Action, Facts, PatientRef, Principal, Received, Refused};
 
 /// How far a provider's clock may be ahead of ours.
 const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
@@ -62,8 +63,11 @@ impl Authorized {
     }
 
     /// The request is sent now.
-    pub fn begin(&mut self) {
-        self.mapped.begin();
+    ///
+    /// # Errors
+    /// What [`Mapped::begin`](crate::emr::map::Mapped::begin) refuses.
+    pub async fn begin(&mut self) -> Result<(), Refusal> {
+        self.mapped.begin().await
     }
 
     /// The mapped request itself.
@@ -172,13 +176,30 @@ impl Policies {
     /// The circumstances of a mapped request.
     #[must_use]
     pub fn circumstances(&self, mapped: &Mapped, now: Timestamp) -> Circumstances {
+        self.circumstances_of(
+            mapped.identified().principal(),
+            mapped.received().facts().emr.as_deref(),
+            Some(mapped.received().parts().client.ip()),
+            now,
+        )
+    }
+
+    /// The circumstances of `principal` at `emr`, coming from `address`.
+    #[must_use]
+    pub fn circumstances_of(
+        &self,
+        principal: &Principal,
+        emr: Option<&str>,
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Circumstances {
         let standing = self.standing.load();
-        let principal = mapped.identified().principal();
         let user = principal.id();
-        let address = mapped.received().parts().client.ip();
+        let active = self.active.load();
+        let zone = address.map(|address| Arc::clone(active.bundle().networks().zone_of(address)));
         Circumstances {
-            lockdown: standing.lockdown(principal, mapped.received().facts().emr.as_deref()),
-            zone: Arc::clone(self.active.load().bundle().networks().zone_of(address)),
+            lockdown: standing.lockdown(principal, emr),
+            zone: zone.unwrap_or_else(|| Arc::from(UNKNOWN_ZONE)),
             training: standing.training(&user, now),
             grants: standing.grants_of(&user),
             ..Circumstances::default()
@@ -210,13 +231,14 @@ impl Policies {
     ) -> Result<Authorized, Refused> {
         let active = self.active.load();
         mapped.received_mut().facts_mut().generation = self.generation();
-        let Some(ruling) = Ruling::on(&active, &mapped, circumstances, now) else {
+        let Some(matter) = Matter::of(&mapped) else {
             // The EMR's name is an input of the decision; a request without one was mapped by a defect.
             tracing::error!("a mapped request names no EMR");
             return Err(mapped.refuse(Refusal::Internal));
         };
-        let refusal = ruling.refusal(&mapped, now);
-        let valid_until = ruling.valid_until(&mapped, now);
+        let ruling = Ruling::on(&active, &matter, circumstances, now);
+        let refusal = ruling.refusal(&matter, now);
+        let valid_until = ruling.valid_until(&matter, now);
         let obligations = ruling.outcome.obligations;
         mapped.received_mut().facts_mut().decision = Some(ruling.into_decision(circumstances));
         match refusal {
@@ -227,6 +249,79 @@ impl Policies {
                 valid_until,
             }),
         }
+    }
+
+    /// Decides anew what was permitted before and goes on: the matter of `facts`, for its session's `principal` as it
+    /// is now.
+    pub fn decide_again(
+        &self,
+        mut facts: Facts,
+        principal: Arc<Principal>,
+        expires: Timestamp,
+        circumstances: &Circumstances,
+        now: Timestamp,
+    ) -> Again {
+        let active = self.active.load();
+        facts.generation = self.generation();
+        facts.principal = Some(principal);
+        let Some(matter) = Matter::on_record(&facts, expires) else {
+            let verdict = Err(Refusal::Internal);
+            return Again { facts, verdict };
+        };
+        let ruling = Ruling::on(&active, &matter, circumstances, now);
+        // Who lost every role could not ask at all.
+        let refusal = if matter.principal.roles().is_empty() {
+            Some(Refusal::NoRole)
+        } else {
+            ruling.refusal(&matter, now)
+        };
+        let valid_until = ruling.valid_until(&matter, now);
+        facts.decision = Some(ruling.into_decision(circumstances));
+        let verdict = refusal.map_or(Ok(valid_until), Err);
+        Again { facts, verdict }
+    }
+}
+
+/// What deciding again came to.
+#[derive(Debug)]
+#[must_use]
+pub struct Again {
+    /// What is known of the request, with the new decision and every input that it had.
+    pub facts: Facts,
+    /// Until when it is permitted now.
+    pub verdict: Result<Timestamp, Refusal>,
+}
+
+/// What is decided on.
+struct Matter<'m> {
+    emr: &'m str,
+    principal: &'m Principal,
+    mapping: &'m Mapping,
+    /// When the session ends.
+    expires: Timestamp,
+}
+
+impl<'m> Matter<'m> {
+    fn of(mapped: &'m Mapped) -> Option<Self> {
+        Some(Self {
+            emr: mapped.received().facts().emr.as_deref()?,
+            principal: mapped.identified().principal(),
+            mapping: mapped.mapping(),
+            expires: mapped.identified().expires(),
+        })
+    }
+
+    fn on_record(facts: &'m Facts, expires: Timestamp) -> Option<Self> {
+        Some(Self {
+            emr: facts.emr.as_deref()?,
+            principal: facts.principal.as_ref()?,
+            mapping: facts.mapping.as_ref()?,
+            expires,
+        })
+    }
+
+    fn authenticated(&self) -> Option<Timestamp> {
+        self.principal.proof().auth_time
     }
 }
 
@@ -241,13 +336,16 @@ impl Ruling {
     /// Asks once for each patient, or once where there is none.
     fn on(
         active: &Active,
-        mapped: &Mapped,
+        matter: &Matter<'_>,
         circumstances: &Circumstances,
         now: Timestamp,
-    ) -> Option<Self> {
-        let emr = mapped.received().facts().emr.as_deref()?;
-        let principal = mapped.identified().principal();
-        let mapping = mapped.mapping();
+    ) -> Self {
+        let Matter {
+            emr,
+            principal,
+            mapping,
+            ..
+        } = *matter;
         let id = principal.id();
         let opened = |patient: Option<&PatientRef>| circumstances.grant_for(patient?, now);
         let ask = |patient: Option<&PatientRef>| {
@@ -280,17 +378,17 @@ impl Ruling {
             .filter_map(|patient| opened(Some(patient)))
             .min_by_key(|grant| grant.expires)
             .cloned();
-        Some(Self { outcome, grant })
+        Self { outcome, grant }
     }
 
-    fn refusal(&self, mapped: &Mapped, now: Timestamp) -> Option<Refusal> {
+    fn refusal(&self, matter: &Matter<'_>, now: Timestamp) -> Option<Refusal> {
         if !self.outcome.errors.is_empty() {
             return Some(Refusal::PolicyError);
         }
         match self.outcome.verdict {
-            Verdict::Deny => Some(if mapped.mapping().action == Action::Unmapped {
+            Verdict::Deny => Some(if matter.mapping.action == Action::Unmapped {
                 Refusal::Unmapped
-            } else if mapped.identified().principal().roles().is_empty() {
+            } else if matter.principal.roles().is_empty() {
                 Refusal::NoRole
             } else {
                 Refusal::PolicyDenied
@@ -300,23 +398,23 @@ impl Ruling {
                 .obligations
                 .step_up
                 .filter(|limit| {
-                    fresh_until(authenticated(mapped), *limit, now).is_none_or(|end| now > end)
+                    fresh_until(matter.authenticated(), *limit, now).is_none_or(|end| now > end)
                 })
                 .map(|_| Refusal::StepUpRequired),
         }
     }
 
-    fn valid_until(&self, mapped: &Mapped, now: Timestamp) -> Timestamp {
+    fn valid_until(&self, matter: &Matter<'_>, now: Timestamp) -> Timestamp {
         let step_up = self
             .outcome
             .obligations
             .step_up
-            .and_then(|limit| fresh_until(authenticated(mapped), limit, now));
+            .and_then(|limit| fresh_until(matter.authenticated(), limit, now));
         let grant = self.grant.as_ref().map(|grant| grant.expires);
         [step_up, grant]
             .into_iter()
             .flatten()
-            .fold(mapped.identified().expires(), Timestamp::min)
+            .fold(matter.expires, Timestamp::min)
     }
 
     fn into_decision(self, circumstances: &Circumstances) -> Decision {
@@ -333,10 +431,6 @@ impl Ruling {
             obligations: self.outcome.obligations.as_recorded(),
         }
     }
-}
-
-fn authenticated(mapped: &Mapped) -> Option<Timestamp> {
-    mapped.identified().principal().proof().auth_time
 }
 
 /// Until when a sign-in is fresh enough; nothing when it is not known when it was.
@@ -363,10 +457,9 @@ mod tests {
     use crate::limit::screen::Screened;
     use crate::policy::question::{CareRelation, Purpose};
     use crate::policy::tests::{SHIPPED, patient, roles, small_with};
-    use crate::request::facts::Mapping;
     use crate::request::principal::{Proof, User};
     use crate::request::received::{Connection, Parts};
-    use crate::request::{Body, ClientAddr, PeerAddr, Principal, RequestId, Target};
+    use crate::request::{Body, ClientAddr, PeerAddr, RequestId, Target};
     use http::{HeaderMap, Method, Version};
     use std::collections::BTreeMap;
 
@@ -655,6 +748,38 @@ mod tests {
         assert!(decide(&["1", "2"], "2026-11-22T12:00:00Z").is_err());
         assert!(decide(&[], "2026-11-22T12:00:00Z").is_err());
         assert!(decide(&["1"], NOW).is_err());
+    }
+
+    #[test]
+    fn what_goes_on_is_decided_again_for_who_it_is_now_and_by_the_policies_in_force() {
+        let policies = Policies::new(SHIPPED.clone(), 1);
+        let case = Case::new(&["him"], Action::Export, "notes").signed_in("2026-11-22T09:58:00Z");
+        let mapped = case.mapped();
+        let authorized = policies.decide(mapped, &Circumstances::default(), at(NOW));
+        let authorized = authorized.expect("permitted");
+        let mut facts = authorized.received().facts().clone();
+        facts.mapping = Some(Arc::new(authorized.mapped().mapping().clone()));
+        let again = |principal: &Principal, now: &str| {
+            let (facts, principal) = (facts.clone(), Arc::new(principal.clone()));
+            let end = at(SESSION_END);
+            policies.decide_again(facts, principal, end, &Circumstances::default(), at(now))
+        };
+        let before = authorized.mapped().identified().principal();
+        let late = "2026-11-22T10:03:01Z";
+        let stale = again(before, late);
+        assert_eq!(stale.verdict, Err(Refusal::StepUpRequired));
+        let fresh = case.signed_in("2026-11-22T10:02:00Z").mapped();
+        let fresh = again(fresh.identified().principal(), late);
+        assert_eq!(fresh.verdict, Ok(at("2026-11-22T10:07:00Z")));
+        assert_eq!(fresh.facts.generation, 1);
+        let nobody = Case::new(&[], Action::Export, "notes").mapped();
+        let nobody = again(nobody.identified().principal(), NOW);
+        assert_eq!(nobody.verdict, Err(Refusal::NoRole));
+        policies.activate(small_with(""), 2);
+        let other = again(before, NOW);
+        assert_eq!(other.verdict, Err(Refusal::PolicyDenied));
+        assert_eq!(other.facts.generation, 2);
+        assert_eq!(other.facts.decision.map(|d| d.verdict), Some(Verdict::Deny));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub enum Event {
     CertificatesReloaded,
     /// A live stream (WebSocket) goes on.
     StreamInterval,
+    /// A live stream was decided again.
+    StreamDecided,
     /// A policy bundle was put in force.
     PolicyActivated,
     /// A policy bundle was not put in force because it had problems.

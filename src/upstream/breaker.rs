@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-/// Failures in a row after which connecting pauses.
-const THRESHOLD: u32 = 5;
-/// How long it pauses.
-const PAUSE: Duration = Duration::from_secs(5);
-
 /// The state of one back end, as one worker sees it. Times are the clock's monotonic time.
-#[derive(Debug, Clone, Copy, Default)]
+///
+/// Each worker has its own: what it knows it found out itself, at the price of `threshold` failures, and no worker
+/// waits for another's lock.
+#[derive(Debug, Clone, Copy)]
 pub struct Breaker {
-    failures: u32,
+    threshold: usize,
+    pause: Duration,
+    failures: usize,
     paused_until: Option<Duration>,
 }
 
@@ -22,6 +22,17 @@ pub struct Paused {
 }
 
 impl Breaker {
+    /// After `threshold` failures in a row, connecting pauses for `pause`.
+    #[must_use]
+    pub const fn new(threshold: usize, pause: Duration) -> Self {
+        Self {
+            threshold,
+            pause,
+            failures: 0,
+            paused_until: None,
+        }
+    }
+
     /// Whether a connection may be tried at `now`. After a pause one attempt may, and the next pause starts with it.
     ///
     /// # Errors
@@ -32,7 +43,7 @@ impl Breaker {
                 retry_after: until.saturating_sub(now),
             }),
             Some(_) => {
-                self.paused_until = Some(now.saturating_add(PAUSE));
+                self.paused_until = Some(now.saturating_add(self.pause));
                 Ok(())
             }
             None => Ok(()),
@@ -48,8 +59,8 @@ impl Breaker {
     /// A connection could not be made.
     pub fn failed(&mut self, now: Duration) {
         self.failures = self.failures.saturating_add(1);
-        if self.failures >= THRESHOLD {
-            self.paused_until = Some(now.saturating_add(PAUSE));
+        if self.failures >= self.threshold {
+            self.paused_until = Some(now.saturating_add(self.pause));
         }
     }
 }
@@ -58,9 +69,12 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    const THRESHOLD: usize = 3;
+    const PAUSE: Duration = Duration::from_secs(7);
+
     #[test]
     fn it_opens_after_failures_in_a_row_lets_one_probe_and_closes_on_success() {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(THRESHOLD, PAUSE);
         let mut now = Duration::from_secs(100);
         for _ in 0..THRESHOLD {
             assert!(breaker.attempt(now).is_ok());

@@ -60,9 +60,12 @@ impl Upstream {
     /// [`Refused`] when there is no answer to pass on; the outcome is on record then.
     pub async fn forward(&self, admitted: Admitted) -> Result<(Conversation, Answered), Refused> {
         let (mut limited, mut guard) = admitted.into_parts();
-        limited.begin();
         let flow = Flow::new();
-        let failure = match self.exchange(&mut limited, &flow).await {
+        let exchanged = match limited.begin().await {
+            Ok(()) => self.exchange(&mut limited, &flow).await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        let failure = match exchanged {
             Ok((reply, patience)) => {
                 return Ok(answered(limited, guard, flow, reply, patience));
             }

@@ -120,7 +120,9 @@ impl Pool {
     /// An empty pool.
     #[must_use]
     pub fn new(endpoint: Arc<Endpoint>, clock: SharedClock) -> Rc<Self> {
-        let most = endpoint.settings().max_connections.max(1);
+        let settings = endpoint.settings();
+        let most = settings.max_connections.max(1);
+        let breaker = Breaker::new(settings.breaker_failures, settings.breaker_pause);
         Rc::new(Self {
             endpoint,
             clock,
@@ -128,7 +130,7 @@ impl Pool {
             multiplexed: RefCell::default(),
             opening: tokio::sync::Mutex::default(),
             permits: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
-            breaker: RefCell::default(),
+            breaker: RefCell::new(breaker),
             sweeping: Cell::new(Sweeping::No),
         })
     }

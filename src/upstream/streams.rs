@@ -4,7 +4,7 @@
 //! *Never*: a stream that outlives its session, its permission, or a drain.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,13 +39,34 @@ pub struct LiveStream {
     pub facts: Facts,
     /// When it was opened.
     pub since: Timestamp,
-    /// When its permission ends.
-    pub valid_until: Timestamp,
+    /// When its permission ends, in Unix milliseconds; and of which generation the decision is.
+    valid_until: AtomicI64,
+    generation: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
 
 impl LiveStream {
+    /// When its permission ends.
+    #[must_use]
+    pub fn valid_until(&self) -> Timestamp {
+        let millis = self.valid_until.load(Ordering::Acquire);
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MIN)
+    }
+
+    /// The generation by which it was decided last.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// It was decided again, by `generation`, and is permitted until `valid_until`.
+    pub fn permit(&self, valid_until: Timestamp, generation: u64) {
+        self.valid_until
+            .store(valid_until.as_millisecond(), Ordering::Release);
+        self.generation.store(generation, Ordering::Release);
+    }
+
     /// Bytes from the client so far.
     #[must_use]
     pub fn bytes_in(&self) -> u64 {
@@ -190,9 +211,10 @@ impl Streams {
     ) -> Result<StreamHandle, StreamRefused> {
         let stream = Arc::new(LiveStream {
             session: session.clone(),
+            generation: AtomicU64::new(facts.generation),
             facts,
             since: self.clock.now(),
-            valid_until,
+            valid_until: AtomicI64::new(valid_until.as_millisecond()),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
         });
@@ -227,6 +249,15 @@ impl Streams {
         let mut open = self.lock();
         open.cuts.note(session, self.clock.now());
         open.cut_where(|stream| stream.session == *session)
+    }
+
+    /// Cuts this stream alone.
+    pub fn cut_one(&self, stream: &Arc<LiveStream>) {
+        let open = self.lock();
+        let entries = open.streams.values();
+        for entry in entries.filter(|entry| Arc::ptr_eq(&entry.stream, stream)) {
+            entry.cut.send_replace(true);
+        }
     }
 
     /// Cuts every stream.
@@ -271,7 +302,11 @@ impl StreamHandle {
     pub async fn ended(&mut self) -> Ended {
         let streams = Arc::clone(&self.streams);
         loop {
-            let left = self.stream.valid_until.duration_since(streams.clock.now());
+            // Asked each time: the permission may have been renewed, or cut short, meanwhile.
+            let left = self
+                .stream
+                .valid_until()
+                .duration_since(streams.clock.now());
             let Ok(left) = Duration::try_from(left) else {
                 return Ended::Expired;
             };
@@ -348,6 +383,27 @@ mod tests {
         let mut stream = open(&streams, "a", Duration::from_millis(20));
         assert_eq!(stream.ended().await, Ended::Expired);
         assert!(heard.0.load(Ordering::Relaxed) > 0);
+    }
+
+    #[tokio::test]
+    async fn a_stream_whose_permission_was_renewed_goes_on_and_one_is_cut_alone() {
+        let (streams, _) = streams(Duration::from_millis(2));
+        let mut renewed = open(&streams, "a", Duration::from_millis(20));
+        let mut other = open(&streams, "a", LONG);
+        let later = SystemClock::shared().now().checked_add(LONG).unwrap();
+        renewed.stream().permit(later, 2);
+        assert_eq!(
+            (renewed.stream().generation(), other.stream().generation()),
+            (2, 1)
+        );
+        streams.cut_one(other.stream());
+        assert_eq!(other.ended().await, Ended::Cut);
+        let mut going = std::pin::pin!(renewed.ended());
+        let past = tokio::time::sleep(Duration::from_millis(60));
+        tokio::select! {
+            ended = &mut going => panic!("{ended:?}"),
+            () = past => {}
+        }
     }
 
     #[test]

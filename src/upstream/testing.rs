@@ -195,6 +195,8 @@ pub(crate) fn emr(url: &str) -> config::Emr {
             idle_timeout: Duration::from_secs(10),
             max_idle: 4,
             max_connections: 8,
+            breaker_failures: 5,
+            breaker_pause: Duration::from_secs(5),
         },
         identity: config::PassIdentity {
             user_header: Some(HeaderName::from_static("x-emr-user")),

@@ -16,13 +16,13 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::testing::{Outcomes, emr, request, upstream};
+use super::testing::{Outcomes, Request, emr, request, upstream};
 use super::{Answered, Upstream};
 use crate::audit::outcome::End;
 use crate::config::{BackendProtocol, ErrorPages, HostHeader};
 use crate::emr::classify::Classified;
 use crate::refusal::Refusal;
-use crate::request::{Action, Body, BodyError};
+use crate::request::{Action, AnswerBody, Body, BodyError};
 
 /// Runs a test on a worker-like runtime.
 fn local<F: Future>(test: F) -> F::Output {
@@ -108,12 +108,21 @@ where
     (url, count)
 }
 
+/// Sends a request that is answered; with the outcomes that go on record.
+async fn exchange(upstream: &Upstream, request: Request) -> (Classified<Answered>, Outcomes) {
+    let outcomes = Outcomes::default();
+    let answered = upstream.exchanged(request.admitted(&outcomes)).await;
+    (answered.unwrap(), outcomes)
+}
+
+/// The body as the client gets it.
+fn body_of(upstream: &Upstream, answered: Classified<Answered>) -> AnswerBody {
+    let cleaned = upstream.clean(answered).unwrap();
+    cleaned.into_response().into_body()
+}
+
 async fn text(upstream: &Upstream, answered: Classified<Answered>) -> String {
-    let body = upstream
-        .clean(answered)
-        .unwrap()
-        .into_response()
-        .into_body();
+    let body = body_of(upstream, answered);
     String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
@@ -426,16 +435,8 @@ fn an_answer_that_breaks_off_is_an_upstream_failure_on_record() {
             })
             .await;
             let upstream = upstream(emr(&url));
-            let outcomes = Outcomes::default();
-            let answered = upstream
-                .exchanged(request("GET", "/", &[]).admitted(&outcomes))
-                .await
-                .unwrap();
-            let body = upstream
-                .clean(answered)
-                .unwrap()
-                .into_response()
-                .into_body();
+            let (answered, outcomes) = exchange(&upstream, request("GET", "/", &[])).await;
+            let body = body_of(&upstream, answered);
             assert!(body.collect().await.is_err());
             let outcome = outcomes.only();
             assert_eq!(
@@ -459,11 +460,7 @@ fn a_client_that_leaves_takes_the_connection_with_it() {
         .await;
         let upstream = upstream(emr(&url));
         for expected in 1..=2 {
-            let outcomes = Outcomes::default();
-            let answered = upstream
-                .exchanged(request("GET", "/", &[]).admitted(&outcomes))
-                .await
-                .unwrap();
+            let (answered, outcomes) = exchange(&upstream, request("GET", "/", &[])).await;
             drop(upstream.clean(answered).unwrap());
             assert_eq!(outcomes.only().end, End::Abandoned);
             assert_eq!(connections.get(), expected);
@@ -499,16 +496,8 @@ fn an_answer_that_stalls_ends() {
         let mut settings = emr(&url);
         settings.backend.response_timeout = Duration::from_millis(40);
         let upstream = upstream(settings);
-        let outcomes = Outcomes::default();
-        let answered = upstream
-            .exchanged(request("GET", "/", &[]).admitted(&outcomes))
-            .await
-            .unwrap();
-        let body = upstream
-            .clean(answered)
-            .unwrap()
-            .into_response()
-            .into_body();
+        let (answered, outcomes) = exchange(&upstream, request("GET", "/", &[])).await;
+        let body = body_of(&upstream, answered);
         assert!(matches!(body.collect().await, Err(BodyError::Timeout)));
         assert_eq!(outcomes.only().end, End::UpstreamFailed);
     });
@@ -520,8 +509,13 @@ fn a_dead_emr_is_unreachable_and_then_left_alone() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", free.local_addr().unwrap());
         drop(free);
-        let upstream = upstream(emr(&url));
-        for _ in 0..5 {
+        let mut settings = emr(&url);
+        (
+            settings.backend.breaker_failures,
+            settings.backend.breaker_pause,
+        ) = (2, Duration::from_mins(3));
+        let upstream = upstream(settings);
+        for _ in 0..2 {
             assert_eq!(get(&upstream, "/").await, Err(Refusal::UpstreamUnreachable));
         }
         let outcomes = Outcomes::default();
@@ -530,7 +524,7 @@ fn a_dead_emr_is_unreachable_and_then_left_alone() {
             .await
             .unwrap_err();
         assert_eq!(refused.refusal(), Refusal::UpstreamPaused);
-        assert!(refused.retry().unwrap() > Duration::ZERO);
+        assert!(refused.retry().unwrap() > Duration::from_mins(2));
         let outcome = outcomes.only();
         assert_eq!((outcome.end, outcome.status), (End::UpstreamFailed, None));
     });
@@ -635,11 +629,7 @@ fn bodies_and_trailers_pass_both_ways_and_posts_without_body_say_so() {
             Frame::data(Bytes::from_static(b"note")),
             Frame::trailers(trailers),
         ]);
-        let outcomes = Outcomes::default();
-        let answered = upstream
-            .exchanged(posted.admitted(&outcomes))
-            .await
-            .unwrap();
+        let (answered, outcomes) = exchange(&upstream, posted).await;
         let response = upstream.clean(answered).unwrap().into_response();
         let collected = response.into_body().collect().await.unwrap();
         let trailers = collected.trailers().unwrap();
@@ -706,11 +696,7 @@ fn a_large_upload_is_streamed_at_the_pace_of_the_emr() {
         let mut posted = request("POST", "/upload", &[]);
         posted.traits.body_limit = u64::try_from(2 * LARGE).unwrap();
         posted.body = Body::streaming(StreamBody::new(frames));
-        let outcomes = Outcomes::default();
-        let answered = upstream
-            .exchanged(posted.admitted(&outcomes))
-            .await
-            .unwrap();
+        let (answered, outcomes) = exchange(&upstream, posted).await;
         assert_eq!(text(&upstream, answered).await, "done");
         assert_eq!(outcomes.only().bytes_in, u64::try_from(LARGE).unwrap());
     });
@@ -739,16 +725,8 @@ fn a_large_download_is_streamed_at_the_pace_of_the_client() {
         })
         .await;
         let upstream = upstream(emr(&url));
-        let outcomes = Outcomes::default();
-        let answered = upstream
-            .exchanged(request("GET", "/", &[]).admitted(&outcomes))
-            .await
-            .unwrap();
-        let mut body = upstream
-            .clean(answered)
-            .unwrap()
-            .into_response()
-            .into_body();
+        let (answered, outcomes) = exchange(&upstream, request("GET", "/", &[])).await;
+        let mut body = body_of(&upstream, answered);
         let mut last = usize::MAX;
         while asked.get() != last {
             last = asked.get();
@@ -923,11 +901,7 @@ fn error_pages_are_hidden_where_configured() {
         let mut settings = emr(&url);
         settings.error_pages = ErrorPages::Hide;
         let upstream = upstream(settings);
-        let outcomes = Outcomes::default();
-        let answered = upstream
-            .exchanged(request("GET", "/", &[]).admitted(&outcomes))
-            .await
-            .unwrap();
+        let (answered, outcomes) = exchange(&upstream, request("GET", "/", &[])).await;
         let refused = upstream.clean(answered).unwrap_err();
         assert_eq!(refused.refusal(), Refusal::UpstreamError);
         let outcome = outcomes.only();
@@ -953,11 +927,7 @@ fn an_unending_answer_is_cut_with_its_session() {
         let mut live = request("GET", "/events", &[]);
         live.traits.websocket = true;
         let answered = upstream.exchanged(live.admitted(&outcomes)).await.unwrap();
-        let mut body = upstream
-            .clean(answered)
-            .unwrap()
-            .into_response()
-            .into_body();
+        let mut body = body_of(&upstream, answered);
         body.frame().await.unwrap().unwrap();
         let streams = upstream.backends.streams();
         let open = streams.list();

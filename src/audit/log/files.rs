@@ -79,6 +79,13 @@ pub trait Files: Send + Sync + fmt::Debug {
     /// # Errors
     /// The device's own.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives `new` the permissions of `old`, whose name it is to take, where there are any.
+    ///
+    /// # Errors
+    /// `Unsupported` where `old` is a link: the name would lose what it leads to.
+    fn stand_in(&self, _old: &Path, _new: &Path) -> io::Result<()> {
+        Ok(())
+    }
     /// Removes a file.
     ///
     /// # Errors
@@ -217,6 +224,14 @@ impl Files for RealFiles {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
+    }
+
+    fn stand_in(&self, old: &Path, new: &Path) -> io::Result<()> {
+        let metadata = std::fs::symlink_metadata(old)?;
+        if !metadata.is_file() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        std::fs::set_permissions(new, metadata.permissions())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -28,6 +28,7 @@ mod rollback;
 mod segment;
 mod status;
 mod tail;
+mod thin;
 mod verify;
 mod waiting;
 mod walk;

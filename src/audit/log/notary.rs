@@ -16,6 +16,7 @@ use super::error::LogError;
 use super::files::{Access, Files, LockGuard, LogFile};
 use super::note::SigningKey;
 use super::status::{Board, WitnessStatus};
+use super::thin::Thinning;
 use super::waiting::lock;
 use super::witness::Witness;
 
@@ -155,6 +156,7 @@ impl Notary {
             .collect();
         self.show(&witnesses);
         let mut own = None;
+        let mut thinning = Thinning::default();
         let mut newest: Option<(u64, String)> = None;
         loop {
             let behind = witnesses.iter().any(|watched| watched.behind);
@@ -166,7 +168,7 @@ impl Notary {
             if let Some(mut due) = due {
                 due.previous = self.previous;
                 let note = due.sign(&self.signer);
-                let kept = self.keep(&mut own, &note);
+                let kept = self.keep(&mut own, &mut thinning, &note);
                 self.board.checkpoint(due.sequence, due.time, kept.err());
                 self.previous = due.sequence;
                 newest = Some((due.sequence, note));
@@ -184,7 +186,12 @@ impl Notary {
     }
 
     /// Appends to the trail's own file; opened afresh after an error.
-    fn keep(&self, own: &mut Option<OwnFile>, note: &str) -> Result<(), String> {
+    fn keep(
+        &self,
+        own: &mut Option<OwnFile>,
+        thinning: &mut Thinning,
+        note: &str,
+    ) -> Result<(), String> {
         let mut file = match own.take() {
             Some(file) => file,
             None => {
@@ -192,7 +199,14 @@ impl Notary {
             }
         };
         file.append(note).map_err(|error| error.to_string())?;
-        *own = Some(file);
+        let path = self.directory.join(CHECKPOINTS);
+        let key = self.signer.verifier();
+        match thinning.apply(&*self.files, &path, key, file.end) {
+            Ok(None) => *own = Some(file),
+            Ok(Some((file, end))) => *own = Some(OwnFile { file, end }),
+            // The checkpoint is kept all the same. The file is opened afresh: another may have its name by now.
+            Err(error) => tracing::warn!(%error, "old checkpoints could not be thinned"),
+        }
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::checkpoint::{Checkpoint, newest_note};
 use super::files::{Access, Files, LogFile};
 use super::note::{NoteError, VerifierKey};
+use super::thin::Thinning;
 
 /// Why a witness did not take or give a checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +65,8 @@ pub trait Witness: Send + fmt::Debug {
     fn newest(&mut self) -> Result<Option<String>, WitnessError>;
 }
 
-/// A witness that appends to a file on another path: another disk, or a mount that only grows.
+/// A witness that appends to a file on another path: another disk, or a mount that only grows. Where the medium lets
+/// it, long past checkpoints are thinned.
 #[derive(Debug)]
 pub struct FileWitness {
     path: PathBuf,
@@ -72,6 +74,7 @@ pub struct FileWitness {
     files: Arc<dyn Files>,
     verifier: VerifierKey,
     open: Option<Opened>,
+    thinning: Thinning,
 }
 
 #[derive(Debug)]
@@ -102,6 +105,7 @@ impl FileWitness {
             files,
             verifier,
             open: None,
+            thinning: Thinning::default(),
         }
     }
 
@@ -170,7 +174,21 @@ impl Witness for FileWitness {
             .append(note)
             .map_err(|source| self.io_error(source))?;
         opened.held = Some(offered);
-        self.open = Some(opened);
+        let thinned = self
+            .thinning
+            .apply(&*self.files, &self.path, &self.verifier, opened.end);
+        match thinned {
+            Ok(thinned) => {
+                if let Some((file, end)) = thinned {
+                    (opened.file, opened.end) = (file, end);
+                }
+                self.open = Some(opened);
+            }
+            // The checkpoint is held all the same. The file is opened afresh: another may have its name by now.
+            Err(error) => {
+                tracing::warn!(witness = self.name, %error, "old checkpoints could not be thinned");
+            }
+        }
         Ok(())
     }
 

@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::protocol::AdminRequest;
-use crate::audit::log::{MasterKey, RealFiles, Truncation};
+use crate::audit::log::{LogError, MasterKey, RealFiles, Truncation};
+use crate::audit::open::OpenError;
 use crate::audit::show::{Filter, Show, Shown, line};
 use crate::audit::trail::Audit;
 use crate::cli::console::{Console, Failure};
@@ -83,16 +84,25 @@ pub(super) fn run(
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let request = AdminRequest::AuditShow {
-            filter: filter.clone(),
-            follow: args.follow,
+        let ask = || {
+            let request = AdminRequest::AuditShow {
+                filter: filter.clone(),
+                follow: args.follow,
+            };
+            AdminClient::ask(&config.admin.socket, request)
         };
-        match AdminClient::ask(&config.admin.socket, request).await {
-            Ok(client) => from_gateway(client, args, console).await,
-            Err(ClientError::NotRunning(_)) if !args.follow => {
-                from_disk(&config, filter, args, console, clock).await
-            }
-            Err(error) => Err(Failure::of(error)),
+        match ask().await {
+            Ok(client) => return from_gateway(client, args, console).await,
+            Err(ClientError::NotRunning(_)) if !args.follow => {}
+            Err(error) => return Err(Failure::of(error)),
+        }
+        match from_disk(&config, &filter, args, console, clock).await? {
+            Read::Done => Ok(()),
+            // Whoever holds the trail was starting, and answers by now.
+            Read::Held(held) => match ask().await {
+                Ok(client) => from_gateway(client, args, console).await,
+                Err(_) => Err(Failure::of(held)),
+            },
         }
     })
 }
@@ -118,14 +128,21 @@ fn print(value: &Value, args: &ShowArgs, console: &mut Console<'_>) -> Result<()
     console.line(line(&shown))
 }
 
+/// What became of reading without a gateway.
+enum Read {
+    Done,
+    /// Another process has the trail.
+    Held(OpenError),
+}
+
 /// Opens the trail where no gateway does, puts the reading on record, then reads.
 async fn from_disk(
     config: &Config,
-    filter: Filter,
+    filter: &Filter,
     args: &ShowArgs,
     console: &mut Console<'_>,
     clock: &SharedClock,
-) -> Result<(), Failure> {
+) -> Result<Read, Failure> {
     let uid = rustix::process::geteuid().as_raw();
     let operator = config.admin.operators.get(&uid).ok_or_else(|| {
         let message = format!("user id {uid} is no operator of this gateway; add `{uid} = \"your name\"` to [admin.operators]");
@@ -140,8 +157,12 @@ async fn from_disk(
         Truncation::Refuse,
     )
     .await;
-    let (audit, _) = opened.map_err(Failure::of)?;
-    let asked = serde_json::to_string(&filter).map_err(Failure::of)?;
+    let audit = match opened {
+        Ok((audit, _)) => audit,
+        Err(held @ OpenError::Log(LogError::Locked { .. })) => return Ok(Read::Held(held)),
+        Err(error) => return Err(Failure::of(error)),
+    };
+    let asked = serde_json::to_string(filter).map_err(Failure::of)?;
     let detail = BTreeMap::from([
         ("operator".to_owned(), operator.clone()),
         ("filter".to_owned(), asked),
@@ -152,14 +173,14 @@ async fn from_disk(
         .map_err(Failure::of)?;
     let master = Arc::new(MasterKey::read(&config.audit.master_key).map_err(Failure::of)?);
     let last = audit.log().status().sequence;
-    let mut show = Show::new(files, &config.audit.directory, master, filter, last);
+    let mut show = Show::new(files, &config.audit.directory, master, filter.clone(), last);
     let printed = print_all(&mut show, args, console);
     audit
         .event(Event::Stopped, None, BTreeMap::new())
         .await
         .map_err(Failure::of)?;
     audit.log().shutdown().map_err(Failure::of)?;
-    printed
+    printed.map(|()| Read::Done)
 }
 
 fn print_all(show: &mut Show, args: &ShowArgs, console: &mut Console<'_>) -> Result<(), Failure> {

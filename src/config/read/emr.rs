@@ -109,9 +109,19 @@ fn backend(mut section: Section<'_>) -> Option<Backend> {
             Duration::from_millis(100)..=secs(120),
         ),
         response_timeout: section.within("response_timeout", secs(60), secs(1)..=secs(3600)),
-        idle_timeout: section.within("idle_timeout", secs(15), secs(1)..=secs(3600)),
+        idle_timeout: section.within(
+            "idle_timeout",
+            secs(15),
+            Duration::from_millis(50)..=secs(3600),
+        ),
         max_idle: section.within("max_idle", 64, 0..=10_000),
         max_connections: section.within("max_connections", 512, 1..=100_000),
+        breaker_failures: section.within("breaker_failures", 5, 1..=1000),
+        breaker_pause: section.within(
+            "breaker_pause",
+            secs(5),
+            Duration::from_millis(100)..=secs(600),
+        ),
     })?;
     section.done();
     Some(backend)

@@ -50,6 +50,9 @@ pub const SECTIONS: &[&str] = &[
 /// Most bytes of a request body where a profile does not say.
 pub const DEFAULT_BODY_LIMIT: u64 = 1024 * 1024;
 
+/// Most bytes of a body that is held in memory.
+pub(super) const MOST_READ: u64 = 16 * 1024 * 1024;
+
 /// How a route behaves beyond its meaning, as later stages need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteTraits {
@@ -126,6 +129,17 @@ impl Logout {
     pub fn path(&self) -> &str {
         &self.path
     }
+}
+
+/// Whether the EMR, or its framework, takes a field of a form for the method of the request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum MethodOverride {
+    /// It looks into no body for a method: bodies that nothing is mapped from are streamed whatever they are.
+    None,
+    /// It may: forms are read and looked through before they are forwarded. Where a profile does not say, it may.
+    #[default]
+    Form,
 }
 
 /// Whether an attribute is added to the EMR's cookies.

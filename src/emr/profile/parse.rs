@@ -83,6 +83,10 @@ fn assemble(mut table: Spanned<DeTable<'_>>, problems: &mut Problems<'_>) -> Opt
     let reader = RouteReader {
         identifiers: identifiers.unwrap_or_default(),
         login: login.as_ref().map(|(login, _)| login),
+        overriding: head
+            .as_ref()
+            .and_then(|head| head.method_override)
+            .unwrap_or_default(),
     };
     let routes = read_routes(routes, &reader, problems);
     check_references(

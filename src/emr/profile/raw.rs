@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{BindUser, SameSite};
+use super::{BindUser, MethodOverride, SameSite};
 use crate::emr::id::IdForm;
 use crate::request::facts::Action;
 use crate::request::target::Ambiguity;
@@ -17,6 +17,7 @@ pub(super) struct RawHead {
     pub(super) name: String,
     pub(super) vendor: Option<String>,
     pub(super) product: Option<String>,
+    pub(super) method_override: Option<MethodOverride>,
     pub(super) patient_system: Option<String>,
     pub(super) patient_pattern: Option<IdForm>,
     pub(super) patient_max_length: Option<usize>,

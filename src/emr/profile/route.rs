@@ -146,11 +146,12 @@ pub(in crate::emr) enum BodyNeed {
     Form,
     /// Values of a JSON document.
     Json,
-    /// That a form does not repeat what the query says.
+    /// That a form neither repeats what the query says nor overrides the method.
     NoRepeat,
 }
 
-/// What happens to a multipart body where it could repeat what the query says. It is never read.
+/// What happens to a multipart body where it could repeat what the query says, or override the method. It is never
+/// read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::emr) enum Multipart {
     Refused,

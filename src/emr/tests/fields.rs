@@ -137,67 +137,48 @@ async fn patients_of(call: Call) -> Result<Vec<String>, Refusal> {
 
 #[tokio::test]
 async fn conditions_choose_the_route() {
-    assert_eq!(
-        route(Call::get("/q?do=delete")).await.as_deref(),
-        Ok("query-delete")
-    );
-    assert_eq!(
-        route(Call::get("/q?do=show")).await.as_deref(),
-        Ok("query-other")
-    );
-    assert_eq!(
-        route(post("/f").form("do=delete&really=&pid=4"))
-            .await
-            .as_deref(),
-        Ok("form-delete")
-    );
-    assert_eq!(
-        route(post("/f").form("do=delete&pid=4")).await.as_deref(),
-        Ok("form-other")
-    );
-    assert_eq!(
-        route(post("/f").form("do=delete&really=1&draft=1&pid=4"))
-            .await
-            .as_deref(),
-        Ok("form-other")
-    );
-    assert_eq!(
-        route(post("/j").json(r#"{"note":{"signed":true},"patient":{"id":4}}"#))
-            .await
-            .as_deref(),
-        Ok("json-sign")
-    );
-    assert_eq!(
-        route(post("/j").json(r#"{"note":{},"patient":{"id":"4"}}"#))
-            .await
-            .as_deref(),
-        Ok("json-other")
-    );
+    for (call, chosen) in [
+        (Call::get("/q?do=delete"), "query-delete"),
+        (Call::get("/q?do=show"), "query-other"),
+        (post("/f").form("do=delete&really=&pid=4"), "form-delete"),
+        (post("/f").form("do=delete&pid=4"), "form-other"),
+        (
+            post("/f").form("do=delete&really=1&draft=1&pid=4"),
+            "form-other",
+        ),
+        (
+            post("/j").json(r#"{"note":{"signed":true},"patient":{"id":4}}"#),
+            "json-sign",
+        ),
+        (
+            post("/j").json(r#"{"note":{},"patient":{"id":"4"}}"#),
+            "json-other",
+        ),
+    ] {
+        let (target, body) = (call.target.clone(), call.body.clone());
+        assert_eq!(
+            route(call).await.as_deref(),
+            Ok(chosen),
+            "{target} {body:?}"
+        );
+    }
 }
 
 #[tokio::test]
 async fn patients_are_found() {
-    assert_eq!(
-        patients_of(post("/f").form("pid=4")).await,
-        Ok(vec!["4".into()])
-    );
-    assert_eq!(
-        patients_of(post("/j").json(r#"{"patient":{"id":4}}"#)).await,
-        Ok(vec!["4".into()])
-    );
-    assert_eq!(
-        patients_of(post("/list").json(r#"{"patients":[{"id":4},{"id":5},{"id":4}]}"#)).await,
-        Ok(vec!["4".into(), "5".into()])
-    );
-    assert_eq!(
-        patients_of(Call::get("/h").header("x-patient", "Patient/4")).await,
-        Ok(vec!["4".into()])
-    );
-    assert_eq!(
-        patients_of(Call::get("/p?pid=4")).await,
-        Ok(vec!["4".into()])
-    );
-    assert_eq!(patients_of(Call::get("/o")).await, Ok(vec![]));
+    let two = r#"{"patients":[{"id":4},{"id":5},{"id":4}]}"#;
+    for (call, found) in [
+        (post("/f").form("pid=4"), &["4"][..]),
+        (post("/j").json(r#"{"patient":{"id":4}}"#), &["4"][..]),
+        (post("/list").json(two), &["4", "5"][..]),
+        (Call::get("/h").header("x-patient", "Patient/4"), &["4"][..]),
+        (Call::get("/p?pid=4"), &["4"][..]),
+        (Call::get("/o"), &[][..]),
+    ] {
+        let target = call.target.clone();
+        let found = found.iter().map(|id| (*id).to_owned()).collect();
+        assert_eq!(patients_of(call).await, Ok(found), "{target}");
+    }
     let emrs = emrs(PROFILE);
     let mapped = Call::get("/p?pid=4").map(&emrs).await.unwrap();
     assert_eq!(mapped.mapping().patients[0].source, PatientSource::Request);
@@ -226,40 +207,33 @@ async fn a_missing_patient_is_unknown() {
 
 #[tokio::test]
 async fn a_malformed_patient_is_refused() {
-    assert_eq!(
-        patients_of(post("/f").form("pid=4x")).await,
-        Err(Refusal::MalformedBody)
-    );
-    assert_eq!(
-        patients_of(post("/f").form("pid=")).await,
-        Err(Refusal::MalformedBody)
-    );
-    assert_eq!(
-        patients_of(post("/j").json(r#"{"patient":{"id":4.0}}"#)).await,
-        Err(Refusal::MalformedBody)
-    );
-    assert_eq!(
-        patients_of(post("/j").json(r#"{"patient":{"id":[4]}}"#)).await,
-        Err(Refusal::MalformedBody)
-    );
-    assert_eq!(
-        patients_of(post("/j").json(r#"{"patient":"4"}"#)).await,
-        Err(Refusal::MalformedBody)
-    );
-    assert_eq!(
-        patients_of(Call::get("/h").header("x-patient", "x")).await,
-        Err(Refusal::AmbiguousField)
-    );
-    assert_eq!(
-        patients_of(Call::get("/p?pid=")).await,
-        Err(Refusal::AmbiguousTarget)
-    );
     let many: Vec<String> = (0..257).map(|n| format!("{{\"id\":{n}}}")).collect();
-    let body = format!("{{\"patients\":[{}]}}", many.join(","));
-    assert_eq!(
-        patients_of(post("/list").json(&body)).await,
-        Err(Refusal::MalformedBody)
-    );
+    let many = format!("{{\"patients\":[{}]}}", many.join(","));
+    for (call, refusal) in [
+        (post("/f").form("pid=4x"), Refusal::MalformedBody),
+        (post("/f").form("pid="), Refusal::MalformedBody),
+        (
+            post("/j").json(r#"{"patient":{"id":4.0}}"#),
+            Refusal::MalformedBody,
+        ),
+        (
+            post("/j").json(r#"{"patient":{"id":[4]}}"#),
+            Refusal::MalformedBody,
+        ),
+        (
+            post("/j").json(r#"{"patient":"4"}"#),
+            Refusal::MalformedBody,
+        ),
+        (post("/list").json(&many), Refusal::MalformedBody),
+        (
+            Call::get("/h").header("x-patient", "x"),
+            Refusal::AmbiguousField,
+        ),
+        (Call::get("/p?pid="), Refusal::AmbiguousTarget),
+    ] {
+        let (target, body) = (call.target.clone(), call.body.clone());
+        assert_eq!(patients_of(call).await, Err(refusal), "{target} {body:?}");
+    }
 }
 
 /// The OpenEMR, Drupal and Rails families of parser differentials, each with the form that it takes here.
@@ -323,6 +297,55 @@ async fn method_overrides_are_refused() {
             .as_deref(),
         Ok("optional")
     );
+}
+
+/// Where no profile says that the EMR takes no method from a form, one that nothing is mapped from is read too.
+#[tokio::test]
+async fn a_method_override_in_a_form_that_the_route_does_not_read_is_refused() {
+    let plain = "[[route]]\nid = \"x\"\nmethods = [\"POST\"]\npath = \"/x\"\naction = \"Create\"\nsection = \"notes\"\n";
+    let head = "version = 1\nname = \"x\"\n";
+    let careful = emrs(&format!("{head}{plain}"));
+    let told = emrs(&format!("{head}method_override = \"none\"\n{plain}"));
+    let files = emrs(&format!("{head}{plain}multipart = true\n"));
+    let multipart = || post("/x").body("multipart/form-data; boundary=x", "--x\r\n\r\n");
+    let untyped = || {
+        let mut call = post("/x");
+        call.body = Bytes::from_static(b"_method=DELETE");
+        call
+    };
+    for (call, refusal) in [
+        (
+            post("/x").form("a=1&_method=DELETE"),
+            Refusal::AmbiguousField,
+        ),
+        (
+            post("/x").form("a=1&%5Fmethod=DELETE"),
+            Refusal::AmbiguousField,
+        ),
+        (multipart(), Refusal::UnsupportedBody),
+        (untyped(), Refusal::UnsupportedBody),
+        (
+            post("/x").form("a=1").header("content-encoding", "gzip"),
+            Refusal::UnsupportedBody,
+        ),
+    ] {
+        let body = call.body.clone();
+        assert_eq!(
+            call.clone().refusal(&careful).await,
+            Some(refusal),
+            "{body:?}"
+        );
+        assert_eq!(call.refusal(&told).await, None, "{body:?}");
+    }
+    assert_eq!(multipart().refusal(&files).await, None);
+    for call in [
+        post("/x").form("a=1"),
+        post("/x").json(r#"{"_method":"DELETE"}"#),
+        post("/x").body("application/dicom", "_method=DELETE"),
+        post("/x"),
+    ] {
+        assert_eq!(call.refusal(&careful).await, None);
+    }
 }
 
 #[tokio::test]

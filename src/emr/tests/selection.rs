@@ -1,6 +1,7 @@
 //! The patient that later requests do not name: selected, in flight, failed, raced.
 
 use super::*;
+use crate::request::facts::Action;
 use crate::request::facts::PatientSource;
 
 async fn signed_in() -> Emrs {
@@ -192,6 +193,34 @@ async fn a_named_patient_needs_no_selection_and_disturbs_none() {
     let api = Call::get("/api/patients/9").cookie("CLINICSESSID=t");
     assert_eq!(patients(api, &emrs).await, Ok(vec!["9".into()]));
     assert_eq!(patients(chart(), &emrs).await, Ok(vec!["4".into()]));
+}
+
+/// Where policy permits what no profile maps (learn mode), it may be what selects another patient.
+#[tokio::test]
+async fn an_unmapped_request_that_is_sent_leaves_nobody_selected() {
+    let emrs = signed_in().await;
+    let unmapped = || Call::get("/secret/switch?to=5").cookie("CLINICSESSID=t");
+    select(&emrs, "t", "4").await;
+    // As long as it is not sent, as where policy refuses it, it keeps nobody from their chart.
+    let mapped = unmapped().map(&emrs).await.unwrap();
+    assert_eq!(mapped.mapping().action, Action::Unmapped);
+    assert_eq!(patients(chart(), &emrs).await, Ok(vec!["4".into()]));
+    drop(mapped.refuse(Refusal::Unmapped));
+    assert_eq!(patients(chart(), &emrs).await, Ok(vec!["4".into()]));
+
+    // It waits for those who depend on the selection, for a while.
+    let reading = chart().map(&emrs).await.unwrap();
+    let mut sent = unmapped().map(&emrs).await.unwrap();
+    assert!(sent.outlives_client());
+    assert_eq!(sent.begin().await, Err(Refusal::Busy));
+    drop(reading);
+    sent.begin().await.unwrap();
+    assert_eq!(patients(chart(), &emrs).await, Err(Refusal::PatientUnknown));
+    let (_, _, exchange) = sent.into_parts();
+    answered(exchange, status(200)).await;
+    assert_eq!(patients(chart(), &emrs).await, Err(Refusal::PatientUnknown));
+    select(&emrs, "t", "5").await;
+    assert_eq!(patients(chart(), &emrs).await, Ok(vec!["5".into()]));
 }
 
 /// An EMR that shows whoever is selected when it gets to a page.

@@ -75,27 +75,16 @@ async fn an_unknown_session_never_reaches_the_emr() {
 }
 
 #[tokio::test]
-async fn a_session_of_the_same_user_follows_only_a_renewal() {
+async fn a_session_of_the_same_user_is_not_taken_over_by_the_next() {
     let emrs = emrs(SAMPLE);
     sign_in(&emrs, "adams", "s1", "t").await;
-    let later = || Call::get("/").cookie("CLINICSESSID=t").by("adams", "s2");
-    assert_eq!(forwarded_cookie(&later().map(&emrs).await.unwrap()), None);
-    let (old, new) = (SessionId::for_test("s1"), SessionId::for_test("s2"));
-    emrs.renew(&old, &new, start()).await.unwrap();
-    assert_eq!(
-        forwarded_cookie(&later().map(&emrs).await.unwrap()),
-        Some("CLINICSESSID=t")
-    );
     let mapped = Call::get("/")
         .cookie("CLINICSESSID=t")
+        .by("adams", "s2")
         .map(&emrs)
         .await
         .unwrap();
-    assert_eq!(
-        forwarded_cookie(&mapped),
-        None,
-        "the session before the renewal is over"
-    );
+    assert_eq!(forwarded_cookie(&mapped), None);
 }
 
 #[tokio::test]
@@ -285,52 +274,13 @@ async fn an_ended_session_is_forgotten() {
     );
 }
 
-#[tokio::test]
-async fn the_gateway_signs_out_of_the_emr_with_what_the_browser_presents() {
-    let emrs = emrs(SAMPLE);
-    sign_in(&emrs, "adams", "s1", "t").await;
-    let call = Call::get("/").cookie("gateway=secret; CLINICSESSID=t");
-    let (headers, identified) = (call.headers.clone(), call.identified());
-    let principal = identified.principal();
-    let own = SessionId::for_test("s1");
-    let none = emrs
-        .sign_out("emr.test", &HeaderMap::new(), &own, principal)
-        .await
-        .unwrap();
-    assert!(none.is_none());
-    let other = emrs
-        .sign_out("emr.test", &headers, &SessionId::for_test("s9"), principal)
-        .await
-        .unwrap();
-    assert!(other.is_none());
-    assert!(
-        emrs.sign_out("other.test", &headers, &own, principal)
-            .await
-            .unwrap()
-            .is_none()
-    );
-    let out = emrs
-        .sign_out("emr.test", &headers, &own, principal)
-        .await
-        .unwrap()
-        .unwrap();
+#[test]
+fn removals_name_every_session_cookie_of_the_hosts_emr() {
     assert_eq!(
-        (out.emr, &out.method, out.path.as_str()),
-        (0, &Method::GET, "/logout")
-    );
-    assert_eq!(out.cookies, "CLINICSESSID=t");
-    emrs.signed_out(out).await.unwrap();
-    assert!(
-        emrs.sign_out("emr.test", &headers, &own, principal)
-            .await
-            .unwrap()
-            .is_none()
-    );
-    let removals = emrs.removals("emr.test");
-    assert_eq!(
-        removals,
+        emrs(SAMPLE).removals("emr.test"),
         ["CLINICSESSID=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax"]
     );
+    assert!(emrs(SAMPLE).removals("other.test").is_empty());
 }
 
 #[tokio::test]

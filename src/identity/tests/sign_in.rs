@@ -231,7 +231,7 @@ async fn the_record_says_who_was_refused_for_want_of_a_second_factor() {
         query(&asked, "state")
     );
     let request = received(&Method::GET, &target, browser.headers(), "");
-    let refused = gateway.identity.handle(OwnRoute::Callback, request).await;
+    let refused = gateway.handle(OwnRoute::Callback, request).await;
     let refused = refused.map(drop).unwrap_err();
     let principal = refused.facts().principal.clone().unwrap();
     assert!(principal.id().ends_with("|u1") && !principal.proof().mfa);

@@ -47,6 +47,15 @@ async fn teleport_5994_sign_out_ends_the_session_here_and_at_the_provider() {
         .unwrap();
     let html = std::str::from_utf8(page.response.body()).unwrap();
     assert!(html.contains("You are signed out") && html.contains("emr.example:8443"));
+    // The look of every page of the gateway, whose style the browser accepts.
+    let style = html.split("<style nonce=\"").nth(1).unwrap();
+    let nonce = style.split('"').next().unwrap();
+    let policy = page.response.headers()[header::CONTENT_SECURITY_POLICY].to_str();
+    assert!(
+        policy
+            .unwrap()
+            .contains(&format!("style-src 'nonce-{nonce}'"))
+    );
 }
 
 #[tokio::test]
@@ -168,10 +177,7 @@ async fn hand_in(gateway: &Gateway, body: &str) -> Result<Handled, Refusal> {
     headers.insert(header::CONTENT_TYPE, form);
     let path = OwnRoute::BackchannelLogout.path();
     let received = received(&Method::POST, path, headers, body);
-    let handled = gateway
-        .identity
-        .handle(OwnRoute::BackchannelLogout, received)
-        .await;
+    let handled = gateway.handle(OwnRoute::BackchannelLogout, received).await;
     handled.map_err(|r| r.refusal())
 }
 
@@ -234,6 +240,41 @@ async fn the_provider_ends_a_session_by_sid_or_every_one_by_sub() {
     crossed["sid"] = json!("c");
     assert_eq!(notify(&gateway, &crossed).await, Ok(200));
     assert_eq!(alive().await, [false, false, false, true]);
+}
+
+/// The notice comes while the provider's answer is on its way: there is no session yet that it could end.
+#[tokio::test]
+async fn a_notice_ends_the_session_that_is_being_opened() {
+    let by_subject = |claims: &mut Value| drop(claims.as_object_mut().unwrap().remove("sid"));
+    let by_session = |claims: &mut Value| drop(claims.as_object_mut().unwrap().remove("sub"));
+    let by_both = |_: &mut Value| {};
+    let changes: [&dyn Fn(&mut Value); 3] = [&by_subject, &by_session, &by_both];
+    for change in changes {
+        let gateway = Gateway::start().await;
+        let mut browser = Browser::default();
+        let asked = browser.start(&gateway, "return_to=/a").await;
+        gateway.advance(std::time::Duration::from_secs(1));
+        let mut claims = notice(&gateway);
+        change(&mut claims);
+        assert_eq!(notify(&gateway, &claims).await, Ok(200));
+        let refused = browser.finish(&gateway, &asked, |_| {}).await;
+        assert_eq!(refused.map(drop), Err(Refusal::LoginRefused), "{claims}");
+        assert_eq!(browser.outcome(&gateway).await, Err(Refusal::LoginRequired));
+        // A sign-in that begins now is another one.
+        gateway.advance(std::time::Duration::from_secs(1));
+        browser.sign_in(&gateway, |_| {}).await.unwrap();
+        assert_eq!(browser.outcome(&gateway).await, Ok(()));
+    }
+    // Somebody else's session, or another one of the same person, is not meant.
+    let gateway = Gateway::start().await;
+    let (mut other, mut elsewhere) = (Browser::default(), Browser::default());
+    let asked = other.start(&gateway, "return_to=/a").await;
+    let as_well = elsewhere.start(&gateway, "return_to=/a").await;
+    assert_eq!(notify(&gateway, &notice(&gateway)).await, Ok(200));
+    let done = other.finish(&gateway, &asked, |c| c["sub"] = json!("u2"));
+    assert!(done.await.is_ok());
+    let done = elsewhere.finish(&gateway, &as_well, |c| c["sid"] = json!("op-session-2"));
+    assert!(done.await.is_ok());
 }
 
 #[tokio::test]

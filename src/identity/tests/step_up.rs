@@ -34,6 +34,18 @@ async fn a_step_up_gives_the_session_a_new_token_and_a_new_time() {
     let second = browser.open(&gateway).await.unwrap();
     let time = second.principal().proof().auth_time.unwrap();
     assert_eq!(time.as_second(), gateway.now());
+    // A stream of the session that is decided again is decided for who signed in afresh.
+    let ids = std::collections::BTreeSet::from([second.session().clone()]);
+    let standing = gateway.identity.standing(ids.clone()).await.unwrap();
+    let elsewhere = gateway.restarted().await.identity.standing(ids).await;
+    assert_eq!(
+        elsewhere.unwrap(),
+        standing,
+        "not in memory, but in the store"
+    );
+    let (principal, ends) = &standing[second.session()];
+    assert_eq!(principal.proof().auth_time, Some(time));
+    assert_eq!((standing.len(), *ends), (1, second.expires()));
     // The session goes on (what is bound to it stays bound), its old token does not.
     assert_eq!(first.session(), second.session());
     assert!(ended.try_recv().is_err());
@@ -145,4 +157,19 @@ async fn unknown_times_stay_unknown_at_sign_in() {
     let identified = browser.open(&gateway).await.unwrap();
     let time = identified.principal().proof().auth_time.unwrap();
     assert_eq!(time.as_second(), 1_795_308_254);
+}
+
+/// Charged after the session got its new token, a step-up too many signed the user out.
+#[tokio::test]
+async fn a_throttled_step_up_leaves_the_session_as_it_was() {
+    let mut gateway = Gateway::start().await;
+    let mut browser = gateway.signed_in().await;
+    gateway.throttled = true;
+    let refused = step_up(&gateway, &mut browser, |_| {}).await;
+    assert_eq!(refused, Err(Refusal::LoginRate));
+    assert_eq!(browser.outcome(&gateway).await, Ok(()));
+    let mut other = Browser::default();
+    let refused = other.sign_in(&gateway, |_| {}).await;
+    assert_eq!(refused.map(drop), Err(Refusal::LoginRate));
+    assert_eq!(other.outcome(&gateway).await, Err(Refusal::LoginRequired));
 }

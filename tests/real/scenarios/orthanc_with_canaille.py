@@ -60,7 +60,7 @@ def entry(name, host, orthanc, password):
         "hosts": [host],
         "profile": str(REPOSITORY / "policies" / "emr" / "orthanc.toml"),
         "error_pages": "hide",
-        "backend": {"url": orthanc.url, "protocol": "http1", "host": "public"},
+        "backend": {"url": orthanc.url, "protocol": "http1", "host": "public", "idle_timeout": "500ms"},
         "identity": {"basic": {"username": orthanc.ACCOUNT[0], "password": password}},
     }
 

@@ -43,7 +43,7 @@ def pacs(orthanc):
         "name": "pacs",
         "hosts": [HOST],
         "profile": str(REPOSITORY / "policies" / "emr" / "orthanc.toml"),
-        "backend": {"url": orthanc.url, "protocol": "http1", "host": "public"},
+        "backend": {"url": orthanc.url, "protocol": "http1", "host": "public", "idle_timeout": "500ms"},
         "identity": {"basic": {"username": orthanc.ACCOUNT[0], "password": orthanc.ACCOUNT[1]}},
     }
 

@@ -7,8 +7,8 @@ use super::super::problem::Problems;
 use super::super::raw::{RawPaths, RawPatient, RawRecord, RawRoute, RawTest};
 use super::super::route::{BodyNeed, Methods, Multipart, Place};
 use super::super::{
-    DEFAULT_BODY_LIMIT, Effect, FieldTest, Login, PatientRule, Record, Route, RouteTraits, Source,
-    Test,
+    DEFAULT_BODY_LIMIT, Effect, FieldTest, Login, MOST_READ, MethodOverride, PatientRule, Record,
+    Route, RouteTraits, Source, Test,
 };
 use super::limits;
 use crate::emr::answer::AnswerRule;
@@ -18,13 +18,12 @@ use crate::request::facts::Action;
 
 /// HL7 v3 Confidentiality, from unrestricted to very restricted.
 const SENSITIVITIES: &[&str] = &["U", "L", "M", "N", "R", "V"];
-/// Most bytes of a body that is read into memory to be mapped.
-const MOST_READ: u64 = 16 * 1024 * 1024;
 
 /// What routes depend on beyond themselves.
 pub(super) struct RouteReader<'a> {
     pub(super) identifiers: Identifiers,
     pub(super) login: Option<&'a Login>,
+    pub(super) overriding: MethodOverride,
 }
 
 impl RouteReader<'_> {
@@ -83,7 +82,7 @@ impl RouteReader<'_> {
             record,
             id: raw.id,
         };
-        route.body = body_need(&route, login_user, at, problems);
+        route.body = body_need(&route, login_user, self.overriding, at, problems);
         Some(route)
     }
 
@@ -376,6 +375,7 @@ fn limits(
 fn body_need(
     route: &Route,
     login_user: Option<&Source>,
+    overriding: MethodOverride,
     at: &dyn Fn(&str) -> usize,
     problems: &mut Problems<'_>,
 ) -> BodyNeed {
@@ -409,7 +409,7 @@ fn body_need(
         BodyNeed::Form
     } else if json {
         BodyNeed::Json
-    } else if query && can_have_body {
+    } else if (query || overriding == MethodOverride::Form) && can_have_body {
         BodyNeed::NoRepeat
     } else {
         BodyNeed::Unread
