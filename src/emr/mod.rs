@@ -14,6 +14,8 @@ mod cookies;
 pub mod emrs;
 mod fields;
 mod form;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod id;
 mod json;
 pub mod map;
