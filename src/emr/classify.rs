@@ -4,7 +4,7 @@
 //! as the head of the answer is there, before any byte of it goes to the client; so a browser never holds an EMR
 //! session that is not bound yet.
 //!
-//! *Never*: a look into a body.
+//! *Never*: a look into a body; where a profile says that answers teach something, a [`Listener`] is sent along.
 //! *On failure*: nobody is selected, and what could not be kept is unknown to the next request.
 
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use super::answer::NewSession;
 use super::bindings::{Bindings, CookieKey, EmrSession, Owner};
 use super::emrs::{Emr, Emrs};
+use super::lessons::Listener;
 use super::profile::{Effect, Route};
 use super::sessions::OwnSessions;
 use super::set_cookie::{self, Change as CookieChange};
@@ -54,6 +55,7 @@ pub struct Exchange {
     held: Held,
     selection: Option<PatientRef>,
     sign: Option<Sign>,
+    listener: Option<Listener>,
 }
 
 /// What became of a sign-in to the EMR.
@@ -71,6 +73,9 @@ pub enum EmrLogin {
 pub trait Answer {
     /// The head, and the outcome that it belongs to; none where a live stream carries it.
     fn head(&mut self) -> (&Parts, Option<&mut OutcomeGuard>);
+
+    /// Somebody listens to the body as it passes.
+    fn listen(&mut self, listener: Listener);
 }
 
 /// An answer whose consequences for EMR session and selected patient are in force.
@@ -121,7 +126,8 @@ enum SignedOut {
 }
 
 /// Draws the consequences of an answer's head.
-pub async fn classify<T: Answer>(exchange: Exchange, mut answer: T) -> Classified<T> {
+pub async fn classify<T: Answer>(mut exchange: Exchange, mut answer: T) -> Classified<T> {
+    let listener = exchange.listener.take();
     let reading = {
         let (head, outcome) = answer.head();
         let reading = exchange.read(head);
@@ -133,6 +139,10 @@ pub async fn classify<T: Answer>(exchange: Exchange, mut answer: T) -> Classifie
         }
         reading
     };
+    let listener = listener.filter(|listener| listener.cares_for(answer.head().0));
+    if let Some(listener) = listener {
+        answer.listen(listener);
+    }
     let login = reading.login;
     let emr = Arc::clone(&exchange.emr);
     exchange.conclude(reading).await;
@@ -168,7 +178,18 @@ impl Exchange {
             held,
             selection,
             sign,
+            listener: None,
         }
+    }
+
+    /// The same exchange, whose answer is listened to.
+    pub(super) fn listening(self, listener: Option<Listener>) -> Self {
+        Self { listener, ..self }
+    }
+
+    /// Whether somebody wants to listen to the answer.
+    pub(super) const fn is_listened_to(&self) -> bool {
+        self.listener.is_some()
     }
 
     /// The EMR, with its profile, for cookies and redirects on the way back.

@@ -18,6 +18,8 @@ mod form;
 pub mod fuzzing;
 mod id;
 mod json;
+pub mod lessons;
+mod links;
 pub mod map;
 mod overrides;
 mod pattern;
