@@ -119,8 +119,8 @@ refusals! {
     PolicyError = "3002", FORBIDDEN, "The access policy could not be evaluated", "The decision could not be made, so the answer is no.", "Report the request id to IT.";
     /// No profile maps this route to a clinical action.
     Unmapped = "3003", FORBIDDEN, "This page of the EMR is not released", "The gateway does not know which clinical action this page is, so it is not opened.", "Ask IT to add the page to the EMR profile and give the request id.";
-    /// The route needs a patient and none is known.
-    PatientUnknown = "3004", CONFLICT, "Which patient is this about?", "The page belongs to a patient, but no patient is selected in this EMR session.", "Select the patient again and repeat the action.";
+    /// The route needs a patient and none is known: none is selected, or no chart that was opened named what it is about.
+    PatientUnknown = "3004", CONFLICT, "Which patient is this about?", "The page belongs to a patient, and nothing in this EMR session says yet who that is.", "Open the patient's chart again and repeat the action.";
     /// The policy obliges something that cannot be met.
     ObligationUnmet = "3005", FORBIDDEN, "A condition of the access policy is not met", "The policy allows this only under a condition that cannot be fulfilled here.", "Ask your privacy officer and give the request id.";
 

@@ -65,10 +65,10 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Files that exist only under `#[cfg(test)]`.
+/// Files that exist only under `#[cfg(test)]`, or for `tests/fuzz` only.
 fn is_for_tests(path: &Path) -> bool {
     let stem = path.file_stem().unwrap().to_str().unwrap();
-    ["tests", "testing", "fixture", "conformance"].contains(&stem)
+    ["tests", "testing", "fixture", "fuzzing", "conformance"].contains(&stem)
         || stem.starts_with("test_")
         || stem.ends_with("_tests")
 }

@@ -1,7 +1,7 @@
 //! Which gateway session obtained which EMR session.
 //!
 //! *Owns*: bindings by the hash of the EMR's session cookie, in memory and, read through, in the store; and the
-//! selected patient of each EMR session, in memory only.
+//! selected patient of each EMR session and what its answers taught, in memory only.
 //! *Never*: a cookie's value. It is hashed with EMR and cookie name where it is read.
 //! *On failure*: [`StoreError`]; an EMR session that cannot be looked up is refused, never guessed.
 
@@ -18,6 +18,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 
+use super::links::Links;
 use super::sticky::Sticky;
 use crate::identity::session::SessionId;
 use crate::store::StoreError;
@@ -56,6 +57,10 @@ impl CookieKey {
             context.update(part);
         }
         Self(format!("cookie/{}", hex::encode(context.finish())))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -100,6 +105,10 @@ impl EmrSession {
         self.lock().emr_user.clone()
     }
 
+    pub(super) const fn key(&self) -> &CookieKey {
+        &self.key
+    }
+
     pub(super) const fn sticky(&self) -> &Arc<Sticky> {
         &self.sticky
     }
@@ -118,6 +127,7 @@ impl EmrSession {
 pub struct Bindings {
     recent: Cache<CookieKey, Arc<EmrSession>>,
     alive: Mutex<Alive>,
+    links: Links,
     store: Arc<dyn BindingStore>,
 }
 
@@ -156,8 +166,14 @@ impl Bindings {
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
             alive: Mutex::new(Alive::default()),
+            links: Links::default(),
             store,
         }
+    }
+
+    /// What the EMR's answers taught.
+    pub(super) const fn links(&self) -> &Links {
+        &self.links
     }
 
     /// The EMR session behind a cookie, if it was obtained here.

@@ -14,6 +14,8 @@ use crate::request::Received;
 #[derive(Debug)]
 pub(super) struct Choice {
     pub(super) route: Option<Arc<Route>>,
+    /// Which of the route's paths matched.
+    pub(super) path: usize,
     pub(super) captures: Vec<(String, String)>,
     pub(super) content: Content,
     /// Routes whose conditions were looked at: their fields decided too.
@@ -22,7 +24,7 @@ pub(super) struct Choice {
 
 enum Step {
     Read(usize, Arc<Route>),
-    Chosen(Arc<Route>, Vec<(String, String)>),
+    Chosen(Arc<Route>, usize, Vec<(String, String)>),
     Unmapped,
 }
 
@@ -36,18 +38,20 @@ pub(super) async fn choose(
     let mut considered = Vec::new();
     let mut from = 0;
     loop {
-        let (route, captures) = match step(profile, received, &content, from, &mut considered)? {
-            Step::Read(index, route) => {
-                content = content::read(route.body(), &route, received, otherwise).await?;
-                overrides::refuse_in_content(&content)?;
-                from = index;
-                continue;
-            }
-            Step::Chosen(route, captures) => (Some(route), captures),
-            Step::Unmapped => (None, Vec::new()),
-        };
+        let (route, path, captures) =
+            match step(profile, received, &content, from, &mut considered)? {
+                Step::Read(index, route) => {
+                    content = content::read(route.body(), &route, received, otherwise).await?;
+                    overrides::refuse_in_content(&content)?;
+                    from = index;
+                    continue;
+                }
+                Step::Chosen(route, path, captures) => (Some(route), path, captures),
+                Step::Unmapped => (None, 0, Vec::new()),
+            };
         return Ok(Choice {
             route,
+            path,
             captures,
             content,
             considered,
@@ -69,7 +73,7 @@ fn step(
         if !route.takes(&parts.method) {
             continue;
         }
-        let Some(found) = route.captures(&segments) else {
+        let Some((path, found)) = route.captures(&segments) else {
             continue;
         };
         let captures: Vec<_> = found
@@ -102,7 +106,7 @@ fn step(
                 }
             }
         }
-        return Ok(Step::Chosen(Arc::clone(route), captures));
+        return Ok(Step::Chosen(Arc::clone(route), path, captures));
     }
     Ok(Step::Unmapped)
 }

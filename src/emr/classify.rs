@@ -4,7 +4,7 @@
 //! as the head of the answer is there, before any byte of it goes to the client; so a browser never holds an EMR
 //! session that is not bound yet.
 //!
-//! *Never*: a look into a body.
+//! *Never*: a look into a body; where a profile says that answers teach something, a [`Listener`] is sent along.
 //! *On failure*: nobody is selected, and what could not be kept is unknown to the next request.
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use super::answer::NewSession;
 use super::bindings::{Bindings, CookieKey, EmrSession, Owner};
 use super::emrs::{Emr, Emrs};
+use super::lessons::Listener;
 use super::profile::{Effect, Route};
 use super::sessions::OwnSessions;
 use super::set_cookie::{self, Change as CookieChange};
@@ -58,6 +59,7 @@ pub struct Exchange {
     held: Held,
     selection: Option<PatientRef>,
     sign: Option<Sign>,
+    listener: Option<Listener>,
 }
 
 /// What became of a sign-in to the EMR.
@@ -75,6 +77,9 @@ pub enum EmrLogin {
 pub trait Answer {
     /// The head, and the outcome that it belongs to; none where a live stream carries it.
     fn head(&mut self) -> (&Parts, Option<&mut OutcomeGuard>);
+
+    /// Somebody listens to the body as it passes.
+    fn listen(&mut self, listener: Listener);
 }
 
 /// An answer whose consequences for EMR session and selected patient are in force.
@@ -125,7 +130,8 @@ enum SignedOut {
 }
 
 /// Draws the consequences of an answer's head.
-pub async fn classify<T: Answer>(exchange: Exchange, mut answer: T) -> Classified<T> {
+pub async fn classify<T: Answer>(mut exchange: Exchange, mut answer: T) -> Classified<T> {
+    let listener = exchange.listener.take();
     let reading = {
         let (head, outcome) = answer.head();
         let reading = exchange.read(head);
@@ -137,6 +143,10 @@ pub async fn classify<T: Answer>(exchange: Exchange, mut answer: T) -> Classifie
         }
         reading
     };
+    let listener = listener.filter(|listener| listener.cares_for(answer.head().0));
+    if let Some(listener) = listener {
+        answer.listen(listener);
+    }
     let login = reading.login;
     let emr = Arc::clone(&exchange.emr);
     exchange.conclude(reading).await;
@@ -172,7 +182,18 @@ impl Exchange {
             held,
             selection,
             sign,
+            listener: None,
         }
+    }
+
+    /// The same exchange, whose answer is listened to.
+    pub(super) fn listening(self, listener: Option<Listener>) -> Self {
+        Self { listener, ..self }
+    }
+
+    /// Whether somebody wants to listen to the answer.
+    pub(super) const fn is_listened_to(&self) -> bool {
+        self.listener.is_some()
     }
 
     /// The EMR, with its profile, for cookies and redirects on the way back.

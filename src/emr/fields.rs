@@ -6,6 +6,7 @@ use http::HeaderMap;
 
 use super::content::Content;
 use super::form::{self, FieldError};
+use super::id::IdPattern;
 use super::profile::{FieldTest, PatientRule, Route, Source};
 use crate::refusal::Refusal;
 use crate::request::Target;
@@ -109,17 +110,54 @@ impl Inputs<'_> {
         }
     }
 
-    /// The patients that the request names.
-    pub(super) fn patients(&self, rule: &PatientRule) -> Result<Vec<PatientRef>, Refusal> {
-        let PatientRule::Named {
-            source,
-            strip,
-            pattern,
-            system,
-        } = rule
-        else {
-            return Ok(Vec::new());
-        };
+    /// The patients that the request names in the place of `rule`; `path` tells which of the route's paths matched, and
+    /// `known` tells whose something is, if anything said so.
+    pub(super) fn patients(
+        &self,
+        rule: &PatientRule,
+        path: usize,
+        known: &dyn Fn(&str, &str) -> Option<PatientRef>,
+    ) -> Result<Vec<PatientRef>, Refusal> {
+        let read = |source, strip, pattern| self.numbers(source, strip, pattern);
+        match rule {
+            PatientRule::None | PatientRule::Sticky => Ok(Vec::new()),
+            PatientRule::Named {
+                source,
+                strip,
+                pattern,
+                system,
+            } => {
+                let numbers = read(source, strip, *pattern)?.into_iter();
+                Ok(distinct(numbers.map(|id| PatientRef {
+                    system: system.clone(),
+                    id,
+                    source: PatientSource::Request,
+                })))
+            }
+            PatientRule::Linked {
+                links,
+                source,
+                strip,
+                pattern,
+            } => {
+                let numbers = read(source, strip, *pattern)?;
+                let link = links.at(path).ok_or(Refusal::PatientUnknown)?;
+                // SECURITY: a number that nothing was learnt of could be anybody's; with it, the request is about a
+                // patient whom nobody knows, whatever else it names.
+                let patients: Option<Vec<_>> =
+                    numbers.iter().map(|number| known(link, number)).collect();
+                Ok(distinct(patients.ok_or(Refusal::PatientUnknown)?))
+            }
+        }
+    }
+
+    /// The identifiers at a place of the request, each in its one spelling.
+    fn numbers(
+        &self,
+        source: &Source,
+        strip: &str,
+        pattern: IdPattern,
+    ) -> Result<Vec<String>, Refusal> {
         let is_list = matches!(source, Source::Json(pointer) if pointer.is_list());
         let values = self.all(source)?;
         if values.len() > 1 && !is_list {
@@ -128,24 +166,15 @@ impl Inputs<'_> {
         if values.len() > MOST_PATIENTS {
             return Err(Refusal::MalformedBody);
         }
-        let mut patients = Vec::with_capacity(values.len());
-        for value in values {
-            let bare = value.strip_prefix(strip.as_str()).unwrap_or(&value);
-            let id = pattern.read(bare).ok_or(match source {
+        let read = |value: &String| {
+            let bare = value.strip_prefix(strip).unwrap_or(value);
+            pattern.read(bare).ok_or(match source {
                 Source::Path(_) | Source::Query(_) => Refusal::AmbiguousTarget,
                 Source::Form(_) | Source::Json(_) => Refusal::MalformedBody,
                 Source::Header(_) => Refusal::AmbiguousField,
-            })?;
-            let patient = PatientRef {
-                system: system.clone(),
-                id,
-                source: PatientSource::Request,
-            };
-            if !patients.contains(&patient) {
-                patients.push(patient);
-            }
-        }
-        Ok(patients)
+            })
+        };
+        values.iter().map(read).collect()
     }
 
     /// The fields that the profile keeps on record: named path segments that are no patient, and its allow-list.
@@ -186,6 +215,16 @@ impl Inputs<'_> {
             .find(|(name, _)| name == wanted)
             .map(|(_, value)| value.as_str())
     }
+}
+
+fn distinct(patients: impl IntoIterator<Item = PatientRef>) -> Vec<PatientRef> {
+    let mut found: Vec<PatientRef> = Vec::new();
+    for patient in patients {
+        if !found.contains(&patient) {
+            found.push(patient);
+        }
+    }
+    found
 }
 
 /// A record holds the beginning of a long value.

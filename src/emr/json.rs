@@ -86,6 +86,32 @@ impl Json {
         }
     }
 
+    /// The values that `pointer` names in an answer of the EMR, where `*` means every member of an object, too; none
+    /// where it leads nowhere. Unlike a request, an answer has one author: other spellings of a key are other keys.
+    pub(super) fn list<'a>(&'a self, pointer: &Pointer) -> Vec<&'a Self> {
+        let mut found = vec![self];
+        for token in &pointer.tokens {
+            let mut next = Vec::new();
+            for value in found {
+                match (value, token) {
+                    (Self::Array(items), Token::Each) => next.extend(items),
+                    (Self::Object(members), Token::Each) => {
+                        next.extend(members.iter().map(|(_, value)| value));
+                    }
+                    (Self::Array(items), Token::Key(key)) => {
+                        next.extend(key.parse().ok().and_then(|at: usize| items.get(at)));
+                    }
+                    (Self::Object(members), Token::Key(key)) => {
+                        next.extend(members.iter().find(|(name, _)| name == key).map(|(_, v)| v));
+                    }
+                    (Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_), _) => {}
+                }
+            }
+            found = next;
+        }
+        found
+    }
+
     /// The text of a scalar.
     pub(super) fn scalar(&self) -> Option<String> {
         match self {
@@ -264,6 +290,33 @@ mod tests {
             find(r#"{"id":18446744073709551617}"#, "/id").unwrap()[0],
             "1.8446744073709552e19"
         );
+    }
+
+    #[test]
+    fn a_pointer_into_an_answer_goes_through_objects() {
+        let text =
+            r#"{"episodes":{"5":{"id":5,"notes":[{"id":1},{"id":"2"}]},"7":{"id":7}},"x":[]}"#;
+        let list = |pointer: &str| -> Vec<String> {
+            let pointer = Pointer::parse(pointer).unwrap();
+            let json = Json::parse(text.as_bytes()).unwrap();
+            json.list(&pointer)
+                .into_iter()
+                .map(|v| v.scalar().unwrap_or_else(|| "-".into()))
+                .collect()
+        };
+        assert_eq!(list("/episodes/*/id"), ["5", "7"]);
+        assert_eq!(list("/episodes/*/notes/*/id"), ["1", "2"]);
+        assert_eq!(list("/episodes/5/notes/1/id"), ["2"]);
+        assert_eq!(list("/episodes/*"), ["-", "-"]);
+        for nowhere in [
+            "/x/0",
+            "/x/*/id",
+            "/Episodes/*/id",
+            "/episodes/5/id/id",
+            "/x/-1",
+        ] {
+            assert!(list(nowhere).is_empty(), "{nowhere}");
+        }
     }
 
     #[test]

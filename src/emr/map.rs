@@ -10,6 +10,7 @@ use super::choose::{Choice, choose};
 use super::classify::{Exchange, Held, Sign};
 use super::emrs::{Emr, Emrs};
 use super::fields::shortened;
+use super::lessons::Listener;
 use super::overrides;
 use super::profile::{
     BindUser, DEFAULT_BODY_LIMIT, Effect, Need, PatientRule, Polling, Route, RouteTraits,
@@ -18,7 +19,7 @@ use super::sessions::{self, OwnSessions};
 use crate::identity::identify::Identified;
 use crate::refusal::Refusal;
 use crate::request::facts::{Action, Mapping};
-use crate::request::{Received, Refused, Target};
+use crate::request::{PatientRef, Received, Refused, Target};
 
 /// The route id and section of a request that no profile maps.
 const UNMAPPED: &str = "unmapped";
@@ -91,6 +92,12 @@ impl Mapped {
         let safe = [http::Method::GET, http::Method::HEAD, http::Method::OPTIONS].contains(method);
         let changes = !safe || !self.mapping.action.only_looks();
         self.exchange.outlives_client() || (changes && self.exchange.depends_on_selection())
+    }
+
+    /// Whether the answer is listened to as it passes, so that it has to come whole and as plain text.
+    #[must_use]
+    pub const fn is_listened_to(&self) -> bool {
+        self.exchange.is_listened_to()
     }
 
     /// Takes the request apart for the way back.
@@ -171,6 +178,9 @@ impl Emrs {
         }
         let own = sessions::own(&self.bindings, &emr, identified).await?;
         note_session(&own, mapping);
+        if let Some(route) = route.as_deref() {
+            mapping.patients = self.patients(route, &choice, identified.received(), &own)?;
+        }
 
         let held = self
             .hold(route.as_deref(), sign.as_ref(), &own, mapping)
@@ -183,7 +193,16 @@ impl Emrs {
             .as_ref()
             .map_or_else(unmapped_traits, |route| route.traits().clone());
         let selection = mapping.patients.first().cloned();
-        let exchange = Exchange::new(self, emr, route, identified, own, held, selection, sign);
+        let primary = own.primary.as_ref();
+        let listener = Listener::of(
+            &self.bindings,
+            primary,
+            route.as_ref(),
+            choice.path,
+            &mapping.patients,
+        );
+        let exchange = Exchange::new(self, emr, route, identified, own, held, selection, sign)
+            .listening(listener);
         Ok((traits, exchange))
     }
 
@@ -210,7 +229,6 @@ impl Emrs {
             )
             .await?;
         let inputs = choice.inputs(identified.received());
-        mapping.patients = inputs.patients(route.patient())?;
         mapping.fields = inputs.recorded(route)?;
         if let Some(login) = login {
             let user = inputs.one(&login.user)?;
@@ -235,6 +253,34 @@ impl Emrs {
         Ok(logout
             .filter(|logout| logout.route() == route.id())
             .map(|_| Sign::Out))
+    }
+
+    /// The patients whom the request names itself, by their numbers or by what is theirs.
+    fn patients(
+        &self,
+        route: &Route,
+        choice: &Choice,
+        received: &Received,
+        own: &OwnSessions,
+    ) -> Result<Vec<PatientRef>, Refusal> {
+        let known = |link: &str, number: &str| {
+            let session = own.primary.as_ref()?;
+            self.bindings.links().find(session.key(), link, number)
+        };
+        let inputs = choice.inputs(received);
+        let mut patients = inputs.patients(route.patient(), choice.path, &known)?;
+        for place in route.same() {
+            for also in inputs.patients(place, choice.path, &known)? {
+                let is_same = |one: &PatientRef| (&one.system, &one.id) == (&also.system, &also.id);
+                if patients.is_empty() {
+                    patients.push(also);
+                } else if !patients.iter().all(is_same) {
+                    // SECURITY: an EMR that takes the one for the other moves an entry from chart to chart.
+                    return Err(Refusal::AmbiguousField);
+                }
+            }
+        }
+        Ok(patients)
     }
 
     /// Takes hold of the selected patient as the route needs it.

@@ -14,8 +14,12 @@ mod cookies;
 pub mod emrs;
 mod fields;
 mod form;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod id;
 mod json;
+pub mod lessons;
+mod links;
 pub mod map;
 mod overrides;
 mod pattern;

@@ -1,6 +1,7 @@
 //! Drives requests through the mapping and answers through the classification, with the shipped profiles.
 
 mod fields;
+mod links;
 mod problems;
 mod selection;
 mod sessions;
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use super::bindings::{BindingStore, Bindings, StoreFuture};
 use super::classify::{Answer, Classified, Exchange, Held, classify};
 use super::emrs::Emrs;
+use super::lessons::Listener;
 use super::map::Mapped;
 use super::profile::Profile;
 use super::sessions::OwnSessions;
@@ -250,11 +252,16 @@ impl Exchanged {
 struct Answered {
     head: http::response::Parts,
     outcome: OutcomeGuard,
+    listener: Option<Listener>,
 }
 
 impl Answer for Answered {
     fn head(&mut self) -> (&http::response::Parts, Option<&mut OutcomeGuard>) {
         (&self.head, Some(&mut self.outcome))
+    }
+
+    fn listen(&mut self, listener: Listener) {
+        self.listener = Some(listener);
     }
 }
 
@@ -275,6 +282,7 @@ async fn answered(exchange: Exchange, answer: http::response::Builder) -> Exchan
         Answered {
             head,
             outcome: guard,
+            listener: None,
         },
     )
     .await;

@@ -117,7 +117,7 @@ impl Identified {
     }
 
     /// An identified request for unit tests of the next stage.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn for_test(
         screened: Screened,
         principal: Principal,

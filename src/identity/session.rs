@@ -35,7 +35,7 @@ impl SessionId {
     }
 
     /// A fingerprint for unit tests of other stages.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn for_test(fingerprint: &str) -> Self {
         Self(fingerprint.to_owned())
     }

@@ -41,7 +41,7 @@ impl Screened {
     }
 
     /// A screened request for unit tests of the next stage.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) const fn for_test(received: Received) -> Self {
         Self { received }
     }

@@ -31,6 +31,8 @@ pub enum PatientSource {
     Request,
     /// From the EMR session, where it was selected earlier.
     Sticky,
+    /// From an earlier answer of the EMR, which said whose it is that the request names.
+    Linked,
 }
 
 /// The clinical actions of the policy vocabulary.

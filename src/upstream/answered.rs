@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode};
 use super::recorded::RecordedBody;
 use crate::audit::outcome::{End, OutcomeGuard};
 use crate::emr::classify::{Answer, Exchange};
+use crate::emr::lessons::Listener;
 use crate::emr::profile::RouteTraits;
 use crate::identity::identify::Identified;
 use crate::limit::charge::Limited;
@@ -115,5 +116,12 @@ impl Answer for Answered {
             Delivery::Switched => None,
         };
         (&self.parts, guard)
+    }
+
+    fn listen(&mut self, listener: Listener) {
+        match &mut self.delivery {
+            Delivery::Body(body) => body.listen(listener),
+            Delivery::Switched => {}
+        }
     }
 }

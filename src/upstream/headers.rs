@@ -52,6 +52,9 @@ pub(super) fn build(
     let empty = request.body().is_end_stream();
     let headers = request.headers_mut();
     restrict(headers, limited.authorized().mapped().traits());
+    if limited.authorized().mapped().is_listened_to() {
+        ask_for_all(headers, &parts.method);
+    }
     frame(headers, parts, emr, empty);
     if emr.backend.protocol == BackendProtocol::Http1 {
         headers.insert(header::HOST, text(host)?);
@@ -105,6 +108,25 @@ fn restrict(headers: &mut HeaderMap, route: &RouteTraits) {
         Ok(kept) if !kept.is_empty() => headers.insert(header::COOKIE, kept),
         Ok(_) | Err(_) => headers.remove(header::COOKIE),
     };
+}
+
+/// Asks for an answer that can be listened to: whole, and not compressed. "Not modified" would teach nothing.
+fn ask_for_all(headers: &mut HeaderMap, method: &Method) {
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+    // Of a change they are conditions, and stay.
+    if [Method::GET, Method::HEAD].contains(method) {
+        for name in [
+            header::IF_NONE_MATCH,
+            header::IF_MODIFIED_SINCE,
+            header::IF_RANGE,
+            header::RANGE,
+        ] {
+            headers.remove(name);
+        }
+    }
 }
 
 /// Whether a cookie (`name=value`) is the gateway's own.

@@ -17,6 +17,7 @@ use super::outgoing::{Flow, clean_trailers};
 use super::pool::Lease;
 use super::streams::{Ended, LiveStream, StreamHandle};
 use crate::audit::outcome::{End, OutcomeGuard};
+use crate::emr::lessons::Listener;
 use crate::request::BodyError;
 
 /// A body whose end is the end of an admitted request.
@@ -24,6 +25,7 @@ pub struct RecordedBody {
     source: Source,
     exchange: Option<Exchange>,
     watch: Watch,
+    listener: Option<Box<Listener>>,
 }
 
 enum Source {
@@ -86,6 +88,7 @@ impl RecordedBody {
                 timer: None,
                 since: None,
             },
+            listener: None,
         }
     }
 
@@ -98,6 +101,7 @@ impl RecordedBody {
                 stream: std::sync::Arc::clone(handle.stream()),
                 ended: Box::pin(async move { handle.ended().await }),
             },
+            listener: None,
         }
     }
 
@@ -116,12 +120,18 @@ impl RecordedBody {
                 timer: None,
                 since: None,
             },
+            listener: None,
         }
     }
 
     /// The guard, while the outcome is open.
     pub(super) fn guard(&mut self) -> Option<&mut OutcomeGuard> {
         self.exchange.as_mut().map(|exchange| &mut exchange.guard)
+    }
+
+    /// Somebody listens to the body as it passes.
+    pub(super) fn listen(&mut self, listener: Listener) {
+        self.listener = Some(Box::new(listener));
     }
 
     /// Gives up the body; what is known so far is the outcome.
@@ -133,6 +143,14 @@ impl RecordedBody {
         if let Some(exchange) = self.exchange.take() {
             exchange.finish(end);
         }
+    }
+
+    /// Every byte was there. What the answer teaches is known before its end is passed on.
+    fn complete(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            listener.finish();
+        }
+        self.finish(End::Complete);
     }
 
     fn poll_source(
@@ -178,8 +196,13 @@ impl RecordedBody {
         }
     }
 
-    fn arrived(&mut self, bytes: usize) {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    fn arrived(&mut self, data: &[u8]) {
+        if let Some(listener) = &mut self.listener
+            && !listener.hear(data)
+        {
+            self.listener = None;
+        }
+        let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
         match &mut self.watch {
             Watch::Stall { since, .. } => *since = None,
             Watch::Live { stream, .. } => stream.sent(bytes),
@@ -213,7 +236,7 @@ impl Body for RecordedBody {
                 Poll::Ready(Some(Err(BodyError::Timeout)))
             }
             Poll::Ready(None) => {
-                this.finish(End::Complete);
+                this.complete();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
@@ -222,10 +245,12 @@ impl Body for RecordedBody {
                 Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(Some(Ok(frame))) => {
-                this.arrived(frame.data_ref().map_or(0, Bytes::len));
+                if let Some(data) = frame.data_ref() {
+                    this.arrived(data);
+                }
                 // The server asks for no more once the stated length is reached.
                 if this.is_end_stream() {
-                    this.finish(End::Complete);
+                    this.complete();
                 }
                 Poll::Ready(Some(Ok(clean_trailers(frame, |_| false))))
             }

@@ -8,7 +8,7 @@ use url::Url;
 use crate::harness::{Browser, House, hidden, person, without_limits};
 
 /// Signs in at the provider up to the redirect that leads back to the gateway, which is not followed.
-async fn callback_of(house: &House, browser: &mut Browser, user: &str) -> String {
+pub(super) async fn callback_of(house: &House, browser: &mut Browser, user: &str) -> String {
     let page = browser.visit(&house.url("/echo")).await;
     let login = page.url.join("/login").unwrap();
     let person = person(user);
@@ -42,7 +42,7 @@ async fn callback_of(house: &House, browser: &mut Browser, user: &str) -> String
     }
 }
 
-fn has_session(browser: &Browser) -> bool {
+pub(super) fn has_session(browser: &Browser) -> bool {
     browser.cookie("__Host-chartgate").is_some()
 }
 

@@ -68,12 +68,14 @@ fn distort(claims: &mut Map<String, Value>, how: Misbehave, client: &Client, now
     };
     match how {
         Misbehave::AlgorithmNone
+        | Misbehave::Encrypted
         | Misbehave::HmacWithClientSecret
         | Misbehave::Nothing
         | Misbehave::TokenEndpointFails
         | Misbehave::TokenEndpointSlow(_)
         | Misbehave::UnknownKey => {}
         Misbehave::AuthTimeZero => set("auth_time", json!(0)),
+        Misbehave::Claims(text) => replace(claims, text),
         Misbehave::ExpiredToken => {
             set("iat", json!(now.saturating_sub(7200)));
             set("exp", json!(now.saturating_sub(3600)));
@@ -101,6 +103,36 @@ fn distort(claims: &mut Map<String, Value>, how: Misbehave, client: &Client, now
     }
 }
 
+/// Puts the members of an object in the place of the claims of the same names.
+fn replace(claims: &mut Map<String, Value>, text: &str) {
+    let Ok(Value::Object(members)) = serde_json::from_str(text) else {
+        tracing::warn!("the claims to misbehave with are not a JSON object");
+        return;
+    };
+    for (name, value) in members {
+        if value.is_null() {
+            claims.remove(&name);
+        } else {
+            claims.insert(name, value);
+        }
+    }
+}
+
+/// A token in the form of RFC 7516 §7.1 whose text was compressed before it was encrypted. No key is needed: whoever
+/// does not look for one refuses it as much as somebody who has the wrong one.
+fn encrypted() -> String {
+    let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let header = json!({ "alg": "RSA-OAEP-256", "enc": "A256GCM", "zip": "DEF", "cty": "JWT" });
+    [
+        part(header.to_string().as_bytes()),
+        part(&[0x5a; 256]),
+        part(&[0x5a; 12]),
+        part(&[0x5a; 8192]),
+        part(&[0x5a; 16]),
+    ]
+    .join(".")
+}
+
 /// Signs the claims, or pretends to, in the way asked for.
 fn sign(
     provider: &Provider,
@@ -125,8 +157,10 @@ fn sign(
                 &key,
             )?)
         }
+        Misbehave::Encrypted => Ok(encrypted()),
         Misbehave::UnknownKey => SigningKey::generate()?.sign("JWT", claims),
         Misbehave::AuthTimeZero
+        | Misbehave::Claims(_)
         | Misbehave::ExpiredToken
         | Misbehave::FractionalTimes
         | Misbehave::MissingNonce

@@ -9,6 +9,10 @@ pub enum Misbehave {
     AlgorithmNone,
     /// `auth_time` is zero.
     AuthTimeZero,
+    /// These members of a JSON object take the place of the ID token's claims; `null` removes one.
+    Claims(&'static str),
+    /// The ID token is encrypted, and unfolds to many times its size where somebody decrypts it.
+    Encrypted,
     /// The ID token expired an hour ago.
     ExpiredToken,
     /// `iat`, `exp` and `auth_time` have a fraction. Such a token is valid.
@@ -40,9 +44,10 @@ pub enum Misbehave {
 
 impl Misbehave {
     /// Every way to do wrong that makes an ID token one to be refused.
-    pub const BAD_TOKENS: [Self; 11] = [
+    pub const BAD_TOKENS: [Self; 12] = [
         Self::AlgorithmNone,
         Self::AuthTimeZero,
+        Self::Encrypted,
         Self::ExpiredToken,
         Self::HmacWithClientSecret,
         Self::MissingNonce,

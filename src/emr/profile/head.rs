@@ -44,6 +44,13 @@ impl Identifiers {
         }
     }
 
+    /// The numbering system of a route's patients.
+    pub(super) fn system_of(&self, raw: &RawRoute) -> Option<String> {
+        let own = raw.patient_system.clone();
+        own.or_else(|| self.system.clone())
+            .filter(|system| !system.is_empty())
+    }
+
     pub(super) fn pattern(
         &self,
         raw: &RawRoute,
@@ -92,6 +99,9 @@ pub(super) fn login(raw: RawLogin, line: usize, problems: &mut Problems<'_>) -> 
         None => None,
     };
     let user = user?;
+    if raw.user.via.is_some() {
+        problems.add(line, "a user name is nobody's number", "remove via");
+    }
     if matches!(user, Source::Path(_)) {
         problems.add(
             line,
@@ -160,6 +170,7 @@ pub(super) fn cookies(raw: RawCookies) -> CookieHardening {
 /// Where a value stands: exactly one place.
 pub(super) fn source(raw: &RawSource, line: usize, problems: &mut Problems<'_>) -> Option<Source> {
     let RawSource {
+        via: _,
         path,
         query,
         form,

@@ -23,7 +23,8 @@ pub use report::{Finding, FindingKind};
 pub use route::Polling;
 pub use route::Route;
 pub(super) use route::{
-    BodyNeed, Effect, FieldTest, Multipart, Need, PatientRule, Record, Source, Test,
+    BodyNeed, Effect, FieldTest, Lesson, LinkNames, Multipart, Need, PatientRule, Record, Source,
+    Test,
 };
 
 use super::answer::AnswerRule;

@@ -15,6 +15,7 @@ use super::{Effect, Login, PatientRule, Problem, Profile, Route};
 use crate::emr::profile::route::{Need, Polling};
 
 mod limits;
+mod links;
 mod routes;
 
 use routes::RouteReader;
@@ -200,8 +201,12 @@ fn check_references(
             problems.add(line, message, "name the id of a [[route]] of this profile");
         }
     }
-    let sticks =
-        |route: &&Arc<Route>| route.patient == PatientRule::Sticky || route.effect != Effect::Keeps;
+    links::check(routes, problems);
+    let sticks = |route: &&Arc<Route>| {
+        route.patient == PatientRule::Sticky
+            || route.effect != Effect::Keeps
+            || !route.lessons.is_empty()
+    };
     if let Some(route) = routes.iter().find(sticks).filter(|_| sessions.is_empty()) {
         let message = format!(
             "route `{}` depends on the EMR session, which the profile does not name",
@@ -250,6 +255,9 @@ fn polling(poll: Option<bool>) -> Polling {
 fn need(required: Option<bool>, patient: &PatientRule) -> Need {
     match (required, patient) {
         (Some(false), _) | (None, PatientRule::None) => Need::Optional,
-        (Some(true), _) | (None, PatientRule::Sticky | PatientRule::Named { .. }) => Need::Required,
+        (Some(true), _)
+        | (None, PatientRule::Sticky | PatientRule::Named { .. } | PatientRule::Linked { .. }) => {
+            Need::Required
+        }
     }
 }

@@ -88,10 +88,11 @@ pub(super) enum RawStatus {
     Class(String),
 }
 
-/// Where a value stands in a request: exactly one key.
+/// Where a value stands in a request: exactly one key. `via`: it is the number of something else than a patient.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSource {
+    pub(super) via: Option<RawNames>,
     pub(super) path: Option<String>,
     pub(super) query: Option<String>,
     pub(super) form: Option<String>,
@@ -104,7 +105,7 @@ pub(super) struct RawSource {
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected \"sticky\" or one of { path = .. }, { query = .. }, { form = .. }, { json = .. }, { header = .. }, with strip = .. if need be"
+    expecting = "expected \"sticky\" or one of { path = .. }, { query = .. }, { form = .. }, { json = .. }, { header = .. }, with strip = .. or via = .. if need be"
 )]
 pub(super) enum RawPatient {
     Word(String),
@@ -120,6 +121,24 @@ pub(super) enum RawPatient {
 pub(super) enum RawTest {
     Presence(bool),
     Value(String),
+}
+
+/// The name of one link, or one for each path of the route.
+#[derive(Deserialize, Clone)]
+#[serde(untagged, expecting = "expected a name or a list of names")]
+pub(super) enum RawNames {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// What an answer says of who is whose. `learns = [{ link = .., json = .. }]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLesson {
+    pub(super) link: RawNames,
+    pub(super) json: String,
+    pub(super) each: Option<String>,
+    pub(super) patient: Option<String>,
 }
 
 /// One path, or several.
@@ -160,6 +179,10 @@ pub(super) struct RawRoute {
     pub(super) sensitivity: Option<String>,
     pub(super) patient: Option<RawPatient>,
     pub(super) patient_required: Option<bool>,
+    #[serde(default)]
+    pub(super) same_patient: Vec<RawSource>,
+    #[serde(default)]
+    pub(super) learns: Vec<RawLesson>,
     pub(super) patient_system: Option<String>,
     pub(super) patient_pattern: Option<IdForm>,
     pub(super) patient_max_length: Option<usize>,

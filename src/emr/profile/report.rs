@@ -93,6 +93,7 @@ impl Route {
             && self.section == later.section
             && self.sensitivity == later.sensitivity
             && self.patient == later.patient
+            && self.same == later.same
             && self.effect == later.effect;
         if means_the_same
             || self.place == Place::Guard

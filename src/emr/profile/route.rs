@@ -47,6 +47,41 @@ pub(in crate::emr) struct FieldTest {
     pub(in crate::emr) test: Test,
 }
 
+/// Names of links: one for all paths of a route, or one for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::emr) struct LinkNames(pub(super) Vec<String>);
+
+impl LinkNames {
+    /// All names.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// The name where the route's path at position `path` matched.
+    pub(in crate::emr) fn at(&self, path: usize) -> Option<&str> {
+        match self.0.as_slice() {
+            [one] => Some(one),
+            several => several.get(path).map(String::as_str),
+        }
+    }
+}
+
+/// What an answer says of who is whose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::emr) struct Lesson {
+    /// What is learnt: these are the patient's.
+    pub(in crate::emr) links: LinkNames,
+    /// The parts of the answer that each speak of one patient; the whole, if none.
+    pub(in crate::emr) each: Option<Pointer>,
+    /// The numbers, in such a part.
+    pub(in crate::emr) numbers: Pointer,
+    /// The patient, in such a part; the route's own, if none.
+    pub(in crate::emr) patient: Option<Pointer>,
+    /// The form of all numbers, and the numbering system of patients.
+    pub(in crate::emr) pattern: IdPattern,
+    pub(in crate::emr) system: String,
+}
+
 /// Whose chart a route is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::emr) enum PatientRule {
@@ -61,6 +96,23 @@ pub(in crate::emr) enum PatientRule {
         pattern: IdPattern,
         system: String,
     },
+    /// The patient whose an earlier answer called what the request names.
+    Linked {
+        links: LinkNames,
+        source: Source,
+        strip: String,
+        pattern: IdPattern,
+    },
+}
+
+impl PatientRule {
+    /// Where in the request the patient, or what is the patient's, is named.
+    pub(in crate::emr) const fn source(&self) -> Option<&Source> {
+        match self {
+            Self::Named { source, .. } | Self::Linked { source, .. } => Some(source),
+            Self::None | Self::Sticky => None,
+        }
+    }
 }
 
 /// Whether the route goes on without a patient.
@@ -170,6 +222,8 @@ pub struct Route {
     pub(super) section: String,
     pub(super) sensitivity: String,
     pub(super) patient: PatientRule,
+    pub(super) same: Vec<PatientRule>,
+    pub(super) lessons: Vec<Lesson>,
     pub(super) need: Need,
     pub(super) effect: Effect,
     pub(super) poll: Polling,
@@ -247,8 +301,13 @@ impl Route {
         self.methods.take(method)
     }
 
-    pub(in crate::emr) fn captures<'a>(&'a self, segments: &[&'a str]) -> Option<Captures<'a>> {
-        self.paths.iter().find_map(|path| path.captures(segments))
+    /// Which of its paths matches, and what the names in it stand for.
+    pub(in crate::emr) fn captures<'a>(
+        &'a self,
+        segments: &[&'a str],
+    ) -> Option<(usize, Captures<'a>)> {
+        let mut paths = self.paths.iter().enumerate();
+        paths.find_map(|(at, path)| path.captures(segments).map(|found| (at, found)))
     }
 
     pub(in crate::emr) fn tests(&self) -> &[FieldTest] {
@@ -257,6 +316,16 @@ impl Route {
 
     pub(in crate::emr) const fn patient(&self) -> &PatientRule {
         &self.patient
+    }
+
+    /// Further places that may name the patient, and must name the same one then.
+    pub(in crate::emr) fn same(&self) -> &[PatientRule] {
+        &self.same
+    }
+
+    /// What its answers teach.
+    pub(in crate::emr) fn lessons(&self) -> &[Lesson] {
+        &self.lessons
     }
 
     pub(in crate::emr) const fn need(&self) -> Need {
@@ -297,10 +366,10 @@ impl Route {
 
     /// Every place that decides what the request means.
     pub(in crate::emr) fn decisive(&self) -> impl Iterator<Item = &Source> {
-        let patient = match &self.patient {
-            PatientRule::Named { source, .. } => Some(source),
-            PatientRule::None | PatientRule::Sticky => None,
-        };
-        self.tests.iter().map(|test| &test.source).chain(patient)
+        let patients = std::iter::once(&self.patient).chain(&self.same);
+        self.tests
+            .iter()
+            .map(|test| &test.source)
+            .chain(patients.filter_map(PatientRule::source))
     }
 }

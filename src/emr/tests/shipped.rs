@@ -73,7 +73,7 @@ GET /accounts/logout/ => logout Navigate shell
 POST /accounts/change-password a=1 => account Navigate shell
 GET / => shell Navigate shell
 GET /assets/js/lib/angular.js => assets Navigate shell
-GET /templates/episode_detail.html/3 => template-episode Read summary
+GET /templates/episode_detail.html/3 => template-episode Read summary 3
 GET /templates/modals/diagnosis.html/ => templates Navigate shell
 GET /search/simple/?query=Adams => search-simple Search demographics
 GET /search/patient/?hospital_number=1 => search-number Search demographics
@@ -82,30 +82,32 @@ DELETE /search/filters/3/ => search-filters Search demographics
 GET /api/v0.1/patientlist/mine/ => patient-list Search demographics
 GET /api/v0.1/patient/3/ => patient Read summary 3
 GET /api/v0.1/patientrecordaccess/3/ => patient-access-log Read log 3
-GET /api/v0.1/episode/3/ => episode Read summary
-PUT /api/v0.1/episode/3/ {} => episode-update Update summary
+GET /api/v0.1/episode/3/ => episode Read summary 3
+PUT /api/v0.1/episode/3/ {} => episode-update Update summary 3
 POST /api/v0.1/episode/ {"demographics":{"hospital_number":"MRN000003"}} => episode-create Create demographics MRN000003
 POST /api/v0.1/episode/ {"demographics":{}} => episode-create Create demographics
-GET /api/v0.1/tagging/3/ => tagging Read summary
-PUT /api/v0.1/tagging/3/ {} => tagging-update Update summary
+GET /api/v0.1/tagging/3/ => tagging Read summary 3
+PUT /api/v0.1/tagging/3/ {} => tagging-update Update summary 3
 GET /api/v0.1/diagnosis/ => list-all Export export
-GET /api/v0.1/demographics/3/ => demographics Read demographics
-POST /api/v0.1/demographics/ {"episode_id":3,"condition":"Sepsis"} => demographics-create Create demographics
-PUT /api/v0.1/demographics/3/ {"episode_id":3,"condition":"Sepsis"} => demographics-update Update demographics
-GET /api/v0.1/allergies/3/ => summary-entry Read summary
-POST /api/v0.1/diagnosis/ {"episode_id":3,"condition":"Sepsis"} => summary-create Update summary
-PUT /api/v0.1/diagnosis/3/ {"episode_id":3,"condition":"Sepsis"} => summary-update Update summary
-GET /api/v0.1/treatment/3/ => medication-entry Read medications
-POST /api/v0.1/treatment/ {"episode_id":3,"condition":"Sepsis"} => medication-create Create medications
-PUT /api/v0.1/treatment/3/ {"episode_id":3,"condition":"Sepsis"} => medication-update Update medications
-GET /api/v0.1/symptom_complex/3/ => note-entry Read notes
-POST /api/v0.1/patient_consultation/ {"episode_id":3,"condition":"Sepsis"} => note-create Create notes
-PATCH /api/v0.1/symptom_complex/3/ {"episode_id":3,"condition":"Sepsis"} => note-update Update notes
-DELETE /api/v0.1/diagnosis/3/ => entry-delete Delete summary
+GET /api/v0.1/demographics/3/ => demographics Read demographics 3
+POST /api/v0.1/demographics/ {"episode_id":3,"condition":"Sepsis"} => demographics-create Create demographics 3
+PUT /api/v0.1/demographics/3/ {"episode_id":3,"condition":"Sepsis"} => demographics-update Update demographics 3
+GET /api/v0.1/allergies/3/ => summary-entry Read summary 3
+POST /api/v0.1/diagnosis/ {"episode_id":3,"condition":"Sepsis"} => summary-create Update summary 3
+PUT /api/v0.1/diagnosis/3/ {"episode_id":3,"condition":"Sepsis"} => summary-update Update summary 3
+GET /api/v0.1/treatment/3/ => medication-entry Read medications 3
+POST /api/v0.1/treatment/ {"episode_id":3,"condition":"Sepsis"} => medication-create Create medications 3
+PUT /api/v0.1/treatment/3/ {"episode_id":3,"condition":"Sepsis"} => medication-update Update medications 3
+GET /api/v0.1/symptom_complex/3/ => note-entry Read notes 3
+POST /api/v0.1/patient_consultation/ {"episode_id":3,"condition":"Sepsis"} => note-create Create notes 3
+PATCH /api/v0.1/symptom_complex/3/ {"episode_id":3,"condition":"Sepsis"} => note-update Update notes 3
+DELETE /api/v0.1/diagnosis/3/ => entry-delete Delete summary 3
 GET /pathway/detail/add_patient => pathway-form Navigate shell
 POST /pathway/detail/add_patient {} => pathway-register Create demographics
 GET /pathway/detail/add/3 => pathway-read Read summary 3
-POST /pathway/detail/add/3/8 {} => pathway-update Update summary 3
+GET /pathway/detail/add/3/3 => pathway-read-episode Read summary 3
+POST /pathway/detail/add/3 {"allergies":[{"id":3,"drug":"x"}]} => pathway-update Update summary 3
+POST /pathway/detail/add/3/3 {"diagnosis":[{"condition":"x"}]} => pathway-update-episode Update summary 3
 POST /search/extract/download criteria=[] => extract Export export
 GET /api/v0.1/referencedata/ => api-shell Navigate shell
 GET /admin/ => admin Administer administration
@@ -198,8 +200,12 @@ async fn sample_clinic() {
 #[tokio::test]
 async fn opal() {
     let emrs = emrs(OPAL);
-    check(OPAL, None, &emrs, OPAL_REQUESTS).await;
-    let call = Call::new("POST", "/api/v0.1/diagnosis/").json(r#"{"episode_id":3}"#);
+    links::opal_session(&emrs, "s1", "t").await;
+    links::show_chart(&emrs, "t", "3", "3").await;
+    check(OPAL, Some("sessionid=t"), &emrs, OPAL_REQUESTS).await;
+    let call = Call::new("POST", "/api/v0.1/diagnosis/")
+        .cookie("sessionid=t")
+        .json(r#"{"episode_id":3}"#);
     let mapped = call.map(&emrs).await.unwrap();
     assert_eq!(
         mapped

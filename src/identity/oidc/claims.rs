@@ -255,7 +255,8 @@ fn numeric_date(value: &Value) -> Option<Timestamp> {
 /// When the user authenticated. Absent, 0, unreadable or in the future is "unknown" and never counts as fresh.
 fn auth_time(value: Option<&Value>, expected: &Expected<'_>) -> Option<Timestamp> {
     let latest = expected.now.saturating_add(expected.leeway).ok()?;
-    numeric_date(value?).filter(|at| *at > Timestamp::UNIX_EPOCH && *at <= latest)
+    // A fraction of the first second is no time either.
+    numeric_date(value?).filter(|at| at.as_second() > 0 && *at <= latest)
 }
 
 fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {

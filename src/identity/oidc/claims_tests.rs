@@ -77,6 +77,23 @@ fn good_claims_are_read() {
     assert_eq!(verified.proof.auth_time.unwrap().as_second(), NOW - 5);
 }
 
+/// Found by the fuzz target `claims`: a fraction of the first second was a time that the user authenticated at.
+#[test]
+fn zero_and_what_rounds_to_it_is_no_time() {
+    for none in [
+        json!(0),
+        json!(0.5),
+        json!(0.999_994_999_9),
+        json!(-0.5),
+        json!(1e-9),
+    ] {
+        let verified = judge(|c| c["auth_time"] = none.clone()).unwrap();
+        assert_eq!(verified.proof.auth_time, None, "{none}");
+    }
+    let verified = judge(|c| c["auth_time"] = json!(1.5)).unwrap();
+    assert!(verified.proof.auth_time.is_some());
+}
+
 #[test]
 fn what_must_be_there_must_be_there() {
     use ClaimsError::{Audience, Claim, Issuer, Nonce};

@@ -103,6 +103,24 @@ async function workInChart(page) {
   say('chart keeps the entry', Object.values(again).flatMap((episode) => episode.diagnosis ?? []).map((entry) => entry.condition));
 }
 
+// What Opal's own page would not send: a number that no chart has shown, and one of another patient.
+async function otherPatients(page) {
+  const send = (method, path, entry) => page.evaluate(async ({ method, url, entry }) => {
+    const token = document.cookie.split('; ').find((cookie) => cookie.startsWith('XSRF-TOKEN=')).split('=')[1];
+    const headers = { 'content-type': 'application/json', 'x-xsrf-token': token, accept: 'application/json' };
+    const response = await fetch(url, { method, headers, body: JSON.stringify(entry) });
+    return { status: response.status, body: (await response.text()).slice(0, 800) };
+  }, { method, url: `${BASE}${path}`, entry });
+  say('guessed episode answered', await send('POST', '/api/v0.1/diagnosis/', { episode_id: 17, condition: 'Sepsis' }));
+  const chart = (id) => page.evaluate(async (url) => (await fetch(url)).json(), `${BASE}/api/v0.1/patient/${id}/`);
+  const [entry] = Object.values((await chart(patient)).episodes)[0].diagnosis;
+  const [other] = Object.values((await chart(patient + 1)).episodes);
+  const path = `/api/v0.1/diagnosis/${entry.id}/`;
+  const fields = { id: entry.id, condition: entry.condition, consistency_token: entry.consistency_token };
+  say('moved entry answered', await send('PUT', path, { ...fields, episode_id: other.id }));
+  say('changed entry answered', await send('PUT', path, { ...fields, episode_id: entry.episode_id, details: 'improving' }));
+}
+
 // Opal's guided entry names the patient in its address.
 async function guidedEntry(page) {
   const answer = await page.evaluate(async ({ url, entry }) => {
@@ -162,6 +180,7 @@ try {
   say('landed', { url: page.url(), security: await page.evaluate(() => isSecureContext) });
   await openOpal(page);
   await workInChart(page);
+  await otherPatients(page);
   await guidedEntry(page);
   await refusals(page);
   await signOut(context, page);

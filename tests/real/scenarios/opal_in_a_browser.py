@@ -98,6 +98,12 @@ def what_the_browser_saw(it, seen, origin, issuer):
     it.equal("the diagnosis is written", seen.get("diagnosis answered"), 201)
     it.check("the chart shows the new entry", "Sepsis" in str(seen.get("chart shows the entry")), seen.get("chart shows the entry"))
     it.check("Opal keeps the new entry", "Sepsis" in seen.get("chart keeps the entry", []), seen.get("chart keeps the entry"))
+    guessed = seen.get("guessed episode answered", {})
+    it.check("an episode of a chart that was not opened is refused", guessed.get("status") == 409 and "CG-3004" in str(guessed.get("body")), guessed)
+    moved = seen.get("moved entry answered", {})
+    it.check("an entry is not moved to another patient", moved.get("status") == 400 and "CG-1010" in str(moved.get("body")), moved)
+    changed = seen.get("changed entry answered", {})
+    it.equal("the entry that was just written is changed", changed.get("status"), 202)
     it.equal("the guided entry is written", seen.get("guided entry answered", {}).get("status"), 200)
     page = seen.get("administration page", {})
     it.equal("the administration page is refused", page.get("status"), 403)
@@ -138,10 +144,15 @@ def what_the_trail_says(it, records):
     it.check("the trail has dr.adams reading patient 3", bool(read), trail.brief(acts))
     wrote = [r for r in trail.select(acts, **by) if trail.first(r, "path") == "/api/v0.1/diagnosis/" and trail.first(r, "method") == "POST"]
     it.check("the trail has dr.adams writing the diagnosis", len(wrote) == 1 and trail.first(wrote[0], "action") in ("Create", "Update"), trail.brief(wrote or acts))
-    # Opal's own request names the episode only; the guided entry names the patient.
+    # Opal's own request names the episode only; whose it is the gateway learnt from the chart.
+    it.equal("and for which patient, whom the page's own request does not name", trail.patients(wrote), {PATIENT})
     it.check("and for which episode", "3" in [str(v) for r in wrote for fields in trail.values(r, "fields") for v in fields.values()], wrote)
     guided = [r for r in trail.select(acts, action="Update", **by) if trail.first(r, "path") == "/pathway/detail/add_patient/3/3"]
     it.check("the trail has dr.adams writing the allergy of patient 3", len(guided) == 1 and trail.patients(guided) == {PATIENT}, guided or trail.brief(acts))
+    changed = [r for r in trail.select(acts, action="Update", **by) if trail.first(r, "method") == "PUT"]
+    it.check("the trail has dr.adams changing it, of patient 3", len(changed) == 1 and trail.patients(changed) == {PATIENT}, changed or trail.brief(acts))
+    not_theirs = {trail.first(r, "refusal") for r in records if trail.first(r, "phase") == "refuse" and "/api/v0.1/diagnosis/" in str(trail.first(r, "path"))}
+    it.check("the trail has both refused writes", {"CG-3004", "CG-1010"} <= not_theirs, trail.brief(records))
     refused = trail.select(records, phase="refuse", refusal="CG-3001", action="Administer", **by)
     it.check("the trail has the refused administration", len(refused) >= 2, trail.brief(records))
     events = {trail.first(r, "event") for r in trail.select(records, phase="event")}

@@ -4,13 +4,13 @@ use http::{HeaderName, Method};
 
 use super::super::head::{Identifiers, answer, source};
 use super::super::problem::Problems;
-use super::super::raw::{RawPaths, RawPatient, RawRecord, RawRoute, RawTest};
+use super::super::raw::{RawPaths, RawPatient, RawRecord, RawRoute, RawSource, RawTest};
 use super::super::route::{BodyNeed, Methods, Multipart, Place};
 use super::super::{
     DEFAULT_BODY_LIMIT, Effect, FieldTest, Login, MOST_READ, MethodOverride, PatientRule, Record,
     Route, RouteTraits, Source, Test,
 };
-use super::limits;
+use super::{limits, links};
 use crate::emr::answer::AnswerRule;
 use crate::emr::json::Pointer;
 use crate::emr::pattern::PathPattern;
@@ -40,6 +40,8 @@ impl RouteReader<'_> {
         let tests = tests(&raw, at, problems);
         let record = record(&raw.record, at("record"), problems);
         let patient = self.patient(&raw, &paths, at, problems);
+        let same = self.same_patient(&raw, &paths, at, problems);
+        let lessons = self.lessons(&raw, &paths, patient.as_ref(), at, problems);
         let effect = effect(&raw, patient.as_ref(), at, problems);
         let (body_limit, body_timeout) = limits(&raw, at, problems);
         let no_store = raw.no_store.unwrap_or(raw.action != Action::Navigate);
@@ -58,6 +60,8 @@ impl RouteReader<'_> {
             sensitivity: raw.sensitivity.unwrap_or_else(|| "N".to_owned()),
             need: super::need(raw.patient_required, &patient),
             patient,
+            same,
+            lessons,
             effect,
             poll: super::polling(raw.poll),
             traits: RouteTraits {
@@ -116,6 +120,33 @@ impl RouteReader<'_> {
             }
             Some(RawPatient::Source(named)) => named,
         };
+        self.place(raw, named, paths, line, problems)
+    }
+
+    /// Further places that may name the patient.
+    fn same_patient(
+        &self,
+        raw: &RawRoute,
+        paths: &[PathPattern],
+        at: &dyn Fn(&str) -> usize,
+        problems: &mut Problems<'_>,
+    ) -> Vec<PatientRule> {
+        let line = at("same_patient");
+        let places = raw.same_patient.iter();
+        places
+            .filter_map(|named| self.place(raw, named, paths, line, problems))
+            .collect()
+    }
+
+    /// One place that names a patient, or something that is a patient's.
+    fn place(
+        &self,
+        raw: &RawRoute,
+        named: &RawSource,
+        paths: &[PathPattern],
+        line: usize,
+        problems: &mut Problems<'_>,
+    ) -> Option<PatientRule> {
         let source = source(named, line, problems)?;
         if let Source::Path(name) = &source
             && !paths.iter().all(|path| path.names().any(|n| n == name))
@@ -123,14 +154,17 @@ impl RouteReader<'_> {
             let message = format!("the path has no `{{{name}}}`");
             problems.add(line, message, "name the segment in every path of the route");
         }
-        let pattern = self
-            .identifiers
-            .pattern(raw, at("patient_max_length"), problems);
-        let system = raw
-            .patient_system
-            .clone()
-            .or_else(|| self.identifiers.system.clone());
-        let Some(system) = system.filter(|system| !system.is_empty()) else {
+        let pattern = self.identifiers.pattern(raw, line, problems);
+        let strip = named.strip.clone().unwrap_or_default();
+        if let Some(via) = &named.via {
+            return Some(PatientRule::Linked {
+                links: links::names(via, paths, line, problems),
+                source,
+                strip,
+                pattern,
+            });
+        }
+        let Some(system) = self.identifiers.system_of(raw) else {
             problems.add(
                 line,
                 "the patient's numbering system is not named",
@@ -140,7 +174,7 @@ impl RouteReader<'_> {
         };
         Some(PatientRule::Named {
             source,
-            strip: named.strip.clone().unwrap_or_default(),
+            strip,
             pattern,
             system,
         })
@@ -329,7 +363,7 @@ fn effect(
             ..
         }) => !pointer.is_list(),
         Some(PatientRule::Named { .. }) | None => raw.patient_required != Some(false),
-        Some(PatientRule::None | PatientRule::Sticky) => false,
+        Some(PatientRule::None | PatientRule::Sticky | PatientRule::Linked { .. }) => false,
     };
     if !names_one {
         problems.add(
