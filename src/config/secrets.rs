@@ -15,26 +15,22 @@ use crate::secret::Secret;
 /// A secret is a line or a key; anything longer is another file named by mistake.
 const LIMIT: u64 = 64 * 1024;
 
-/// Whose file a secret may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Custody {
-    /// Made by Chartgate itself: nobody but the owner may read it.
-    Own,
-    /// Given to it by the system (`ssl-cert`, systemd credentials, Kubernetes secrets): when it belongs to
-    /// somebody else, the group through which Chartgate reads it may read it too.
-    Given,
+/// Whether others than its owner can read or change an open secret file.
+///
+/// One that belongs to somebody else is given to the gateway through a group (`ssl-cert`, systemd credentials,
+/// Kubernetes secrets, which belong to root): that group may read it, or nobody could.
+#[must_use]
+pub fn is_exposed(metadata: &Metadata) -> bool {
+    let foreign = metadata.uid() != rustix::process::geteuid().as_raw();
+    let forbidden = if foreign { 0o037 } else { 0o077 };
+    metadata.mode() & forbidden != 0
 }
 
 /// Says what is wrong with the permissions of an open secret file, if anything.
 #[must_use]
-pub fn exposure(metadata: &Metadata, custody: Custody, shown: &str) -> Option<Says> {
+pub fn exposure(metadata: &Metadata, shown: &str) -> Option<Says> {
     let mode = metadata.mode() & 0o777;
-    let foreign = metadata.uid() != rustix::process::geteuid().as_raw();
-    let forbidden = match custody {
-        Custody::Given if foreign => 0o037,
-        Custody::Given | Custody::Own => 0o077,
-    };
-    (mode & forbidden != 0).then(|| {
+    is_exposed(metadata).then(|| {
         says(
             format!("`{shown}` can be read or changed by others than its owner (mode {mode:04o})"),
             format!("chmod 600 {shown}; if others use this machine, replace the secret too"),
@@ -46,7 +42,7 @@ pub fn exposure(metadata: &Metadata, custody: Custody, shown: &str) -> Option<Sa
 ///
 /// # Errors
 /// What is wrong with it and what to do.
-pub fn guard(path: &Path, custody: Custody) -> Result<File, Says> {
+pub fn guard(path: &Path) -> Result<File, Says> {
     let shown = path.display().to_string();
     let file = File::open(path).map_err(|source| unreadable(&shown, &source))?;
     // SECURITY: the mode is that of the opened file, so that the name cannot be swapped in between.
@@ -59,7 +55,7 @@ pub fn guard(path: &Path, custody: Custody) -> Result<File, Says> {
             "name the file that holds the secret",
         ));
     }
-    match exposure(&metadata, custody, &shown) {
+    match exposure(&metadata, &shown) {
         Some(said) => Err(said),
         None => Ok(file),
     }
@@ -71,7 +67,7 @@ pub fn guard(path: &Path, custody: Custody) -> Result<File, Says> {
 /// What is wrong with the file and what to do.
 pub fn read_line(path: &Path) -> Result<Secret<String>, Says> {
     let shown = path.display().to_string();
-    let file = guard(path, Custody::Given)?;
+    let file = guard(path)?;
     let mut text = Zeroizing::new(String::new());
     file.take(LIMIT)
         .read_to_string(&mut text)
@@ -105,10 +101,8 @@ mod tests {
         std::fs::write(&path, "hunter2\n").unwrap();
         for mode in [0o640, 0o620, 0o604, 0o644, 0o777] {
             std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            for custody in [Custody::Own, Custody::Given] {
-                let said = guard(&path, custody).unwrap_err();
-                assert!(said.remedy.starts_with("chmod 600 "), "{mode:o}: {said:?}");
-            }
+            let said = guard(&path).unwrap_err();
+            assert!(said.remedy.starts_with("chmod 600 "), "{mode:o}: {said:?}");
         }
         for mode in [0o600, 0o400] {
             std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
@@ -133,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let said = guard(Path::new("/nowhere/secret"), Custody::Given).unwrap_err();
+        let said = guard(Path::new("/nowhere/secret")).unwrap_err();
         assert!(said.message.starts_with("`/nowhere/secret` cannot be read"));
     }
 }

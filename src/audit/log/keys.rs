@@ -17,6 +17,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::code::RecoveryCode;
 use super::crypt::{self, CryptError};
+use crate::config::secrets;
 use crate::secret::Secret;
 
 const MASTER_HEADER: &str = "chartgate-master-key-v1";
@@ -286,7 +287,7 @@ fn read_limited(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     Ok(text)
 }
 
-/// Reads a file that nobody but its owner may read or write.
+/// Reads a file that others than its owner cannot read or write.
 pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let io_error = |source| KeyError::Io {
         path: path.to_owned(),
@@ -295,11 +296,11 @@ pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     // SECURITY: the mode is taken from the opened file, so that the name cannot be swapped
     // between the check and the reading.
     let file = std::fs::File::open(path).map_err(io_error)?;
-    let mode = file.metadata().map_err(io_error)?.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let metadata = file.metadata().map_err(io_error)?;
+    if secrets::is_exposed(&metadata) {
         return Err(KeyError::Exposed {
             path: path.to_owned(),
-            mode,
+            mode: metadata.mode() & 0o777,
         });
     }
     let mut text = Zeroizing::new(String::new());

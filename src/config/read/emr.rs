@@ -6,7 +6,6 @@ use http::HeaderName;
 
 use super::identity::secret;
 use super::{all, certificate, file, optional_file, secret_file};
-use crate::config::secrets::Custody;
 use crate::config::section::Section;
 use crate::config::source::says;
 use crate::config::value::{HostName, ShortName};
@@ -213,12 +212,7 @@ fn assertion(mut section: Section<'_>) -> Option<Assertion> {
     let audience = section.required("audience", "audience = \"emr\"");
     let secs = Duration::from_secs;
     let lifetime = section.within("lifetime", secs(60), secs(5)..=secs(600));
-    let key = secret_file(
-        &mut section,
-        "key",
-        "key = \"keys/assertion.pem\"",
-        Custody::Given,
-    );
+    let key = secret_file(&mut section, "key", "key = \"keys/assertion.pem\"");
     section.done();
     Some(Assertion {
         header,

@@ -7,7 +7,7 @@ mod trail;
 
 use std::path::PathBuf;
 
-use super::secrets::{self, Custody};
+use super::secrets;
 use super::section::Section;
 use super::source::{Document, says};
 use super::{Certificate, Config};
@@ -58,12 +58,7 @@ fn certificates(root: &mut Section<'_>) -> Option<Vec<Certificate>> {
 /// The two keys of a certificate, wherever one is configured.
 fn certificate(mut section: Section<'_>) -> Option<Certificate> {
     let chain = file(&mut section, "chain", "chain = \"certs/server.pem\"");
-    let key = secret_file(
-        &mut section,
-        "key",
-        "key = \"certs/server.key\"",
-        Custody::Given,
-    );
+    let key = secret_file(&mut section, "key", "key = \"certs/server.key\"");
     section.done();
     Some(Certificate {
         chain: chain?,
@@ -108,14 +103,9 @@ fn existing(section: &Section<'_>, key: &str, path: PathBuf) -> Option<PathBuf> 
 }
 
 /// A path whose file holds a secret: it must exist and be closed to others.
-fn secret_file(
-    section: &mut Section<'_>,
-    key: &'static str,
-    example: &str,
-    custody: Custody,
-) -> Option<PathBuf> {
+fn secret_file(section: &mut Section<'_>, key: &'static str, example: &str) -> Option<PathBuf> {
     let path = path(section, key, example)?;
-    match secrets::guard(&path, custody) {
+    match secrets::guard(&path) {
         Ok(_) => Some(path),
         Err(said) => {
             section.error(key, said);

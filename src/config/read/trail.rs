@@ -4,7 +4,6 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{path, secret_file};
-use crate::config::secrets::Custody;
 use crate::config::section::Section;
 use crate::config::source::says;
 use crate::config::unit::Size;
@@ -75,18 +74,15 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         "directory",
         "directory = \"/var/lib/chartgate/trail\"",
     );
-    let own = Custody::Own;
     let master_key = secret_file(
         &mut section,
         "master_key",
         "master_key = \"keys/master.key\"",
-        own,
     );
     let signing_key = secret_file(
         &mut section,
         "signing_key",
         "signing_key = \"keys/signing.key\"",
-        own,
     );
     let example = "witnesses = [\"/srv/witness/chartgate.checkpoints\"]";
     let named: Option<Vec<String>> = section.required("witnesses", example);
@@ -168,12 +164,7 @@ pub(super) fn store(root: &mut Section<'_>) -> Option<Store> {
         "path",
         "path = \"/var/lib/chartgate/store.redb\"",
     );
-    let key = secret_file(
-        &mut section,
-        "key",
-        "key = \"keys/store.key\"",
-        Custody::Own,
-    );
+    let key = secret_file(&mut section, "key", "key = \"keys/store.key\"");
     section.done();
     Some(Store {
         path: file?,
