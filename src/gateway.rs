@@ -142,8 +142,9 @@ impl Gateway {
             stages.identity.touch(mapped.identified());
         }
         let now = stages.clock.now();
-        let circumstances = stages.policies.circumstances(&mapped, now);
-        let authorized = stages.policies.decide(mapped, &circumstances, now)?;
+        let in_force = stages.policies.in_force();
+        let circumstances = in_force.circumstances(&mapped, now);
+        let authorized = in_force.decide(mapped, &circumstances, now)?;
         let limited = stages.charges.charge(authorized)?;
         let admitted = self.audit.admit(limited).await?;
         let classified = self.exchange(admitted).await?;
