@@ -506,7 +506,11 @@ mod tests {
         }
 
         fn decide(&self, circumstances: &Circumstances) -> Result<Authorized, Refused> {
-            Policies::new(SHIPPED.clone(), 7).in_force().decide(self.mapped(), circumstances, at(NOW))
+            Policies::new(SHIPPED.clone(), 7).in_force().decide(
+                self.mapped(),
+                circumstances,
+                at(NOW),
+            )
         }
 
         fn refusal(&self) -> Refusal {
@@ -616,7 +620,9 @@ mod tests {
             let mapped = Case::new(&["nurse"], Action::Read, "notes")
                 .on(patients)
                 .mapped();
-            policies.in_force().decide(mapped, &Circumstances::default(), at(NOW))
+            policies
+                .in_force()
+                .decide(mapped, &Circumstances::default(), at(NOW))
         };
         assert!(decide(&["1", "3"]).is_ok());
         for patients in [["1", "2"], ["2", "1"]] {
@@ -725,7 +731,9 @@ mod tests {
                 scope.spawn(move || {
                     for _ in 0..50 {
                         policies.restate(|standing| {
-                            standing.lockdowns.insert(Scope::User(level.to_string()), level);
+                            standing
+                                .lockdowns
+                                .insert(Scope::User(level.to_string()), level);
                         });
                         policies.activate(Arc::clone(small));
                     }
