@@ -9,6 +9,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::SET_COOKIE;
 use http::{HeaderValue, Response};
@@ -19,11 +20,13 @@ use crate::clock::SharedClock;
 use crate::desk::{Desk, Desks};
 use crate::emr::classify::{Classified, classify};
 use crate::emr::emrs::Emrs;
+use crate::emr::map::Mapped;
 use crate::identity::Identity;
+use crate::identity::identify::Identified;
 use crate::identity::routes::{OwnRoute, is_own};
 use crate::limit::charge::Charges;
 use crate::limit::screen::{Purpose, Screen};
-use crate::policy::decide::Policies;
+use crate::policy::decide::{InForce, Policies};
 use crate::refusal::Refusal;
 use crate::request::received::Manner;
 use crate::request::{AnswerBody, Body, Event, Handled, Received, Refused, Target};
@@ -38,7 +41,7 @@ pub struct Stages {
     /// Sessions and sign-in.
     pub identity: Arc<Identity>,
     /// EMR profiles and sessions.
-    pub emrs: Emrs,
+    pub emrs: Arc<Emrs>,
     /// Policies.
     pub policies: Arc<Policies>,
     /// Limits per user.
@@ -70,6 +73,10 @@ enum Place {
     Desk(Arc<dyn Desk>),
     Nowhere,
 }
+
+/// How often, and after how long, a request looks again for the two halves of a bundle that is being put in force.
+const SWAP_LOOKS: u32 = 500;
+const SWAP_LOOK: Duration = Duration::from_millis(1);
 
 const JWKS: &str = "/.chartgate/jwks.json";
 
@@ -134,18 +141,36 @@ impl Gateway {
         let stages = &*self.stages;
         let screened = stages.screen.screen(received, Purpose::Ordinary)?;
         let identified = stages.identity.identify(screened).await?;
-        let mapped = stages.emrs.map(identified).await?;
+        let (mapped, in_force) = self.map(identified).await?;
         if !mapped.mapping().poll {
             stages.identity.touch(mapped.identified());
         }
         let now = stages.clock.now();
-        let circumstances = stages.policies.circumstances(&mapped, now);
-        let authorized = stages.policies.decide(mapped, &circumstances, now)?;
+        let circumstances = in_force.circumstances(&mapped, now);
+        let authorized = in_force.decide(mapped, &circumstances, now)?;
         let limited = stages.charges.charge(authorized)?;
         let admitted = self.audit.admit(limited).await?;
         let classified = self.exchange(admitted).await?;
         let cleaned = self.upstream.clean(classified)?;
         Ok(respond::deliver(cleaned))
+    }
+
+    /// Maps a request, and gives the policies that belong to the profile which mapped it.
+    ///
+    /// INVARIANT: what a request means and who may do it are of one bundle. A request that is mapped while another
+    /// bundle is put in force is mapped again: its body was read before, so it is the same bytes.
+    async fn map(&self, identified: Identified) -> Result<(Mapped, Arc<InForce>), Refused> {
+        let stages = &*self.stages;
+        let mut mapped = stages.emrs.map(identified).await?;
+        for _ in 0..SWAP_LOOKS {
+            let in_force = stages.policies.in_force();
+            if mapped.edition() == in_force.active().bundle().digest() {
+                return Ok((mapped, in_force));
+            }
+            tokio::time::sleep(SWAP_LOOK).await;
+            mapped = stages.emrs.map(mapped.into_identified()).await?;
+        }
+        Err(mapped.refuse(Refusal::Busy))
     }
 
     /// Forwards an admitted request and draws the consequences of the answer's head.

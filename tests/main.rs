@@ -15,6 +15,7 @@ mod architecture;
 mod binary;
 mod harness;
 mod path;
+mod policy;
 mod properties;
 mod refusals;
 mod wire;

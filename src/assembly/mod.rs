@@ -32,6 +32,7 @@ use crate::gateway::{Gateway, Stages};
 use crate::identity::{Identity, IdentityError};
 use crate::limit::charge::{Charges, UnknownAction};
 use crate::limit::screen::Screen;
+use crate::operate::permissions::{self, ReviewError};
 use crate::policy::bundle::Bundle;
 use crate::policy::decide::Policies;
 use crate::policy::problem::BundleError;
@@ -75,6 +76,9 @@ pub enum StartError {
     /// The policy bundle.
     #[error("{0}")]
     Policy(#[from] BundleError),
+    /// The date of the last review of permissions.
+    #[error("the review of permissions: {0}")]
+    Review(#[from] ReviewError),
     /// EMR profiles.
     #[error("EMR profiles:\n{}", lines(.0))]
     Profiles(Vec<crate::emr::profile::Problem>),
@@ -335,13 +339,15 @@ async fn assemble(
     let backends =
         Backends::load(&config.emrs, hsts, streams, clock.clone()).map_err(StartError::Backends)?;
     let bindings = Arc::new(Bindings::new(Arc::new(StoredBindings::new(store.clone()))));
-    let emrs = Emrs::load(
+    let profiles = permissions::profiles(&config.emrs, &config.policy.directory, &bundle)
+        .map_err(StartError::Profiles)?;
+    let emrs = Arc::new(Emrs::with_profiles(
         &config.emrs,
+        profiles,
         config.server.body_timeout,
         bindings,
         clock.clone(),
-    )
-    .map_err(StartError::Profiles)?;
+    ));
     let policies = Arc::new(Policies::new(bundle, 1));
     let roles = Arc::new(RolesOfBundle(policies.clone()));
     let identity = Identity::new(&config.identity, store.clone(), clock.clone(), roles)?;
@@ -352,6 +358,7 @@ async fn assemble(
         trail: config.audit.directory.clone(),
         master: Arc::new(MasterKey::read(&config.audit.master_key)?),
         policies: policies.clone(),
+        emrs: emrs.clone(),
         identity: identity.clone(),
         clock: clock.clone(),
     })

@@ -68,6 +68,10 @@ impl AdminApi for Operators {
                     self.show(operator, filter, follow, &replies).await
                 }
                 AdminRequest::ReloadCertificates => self.reload(operator, &replies).await,
+                AdminRequest::Policy(ask) => {
+                    super::rooms::permissions(&self.rooms.permissions, operator, ask, &replies)
+                        .await
+                }
             }
         })
     }

@@ -127,12 +127,13 @@ fn decide(
     standing: &Standing,
     now: Timestamp,
 ) -> Option<(Facts, BTreeMap<String, String>)> {
+    let in_force = policies.in_force();
     let Again { facts, verdict } = match standing.get(&stream.session) {
-        Some((principal, ends)) => policies.decide_again(
+        Some((principal, ends)) => in_force.decide_again(
             stream.facts.clone(),
             Arc::clone(principal),
             *ends,
-            &policies.circumstances_of(
+            &in_force.circumstances_of(
                 principal,
                 stream.facts.emr.as_deref(),
                 stream.facts.client.parse().ok(),
@@ -169,6 +170,7 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, ManualClock, SharedClock};
     use crate::policy::bundle::Bundle;
+    use crate::policy::decide::Active;
     use crate::request::Role;
     use crate::request::facts::{Action, Mapping, PatientRef, PatientSource};
     use crate::request::principal::{Proof, User};
@@ -304,7 +306,7 @@ mod tests {
             (None, Refusal::SessionExpired),
         ] {
             let mut case = Case::new();
-            case.policies.activate(shipped(), 2);
+            case.policies.activate(Arc::new(Active::new(shipped())));
             assert_eq!(case.due(Which::Due), 1);
             let told = case.decide(Some(archivist("him", case.start)));
             assert!(told.is_some(), "the new generation is on record");

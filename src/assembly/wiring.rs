@@ -28,16 +28,16 @@ impl RoleMap for RolesOfBundle {
     }
 
     fn roles(&self, issuer: &str, values: &[String], now: Timestamp) -> Roles {
-        let active = self.0.active();
-        let granted =
-            active
-                .bundle()
-                .roles()
-                .granted(issuer, values.iter().map(String::as_str), now);
+        let in_force = self.0.in_force();
+        let granted = in_force.active().bundle().roles().granted(
+            issuer,
+            values.iter().map(String::as_str),
+            now,
+        );
         Roles {
             roles: granted.roles,
             until: granted.until,
-            generation: active.generation(),
+            generation: in_force.generation(),
         }
     }
 }

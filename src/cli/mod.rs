@@ -11,6 +11,7 @@ pub mod demo;
 mod gateway;
 pub mod init;
 pub mod keys;
+mod policy;
 pub mod refusals;
 pub mod serve;
 pub mod status;
@@ -50,6 +51,8 @@ enum Command {
     Init(init::InitArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     Refusals(refusals::RefusalsArgs),
     Serve(serve::ServeArgs),
     Status(status::StatusArgs),
@@ -112,6 +115,7 @@ fn dispatch(
         Command::Demo(args) => demo::run(args, console, clock),
         Command::Init(args) => init::run(args, console, clock),
         Command::Keys(command) => keys::run(command, console),
+        Command::Policy(command) => policy::run(command, console, clock),
         Command::Refusals(args) => refusals::run(args, console),
         Command::Serve(args) => serve::run(args, console, clock),
         Command::Status(args) => status::run(args, console),

@@ -273,6 +273,10 @@ pub struct Basic {
 pub struct Policy {
     /// Its directory.
     pub directory: PathBuf,
+    /// How often a running gateway looks whether its files changed; zero never. Default 2 s.
+    pub watch_interval: Duration,
+    /// How often permissions are reviewed. Default 90 days.
+    pub review_interval: Duration,
 }
 
 /// Requests per interval with a burst (GCRA).

@@ -1,9 +1,11 @@
 //! The EMRs behind the gateway, found by host.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 
 use super::bindings::{Bindings, CookieKey};
@@ -22,6 +24,7 @@ pub struct Emr {
     index: usize,
     name: String,
     profile: Profile,
+    edition: Arc<str>,
 }
 
 impl Emr {
@@ -43,6 +46,12 @@ impl Emr {
         &self.profile
     }
 
+    /// The policy bundle that the profile was read with, by its digest: what it means and who may do it go together.
+    #[must_use]
+    pub fn edition(&self) -> &str {
+        &self.edition
+    }
+
     /// The session cookies of a request with their fingerprints.
     pub(super) fn keys<'a>(
         &'a self,
@@ -54,10 +63,50 @@ impl Emr {
     }
 }
 
+/// The profiles of all configured EMRs, in the order of the configuration, as one policy bundle has them.
+#[derive(Debug)]
+pub struct Profiles {
+    edition: Arc<str>,
+    list: Vec<Profile>,
+}
+
+impl Profiles {
+    /// Reads the profiles of all configured EMRs. `known` gives the text of those that are part of the bundle
+    /// `edition`, which has been read already; the others are read from disk.
+    ///
+    /// # Errors
+    /// Every problem of every profile.
+    pub fn read<'t>(
+        configured: &[config::Emr],
+        edition: &str,
+        known: impl Fn(&Path) -> Option<&'t str>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut list = Vec::new();
+        for emr in configured {
+            let read = known(&emr.profile).map_or_else(
+                || Profile::read(&emr.profile),
+                |text| Profile::parse(text, &emr.profile.display().to_string()),
+            );
+            match read {
+                Ok(profile) => list.push(profile),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if problems.is_empty() {
+            let edition = Arc::from(edition);
+            Ok(Self { edition, list })
+        } else {
+            Err(problems)
+        }
+    }
+}
+
 /// All EMRs.
 #[derive(Debug)]
 pub struct Emrs {
-    list: Vec<Arc<Emr>>,
+    // Swapped as a whole when another bundle is put in force.
+    list: ArcSwap<Vec<Arc<Emr>>>,
     hosts: HashMap<String, usize>,
     pub(super) bindings: Arc<Bindings>,
     pub(super) clock: SharedClock,
@@ -66,35 +115,55 @@ pub struct Emrs {
 }
 
 impl Emrs {
-    /// Reads the profiles of all configured EMRs.
-    ///
-    /// # Errors
-    /// Every problem of every profile.
-    pub fn load(
+    /// The configured EMRs with their profiles.
+    #[must_use]
+    pub fn with_profiles(
         configured: &[config::Emr],
+        profiles: Profiles,
         body_timeout: Duration,
         bindings: Arc<Bindings>,
         clock: SharedClock,
-    ) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut read = Vec::new();
-        for emr in configured {
-            match Profile::read(&emr.profile) {
-                Ok(profile) => read.push((emr.name.clone(), emr.hosts.clone(), profile)),
-                Err(found) => problems.extend(found),
-            }
-        }
-        if problems.is_empty() {
-            Ok(Self::new(read, body_timeout, bindings, clock))
-        } else {
-            Err(problems)
-        }
+    ) -> Self {
+        let emrs = configured
+            .iter()
+            .zip(profiles.list)
+            .map(|(emr, profile)| (emr.name.clone(), emr.hosts.clone(), profile))
+            .collect();
+        Self::of(emrs, &profiles.edition, body_timeout, bindings, clock)
+    }
+
+    /// Puts other profiles in force, as a whole. Requests that are mapped already go on as they were mapped.
+    pub fn replace(&self, profiles: Profiles) {
+        let before = self.list.load();
+        let list = before
+            .iter()
+            .zip(profiles.list)
+            .map(|(emr, profile)| {
+                Arc::new(Emr {
+                    index: emr.index,
+                    name: emr.name.clone(),
+                    profile,
+                    edition: Arc::clone(&profiles.edition),
+                })
+            })
+            .collect();
+        self.list.store(Arc::new(list));
     }
 
     /// The EMRs with these names, hosts and profiles, in the order of the configuration.
     #[must_use]
     pub fn new(
         emrs: Vec<(String, Vec<String>, Profile)>,
+        body_timeout: Duration,
+        bindings: Arc<Bindings>,
+        clock: SharedClock,
+    ) -> Self {
+        Self::of(emrs, &Arc::from(""), body_timeout, bindings, clock)
+    }
+
+    fn of(
+        emrs: Vec<(String, Vec<String>, Profile)>,
+        edition: &Arc<str>,
         body_timeout: Duration,
         bindings: Arc<Bindings>,
         clock: SharedClock,
@@ -111,11 +180,12 @@ impl Emrs {
                     index,
                     name,
                     profile,
+                    edition: Arc::clone(edition),
                 })
             })
             .collect();
         Self {
-            list,
+            list: ArcSwap::from_pointee(list),
             hosts,
             bindings,
             clock,
@@ -132,8 +202,8 @@ impl Emrs {
 
     /// The EMR at an index of the configuration.
     #[must_use]
-    pub fn emr(&self, index: usize) -> Option<&Arc<Emr>> {
-        self.list.get(index)
+    pub fn emr(&self, index: usize) -> Option<Arc<Emr>> {
+        self.list.load().get(index).cloned()
     }
 
     /// `Set-Cookie` values that remove the EMR's sessions from the browser: at sign-out, and with `CG-2008`, so
@@ -141,7 +211,7 @@ impl Emrs {
     #[must_use]
     pub fn removals(&self, host: &str) -> Vec<HeaderValue> {
         let emr = self.by_host(host).and_then(|index| self.emr(index));
-        let names = emr.map_or(&[][..], |emr| emr.profile.session_cookies());
-        names.iter().filter_map(|name| removal(name)).collect()
+        let names = emr.iter().flat_map(|emr| emr.profile.session_cookies());
+        names.filter_map(|name| removal(name)).collect()
     }
 }

@@ -56,6 +56,17 @@ impl Mapped {
         self.exchange.emr().index()
     }
 
+    /// The policy bundle that the profile was read with which mapped it, by its digest.
+    #[must_use]
+    pub fn edition(&self) -> &str {
+        self.exchange.emr().edition()
+    }
+
+    /// The request before it was mapped, to be mapped anew. Nothing was sent, so the selected patient stays selected.
+    pub fn into_identified(self) -> Identified {
+        self.identified
+    }
+
     /// What the route is.
     #[must_use]
     pub fn mapping(&self) -> &Mapping {
@@ -158,7 +169,7 @@ impl Emrs {
     ) -> Result<(RouteTraits, Exchange), Refusal> {
         let host = &identified.received().parts().host;
         let emr = self.by_host(host).and_then(|index| self.emr(index));
-        let emr = Arc::clone(emr.ok_or(Refusal::UnknownHost)?);
+        let emr = emr.ok_or(Refusal::UnknownHost)?;
         identified.received_mut().facts_mut().emr = Some(emr.name().to_owned());
 
         let parts = identified.received().parts();
@@ -317,7 +328,7 @@ impl Emrs {
     }
 }
 
-fn mapping_of(route: Option<&Route>) -> Mapping {
+pub(super) fn mapping_of(route: Option<&Route>) -> Mapping {
     Mapping {
         route: route.map_or(UNMAPPED, Route::id).to_owned(),
         action: route.map_or(Action::Unmapped, Route::action),
@@ -351,7 +362,7 @@ fn refuse_session_in_query(emr: &Emr, target: &Target) -> Result<(), Refusal> {
 }
 
 /// What the head alone rules out on this route.
-fn check_head(received: &Received, route: Option<&Route>) -> Result<(), Refusal> {
+pub(super) fn check_head(received: &Received, route: Option<&Route>) -> Result<(), Refusal> {
     let parts = received.parts();
     if !parts.target.is_plain_for(route.map_or(&[], Route::allow)) {
         return Err(Refusal::AmbiguousTarget);

@@ -24,6 +24,7 @@ pub mod map;
 mod overrides;
 mod pattern;
 pub mod profile;
+pub mod rehearse;
 mod sessions;
 pub mod set_cookie;
 mod sticky;

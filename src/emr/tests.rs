@@ -359,7 +359,7 @@ pub(super) fn exchange(identified: &Identified, index: usize) -> Exchange {
         Arc::new(Bindings::new(store)),
         clock(),
     );
-    let emr = Arc::clone(emrs.emr(index).unwrap());
+    let emr = emrs.emr(index).unwrap();
     Exchange::new(
         &emrs,
         emr,

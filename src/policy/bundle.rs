@@ -4,8 +4,6 @@
 //! *On failure*: [`BundleError`] with file, line and remedy of each problem.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,27 +11,16 @@ use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validato
 use miette::Diagnostic;
 use serde::Deserialize;
 
+use super::files::{Files, TABLES};
 use super::networks::Networks;
 use super::problem::{BundleError, Findings, first_offset, line_of};
 use super::roles::Roles;
 use super::rule::{Rule, is_name};
+use super::tables::{Tables, Words};
 use super::vocabulary::Vocabulary;
 
-/// Most bytes of one file.
-const MOST_BYTES: u64 = 8 * 1024 * 1024;
-/// Most files of one bundle's directory.
-const MOST_FILES: usize = 1_000;
 /// Most policies of one bundle.
 const MOST_POLICIES: usize = 20_000;
-
-/// Files beside `*.cedar` that a bundle may hold. Anything else is taken for a misspelt policy file.
-const OTHER_FILES: &[&str] = &[
-    "bundle.toml",
-    "schema.cedarschema",
-    "roles.toml",
-    "networks.toml",
-    "README.md",
-];
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +39,9 @@ pub struct Bundle {
     rules: Vec<Arc<Rule>>,
     roles: Roles,
     networks: Networks,
+    tables: Tables,
+    profiles: Arc<BTreeMap<PathBuf, String>>,
+    digest: String,
 }
 
 impl Bundle {
@@ -74,6 +64,15 @@ impl Bundle {
             .map_or_else(Networks::undefined, |text| {
                 Networks::read(Path::new("networks.toml"), text, &mut findings)
             });
+        let ids = rules.iter().map(|rule| rule.id()).collect();
+        let tables = schema.as_ref().map(|(_, vocabulary)| {
+            let words = Words {
+                vocabulary,
+                networks: &networks,
+                policies: &ids,
+            };
+            Tables::read(files.within(TABLES), &words, &mut findings)
+        });
         match (manifest, schema, grants) {
             (Some(manifest), Some((_, vocabulary)), Some(grants)) if findings.is_empty() => {
                 Ok(Self {
@@ -84,6 +83,9 @@ impl Bundle {
                     rules,
                     roles: grants,
                     networks,
+                    tables: tables.unwrap_or_default(),
+                    profiles: Arc::new(files.profiles()),
+                    digest: files.digest(),
                 })
             }
             _incomplete => Err(findings.into_error(directory)),
@@ -131,129 +133,28 @@ impl Bundle {
         &self.networks
     }
 
+    /// What its authors expect of it.
+    #[must_use]
+    pub const fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// The texts of its EMR profiles, by path (`emr/opal.toml`).
+    #[must_use]
+    pub fn profiles(&self) -> &BTreeMap<PathBuf, String> {
+        &self.profiles
+    }
+
+    /// SHA-256 over all of its files but the README, in hex: that of the lines which `sha256sum` prints for them, in
+    /// the order of their names. Two bundles with one digest are one bundle.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// Its policies, to be shared with what is compiled from them.
     pub(super) fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
-    }
-}
-
-/// The texts of a bundle's files, by name.
-struct Files(BTreeMap<PathBuf, String>);
-
-impl Files {
-    fn read(directory: &Path, findings: &mut Findings) -> Self {
-        let mut texts = BTreeMap::new();
-        let entries = match fs::read_dir(directory) {
-            Ok(entries) => entries,
-            Err(error) => {
-                findings.push(
-                    Path::new("."),
-                    None,
-                    format!("the directory cannot be read: {error}"),
-                    "Name a directory with a policy bundle; `chartgate init` writes one to start from.",
-                );
-                return Self(texts);
-            }
-        };
-        for entry in entries.take(MOST_FILES.saturating_add(1)) {
-            let read = entry.map(|entry| PathBuf::from(entry.file_name()));
-            match read {
-                Ok(name) => {
-                    if let Some(text) = read_file(directory, &name, findings) {
-                        texts.insert(name, text);
-                    }
-                }
-                Err(error) => findings.push(
-                    Path::new("."),
-                    None,
-                    format!("the directory cannot be read: {error}"),
-                    "Check the directory's permissions and the disk.",
-                ),
-            }
-        }
-        if texts.len() > MOST_FILES {
-            findings.push(
-                Path::new("."),
-                None,
-                format!("there are more than {MOST_FILES} files"),
-                "Put the policies into fewer files.",
-            );
-        }
-        Self(texts)
-    }
-
-    fn text(&self, name: &str, findings: &mut Findings) -> Option<&str> {
-        let text = self.0.get(Path::new(name)).map(String::as_str);
-        if text.is_none() {
-            findings.push(
-                Path::new(name),
-                None,
-                "the file is missing or cannot be read",
-                "Every bundle holds bundle.toml, schema.cedarschema and roles.toml.",
-            );
-        }
-        text
-    }
-
-    fn optional(&self, name: &str) -> Option<&str> {
-        self.0.get(Path::new(name)).map(String::as_str)
-    }
-
-    fn policies(&self) -> impl Iterator<Item = (&Path, &str)> {
-        self.0
-            .iter()
-            .filter(|(name, _)| is_policy_file(name))
-            .map(|(name, text)| (name.as_path(), text.as_str()))
-    }
-}
-
-fn is_policy_file(name: &Path) -> bool {
-    name.extension() == Some(OsStr::new("cedar"))
-}
-
-/// The text of a file of the bundle; nothing for directories, hidden files and what could not be read.
-fn read_file(directory: &Path, name: &Path, findings: &mut Findings) -> Option<String> {
-    let hidden = name.as_os_str().as_encoded_bytes().starts_with(b".");
-    let path = directory.join(name);
-    // Follows symbolic links: Kubernetes mounts files as such.
-    let metadata = fs::metadata(&path);
-    if hidden || metadata.as_ref().is_ok_and(fs::Metadata::is_dir) {
-        return None;
-    }
-    let known = name
-        .to_str()
-        .is_some_and(|name| OTHER_FILES.contains(&name));
-    if !known && !is_policy_file(name) {
-        // SECURITY: a forbid in `lockdown.ceder` would silently not be there.
-        findings.push(
-            name,
-            None,
-            "the file is none that a bundle holds",
-            "Name policy files *.cedar; move anything else out of the directory.",
-        );
-        return None;
-    }
-    let size = metadata.map(|metadata| metadata.len());
-    if size.as_ref().is_ok_and(|size| *size > MOST_BYTES) {
-        findings.push(
-            name,
-            None,
-            format!("the file is larger than {MOST_BYTES} bytes"),
-            "Split it.",
-        );
-        return None;
-    }
-    match size.and_then(|_| fs::read_to_string(&path)) {
-        Ok(text) => Some(text),
-        Err(error) => {
-            findings.push(
-                name,
-                None,
-                format!("the file cannot be read: {error}"),
-                "Check its permissions and that it is UTF-8 text.",
-            );
-            None
-        }
     }
 }
 
@@ -416,6 +317,8 @@ fn validate(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::policy::problem::Problem;
     use crate::policy::tests::{SHIPPED, SMALL, directory, load};

@@ -5,7 +5,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -95,33 +94,33 @@ impl Authorized {
     }
 }
 
-/// A bundle in force, with its generation.
+/// A bundle made ready, with the answers that it gave.
 #[derive(Debug)]
 pub struct Active {
-    generation: u64,
     bundle: Bundle,
     memo: Memo,
 }
 
 impl Active {
-    fn new(bundle: Bundle, generation: u64) -> Self {
+    /// Makes a bundle ready to be put in force; the work is done here, not at the moment of the swap.
+    #[must_use]
+    pub fn new(bundle: Bundle) -> Self {
         Self {
-            generation,
             memo: Memo::new(Compiled::new(&bundle)),
             bundle,
         }
-    }
-
-    /// The generation that it was put in force as.
-    #[must_use]
-    pub const fn generation(&self) -> u64 {
-        self.generation
     }
 
     /// The bundle.
     #[must_use]
     pub const fn bundle(&self) -> &Bundle {
         &self.bundle
+    }
+
+    /// The bundle made ready to be asked.
+    #[must_use]
+    pub const fn compiled(&self) -> &Compiled {
+        self.memo.compiled()
     }
 
     /// The answer to one question.
@@ -131,13 +130,20 @@ impl Active {
     }
 }
 
+/// One whole state of the policies: bundle, standing, and the generation that both are of.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    generation: u64,
+    active: Arc<Active>,
+    standing: Arc<Standing>,
+}
+
 /// The policies in force, and what is in force beside them.
 #[derive(Debug)]
 pub struct Policies {
-    active: ArcSwap<Active>,
-    standing: ArcSwap<Standing>,
-    // Grows with every change of the bundle or the standing.
-    generation: AtomicU64,
+    // INVARIANT: one pointer to all of it, so that nobody sees half a change, and the generation on a record is
+    // that of the bundle and the standing which decided.
+    in_force: ArcSwap<InForce>,
 }
 
 impl Policies {
@@ -145,32 +151,74 @@ impl Policies {
     #[must_use]
     pub fn new(bundle: Bundle, generation: u64) -> Self {
         Self {
-            active: ArcSwap::from_pointee(Active::new(bundle, generation)),
-            standing: ArcSwap::default(),
-            generation: AtomicU64::new(generation),
+            in_force: ArcSwap::from_pointee(InForce {
+                generation,
+                active: Arc::new(Active::new(bundle)),
+                standing: Arc::default(),
+            }),
         }
+    }
+
+    /// All that is in force now, as one.
+    #[must_use]
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.in_force.load_full()
     }
 
     /// The one generation: of bundle, lockdown, grants and training. Every record carries it.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.in_force.load().generation
     }
 
-    /// Puts a changed standing in force, as a whole.
+    /// Puts a changed standing in force, as a whole, under the next generation.
     pub fn restate(&self, change: impl Fn(&mut Standing)) {
-        self.standing.rcu(|before| {
-            let mut after = Standing::clone(before);
-            change(&mut after);
-            after
+        self.in_force.rcu(|before| {
+            let mut standing = Standing::clone(&before.standing);
+            change(&mut standing);
+            InForce {
+                generation: before.generation.saturating_add(1),
+                active: Arc::clone(&before.active),
+                standing: Arc::new(standing),
+            }
         });
-        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Puts another bundle in force, as a whole, under the next generation, which is returned. Requests that are
+    /// being decided finish with the one they began with.
+    pub fn activate(&self, active: Arc<Active>) -> u64 {
+        let before = self.in_force.rcu(|before| InForce {
+            generation: before.generation.saturating_add(1),
+            active: Arc::clone(&active),
+            standing: Arc::clone(&before.standing),
+        });
+        before.generation.saturating_add(1)
     }
 
     /// What is in force beside the bundle.
     #[must_use]
     pub fn standing(&self) -> Arc<Standing> {
-        self.standing.load_full()
+        Arc::clone(&self.in_force.load().standing)
+    }
+
+    /// The bundle in force.
+    #[must_use]
+    pub fn active(&self) -> Arc<Active> {
+        Arc::clone(&self.in_force.load().active)
+    }
+}
+
+impl InForce {
+    /// The generation.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The bundle.
+    #[must_use]
+    pub const fn active(&self) -> &Arc<Active> {
+        &self.active
     }
 
     /// The circumstances of a mapped request.
@@ -193,10 +241,10 @@ impl Policies {
         address: Option<IpAddr>,
         now: Timestamp,
     ) -> Circumstances {
-        let standing = self.standing.load();
+        let standing = &self.standing;
         let user = principal.id();
-        let active = self.active.load();
-        let zone = address.map(|address| Arc::clone(active.bundle().networks().zone_of(address)));
+        let networks = self.active.bundle().networks();
+        let zone = address.map(|address| Arc::clone(networks.zone_of(address)));
         Circumstances {
             lockdown: standing.lockdown(principal, emr),
             zone: zone.unwrap_or_else(|| Arc::from(UNKNOWN_ZONE)),
@@ -204,18 +252,6 @@ impl Policies {
             grants: standing.grants_of(&user),
             ..Circumstances::default()
         }
-    }
-
-    /// Replaces the bundle in force. Requests that are being decided finish with the one they began with.
-    pub fn activate(&self, bundle: Bundle, generation: u64) {
-        self.active.store(Arc::new(Active::new(bundle, generation)));
-        self.generation.fetch_max(generation, Ordering::AcqRel);
-    }
-
-    /// The bundle in force.
-    #[must_use]
-    pub fn active(&self) -> Arc<Active> {
-        self.active.load_full()
     }
 
     /// Decides a mapped request.
@@ -229,14 +265,13 @@ impl Policies {
         circumstances: &Circumstances,
         now: Timestamp,
     ) -> Result<Authorized, Refused> {
-        let active = self.active.load();
-        mapped.received_mut().facts_mut().generation = self.generation();
+        mapped.received_mut().facts_mut().generation = self.generation;
         let Some(matter) = Matter::of(&mapped) else {
             // The EMR's name is an input of the decision; a request without one was mapped by a defect.
             tracing::error!("a mapped request names no EMR");
             return Err(mapped.refuse(Refusal::Internal));
         };
-        let ruling = Ruling::on(&active, &matter, circumstances, now);
+        let ruling = Ruling::on(&self.active, &matter, circumstances, now);
         let refusal = ruling.refusal(&matter, now);
         let valid_until = ruling.valid_until(&matter, now);
         let obligations = ruling.outcome.obligations;
@@ -261,14 +296,13 @@ impl Policies {
         circumstances: &Circumstances,
         now: Timestamp,
     ) -> Again {
-        let active = self.active.load();
-        facts.generation = self.generation();
+        facts.generation = self.generation;
         facts.principal = Some(principal);
         let Some(matter) = Matter::on_record(&facts, expires) else {
             let verdict = Err(Refusal::Internal);
             return Again { facts, verdict };
         };
-        let ruling = Ruling::on(&active, &matter, circumstances, now);
+        let ruling = Ruling::on(&self.active, &matter, circumstances, now);
         // Who lost every role could not ask at all.
         let refusal = if matter.principal.roles().is_empty() {
             Some(Refusal::NoRole)
@@ -456,6 +490,7 @@ mod tests {
     use crate::identity::session::SessionId;
     use crate::limit::screen::Screened;
     use crate::policy::question::{CareRelation, Purpose};
+    use crate::policy::standing::Scope;
     use crate::policy::tests::{SHIPPED, patient, roles, small_with};
     use crate::request::principal::{Proof, User};
     use crate::request::received::{Connection, Parts};
@@ -563,7 +598,11 @@ mod tests {
         }
 
         fn decide(&self, circumstances: &Circumstances) -> Result<Authorized, Refused> {
-            Policies::new(SHIPPED.clone(), 7).decide(self.mapped(), circumstances, at(NOW))
+            Policies::new(SHIPPED.clone(), 7).in_force().decide(
+                self.mapped(),
+                circumstances,
+                at(NOW),
+            )
         }
 
         fn refusal(&self) -> Refusal {
@@ -638,6 +677,7 @@ mod tests {
         let mut nameless = Case::new(&["nurse"], Action::Read, "notes").mapped();
         nameless.received_mut().facts_mut().emr = None;
         let refused = Policies::new(SHIPPED.clone(), 7)
+            .in_force()
             .decide(nameless, &Circumstances::default(), at(NOW))
             .expect_err("refused");
         assert_eq!(refused.refusal(), Refusal::Internal);
@@ -654,6 +694,7 @@ mod tests {
         };
         let mapped = Case::new(&["nurse"], Action::Read, "notes").mapped();
         let refused = policies
+            .in_force()
             .decide(mapped, &circumstances, at(NOW))
             .expect_err("refused");
         assert_eq!(refused.refusal(), Refusal::PolicyError);
@@ -671,7 +712,9 @@ mod tests {
             let mapped = Case::new(&["nurse"], Action::Read, "notes")
                 .on(patients)
                 .mapped();
-            policies.decide(mapped, &Circumstances::default(), at(NOW))
+            policies
+                .in_force()
+                .decide(mapped, &Circumstances::default(), at(NOW))
         };
         assert!(decide(&["1", "3"]).is_ok());
         for patients in [["1", "2"], ["2", "1"]] {
@@ -716,6 +759,7 @@ mod tests {
         let case = Case::new(&["him"], Action::Export, "notes").signed_in("2026-11-22T09:58:00Z");
         let decide = |now: &str| {
             policies
+                .in_force()
                 .decide(case.mapped(), &Circumstances::default(), at(now))
                 .map_err(|refused| refused.refusal())
                 .map(|_| ())
@@ -755,14 +799,17 @@ mod tests {
         let policies = Policies::new(SHIPPED.clone(), 1);
         let case = Case::new(&["him"], Action::Export, "notes").signed_in("2026-11-22T09:58:00Z");
         let mapped = case.mapped();
-        let authorized = policies.decide(mapped, &Circumstances::default(), at(NOW));
+        let authorized = policies
+            .in_force()
+            .decide(mapped, &Circumstances::default(), at(NOW));
         let authorized = authorized.expect("permitted");
         let mut facts = authorized.received().facts().clone();
         facts.mapping = Some(Arc::new(authorized.mapped().mapping().clone()));
         let again = |principal: &Principal, now: &str| {
             let (facts, principal) = (facts.clone(), Arc::new(principal.clone()));
             let end = at(SESSION_END);
-            policies.decide_again(facts, principal, end, &Circumstances::default(), at(now))
+            let in_force = policies.in_force();
+            in_force.decide_again(facts, principal, end, &Circumstances::default(), at(now))
         };
         let before = authorized.mapped().identified().principal();
         let late = "2026-11-22T10:03:01Z";
@@ -775,7 +822,7 @@ mod tests {
         let nobody = Case::new(&[], Action::Export, "notes").mapped();
         let nobody = again(nobody.identified().principal(), NOW);
         assert_eq!(nobody.verdict, Err(Refusal::NoRole));
-        policies.activate(small_with(""), 2);
+        policies.activate(Arc::new(Active::new(small_with(""))));
         let other = again(before, NOW);
         assert_eq!(other.verdict, Err(Refusal::PolicyDenied));
         assert_eq!(other.facts.generation, 2);
@@ -786,13 +833,42 @@ mod tests {
     fn a_new_bundle_decides_from_then_on() {
         let policies = Policies::new(SHIPPED.clone(), 1);
         let case = Case::new(&["student"], Action::Read, "notes");
-        let decide = || policies.decide(case.mapped(), &Circumstances::default(), at(NOW));
+        let decide = || {
+            policies
+                .in_force()
+                .decide(case.mapped(), &Circumstances::default(), at(NOW))
+        };
         assert_eq!(
             decide().expect("permitted").received().facts().generation,
             1
         );
-        policies.activate(small_with(""), 2);
+        let generation = policies.activate(Arc::new(Active::new(small_with(""))));
+        assert_eq!(generation, 2);
         let refused = decide().expect_err("refused");
         assert_eq!(refused.facts().generation, 2);
+    }
+
+    #[test]
+    fn every_change_has_a_generation_of_its_own_and_keeps_the_rest() {
+        let policies = Policies::new(SHIPPED.clone(), 1);
+        let small = Arc::new(Active::new(small_with("")));
+        std::thread::scope(|scope| {
+            for level in 1..=4_u8 {
+                let (policies, small) = (&policies, &small);
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        policies.restate(|standing| {
+                            standing
+                                .lockdowns
+                                .insert(Scope::User(level.to_string()), level);
+                        });
+                        policies.activate(Arc::clone(small));
+                    }
+                });
+            }
+        });
+        assert_eq!(policies.generation(), 401);
+        assert_eq!(policies.standing().lockdowns.len(), 4);
+        assert_eq!(policies.active().bundle().policies().len(), 2);
     }
 }

@@ -10,6 +10,8 @@
 pub mod bundle;
 pub mod compile;
 pub mod decide;
+pub mod explain;
+mod files;
 pub mod memo;
 pub mod networks;
 pub mod obligation;
@@ -18,7 +20,9 @@ pub mod question;
 pub mod reads;
 pub mod roles;
 pub mod rule;
+pub mod scene;
 pub mod standing;
+pub mod tables;
 pub mod vocabulary;
 
 #[cfg(test)]

@@ -64,6 +64,12 @@ impl CareRelation {
             Self::Patient => "self",
         }
     }
+
+    /// The one of this word.
+    #[must_use]
+    pub fn by_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.word() == word)
+    }
 }
 
 /// What the access is for: HL7 v3 `PurposeOfUse`.
@@ -111,6 +117,12 @@ impl Purpose {
             Self::PublicHealth => "PUBHLTH",
         }
     }
+
+    /// The one of this code.
+    #[must_use]
+    pub fn by_code(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.code() == code)
+    }
 }
 
 /// How the user stands with the security training that is due.
@@ -149,6 +161,12 @@ impl Training {
             Self::Urgent => "urgent",
             Self::Lapsed => "lapsed",
         }
+    }
+
+    /// The one of this word.
+    #[must_use]
+    pub fn by_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.word() == word)
     }
 }
 

@@ -84,6 +84,12 @@ impl Action {
         Self::Unmapped,
     ];
 
+    /// The action of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.name() == name)
+    }
+
     /// The name in the Cedar schema.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -191,6 +197,17 @@ pub enum Verdict {
     Allow,
     /// Everything else.
     Deny,
+}
+
+impl Verdict {
+    /// The word in tables and on records.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
 }
 
 /// Everything known about a request so far.

@@ -70,6 +70,9 @@ metrics! {
     AUDIT_QUEUED = "chartgate_audit_queued", Gauge, [], "Records that wait to be written.";
     AUDIT_FAILURES = "chartgate_audit_failures_total", Counter, [], "Times that the trail stopped being durable; everything is refused until it recovers.";
     WITNESSES_FAILING = "chartgate_witnesses_failing", Gauge, [], "Witnesses that did not take the newest checkpoint.";
+    POLICY_GENERATION = "chartgate_policy_generation", Gauge, [], "Generation of policies, lockdown, grants and training in force.";
+    POLICY_RELOADS = "chartgate_policy_reloads_total", Counter, ["result"], "Policy bundles that were to be put in force: `activated`, `unchanged` or `rejected`.";
+    REVIEW_DUE = "chartgate_permission_review_due_seconds", Gauge, [], "Seconds until the next review of permissions is due; negative when overdue, 0 when none was ever signed off.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
 }
 

@@ -6,7 +6,7 @@ mod certificates;
 mod fetch;
 mod places;
 mod reach;
-mod vocabulary;
+pub(super) mod vocabulary;
 
 use std::path::{Path, PathBuf};
 

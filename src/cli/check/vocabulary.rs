@@ -7,37 +7,63 @@ use crate::config::problem::{Place, Problem, Problems, Severity};
 use crate::config::source::{Document, says};
 use crate::emr::profile::{FindingKind, Profile};
 use crate::policy::bundle::Bundle;
+use crate::policy::decide::Active;
+use crate::policy::tables::Report;
 use crate::request::Action;
 
 /// Loads bundle and profiles as `serve` would. The problems of their files are returned.
 pub(super) fn check(document: &Document<'_>, config: &Config) -> Problems {
     actions(document, config);
-    let mut problems = bundle(config);
+    let (mut problems, read) = bundle(&config.policy.directory);
+    // A gateway that runs would not take this bundle; one that starts has no other.
+    problems.append(misses(read.as_ref(), Severity::Warning));
     for emr in &config.emrs {
         problems.append(profile(&emr.profile));
     }
     problems
 }
 
-fn bundle(config: &Config) -> Problems {
+/// The bundle in `directory`, and what is wrong with it.
+pub(in crate::cli) fn bundle(directory: &Path) -> (Problems, Option<Active>) {
     let mut problems = Problems::default();
-    if let Err(error) = Bundle::load(&config.policy.directory) {
-        for found in error.problems() {
-            let file = error.directory().join(&found.file);
-            problems.push(at_line(
-                &file,
-                found.line,
-                Severity::Error,
-                &found.message,
-                &found.remedy,
-            ));
+    match Bundle::load(directory) {
+        Ok(bundle) => return (problems, Some(Active::new(bundle))),
+        Err(error) => {
+            for found in error.problems() {
+                let file = error.directory().join(&found.file);
+                problems.push(at_line(
+                    &file,
+                    found.line,
+                    Severity::Error,
+                    &found.message,
+                    &found.remedy,
+                ));
+            }
         }
+    }
+    (problems, None)
+}
+
+/// What a bundle's own tables expect and do not find.
+pub(in crate::cli) fn misses(read: Option<&Active>, severity: Severity) -> Problems {
+    let mut problems = Problems::default();
+    let Some(active) = read else {
+        return problems;
+    };
+    for miss in Report::of(active.bundle(), active.compiled()).misses {
+        let message = format!(
+            "{}: expected {}, found {}",
+            miss.name, miss.expected, miss.found
+        );
+        let file = active.bundle().directory().join(&miss.file);
+        let remedy = "correct the policies, or the table if this is what you mean";
+        problems.push(at_line(&file, Some(miss.line), severity, &message, remedy));
     }
     problems
 }
 
 /// A profile that does not load, or whose routes get in each other's way.
-fn profile(file: &Path) -> Problems {
+pub(in crate::cli) fn profile(file: &Path) -> Problems {
     let mut problems = Problems::default();
     match Profile::read(file) {
         Err(found) => {
@@ -77,7 +103,7 @@ fn profile(file: &Path) -> Problems {
     problems
 }
 
-fn at_line(
+pub(in crate::cli) fn at_line(
     file: &Path,
     line: Option<usize>,
     severity: Severity,

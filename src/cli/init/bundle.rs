@@ -26,6 +26,13 @@ bundle!(
     "services.cedar",
     "shell.cedar",
     "technical.cedar",
+    "tests/care.toml",
+    "tests/guards.toml",
+    "tests/office.toml",
+    "tests/oversight.toml",
+    "tests/portal.toml",
+    "tests/services.toml",
+    "tests/technical.toml",
 );
 
 #[cfg(test)]

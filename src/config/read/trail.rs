@@ -27,9 +27,18 @@ pub(super) fn policy(root: &mut Section<'_>) -> Option<Policy> {
             ),
         );
     }
+    let day = Duration::from_hours(24);
+    let watch_interval = section.within(
+        "watch_interval",
+        Duration::from_secs(2),
+        Duration::ZERO..=day,
+    );
+    let review_interval = section.within("review_interval", day * 90, day..=day * 366);
     section.done();
     Some(Policy {
         directory: directory?,
+        watch_interval,
+        review_interval,
     })
 }
 

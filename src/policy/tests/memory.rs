@@ -1,6 +1,6 @@
 //! A remembered answer is the one that a fresh evaluation gives.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ use super::asked::{Asked, WILD_BUNDLE, asked, fresh};
 use super::{SHIPPED, patient, question, roles, small_with};
 use crate::policy::bundle::Bundle;
 use crate::policy::compile::Compiled;
-use crate::policy::decide::Policies;
+use crate::policy::decide::{Active, Policies};
 use crate::policy::question::{CareRelation, PrincipalKind, Purpose, Question, Training};
 use crate::request::Action;
 use crate::request::facts::Verdict;
@@ -72,12 +72,13 @@ proptest! {
         });
         let mut current = 0;
         let policies = Policies::new(BUNDLES[0].0.clone(), 0);
-        for (generation, step) in (1..).zip(steps) {
+        for step in steps {
             match step {
                 Step::Activate(next) => {
                     current = next;
-                    policies.activate(BUNDLES[next].0.clone(), generation);
-                    prop_assert_eq!(policies.active().generation(), generation);
+                    let active = Active::new(BUNDLES[next].0.clone());
+                    let before = policies.generation();
+                    prop_assert_eq!(policies.activate(Arc::new(active)), before + 1);
                 }
                 Step::Ask(asked) => {
                     let question = asked.question();

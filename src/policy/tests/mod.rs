@@ -4,6 +4,7 @@ mod asked;
 mod evaluation;
 mod matrix;
 mod memory;
+mod tables;
 
 use std::collections::BTreeSet;
 use std::fs;

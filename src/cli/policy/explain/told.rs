@@ -1,0 +1,192 @@
+//! An explanation in words, and as JSON.
+
+use serde_json::{Value, json};
+
+use super::asked::Asked;
+use crate::cli::console::{Console, Failure};
+use crate::cli::policy::printable;
+use crate::policy::compile::Outcome;
+use crate::policy::explain::{Bearing, Explanation, Finding};
+use crate::policy::question::PrincipalKind;
+use crate::policy::scene::Scene;
+use crate::refusal::Refusal;
+use crate::request::Action;
+use crate::request::facts::Verdict;
+
+/// Why policy refuses; nothing where it permits.
+fn refusal(scene: &Scene, outcome: &Outcome) -> Option<Refusal> {
+    match outcome.verdict {
+        Verdict::Allow => None,
+        Verdict::Deny if !outcome.errors.is_empty() => Some(Refusal::PolicyError),
+        Verdict::Deny if scene.action == Action::Unmapped => Some(Refusal::Unmapped),
+        Verdict::Deny if scene.roles.is_empty() => Some(Refusal::NoRole),
+        Verdict::Deny => Some(Refusal::PolicyDenied),
+    }
+}
+
+fn patient(scene: &Scene) -> Option<String> {
+    let patient = scene.patient.as_ref()?;
+    Some(format!("{}|{}", patient.system, patient.id))
+}
+
+/// The whole explanation as one document.
+pub(super) fn as_json(asked: &Asked, explained: &[(&Scene, Explanation)]) -> Value {
+    let decisions: Vec<_> = explained
+        .iter()
+        .map(|(scene, explanation)| {
+            let outcome = &explanation.outcome;
+            json!({
+                "patient": patient(scene),
+                "verdict": outcome.verdict.word(),
+                "code": refusal(scene, outcome).map(Refusal::code),
+                "obligations": outcome.obligations.as_recorded(),
+                "errors": outcome.errors,
+                "policies": explanation.policies,
+            })
+        })
+        .collect();
+    json!({
+        "request": asked.line,
+        "roles": asked.scenes.first().map(|scene| &scene.roles),
+        "mapping": asked.mapping,
+        "decisions": decisions,
+        "recorded": asked.recorded,
+    })
+}
+
+/// The whole explanation in words.
+pub(super) fn tell(
+    asked: &Asked,
+    explained: &[(&Scene, Explanation)],
+    all: bool,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    console.line(printable(&asked.line))?;
+    let mapping = &asked.mapping;
+    console.line(format_args!("  route     {}", printable(&mapping.route)))?;
+    console.line(format_args!("  action    {}", mapping.action.name()))?;
+    console.line(format_args!(
+        "  section   {}, sensitivity {}",
+        printable(&mapping.section),
+        mapping.sensitivity
+    ))?;
+    if let Some(scene) = asked.scenes.first() {
+        console.line(format_args!("  who       {}", who(scene)))?;
+        console.line(format_args!("  situation {}", situation(scene)))?;
+    }
+    if let Some(recorded) = &asked.recorded {
+        console.line(format_args!(
+            "  on record {}",
+            crate::audit::show::line(recorded)
+        ))?;
+    }
+    for (scene, explanation) in explained {
+        console.line("")?;
+        if let Some(patient) = patient(scene) {
+            console.line(format_args!("patient {}", printable(&patient)))?;
+        }
+        decision(scene, explanation, all, console)?;
+    }
+    Ok(())
+}
+
+fn who(scene: &Scene) -> String {
+    let roles: Vec<_> = scene.roles.iter().map(ToString::to_string).collect();
+    let roles = if roles.is_empty() {
+        "no role".to_owned()
+    } else {
+        roles.join(", ")
+    };
+    let kind = match scene.kind {
+        PrincipalKind::User => "a person",
+        PrincipalKind::Service => "a program",
+    };
+    let factor = if scene.mfa {
+        "second factor"
+    } else {
+        "no second factor"
+    };
+    printable(&format!("{kind}: {roles}; {factor}"))
+}
+
+fn situation(scene: &Scene) -> String {
+    printable(&format!(
+        "care relation {}, purpose {}, zone {}, training {}, lockdown {}, break-glass {}",
+        scene.care_relation.word(),
+        scene.purpose.code(),
+        scene.zone,
+        scene.training.word(),
+        scene.lockdown,
+        if scene.break_glass { "open" } else { "none" }
+    ))
+}
+
+fn decision(
+    scene: &Scene,
+    explanation: &Explanation,
+    all: bool,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let outcome = &explanation.outcome;
+    match refusal(scene, outcome) {
+        None => {
+            let obliged = outcome
+                .obligations
+                .step_up
+                .map_or_else(String::new, |limit| {
+                    format!(
+                        ", after a sign-in that is not older than {} s",
+                        limit.as_secs()
+                    )
+                });
+            console.line(format_args!("permitted{obliged}"))?;
+        }
+        Some(refusal) => {
+            let why = if !outcome.errors.is_empty() {
+                "a policy failed while it was evaluated"
+            } else if outcome.policies.is_empty() {
+                "no policy permits it"
+            } else {
+                "a policy forbids it"
+            };
+            console.line(format_args!("refused ({}): {why}", refusal.code()))?;
+        }
+    }
+    let mut elsewhere = 0_usize;
+    for policy in &explanation.policies {
+        let said = match &policy.bearing {
+            Bearing::Decided => "decided".to_owned(),
+            Bearing::Overruled => "applied, and was overruled".to_owned(),
+            Bearing::Failed => "FAILED while it was evaluated".to_owned(),
+            Bearing::Unmet { clauses } => listed("did not apply", clauses),
+            Bearing::Elsewhere { scope } if all => listed("is about something else", scope),
+            Bearing::Elsewhere { .. } => {
+                elsewhere = elsewhere.saturating_add(1);
+                continue;
+            }
+        };
+        console.line(format_args!("  {}\n      {said}", title(policy)))?;
+    }
+    if elsewhere > 0 {
+        console.line(format_args!(
+            "  {elsewhere} other policies are about other roles, actions or sections (--all lists them)"
+        ))?;
+    }
+    Ok(())
+}
+
+fn title(policy: &Finding) -> String {
+    format!(
+        "{} {} ({}:{}): {}",
+        policy.effect,
+        policy.id,
+        policy.file.display(),
+        policy.line,
+        printable(&policy.doc)
+    )
+}
+
+fn listed(verb: &str, reasons: &[String]) -> String {
+    let reasons: Vec<_> = reasons.iter().map(|reason| printable(reason)).collect();
+    format!("{verb}: {}", reasons.join("\n      and "))
+}

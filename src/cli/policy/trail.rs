@@ -1,0 +1,127 @@
+//! Reads the trail for the policy tools: through the running gateway, or from disk where none runs.
+//!
+//! *Never*: a reading that is not on record.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::admin::client::{AdminClient, ClientError};
+use crate::admin::protocol::AdminRequest;
+use crate::audit::log::{MasterKey, RealFiles, Truncation};
+use crate::audit::show::{Filter, Show, Shown};
+use crate::audit::trail::Audit;
+use crate::cli::console::Failure;
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::operate::permissions::{Ask, Usage, UsageLine};
+use crate::request::Event;
+
+/// The entries that match, oldest first, to `each`.
+pub(super) fn entries(
+    config: &Path,
+    filter: &Filter,
+    clock: &SharedClock,
+    mut each: impl FnMut(Shown),
+) -> Result<(), Failure> {
+    let config = Config::load_for_reading(config).map_err(Failure::Problems)?;
+    let request = AdminRequest::AuditShow {
+        filter: filter.clone(),
+        follow: false,
+    };
+    runtime()?.block_on(async {
+        match AdminClient::ask(&config.admin.socket, request).await {
+            Ok(mut client) => {
+                while let Some(value) = client.next().await.map_err(Failure::of)? {
+                    each(serde_json::from_value(value).map_err(Failure::of)?);
+                }
+                Ok(())
+            }
+            Err(ClientError::NotRunning(_)) => from_disk(&config, filter, clock, each).await,
+            Err(error) => Err(Failure::of(error)),
+        }
+    })
+}
+
+/// Who used which permission.
+pub(super) fn usage(
+    config: &Path,
+    since: jiff::Timestamp,
+    clock: &SharedClock,
+) -> Result<Usage, Failure> {
+    let config = Config::load_for_reading(config).map_err(Failure::Problems)?;
+    let request = AdminRequest::Policy(Ask::Usage { since: Some(since) });
+    let mut usage = Usage::default();
+    runtime()?.block_on(async {
+        match AdminClient::ask(&config.admin.socket, request).await {
+            Ok(mut client) => {
+                while let Some(value) = client.next().await.map_err(Failure::of)? {
+                    let line: UsageLine = serde_json::from_value(value).map_err(Failure::of)?;
+                    usage.add(line);
+                }
+                Ok(())
+            }
+            Err(ClientError::NotRunning(_)) => {
+                let filter = Filter {
+                    since: Some(since),
+                    ..Filter::default()
+                };
+                from_disk(&config, &filter, clock, |shown| usage.note(&shown.entry)).await
+            }
+            Err(error) => Err(Failure::of(error)),
+        }
+    })?;
+    Ok(usage)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
+}
+
+/// Opens the trail where no gateway does, puts the reading on record, then reads.
+async fn from_disk(
+    config: &Config,
+    filter: &Filter,
+    clock: &SharedClock,
+    mut each: impl FnMut(Shown),
+) -> Result<(), Failure> {
+    let uid = rustix::process::geteuid().as_raw();
+    let operator = config.admin.operators.get(&uid).ok_or_else(|| {
+        Failure::Configuration(format!(
+            "user id {uid} is no operator of this gateway; add `{uid} = \"your name\"` to [admin.operators]"
+        ))
+    })?;
+    let files = Arc::new(RealFiles);
+    let opened = Audit::open(
+        &config.audit,
+        &config.limits,
+        files.clone(),
+        clock.clone(),
+        Truncation::Refuse,
+    );
+    let (audit, _) = opened.await.map_err(Failure::of)?;
+    let asked = serde_json::to_string(filter).map_err(Failure::of)?;
+    let detail = BTreeMap::from([
+        ("operator".to_owned(), operator.clone()),
+        ("filter".to_owned(), asked),
+    ]);
+    let recorded = audit.event(Event::AuditRead, None, detail).await;
+    recorded.map_err(Failure::of)?;
+    let master = MasterKey::read(&config.audit.master_key).map_err(Failure::of)?;
+    let last = audit.log().status().sequence;
+    let directory = &config.audit.directory;
+    let mut show = Show::new(files, directory, Arc::new(master), filter.clone(), last);
+    let read = loop {
+        match show.next_match() {
+            Ok(Some(shown)) => each(shown),
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(Failure::of(error)),
+        }
+    };
+    let stopped = audit.event(Event::Stopped, None, BTreeMap::new()).await;
+    stopped.map_err(Failure::of)?;
+    audit.log().shutdown().map_err(Failure::of)?;
+    read
+}
