@@ -68,6 +68,13 @@ impl AdminApi for Operators {
                     self.show(operator, filter, follow, &replies).await
                 }
                 AdminRequest::ReloadCertificates => self.reload(operator, &replies).await,
+                AdminRequest::BreakGlass(ask) => {
+                    let answer = self.rooms.break_glass.answer(operator.name(), ask).await;
+                    for value in answer.map_err(failed)? {
+                        replies.send(&value).await?;
+                    }
+                    Ok(())
+                }
             }
         })
     }

@@ -9,20 +9,21 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::StartError;
-use crate::admin::health::Check;
+use super::{StartError, ended};
+use crate::admin::health::{Check, Status, Weight};
 use crate::audit::log::MasterKey;
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::desk::Desks;
+use crate::desk::offers::Offers;
 use crate::identity::Identity;
+use crate::operate::break_glass::{self, BreakGlass};
 use crate::policy::decide::Policies;
 use crate::store::Store;
 
 /// What rooms stand on.
 #[derive(Debug)]
-#[expect(dead_code, reason = "each room takes what it needs; none is here yet")]
 pub(super) struct Foundations<'a> {
     /// The configuration.
     pub(super) config: &'a Config,
@@ -37,38 +38,81 @@ pub(super) struct Foundations<'a> {
     /// Policies and standing.
     pub(super) policies: Arc<Policies>,
     /// Sessions.
+    #[expect(dead_code, reason = "for the rooms that end sessions")]
     pub(super) identity: Arc<Identity>,
+    /// What seals the offers to break the glass.
+    pub(super) offers: Arc<Offers>,
     /// Time.
     pub(super) clock: SharedClock,
 }
 
 /// Every room.
 #[derive(Debug, Clone)]
-pub(super) struct Rooms {}
+pub(super) struct Rooms {
+    /// Break-glass.
+    pub(super) break_glass: BreakGlass,
+}
 
 impl Rooms {
     /// Makes every room; what each keeps in the store is in force when this returns.
     ///
     /// # Errors
     /// [`StartError`] for the first room that is not in order.
-    #[expect(clippy::unused_async, reason = "rooms read the store")]
-    pub(super) async fn open(_: &Foundations<'_>) -> Result<Self, StartError> {
-        Ok(Self {})
+    pub(super) async fn open(on: &Foundations<'_>) -> Result<Self, StartError> {
+        let break_glass = BreakGlass::open(break_glass::Ground {
+            settings: on.config.break_glass.clone(),
+            store: on.store.clone(),
+            audit: on.audit.clone(),
+            trail: on.trail.clone(),
+            master: on.master.clone(),
+            policies: on.policies.clone(),
+            offers: on.offers.clone(),
+            clock: on.clock.clone(),
+        })
+        .await?;
+        Ok(Self { break_glass })
     }
 
     /// Who answers the gateway's pages for people who are signed in.
-    #[expect(clippy::unused_self, reason = "no room has pages yet")]
     pub(super) fn desks(&self) -> Desks {
-        Desks::new(Vec::new())
+        Desks::new(vec![Arc::new(self.break_glass.clone())])
     }
 
     /// How each room is: the lines of `chartgate status`.
-    #[expect(clippy::unused_async, reason = "rooms read the store")]
     pub(super) async fn checks(&self) -> Vec<Check> {
-        Vec::new()
+        vec![glasses(self.break_glass.condition().await)]
     }
 
     /// Starts what rooms do in the background.
-    #[expect(clippy::unused_self, reason = "no room works yet")]
-    pub(super) fn start(&self, _background: &mut JoinSet<()>, _ending: &watch::Receiver<bool>) {}
+    pub(super) fn start(&self, background: &mut JoinSet<()>, ending: &watch::Receiver<bool>) {
+        background.spawn(self.break_glass.clone().keep_up(ended(ending.clone())));
+    }
+}
+
+fn glasses(condition: break_glass::Condition) -> Check {
+    let break_glass::Condition {
+        open,
+        unreviewed,
+        overdue,
+    } = condition;
+    let look = "see `chartgate breakglass list --unreviewed`";
+    let (status, detail) = if overdue > 0 {
+        (
+            Status::Red,
+            format!("{overdue} reviews are overdue, {unreviewed} to do, {open} open; {look}"),
+        )
+    } else if unreviewed > 0 {
+        (
+            Status::Amber,
+            format!("{unreviewed} reviews to do, {open} open; {look}"),
+        )
+    } else {
+        (Status::Green, "none open, every one reviewed".to_owned())
+    };
+    Check {
+        name: "break-glass".to_owned(),
+        status,
+        weight: Weight::Advisory,
+        detail,
+    }
 }

@@ -162,6 +162,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::PolicyActivated
         | Event::PolicyRejected
         | Event::PermissionsReviewed
+        | Event::BreakGlassEnded
         | Event::BreakGlassReviewed
         | Event::AuditExported
         | Event::CaseOpened

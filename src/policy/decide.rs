@@ -14,12 +14,12 @@ use super::bundle::Bundle;
 use super::compile::{Compiled, Outcome};
 use super::memo::Memo;
 pub use super::obligation::Obligations;
-use super::question::{Circumstances, Grant, PrincipalKind, Question};
+use super::question::{Circumstances, Grant, PrincipalKind, Question, Training};
 use super::standing::Standing;
 use crate::emr::map::Mapped;
 use crate::refusal::Refusal;
 use crate::request::facts::{Decision, Verdict};
-use crate::request::{Action, PatientRef, Received, Refused};
+use crate::request::{Action, Notice, Offer, PatientRef, Received, Refused};
 
 /// How far a provider's clock may be ahead of ours.
 const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
@@ -31,6 +31,7 @@ pub struct Authorized {
     mapped: Mapped,
     obligations: Obligations,
     valid_until: Timestamp,
+    notices: Vec<Notice>,
 }
 
 impl Authorized {
@@ -61,6 +62,12 @@ impl Authorized {
         self.valid_until
     }
 
+    /// What the reader of the answer has to be told.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
     /// The request is sent now.
     pub fn begin(&mut self) {
         self.mapped.begin();
@@ -87,7 +94,15 @@ impl Authorized {
             mapped,
             obligations,
             valid_until,
+            notices: Vec::new(),
         }
+    }
+
+    /// The same with notices.
+    #[cfg(test)]
+    pub(crate) fn noticed(mut self, notices: Vec<Notice>) -> Self {
+        self.notices = notices;
+        self
     }
 }
 
@@ -180,6 +195,7 @@ impl Policies {
             lockdown: standing.lockdown(principal, mapped.received().facts().emr.as_deref()),
             zone: Arc::clone(self.active.load().bundle().networks().zone_of(address)),
             training: standing.training(&user, now),
+            training_due: standing.training_due(&user),
             grants: standing.grants_of(&user),
             ..Circumstances::default()
         }
@@ -210,23 +226,137 @@ impl Policies {
     ) -> Result<Authorized, Refused> {
         let active = self.active.load();
         mapped.received_mut().facts_mut().generation = self.generation();
-        let Some(ruling) = Ruling::on(&active, &mapped, circumstances, now) else {
+        let Some(inquiry) = Inquiry::of(&active, &mapped, circumstances, now) else {
             // The EMR's name is an input of the decision; a request without one was mapped by a defect.
             tracing::error!("a mapped request names no EMR");
             return Err(mapped.refuse(Refusal::Internal));
         };
+        let ruling = Ruling::on(&inquiry);
         let refusal = ruling.refusal(&mapped, now);
+        let opens = refusal == Some(Refusal::PolicyDenied) && inquiry.opens_by_break_glass();
         let valid_until = ruling.valid_until(&mapped, now);
         let obligations = ruling.outcome.obligations;
+        let notices = notices(circumstances, ruling.grant.as_ref());
         mapped.received_mut().facts_mut().decision = Some(ruling.into_decision(circumstances));
         match refusal {
+            Some(_) if opens => Err(offered(mapped, now)),
             Some(refusal) => Err(mapped.refuse(refusal)),
             None => Ok(Authorized {
                 mapped,
                 obligations,
                 valid_until,
+                notices,
             }),
         }
+    }
+}
+
+/// Refuses what breaking the glass would open, with the offer to do so.
+fn offered(mapped: Mapped, now: Timestamp) -> Refused {
+    let received = mapped.received();
+    let offer = Offer::of(received.facts(), received.parts(), now);
+    match offer {
+        Some(offer) => mapped.refuse(Refusal::BreakGlassOffered).offering(offer),
+        None => mapped.refuse(Refusal::PolicyDenied),
+    }
+}
+
+/// What the reader of the answer has to be told.
+fn notices(circumstances: &Circumstances, grant: Option<&Grant>) -> Vec<Notice> {
+    let broken = grant.map(|grant| Notice::BreakGlass {
+        patient: grant.patient.clone(),
+        until: grant.expires,
+    });
+    let level = circumstances.lockdown;
+    let lockdown = (level > 0).then_some(Notice::Lockdown { level });
+    let training = circumstances
+        .training_due
+        .and_then(|due| match circumstances.training {
+            Training::Unknown | Training::Current => None,
+            Training::Due | Training::Urgent => Some(Notice::TrainingDue { by: due }),
+            Training::Lapsed => Some(Notice::TrainingLapsed { since: due }),
+        });
+    [broken, lockdown, training].into_iter().flatten().collect()
+}
+
+/// Whether policy is asked as things are, or as if the user broke the glass for the patient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Glass {
+    AsItIs,
+    Broken,
+}
+
+/// What policy is asked about one request.
+struct Inquiry<'a> {
+    active: &'a Active,
+    mapped: &'a Mapped,
+    circumstances: &'a Circumstances,
+    now: Timestamp,
+    emr: &'a str,
+    principal: String,
+}
+
+impl<'a> Inquiry<'a> {
+    fn of(
+        active: &'a Active,
+        mapped: &'a Mapped,
+        circumstances: &'a Circumstances,
+        now: Timestamp,
+    ) -> Option<Self> {
+        Some(Self {
+            active,
+            mapped,
+            circumstances,
+            now,
+            emr: mapped.received().facts().emr.as_deref()?,
+            principal: mapped.identified().principal().id(),
+        })
+    }
+
+    fn grant_for(&self, patient: &PatientRef) -> Option<&'a Grant> {
+        self.circumstances.grant_for(patient, self.now)
+    }
+
+    fn ask(&self, patient: Option<&PatientRef>, glass: Glass) -> Arc<Outcome> {
+        let principal = self.mapped.identified().principal();
+        let mapping = self.mapped.mapping();
+        let circumstances = self.circumstances;
+        self.active.ask(&Question {
+            kind: PrincipalKind::of(principal),
+            principal: &self.principal,
+            roles: principal.roles(),
+            mfa: principal.proof().mfa,
+            action: mapping.action,
+            section: &mapping.section,
+            sensitivity: &mapping.sensitivity,
+            emr: self.emr,
+            patient,
+            care_relation: circumstances.care_relation,
+            purpose: circumstances.purpose,
+            lockdown: circumstances.lockdown,
+            zone: &circumstances.zone,
+            training: circumstances.training,
+            break_glass: match glass {
+                Glass::Broken => true,
+                Glass::AsItIs => patient.is_some_and(|patient| self.grant_for(patient).is_some()),
+            },
+        })
+    }
+
+    /// Whether breaking the glass for the one patient concerned would turn a refusal into a permit: for looking only,
+    /// and only for a request that can be made again as it was.
+    fn opens_by_break_glass(&self) -> bool {
+        let parts = self.mapped.received().parts();
+        let safe = parts.method == http::Method::GET || parts.method == http::Method::HEAD;
+        let mapping = self.mapped.mapping();
+        let [patient] = mapping.patients.as_slice() else {
+            return false;
+        };
+        if !safe || !mapping.action.only_looks() {
+            return false;
+        }
+        let outcome = self.ask(Some(patient), Glass::Broken);
+        outcome.verdict == Verdict::Allow && outcome.errors.is_empty()
     }
 }
 
@@ -239,48 +369,20 @@ struct Ruling {
 
 impl Ruling {
     /// Asks once for each patient, or once where there is none.
-    fn on(
-        active: &Active,
-        mapped: &Mapped,
-        circumstances: &Circumstances,
-        now: Timestamp,
-    ) -> Option<Self> {
-        let emr = mapped.received().facts().emr.as_deref()?;
-        let principal = mapped.identified().principal();
-        let mapping = mapped.mapping();
-        let id = principal.id();
-        let opened = |patient: Option<&PatientRef>| circumstances.grant_for(patient?, now);
-        let ask = |patient: Option<&PatientRef>| {
-            active.ask(&Question {
-                kind: PrincipalKind::of(principal),
-                principal: &id,
-                roles: principal.roles(),
-                mfa: principal.proof().mfa,
-                action: mapping.action,
-                section: &mapping.section,
-                sensitivity: &mapping.sensitivity,
-                emr,
-                patient,
-                care_relation: circumstances.care_relation,
-                purpose: circumstances.purpose,
-                lockdown: circumstances.lockdown,
-                zone: &circumstances.zone,
-                training: circumstances.training,
-                break_glass: opened(patient).is_some(),
-            })
-        };
-        let mut patients = mapping.patients.iter();
-        let first = patients.next();
-        let outcome = patients.fold((*ask(first)).clone(), |all, patient| {
-            all.and(&ask(Some(patient)))
-        });
-        let grant = mapping
-            .patients
+    fn on(inquiry: &Inquiry<'_>) -> Self {
+        let patients = &inquiry.mapped.mapping().patients;
+        let mut each = patients.iter();
+        let first = each.next();
+        let outcome = each.fold(
+            (*inquiry.ask(first, Glass::AsItIs)).clone(),
+            |all, patient| all.and(&inquiry.ask(Some(patient), Glass::AsItIs)),
+        );
+        let grant = patients
             .iter()
-            .filter_map(|patient| opened(Some(patient)))
+            .filter_map(|patient| inquiry.grant_for(patient))
             .min_by_key(|grant| grant.expires)
             .cloned();
-        Some(Self { outcome, grant })
+        Self { outcome, grant }
     }
 
     fn refusal(&self, mapped: &Mapped, now: Timestamp) -> Option<Refusal> {
@@ -340,7 +442,12 @@ const fn authenticated(mapped: &Mapped) -> Option<Timestamp> {
 }
 
 /// Until when a sign-in is fresh enough; nothing when it is not known when it was.
-fn fresh_until(auth_time: Option<Timestamp>, limit: Duration, now: Timestamp) -> Option<Timestamp> {
+#[must_use]
+pub fn fresh_until(
+    auth_time: Option<Timestamp>,
+    limit: Duration,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let auth_time = auth_time?;
     // SECURITY: a sign-in that the provider dates into the future would stay fresh for as long as it likes.
     if auth_time.duration_since(now) > CLOCK_LEEWAY {
@@ -655,6 +762,106 @@ mod tests {
         assert!(decide(&["1", "2"], "2026-11-22T12:00:00Z").is_err());
         assert!(decide(&[], "2026-11-22T12:00:00Z").is_err());
         assert!(decide(&["1"], NOW).is_err());
+    }
+
+    #[test]
+    fn a_refusal_that_breaking_the_glass_would_lift_is_an_offer() {
+        let policies = Policies::new(SHIPPED.clone(), 1);
+        let decide = |case: &Case, lockdown: u8| {
+            let mut mapped = case.mapped();
+            let (principal, mapping) = (
+                mapped.identified().principal().clone(),
+                mapped.mapping().clone(),
+            );
+            let facts = mapped.received_mut().facts_mut();
+            facts.principal = Some(principal);
+            facts.session = Some("a1".to_owned());
+            facts.mapping = Some(mapping);
+            let circumstances = Circumstances {
+                lockdown,
+                ..Circumstances::default()
+            };
+            policies
+                .decide(mapped, &circumstances, at(NOW))
+                .expect_err("refused")
+        };
+        let closed = || Case::new(&["nurse"], Action::Read, "sensitive");
+        for lockdown in 0..=3 {
+            let refused = decide(&closed().on(&["7"]), lockdown);
+            assert_eq!(refused.refusal(), Refusal::BreakGlassOffered, "{lockdown}");
+            let offer = refused.offer().expect("an offer");
+            assert_eq!(offer.patient, patient("7"));
+            assert_eq!(
+                (offer.user.as_str(), offer.session.as_str()),
+                ("main|1", "a1")
+            );
+            assert_eq!(offer.return_to, "/chart");
+        }
+        for (case, lockdown) in [
+            (closed().on(&["7"]), 4),
+            (closed(), 0),
+            (closed().on(&["7", "8"]), 0),
+            (
+                Case::new(&["nurse"], Action::Update, "sensitive").on(&["7"]),
+                0,
+            ),
+            (
+                Case::new(&["nurse"], Action::Print, "sensitive").on(&["7"]),
+                0,
+            ),
+            (
+                Case::new(&["billing"], Action::Read, "sensitive").on(&["7"]),
+                0,
+            ),
+        ] {
+            let refused = decide(&case, lockdown);
+            assert_eq!(refused.refusal(), Refusal::PolicyDenied);
+            assert!(refused.offer().is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_the_ordinary_is_told() {
+        let due = at("2026-12-01T00:00:00Z");
+        let told = |training, lockdown| {
+            let circumstances = Circumstances {
+                lockdown,
+                training,
+                training_due: Some(due),
+                grants: Arc::new([Grant {
+                    id: "g1".to_owned(),
+                    system: "urn:mrn".to_owned(),
+                    patient: "1".to_owned(),
+                    expires: at("2026-11-22T12:00:00Z"),
+                }]),
+                ..Circumstances::default()
+            };
+            let case = Case::new(&["nurse"], Action::Read, "notes").on(&["1"]);
+            let authorized = case.decide(&circumstances).expect("permitted");
+            authorized.notices().to_vec()
+        };
+        let broken = Notice::BreakGlass {
+            patient: "1".to_owned(),
+            until: at("2026-11-22T12:00:00Z"),
+        };
+        assert_eq!(told(Training::Current, 0), std::slice::from_ref(&broken));
+        assert_eq!(
+            told(Training::Due, 1),
+            [
+                broken.clone(),
+                Notice::Lockdown { level: 1 },
+                Notice::TrainingDue { by: due }
+            ]
+        );
+        assert_eq!(
+            told(Training::Lapsed, 0),
+            [broken, Notice::TrainingLapsed { since: due }]
+        );
+        let ordinary = Case::new(&["nurse"], Action::Read, "notes")
+            .on(&["1"])
+            .decide(&Circumstances::default())
+            .expect("permitted");
+        assert!(ordinary.notices().is_empty());
     }
 
     #[test]

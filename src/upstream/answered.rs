@@ -10,7 +10,7 @@ use crate::emr::profile::RouteTraits;
 use crate::identity::identify::Identified;
 use crate::limit::charge::Limited;
 use crate::refusal::Refusal;
-use crate::request::{Received, Refused};
+use crate::request::{Notice, Received, Refused};
 
 /// An answer of the EMR, untouched, whose body nobody has read.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub struct Answered {
     emr: usize,
     parts: Parts,
     delivery: Delivery,
+    notices: Vec<Notice>,
 }
 
 /// What follows the head.
@@ -35,7 +36,9 @@ pub(super) enum Delivery {
 impl Answered {
     /// Parts the answer from the exchange that it has to be classified with.
     pub(super) fn new(limited: Limited, parts: Parts, delivery: Delivery) -> (Exchange, Self) {
-        let mapped = limited.into_authorized().into_mapped();
+        let authorized = limited.into_authorized();
+        let notices = authorized.notices().to_vec();
+        let mapped = authorized.into_mapped();
         let emr = mapped.emr();
         let (identified, traits, exchange) = mapped.into_parts();
         let answered = Self {
@@ -44,6 +47,7 @@ impl Answered {
             emr,
             parts,
             delivery,
+            notices,
         };
         (exchange, answered)
     }
@@ -69,6 +73,11 @@ impl Answered {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.parts.status
+    }
+
+    /// What the reader has to be told.
+    pub(super) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
     }
 
     /// The EMR's headers.

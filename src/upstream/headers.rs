@@ -15,7 +15,7 @@ use crate::config::{BackendProtocol, HostHeader};
 use crate::emr::profile::RouteTraits;
 use crate::limit::charge::Limited;
 use crate::refusal::Refusal;
-use crate::request::received::Parts;
+use crate::request::received::{Audience, Parts};
 
 /// Everything in a header value but visible ASCII, and what would end a list or an escape.
 const NAME: &AsciiSet = &CONTROLS.add(b'%');
@@ -44,6 +44,9 @@ pub(super) fn build(
     let empty = request.body().is_end_stream();
     let headers = request.headers_mut();
     restrict(headers, limited.authorized().mapped().traits());
+    if !limited.authorized().notices().is_empty() {
+        ask_for_whole_text(headers, parts);
+    }
     frame(headers, parts, emr, empty);
     if emr.backend.protocol == BackendProtocol::Http1 {
         headers.insert(header::HOST, text(host)?);
@@ -68,6 +71,25 @@ fn uri(parts: &Parts, emr: &Emr, host: &str) -> Result<Uri, Refusal> {
                 .is_some_and(|sent| sent.as_str() == target)
         })
         .ok_or(Refusal::AmbiguousTarget)
+}
+
+/// A page that gets a notice has to come whole and as plain text: not from the browser's cache, not compressed.
+fn ask_for_whole_text(headers: &mut HeaderMap, parts: &Parts) {
+    if Audience::of(&parts.method, &parts.headers) == Audience::Program {
+        return;
+    }
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+    for name in [
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_RANGE,
+        header::RANGE,
+    ] {
+        headers.remove(name);
+    }
 }
 
 /// Removes what may not reach this EMR.

@@ -82,6 +82,48 @@ impl Peer {
     }
 }
 
+/// A notice is put into a page that comes whole and uncompressed.
+#[test]
+fn a_page_that_gets_a_notice_is_asked_for_whole_and_plain() {
+    local(async {
+        let (url, _) = back_end(|mut peer| async move {
+            while let Some(head) = peer.head().await {
+                peer.ok(&head.to_ascii_lowercase()).await;
+            }
+        })
+        .await;
+        let upstream = upstream(emr(&url));
+        let fields = |dest: &'static str, mode: &'static str| {
+            [
+                ("accept-encoding", "gzip, br"),
+                ("if-none-match", "\"1\""),
+                ("range", "bytes=0-9"),
+                ("sec-fetch-mode", mode),
+                ("sec-fetch-dest", dest),
+            ]
+        };
+        for (fields, told, plain) in [
+            (fields("document", "navigate"), true, true),
+            (fields("iframe", "navigate"), true, true),
+            (fields("empty", "cors"), true, false),
+            (fields("document", "navigate"), false, false),
+        ] {
+            let mut asked = request("GET", "/chart", &fields);
+            if told {
+                asked.notices = vec![crate::request::Notice::Lockdown { level: 1 }];
+            }
+            let outcomes = Outcomes::default();
+            let answered = upstream.exchanged(asked.admitted(&outcomes)).await.unwrap();
+            let head = text(&upstream, answered).await;
+            assert_eq!(head.contains("accept-encoding: identity"), plain, "{head}");
+            assert_eq!(head.contains("gzip"), !plain, "{head}");
+            for name in ["if-none-match", "range:"] {
+                assert_eq!(head.contains(name), !plain, "{name} {head}");
+            }
+        }
+    });
+}
+
 /// A back end that treats each connection with `script`; counts connections.
 async fn back_end<F, Fut>(script: F) -> (String, Rc<Cell<usize>>)
 where
@@ -109,11 +151,7 @@ where
 }
 
 async fn text(upstream: &Upstream, answered: Classified<Answered>) -> String {
-    let body = upstream
-        .clean(answered)
-        .unwrap()
-        .into_response()
-        .into_body();
+    let body = upstream.clean(answered).unwrap().into_parts().0.into_body();
     String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
@@ -431,11 +469,7 @@ fn an_answer_that_breaks_off_is_an_upstream_failure_on_record() {
                 .exchanged(request("GET", "/", &[]).admitted(&outcomes))
                 .await
                 .unwrap();
-            let body = upstream
-                .clean(answered)
-                .unwrap()
-                .into_response()
-                .into_body();
+            let body = upstream.clean(answered).unwrap().into_parts().0.into_body();
             assert!(body.collect().await.is_err());
             let outcome = outcomes.only();
             assert_eq!(
@@ -504,11 +538,7 @@ fn an_answer_that_stalls_ends() {
             .exchanged(request("GET", "/", &[]).admitted(&outcomes))
             .await
             .unwrap();
-        let body = upstream
-            .clean(answered)
-            .unwrap()
-            .into_response()
-            .into_body();
+        let body = upstream.clean(answered).unwrap().into_parts().0.into_body();
         assert!(matches!(body.collect().await, Err(BodyError::Timeout)));
         assert_eq!(outcomes.only().end, End::UpstreamFailed);
     });
@@ -585,7 +615,7 @@ fn empty_answers_ranges_and_lengths_pass() {
             let admitted = request(method, target, &[("range", "bytes=2-3")]).admitted(&outcomes);
             let answered = upstream.exchanged(admitted).await.unwrap();
             assert_eq!(answered.answer().status(), status);
-            let response = upstream.clean(answered).unwrap().into_response();
+            let response = upstream.clean(answered).unwrap().into_parts().0;
             assert_eq!(
                 method == "HEAD",
                 response
@@ -640,7 +670,7 @@ fn bodies_and_trailers_pass_both_ways_and_posts_without_body_say_so() {
             .exchanged(posted.admitted(&outcomes))
             .await
             .unwrap();
-        let response = upstream.clean(answered).unwrap().into_response();
+        let response = upstream.clean(answered).unwrap().into_parts().0;
         let collected = response.into_body().collect().await.unwrap();
         let trailers = collected.trailers().unwrap();
         assert_eq!(trailers.len(), 1);
@@ -744,11 +774,7 @@ fn a_large_download_is_streamed_at_the_pace_of_the_client() {
             .exchanged(request("GET", "/", &[]).admitted(&outcomes))
             .await
             .unwrap();
-        let mut body = upstream
-            .clean(answered)
-            .unwrap()
-            .into_response()
-            .into_body();
+        let mut body = upstream.clean(answered).unwrap().into_parts().0.into_body();
         let mut last = usize::MAX;
         while asked.get() != last {
             last = asked.get();
@@ -884,7 +910,7 @@ fn an_answers_head_is_cleaned_and_protected() {
             .exchanged(request("GET", "/", &[]).admitted(&Outcomes::default()))
             .await
             .unwrap();
-        let response = upstream.clean(answered).unwrap().into_response();
+        let response = upstream.clean(answered).unwrap().into_parts().0;
         let mut fields: Vec<String> = response
             .headers()
             .iter()
@@ -953,11 +979,7 @@ fn an_unending_answer_is_cut_with_its_session() {
         let mut live = request("GET", "/events", &[]);
         live.traits.websocket = true;
         let answered = upstream.exchanged(live.admitted(&outcomes)).await.unwrap();
-        let mut body = upstream
-            .clean(answered)
-            .unwrap()
-            .into_response()
-            .into_body();
+        let mut body = upstream.clean(answered).unwrap().into_parts().0.into_body();
         body.frame().await.unwrap().unwrap();
         let streams = upstream.backends.streams();
         let open = streams.list();
