@@ -2,6 +2,8 @@
 //!
 //! A desk answers identified visitors only; what it answers is on record before it is sent.
 
+pub mod offers;
+
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;

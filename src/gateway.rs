@@ -17,6 +17,7 @@ use http::{HeaderValue, Response};
 use crate::audit::admit::Admitted;
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
+use crate::desk::offers::Offers;
 use crate::desk::{Desk, Desks};
 use crate::emr::classify::{Classified, classify};
 use crate::emr::emrs::Emrs;
@@ -52,6 +53,8 @@ pub struct Stages {
     pub backends: Arc<Backends>,
     /// The rooms that answer pages of their own.
     pub desks: Desks,
+    /// What seals the offers to break the glass.
+    pub offers: Arc<Offers>,
     /// Time.
     pub clock: SharedClock,
 }
@@ -310,7 +313,7 @@ impl Gateway {
         let host = refused.manner().authority.clone();
         let foreign = refused.refusal() == Refusal::ForeignEmrSession;
         let mut response = match self.audit.refuse(refused).await {
-            Ok(recorded) => respond::refused::render(recorded),
+            Ok(recorded) => respond::refused::render(recorded, &self.stages.offers),
             Err(unrecorded) => {
                 tracing::error!(error = %unrecorded.error, "a refusal could not be recorded");
                 respond::refused::trail_down(unrecorded.refused.manner())

@@ -82,15 +82,15 @@
 //! # A refusal is answered only once it is on record
 //!
 //! ```
-//! use chartgate::{audit::refuse::Recorded, respond::refused::render};
-//! fn answer(recorded: Recorded) -> http::Response<bytes::Bytes> {
-//!     render(recorded)
+//! use chartgate::{audit::refuse::Recorded, desk::offers::Offers, respond::refused::render};
+//! fn answer(recorded: Recorded, offers: &Offers) -> http::Response<bytes::Bytes> {
+//!     render(recorded, offers)
 //! }
 //! ```
 //! ```compile_fail
-//! use chartgate::{request::Refused, respond::refused::render};
-//! fn answer(refused: Refused) -> http::Response<bytes::Bytes> {
-//!     render(refused)
+//! use chartgate::{desk::offers::Offers, request::Refused, respond::refused::render};
+//! fn answer(refused: Refused, offers: &Offers) -> http::Response<bytes::Bytes> {
+//!     render(refused, offers)
 //! }
 //! ```
 //! ```compile_fail

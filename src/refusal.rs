@@ -124,6 +124,13 @@ refusals! {
     /// The policy obliges something that cannot be met.
     ObligationUnmet = "3005", FORBIDDEN, "A condition of the access policy is not met", "The policy allows this only under a condition that cannot be fulfilled here.", "Ask your privacy officer and give the request id.";
 
+    /// No policy permits it in the ordinary course of work; breaking the glass for this patient would open it for reading.
+    BreakGlassOffered = "3006", FORBIDDEN, "This part of the chart is closed to you", "The access policy does not open this to you in the ordinary course of work. Where you need it now for this patient, you can break the glass: the chart opens for reading, for a limited time, and every access is reviewed.", "Break the glass only if this patient's care needs it now. Otherwise ask your privacy officer and give the request id.";
+    /// The break-glass form was sent with an offer that is unknown, too old, or was made to another user, session or host.
+    BreakGlassVoid = "3007", FORBIDDEN, "This offer is not valid any more", "Breaking the glass was offered to another sign-in, or too long ago.", "Open the page of the chart again and start from there.";
+    /// The user has broken the glass as often as `break_glass.per_day` allows; an alarm is on record.
+    BreakGlassQuota = "3008", FORBIDDEN, "You have broken the glass too often today", "The number of charts that one person may open this way within 24 hours is reached. The privacy officer has been alerted.", "If the patient cannot wait, ask a colleague to open the chart, and call the privacy officer or the supervisor on duty.";
+
     /// Too many requests from one address.
     AddressRate = "4001", TOO_MANY_REQUESTS, "Too many requests from this address", "More requests arrived from this network address than are accepted.", "Wait for the time stated and try again.";
     /// Too many requests by one user.

@@ -13,6 +13,7 @@
 mod advisories;
 mod architecture;
 mod binary;
+mod break_glass;
 mod harness;
 mod path;
 mod policy;

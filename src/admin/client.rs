@@ -180,7 +180,9 @@ mod tests {
                         }
                         Ok(())
                     }
-                    AdminRequest::ReloadCertificates | AdminRequest::Policy(_) => {
+                    AdminRequest::ReloadCertificates
+                    | AdminRequest::Policy(_)
+                    | AdminRequest::BreakGlass(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::audit::show::Filter;
-use crate::operate::permissions;
+use crate::operate::{break_glass, permissions};
 
 /// The version of this protocol. A new request kind is not a new version; a changed meaning is.
 pub const VERSION: u32 = 1;
@@ -34,6 +34,8 @@ pub enum AdminRequest {
     ReloadCertificates,
     /// Permissions: another bundle in force, who used what, a review signed off.
     Policy(permissions::Ask),
+    /// Broken glasses and their reviews.
+    BreakGlass(break_glass::Ask),
 }
 
 /// A request as it stands on its line.

@@ -26,6 +26,7 @@ use crate::audit::open::{OpenError, Settled};
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::desk::offers::Offers;
 use crate::emr::bindings::Bindings;
 use crate::emr::emrs::Emrs;
 use crate::gateway::{Gateway, Stages};
@@ -105,6 +106,9 @@ pub enum StartError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// No key could be derived.
+    #[error("the key for break-glass offers cannot be derived from the master key")]
+    Offers,
     /// The trail failed while the start was recorded.
     #[error("the end could not be recorded: {0}")]
     Audit(#[from] crate::audit::trail::AuditError),
@@ -351,15 +355,18 @@ async fn assemble(
     let policies = Arc::new(Policies::new(bundle, 1));
     let roles = Arc::new(RolesOfBundle(policies.clone()));
     let identity = Identity::new(&config.identity, store.clone(), clock.clone(), roles)?;
+    let master = Arc::new(MasterKey::read(&config.audit.master_key)?);
+    let offers = Arc::new(Offers::new(&master.derive_input()).ok_or(StartError::Offers)?);
     let rooms = Rooms::open(&Foundations {
         config,
         store,
         audit: audit.clone(),
         trail: config.audit.directory.clone(),
-        master: Arc::new(MasterKey::read(&config.audit.master_key)?),
+        master,
         policies: policies.clone(),
         emrs: emrs.clone(),
         identity: identity.clone(),
+        offers: offers.clone(),
         clock: clock.clone(),
     })
     .await?;
@@ -370,6 +377,7 @@ async fn assemble(
         policies,
         charges: Charges::new(&config.limits)?,
         audit,
+        offers,
         clock,
         backends,
         desks: rooms.desks(),

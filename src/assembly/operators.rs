@@ -14,7 +14,7 @@ use crate::admin::health::Health as _;
 use crate::admin::protocol::{AdminError, AdminErrorKind, AdminRequest, Operator};
 use crate::admin::socket::{AdminApi, Replies};
 use crate::assembly::health::Parts;
-use crate::assembly::rooms::Rooms;
+use crate::assembly::rooms::{Rooms, permissions};
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::{Filter, Show, Shown};
 use crate::audit::trail::Audit;
@@ -69,8 +69,14 @@ impl AdminApi for Operators {
                 }
                 AdminRequest::ReloadCertificates => self.reload(operator, &replies).await,
                 AdminRequest::Policy(ask) => {
-                    super::rooms::permissions(&self.rooms.permissions, operator, ask, &replies)
-                        .await
+                    permissions::answer(&self.rooms.permissions, operator, ask, &replies).await
+                }
+                AdminRequest::BreakGlass(ask) => {
+                    let answer = self.rooms.break_glass.answer(operator.name(), ask).await;
+                    for value in answer.map_err(failed)? {
+                        replies.send(&value).await?;
+                    }
+                    Ok(())
                 }
             }
         })

@@ -170,6 +170,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::PolicyActivated
         | Event::PolicyRejected
         | Event::PermissionsReviewed
+        | Event::BreakGlassEnded
         | Event::BreakGlassReviewed
         | Event::AuditExported
         | Event::CaseOpened

@@ -16,7 +16,7 @@ use crate::telemetry::metrics::Metrics;
 /// Run the sample clinic: an identity provider, a small EMR and the gateway in front of it.
 ///
 /// Everything is invented and runs in this process, on loopback only, with certificates made on the fly. It prints
-/// the address, the users with their passwords and one-time codes, and five things to try, one of which is refused.
+/// the address, the users with their passwords and one-time codes, and six things to try, some of which are refused.
 /// Ctrl-C drains it and prints how to verify the trail. Never put real data into it.
 #[derive(Debug, Args)]
 #[command(
@@ -133,19 +133,22 @@ Users (name, password, current one-time code, TOTP secret, groups):
 
 In the EMR itself everybody signs in with the same name and the password {}
 
-Five things to try:
+Six things to try:
   1. Open {url} as dr.okafor, sign in to the EMR, search for a patient, open the chart, write a note.
   2. Sign in as dr.weber, who has no second factor: refused, and told why.
   3. As billing.shah open a patient's notes: refused by policy (CG-3001).
   4. As him.doyle export a chart as CSV; wait five minutes and try again: a fresh sign-in is asked for.
-  5. Watch the trail while you do it, in another terminal:
-       chartgate audit show --follow --config {}
+  5. As nurse.lind open a patient's protected notes: refused, and you are offered to break the glass. Then, as
+     somebody else, see what was opened and review it:
+       chartgate breakglass list --config {config}
+  6. Watch the trail while you do it, in another terminal:
+       chartgate audit show --follow --config {config}
 
 Ctrl-C closes the clinic.",
         ca_cert.display(),
         data_dir.display(),
         people.join("\n"),
         emr_login.password,
-        config.display(),
+        config = config.display(),
     )
 }

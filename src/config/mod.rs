@@ -50,6 +50,8 @@ pub struct Config {
     pub audit: Audit,
     /// The store of sessions and other shared state.
     pub store: Store,
+    /// Breaking the glass.
+    pub break_glass: BreakGlass,
     /// Health, metrics and the operators' socket.
     pub admin: Admin,
     /// The gateway's own log.
@@ -339,6 +341,19 @@ pub struct Store {
     pub path: PathBuf,
     /// The key file that seals its values (the trail's master key file may serve).
     pub key: PathBuf,
+}
+
+/// Breaking the glass. `[break_glass]`
+#[derive(Debug, Clone)]
+pub struct BreakGlass {
+    /// How long a chart stays open. Default 4 h.
+    pub duration: Duration,
+    /// The sign-in may not be older than this when the form is shown. Default 5 min.
+    pub fresh: Duration,
+    /// How often one user may break the glass within 24 hours. Default 3.
+    pub per_day: usize,
+    /// Someone else must have reviewed it within this. Default 24 h.
+    pub review_within: Duration,
 }
 
 /// Health, metrics and the operators' socket. `[admin]`

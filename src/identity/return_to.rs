@@ -3,7 +3,8 @@
 use super::routes;
 use crate::request::Target;
 
-/// A path and query on the host that the browser is on; never another site, never one of the gateway's own paths.
+/// A path and query on the host that the browser is on; never another site, and of the gateway's own
+/// paths only those that change nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReturnTo(String);
 
@@ -27,7 +28,7 @@ impl ReturnTo {
             .then(|| Target::parse_str(asked).ok())
             .flatten()
             // SECURITY: a return to sign-out or sign-in would act in the user's name, or turn in a circle.
-            .filter(|target| !routes::is_own(target));
+            .filter(|target| !routes::is_own(target) || routes::may_return_to(target));
         taken.map_or_else(Self::start, |target| Self(target.as_str().to_owned()))
     }
 
@@ -119,6 +120,8 @@ mod tests {
         "/%2echartgate/logout",
         "/.chartgate",
         "/.chartgate/",
+        "/.chartgate/break-glass/x",
+        "/%2echartgate/break-glass",
     ];
 
     #[test]
@@ -142,6 +145,7 @@ mod tests {
             "/p;v=1",
             "/.chartgatex",
             "/J%C3%BCrgen",
+            "/.chartgate/break-glass?offer=abc",
         ] {
             assert_eq!(ReturnTo::parse(path).as_str(), path);
         }

@@ -5,6 +5,9 @@ use crate::request::Target;
 /// The first path segment of everything that the gateway answers itself.
 pub const PREFIX: &str = ".chartgate";
 
+/// The form to break the glass with: a page of the gateway's own that a step-up may come back to.
+pub const BREAK_GLASS: &str = "/.chartgate/break-glass";
+
 /// A path of the gateway's own, under `/.chartgate/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OwnRoute {
@@ -59,6 +62,12 @@ pub fn is_own(target: &Target) -> bool {
         .segments()
         .next()
         .is_some_and(|first| first.eq_ignore_ascii_case(PREFIX))
+}
+
+/// Whether a sign-in may come back to `target` although it is the gateway's own: showing it changes nothing.
+#[must_use]
+pub fn may_return_to(target: &Target) -> bool {
+    target.path() == BREAK_GLASS
 }
 
 /// What a sign-in is for.

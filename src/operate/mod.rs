@@ -1,4 +1,5 @@
-//! What is done above the stages while the gateway runs: it acts on them only through the store, the policies in force
-//! and the trail.
+//! What people do with a running gateway that acts on the stages from above: only through the store, the policies in
+//! force and the trail.
 
+pub mod break_glass;
 pub mod permissions;

@@ -14,12 +14,12 @@ use super::bundle::Bundle;
 use super::compile::{Compiled, Outcome};
 use super::memo::Memo;
 pub use super::obligation::Obligations;
-use super::question::{Circumstances, Grant, PrincipalKind, Question, UNKNOWN_ZONE};
+use super::question::{Circumstances, Grant, PrincipalKind, Question, Training, UNKNOWN_ZONE};
 use super::standing::Standing;
 use crate::emr::map::Mapped;
 use crate::refusal::Refusal;
 use crate::request::facts::{Decision, Mapping, Verdict};
-use crate::request::{Action, Facts, PatientRef, Principal, Received, Refused};
+use crate::request::{Action, Facts, Notice, Offer, PatientRef, Principal, Received, Refused};
 
 /// How far a provider's clock may be ahead of ours.
 const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
@@ -31,6 +31,7 @@ pub struct Authorized {
     mapped: Mapped,
     obligations: Obligations,
     valid_until: Timestamp,
+    notices: Vec<Notice>,
 }
 
 impl Authorized {
@@ -59,6 +60,12 @@ impl Authorized {
     #[must_use]
     pub const fn valid_until(&self) -> Timestamp {
         self.valid_until
+    }
+
+    /// What the reader of the answer has to be told.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
     }
 
     /// The request is sent now.
@@ -90,7 +97,15 @@ impl Authorized {
             mapped,
             obligations,
             valid_until,
+            notices: Vec::new(),
         }
+    }
+
+    /// The same with notices.
+    #[cfg(test)]
+    pub(crate) fn noticed(mut self, notices: Vec<Notice>) -> Self {
+        self.notices = notices;
+        self
     }
 }
 
@@ -249,6 +264,7 @@ impl InForce {
             lockdown: standing.lockdown(principal, emr),
             zone: zone.unwrap_or_else(|| Arc::from(UNKNOWN_ZONE)),
             training: standing.training(&user, now),
+            training_due: standing.training_due(&user),
             grants: standing.grants_of(&user),
             ..Circumstances::default()
         }
@@ -271,17 +287,24 @@ impl InForce {
             tracing::error!("a mapped request names no EMR");
             return Err(mapped.refuse(Refusal::Internal));
         };
-        let ruling = Ruling::on(&self.active, &matter, circumstances, now);
+        let inquiry = Inquiry::of(&self.active, &matter, circumstances, now);
+        let ruling = Ruling::on(&inquiry);
         let refusal = ruling.refusal(&matter, now);
+        let opens = refusal == Some(Refusal::PolicyDenied)
+            && is_repeatable(&mapped)
+            && inquiry.opens_by_break_glass();
         let valid_until = ruling.valid_until(&matter, now);
         let obligations = ruling.outcome.obligations;
+        let notices = notices(circumstances, ruling.grant.as_ref());
         mapped.received_mut().facts_mut().decision = Some(ruling.into_decision(circumstances));
         match refusal {
+            Some(_) if opens => Err(offered(mapped, now)),
             Some(refusal) => Err(mapped.refuse(refusal)),
             None => Ok(Authorized {
                 mapped,
                 obligations,
                 valid_until,
+                notices,
             }),
         }
     }
@@ -302,7 +325,7 @@ impl InForce {
             let verdict = Err(Refusal::Internal);
             return Again { facts, verdict };
         };
-        let ruling = Ruling::on(&self.active, &matter, circumstances, now);
+        let ruling = Ruling::on(&Inquiry::of(&self.active, &matter, circumstances, now));
         // Who lost every role could not ask at all.
         let refusal = if matter.principal.roles().is_empty() {
             Some(Refusal::NoRole)
@@ -359,6 +382,120 @@ impl<'m> Matter<'m> {
     }
 }
 
+/// Refuses what breaking the glass would open, with the offer to do so.
+fn offered(mapped: Mapped, now: Timestamp) -> Refused {
+    let received = mapped.received();
+    let offer = Offer::of(received.facts(), received.parts(), now);
+    match offer {
+        Some(offer) => mapped.refuse(Refusal::BreakGlassOffered).offering(offer),
+        None => mapped.refuse(Refusal::PolicyDenied),
+    }
+}
+
+/// What the reader of the answer has to be told.
+fn notices(circumstances: &Circumstances, grant: Option<&Grant>) -> Vec<Notice> {
+    let broken = grant.map(|grant| Notice::BreakGlass {
+        patient: grant.patient.clone(),
+        until: grant.expires,
+    });
+    let level = circumstances.lockdown;
+    let lockdown = (level > 0).then_some(Notice::Lockdown { level });
+    let training = circumstances
+        .training_due
+        .and_then(|due| match circumstances.training {
+            Training::Unknown | Training::Current => None,
+            Training::Due | Training::Urgent => Some(Notice::TrainingDue { by: due }),
+            Training::Lapsed => Some(Notice::TrainingLapsed { since: due }),
+        });
+    [broken, lockdown, training].into_iter().flatten().collect()
+}
+
+/// Whether policy is asked as things are, or as if the user broke the glass for the patient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Glass {
+    AsItIs,
+    Broken,
+}
+
+/// Whether a request can be made again as it was, once the glass is broken.
+fn is_repeatable(mapped: &Mapped) -> bool {
+    let method = &mapped.received().parts().method;
+    method == http::Method::GET || method == http::Method::HEAD
+}
+
+/// What policy is asked about one request.
+struct Inquiry<'a> {
+    active: &'a Active,
+    matter: &'a Matter<'a>,
+    circumstances: &'a Circumstances,
+    now: Timestamp,
+    principal: String,
+}
+
+impl<'a> Inquiry<'a> {
+    fn of(
+        active: &'a Active,
+        matter: &'a Matter<'a>,
+        circumstances: &'a Circumstances,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            active,
+            circumstances,
+            now,
+            principal: matter.principal.id(),
+            matter,
+        }
+    }
+
+    fn grant_for(&self, patient: &PatientRef) -> Option<&'a Grant> {
+        self.circumstances.grant_for(patient, self.now)
+    }
+
+    fn ask(&self, patient: Option<&PatientRef>, glass: Glass) -> Arc<Outcome> {
+        let Matter {
+            emr,
+            principal,
+            mapping,
+            ..
+        } = *self.matter;
+        let circumstances = self.circumstances;
+        self.active.ask(&Question {
+            kind: PrincipalKind::of(principal),
+            principal: &self.principal,
+            roles: principal.roles(),
+            mfa: principal.proof().mfa,
+            action: mapping.action,
+            section: &mapping.section,
+            sensitivity: &mapping.sensitivity,
+            emr,
+            patient,
+            care_relation: circumstances.care_relation,
+            purpose: circumstances.purpose,
+            lockdown: circumstances.lockdown,
+            zone: &circumstances.zone,
+            training: circumstances.training,
+            break_glass: match glass {
+                Glass::Broken => true,
+                Glass::AsItIs => patient.is_some_and(|patient| self.grant_for(patient).is_some()),
+            },
+        })
+    }
+
+    /// Whether breaking the glass for the one patient concerned would turn a refusal into a permit: for looking only.
+    fn opens_by_break_glass(&self) -> bool {
+        let mapping = self.matter.mapping;
+        let [patient] = mapping.patients.as_slice() else {
+            return false;
+        };
+        if !mapping.action.only_looks() {
+            return false;
+        }
+        let outcome = self.ask(Some(patient), Glass::Broken);
+        outcome.verdict == Verdict::Allow && outcome.errors.is_empty()
+    }
+}
+
 /// What policy said on a whole request.
 struct Ruling {
     outcome: Outcome,
@@ -368,48 +505,17 @@ struct Ruling {
 
 impl Ruling {
     /// Asks once for each patient, or once where there is none.
-    fn on(
-        active: &Active,
-        matter: &Matter<'_>,
-        circumstances: &Circumstances,
-        now: Timestamp,
-    ) -> Self {
-        let Matter {
-            emr,
-            principal,
-            mapping,
-            ..
-        } = *matter;
-        let id = principal.id();
-        let opened = |patient: Option<&PatientRef>| circumstances.grant_for(patient?, now);
-        let ask = |patient: Option<&PatientRef>| {
-            active.ask(&Question {
-                kind: PrincipalKind::of(principal),
-                principal: &id,
-                roles: principal.roles(),
-                mfa: principal.proof().mfa,
-                action: mapping.action,
-                section: &mapping.section,
-                sensitivity: &mapping.sensitivity,
-                emr,
-                patient,
-                care_relation: circumstances.care_relation,
-                purpose: circumstances.purpose,
-                lockdown: circumstances.lockdown,
-                zone: &circumstances.zone,
-                training: circumstances.training,
-                break_glass: opened(patient).is_some(),
-            })
-        };
-        let mut patients = mapping.patients.iter();
-        let first = patients.next();
-        let outcome = patients.fold((*ask(first)).clone(), |all, patient| {
-            all.and(&ask(Some(patient)))
-        });
-        let grant = mapping
-            .patients
+    fn on(inquiry: &Inquiry<'_>) -> Self {
+        let patients = &inquiry.matter.mapping.patients;
+        let mut each = patients.iter();
+        let first = each.next();
+        let outcome = each.fold(
+            (*inquiry.ask(first, Glass::AsItIs)).clone(),
+            |all, patient| all.and(&inquiry.ask(Some(patient), Glass::AsItIs)),
+        );
+        let grant = patients
             .iter()
-            .filter_map(|patient| opened(Some(patient)))
+            .filter_map(|patient| inquiry.grant_for(patient))
             .min_by_key(|grant| grant.expires)
             .cloned();
         Self { outcome, grant }
@@ -468,7 +574,12 @@ impl Ruling {
 }
 
 /// Until when a sign-in is fresh enough; nothing when it is not known when it was.
-fn fresh_until(auth_time: Option<Timestamp>, limit: Duration, now: Timestamp) -> Option<Timestamp> {
+#[must_use]
+pub fn fresh_until(
+    auth_time: Option<Timestamp>,
+    limit: Duration,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let auth_time = auth_time?;
     // SECURITY: a sign-in that the provider dates into the future would stay fresh for as long as it likes.
     if auth_time.duration_since(now) > CLOCK_LEEWAY {
@@ -827,6 +938,107 @@ mod tests {
         assert_eq!(other.verdict, Err(Refusal::PolicyDenied));
         assert_eq!(other.facts.generation, 2);
         assert_eq!(other.facts.decision.map(|d| d.verdict), Some(Verdict::Deny));
+    }
+
+    #[test]
+    fn a_refusal_that_breaking_the_glass_would_lift_is_an_offer() {
+        let policies = Policies::new(SHIPPED.clone(), 1);
+        let decide = |case: &Case, lockdown: u8| {
+            let mut mapped = case.mapped();
+            let (principal, mapping) = (
+                mapped.identified().principal().clone(),
+                mapped.mapping().clone(),
+            );
+            let facts = mapped.received_mut().facts_mut();
+            facts.principal = Some(Arc::new(principal));
+            facts.session = Some("a1".to_owned());
+            facts.mapping = Some(Arc::new(mapping));
+            let circumstances = Circumstances {
+                lockdown,
+                ..Circumstances::default()
+            };
+            policies
+                .in_force()
+                .decide(mapped, &circumstances, at(NOW))
+                .expect_err("refused")
+        };
+        let closed = || Case::new(&["nurse"], Action::Read, "sensitive");
+        for lockdown in 0..=3 {
+            let refused = decide(&closed().on(&["7"]), lockdown);
+            assert_eq!(refused.refusal(), Refusal::BreakGlassOffered, "{lockdown}");
+            let offer = refused.offer().expect("an offer");
+            assert_eq!(offer.patient, patient("7"));
+            assert_eq!(
+                (offer.user.as_str(), offer.session.as_str()),
+                ("main|1", "a1")
+            );
+            assert_eq!(offer.return_to, "/chart");
+        }
+        for (case, lockdown) in [
+            (closed().on(&["7"]), 4),
+            (closed(), 0),
+            (closed().on(&["7", "8"]), 0),
+            (
+                Case::new(&["nurse"], Action::Update, "sensitive").on(&["7"]),
+                0,
+            ),
+            (
+                Case::new(&["nurse"], Action::Print, "sensitive").on(&["7"]),
+                0,
+            ),
+            (
+                Case::new(&["billing"], Action::Read, "sensitive").on(&["7"]),
+                0,
+            ),
+        ] {
+            let refused = decide(&case, lockdown);
+            assert_eq!(refused.refusal(), Refusal::PolicyDenied);
+            assert!(refused.offer().is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_the_ordinary_is_told() {
+        let due = at("2026-12-01T00:00:00Z");
+        let told = |training, lockdown| {
+            let circumstances = Circumstances {
+                lockdown,
+                training,
+                training_due: Some(due),
+                grants: Arc::new([Grant {
+                    id: "g1".to_owned(),
+                    system: "urn:mrn".to_owned(),
+                    patient: "1".to_owned(),
+                    expires: at("2026-11-22T12:00:00Z"),
+                }]),
+                ..Circumstances::default()
+            };
+            let case = Case::new(&["nurse"], Action::Read, "notes").on(&["1"]);
+            let authorized = case.decide(&circumstances).expect("permitted");
+            authorized.notices().to_vec()
+        };
+        let broken = Notice::BreakGlass {
+            patient: "1".to_owned(),
+            until: at("2026-11-22T12:00:00Z"),
+        };
+        assert_eq!(told(Training::Current, 0), std::slice::from_ref(&broken));
+        assert_eq!(
+            told(Training::Due, 1),
+            [
+                broken.clone(),
+                Notice::Lockdown { level: 1 },
+                Notice::TrainingDue { by: due }
+            ]
+        );
+        assert_eq!(
+            told(Training::Lapsed, 0),
+            [broken, Notice::TrainingLapsed { since: due }]
+        );
+        let ordinary = Case::new(&["nurse"], Action::Read, "notes")
+            .on(&["1"])
+            .decide(&Circumstances::default())
+            .expect("permitted");
+        assert!(ordinary.notices().is_empty());
     }
 
     #[test]

@@ -207,6 +207,8 @@ pub struct Circumstances {
     pub zone: Arc<str>,
     /// How the user stands with training.
     pub training: Training,
+    /// When the user's first course is due, where one is required.
+    pub training_due: Option<Timestamp>,
     /// The user's open break-glass grants.
     pub grants: Arc<[Grant]>,
 }
@@ -219,6 +221,7 @@ impl Default for Circumstances {
             lockdown: 0,
             zone: Arc::from(UNKNOWN_ZONE),
             training: Training::default(),
+            training_due: None,
             grants: Arc::default(),
         }
     }

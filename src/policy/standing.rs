@@ -86,6 +86,15 @@ impl Standing {
         self.grants.get(user).cloned().unwrap_or_default()
     }
 
+    /// When the first course of a user is due; nothing where no course is required.
+    #[must_use]
+    pub fn training_due(&self, user: &str) -> Option<Timestamp> {
+        match &self.courses {
+            Courses::NotRequired => None,
+            Courses::Due { by_user, otherwise } => Some(*by_user.get(user).unwrap_or(otherwise)),
+        }
+    }
+
     /// How a user stands with training at `now`.
     #[must_use]
     pub fn training(&self, user: &str, now: Timestamp) -> Training {

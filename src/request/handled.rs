@@ -48,6 +48,8 @@ pub enum Event {
     PermissionsReviewed,
     /// Someone broke the glass for a patient.
     BreakGlass,
+    /// A broken glass is whole again: its time was over, or an operator ended it.
+    BreakGlassEnded,
     /// A broken glass was reviewed.
     BreakGlassReviewed,
     /// Records of the trail were exported.

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Version};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Body, ClientAddr, Facts, PeerAddr, Target};
+use super::{Body, ClientAddr, Facts, Offer, PeerAddr, Target};
 use crate::refusal::Refusal;
 
 /// The id of a request: in the answer, in the record, and sent to the EMR as `X-Request-Id`. Always ours.
@@ -232,6 +232,7 @@ struct Ending {
     manner: Manner,
     throttle: Option<Throttle>,
     retry: Option<Duration>,
+    offer: Option<Offer>,
 }
 
 /// What a limit says to someone who reached it.
@@ -336,6 +337,7 @@ impl Refused {
                 manner,
                 throttle: None,
                 retry: None,
+                offer: None,
             }),
         }
     }
@@ -349,6 +351,12 @@ impl Refused {
     /// States when it is worth trying again.
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.ending.retry = Some(after);
+        self
+    }
+
+    /// States that breaking the glass would lift it.
+    pub fn offering(mut self, offer: Offer) -> Self {
+        self.ending.offer = Some(offer);
         self
     }
 
@@ -374,6 +382,12 @@ impl Refused {
     #[must_use]
     pub fn retry(&self) -> Option<Duration> {
         self.ending.retry
+    }
+
+    /// What breaking the glass would open, where that is offered.
+    #[must_use]
+    pub fn offer(&self) -> Option<&Offer> {
+        self.ending.offer.as_ref()
     }
 
     /// The limit that was reached.

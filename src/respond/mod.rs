@@ -2,6 +2,8 @@
 //!
 //! *Never*: internal text; an answer to a refusal that is not on record (except the fixed 503 of a trail that is down).
 
+mod banner;
+mod notices;
 pub mod refused;
 
 use bytes::Bytes;
@@ -12,9 +14,10 @@ use jsonwebtoken::jwk::JwkSet;
 use crate::request::AnswerBody;
 use crate::upstream::Cleaned;
 
-/// Hands a cleaned answer of the EMR to the connection.
+/// Hands a cleaned answer of the EMR to the connection, with what its reader has to be told.
 pub fn deliver(cleaned: Cleaned) -> Response<AnswerBody> {
-    cleaned.into_response()
+    let (response, audience, told) = cleaned.into_parts();
+    banner::noticed(response, audience, &told)
 }
 
 /// The keys that EMRs verify assertions with (RFC 7517).

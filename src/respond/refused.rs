@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
 use crate::audit::refuse::Recorded;
+use crate::desk::offers::Offers;
 use crate::identity::cookie;
 use crate::identity::routes::{Asked, login_location};
 use crate::refusal::Refusal;
@@ -47,14 +48,25 @@ struct Problem<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     login: Option<String>,
+    /// Tells a script that a person who opens the page itself is offered to break the glass.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    break_glass: bool,
 }
 
 /// Renders a refusal that is on record.
 #[must_use]
-pub fn render(recorded: Recorded) -> Response<Bytes> {
+pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
     let refused = recorded.into_refused();
     let retry = refused.retry();
-    let mut response = answer(refused.refusal(), refused.manner(), retry);
+    let offer = refused
+        .offer()
+        .filter(|_| refused.manner().audience == Audience::Navigation)
+        .and_then(|offer| offers.location(offer));
+    let link = offer.map(|href| Link {
+        href,
+        label: "Break the glass",
+    });
+    let mut response = answer(refused.refusal(), refused.manner(), retry, link);
     if let Some(throttle) = refused.throttle() {
         throttle_headers(response.headers_mut(), throttle);
     }
@@ -64,16 +76,26 @@ pub fn render(recorded: Recorded) -> Response<Bytes> {
 /// The one answer that needs no record: the trail itself is down.
 #[must_use]
 pub fn trail_down(manner: &Manner) -> Response<Bytes> {
-    answer(Refusal::AuditUnavailable, manner, None)
+    answer(Refusal::AuditUnavailable, manner, None, None)
 }
 
-fn answer(refusal: Refusal, manner: &Manner, retry: Option<Duration>) -> Response<Bytes> {
+fn answer(
+    refusal: Refusal,
+    manner: &Manner,
+    retry: Option<Duration>,
+    offer: Option<Link>,
+) -> Response<Bytes> {
     let sign_in = sign_in_link(refusal, manner);
     let safe = manner.method == Method::GET || manner.method == Method::HEAD;
     let mut response = match (manner.audience, &sign_in) {
         // "Please sign in" is a redirect only where a person waits and nothing typed can be lost.
         (Audience::Navigation, Some(href)) if safe => redirect(href),
-        (Audience::Navigation | Audience::Subresource, _) => page(refusal, manner, retry, sign_in),
+        (Audience::Navigation | Audience::Subresource, _) => page(
+            refusal,
+            manner,
+            retry,
+            offer.or_else(|| link(refusal, sign_in)),
+        ),
         (Audience::Program, _) => problem(refusal, manner, sign_in),
     };
     if manner.method == Method::HEAD {
@@ -118,14 +140,9 @@ fn redirect(href: &str) -> Response<Bytes> {
     response
 }
 
-fn page(
-    refusal: Refusal,
-    manner: &Manner,
-    retry: Option<Duration>,
-    sign_in: Option<String>,
-) -> Response<Bytes> {
-    let id = manner.id.to_string();
-    let link = sign_in
+/// Where the page leads on to.
+fn link(refusal: Refusal, sign_in: Option<String>) -> Option<Link> {
+    sign_in
         .map(|href| Link {
             href,
             label: "Sign in",
@@ -143,7 +160,16 @@ fn page(
                 href: "/".to_owned(),
                 label: "Start again",
             })
-        });
+        })
+}
+
+fn page(
+    refusal: Refusal,
+    manner: &Manner,
+    retry: Option<Duration>,
+    link: Option<Link>,
+) -> Response<Bytes> {
+    let id = manner.id.to_string();
     let page = Page {
         title: refusal.title(),
         detail: refusal.detail(),
@@ -183,6 +209,7 @@ fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response
         remedy: refusal.remedy(),
         request_id: &manner.id.to_string(),
         login,
+        break_glass: refusal == Refusal::BreakGlassOffered,
     };
     let json = serde_json::to_vec(&problem).unwrap_or_default();
     let mut response = Response::new(Bytes::from(json));

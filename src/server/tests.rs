@@ -756,7 +756,7 @@ fn forwarding(url: &str, outcomes: &Outcomes) -> Answer {
                 Err(refused) => Err(refused),
             };
             match delivered {
-                Ok(cleaned) => cleaned.into_response(),
+                Ok(cleaned) => cleaned.into_parts().0,
                 Err(refused) => text(refused.refusal().status(), refused.refusal().code()),
             }
         })

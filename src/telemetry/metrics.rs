@@ -63,6 +63,11 @@ metrics! {
     REQUESTS = "chartgate_requests_total", Counter, ["class"], "Requests forwarded to an EMR, by the class of the answer's status; `none` where none came.";
     REQUEST_SECONDS = "chartgate_request_seconds", Histogram, [], "From the admission of a request to the end of its answer.";
     REFUSALS = "chartgate_refusals_total", Counter, ["code"], "Requests that were refused, by code.";
+    BANNERS = "chartgate_banners_total", Counter, ["result"], "Pages of an EMR that a notice was to be put on: `shown`, `appended` where they have no body tag, `passed` without it.";
+    BREAK_GLASS = "chartgate_break_glass_total", Counter, [], "Times that someone broke the glass.";
+    BREAK_GLASS_OPEN = "chartgate_break_glass_open", Gauge, [], "Break-glass grants in force.";
+    BREAK_GLASS_UNREVIEWED = "chartgate_break_glass_unreviewed", Gauge, [], "Broken glasses that nobody has reviewed.";
+    BREAK_GLASS_OVERDUE = "chartgate_break_glass_overdue", Gauge, [], "Broken glasses whose review is overdue.";
     UPSTREAM_CONNECT_FAILURES = "chartgate_upstream_connect_failures_total", Counter, [], "Connections to an EMR that could not be opened.";
     ISSUER_CLOCK_SKEW = "chartgate_issuer_clock_skew_seconds", Gauge, ["issuer"], "How far the provider's clock was behind ours at the newest sign-in.";
     AUDIT_SEQUENCE = "chartgate_audit_sequence", Gauge, [], "Position of the newest durable record.";

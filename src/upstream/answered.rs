@@ -11,7 +11,7 @@ use crate::emr::profile::RouteTraits;
 use crate::identity::identify::Identified;
 use crate::limit::charge::Limited;
 use crate::refusal::Refusal;
-use crate::request::{Received, Refused};
+use crate::request::{Notice, Received, Refused};
 
 /// An answer of the EMR, untouched, whose body nobody has read.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub struct Answered {
     emr: usize,
     parts: Parts,
     delivery: Delivery,
+    notices: Vec<Notice>,
 }
 
 /// What follows the head.
@@ -36,7 +37,9 @@ pub(super) enum Delivery {
 impl Answered {
     /// Parts the answer from the exchange that it has to be classified with.
     pub(super) fn new(limited: Limited, parts: Parts, delivery: Delivery) -> (Exchange, Self) {
-        let mapped = limited.into_authorized().into_mapped();
+        let authorized = limited.into_authorized();
+        let notices = authorized.notices().to_vec();
+        let mapped = authorized.into_mapped();
         let emr = mapped.emr();
         let (identified, traits, exchange) = mapped.into_parts();
         let answered = Self {
@@ -45,6 +48,7 @@ impl Answered {
             emr,
             parts,
             delivery,
+            notices,
         };
         (exchange, answered)
     }
@@ -70,6 +74,11 @@ impl Answered {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.parts.status
+    }
+
+    /// What the reader has to be told.
+    pub(super) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
     }
 
     /// The EMR's headers.

@@ -19,19 +19,22 @@ use crate::emr::profile::{Profile, RouteTraits};
 use crate::emr::set_cookie::harden_set_cookie;
 use crate::refusal::Refusal;
 use crate::request::hygiene::{remove_all, remove_hop_by_hop, tokens};
-use crate::request::{AnswerBody, Refused};
+use crate::request::received::Audience;
+use crate::request::{AnswerBody, Notice, Refused};
 
 /// An answer that may be delivered.
 #[derive(Debug)]
 #[must_use]
 pub struct Cleaned {
     response: Response<AnswerBody>,
+    audience: Audience,
+    notices: Vec<Notice>,
 }
 
 impl Cleaned {
-    /// The response itself.
-    pub fn into_response(self) -> Response<AnswerBody> {
-        self.response
+    /// Takes it apart for delivery: the response, who waits for it, and what they have to be told.
+    pub fn into_parts(self) -> (Response<AnswerBody>, Audience, Vec<Notice>) {
+        (self.response, self.audience, self.notices)
     }
 }
 
@@ -64,7 +67,8 @@ impl Upstream {
     /// [`Refused`] in place of an error page that is not to be shown.
     pub fn clean(&self, classified: Classified<Answered>) -> Result<Cleaned, Refused> {
         let profiled = Arc::clone(classified.emr());
-        let answered = classified.into_answer();
+        let mut answered = classified.into_answer();
+        let notices = answered.take_notices();
         let Some((emr, _)) = self.emr(answered.emr()) else {
             return Err(answered.refuse(Refusal::Internal));
         };
@@ -83,6 +87,7 @@ impl Upstream {
         }
         harden_cookies(&mut parts.headers, profiled.profile());
         let received = identified.received().parts();
+        let audience = Audience::of(&received.method, &received.headers);
         rewrite::addresses(
             &mut parts.headers,
             Places {
@@ -109,7 +114,11 @@ impl Upstream {
         let mut response = Response::new(body);
         *response.status_mut() = parts.status;
         *response.headers_mut() = parts.headers;
-        Ok(Cleaned { response })
+        Ok(Cleaned {
+            response,
+            audience,
+            notices,
+        })
     }
 }
 
@@ -190,7 +199,7 @@ mod tests {
         let cleaned = upstream(emr("http://127.0.0.1:1"))
             .clean(classified)
             .unwrap();
-        let headers = cleaned.into_response().headers().clone();
+        let headers = cleaned.into_parts().0.headers().clone();
         assert_eq!(headers["cache-control"], "max-age=60");
         assert_eq!(headers["referrer-policy"], "no-referrer");
         assert_eq!(headers.get_all("vary").iter().count(), 1);
@@ -212,7 +221,7 @@ mod tests {
             let cleaned = upstream(emr("http://127.0.0.1:1"))
                 .clean(classified)
                 .unwrap();
-            let response = cleaned.into_response();
+            let response = cleaned.into_parts().0;
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
             assert_eq!(response.headers().contains_key("www-authenticate"), passed);
         }

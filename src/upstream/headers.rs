@@ -15,7 +15,7 @@ use crate::config::{BackendProtocol, HostHeader};
 use crate::emr::profile::RouteTraits;
 use crate::limit::charge::Limited;
 use crate::refusal::Refusal;
-use crate::request::received::Parts;
+use crate::request::received::{Audience, Parts};
 
 /// Everything in a header value but visible ASCII, and what would end a list or an escape.
 const NAME: &AsciiSet = &CONTROLS.add(b'%');
@@ -53,6 +53,10 @@ pub(super) fn build(
     let headers = request.headers_mut();
     restrict(headers, limited.authorized().mapped().traits());
     if limited.authorized().mapped().is_listened_to() {
+        ask_for_all(headers, &parts.method);
+    }
+    let is_page = Audience::of(&parts.method, &parts.headers) != Audience::Program;
+    if is_page && !limited.authorized().notices().is_empty() {
         ask_for_all(headers, &parts.method);
     }
     frame(headers, parts, emr, empty);
@@ -110,7 +114,8 @@ fn restrict(headers: &mut HeaderMap, route: &RouteTraits) {
     };
 }
 
-/// Asks for an answer that can be listened to: whole, and not compressed. "Not modified" would teach nothing.
+/// Asks for an answer that can be listened to, or be given a notice: whole, and not compressed. "Not modified" would
+/// teach nothing and tell nothing.
 fn ask_for_all(headers: &mut HeaderMap, method: &Method) {
     headers.insert(
         header::ACCEPT_ENCODING,

@@ -24,7 +24,8 @@ use crate::request::facts::{Action, Mapping};
 use crate::request::principal::{Proof, User};
 use crate::request::received::{Connection, Parts};
 use crate::request::{
-    Body, ClientAddr, Facts, PeerAddr, Principal, Received, Refused, RequestId, Role, Target,
+    Body, ClientAddr, Facts, Notice, PeerAddr, Principal, Received, Refused, RequestId, Role,
+    Target,
 };
 
 /// The outcomes that were written.
@@ -88,6 +89,7 @@ pub(crate) struct Request {
     pub(crate) action: Action,
     pub(crate) traits: RouteTraits,
     pub(crate) upgrade: Option<hyper::upgrade::OnUpgrade>,
+    pub(crate) notices: Vec<Notice>,
 }
 
 pub(crate) fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Request {
@@ -112,6 +114,7 @@ pub(crate) fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Re
             no_store: true,
         },
         upgrade: None,
+        notices: Vec::new(),
     }
 }
 
@@ -139,7 +142,9 @@ impl Request {
 
     pub(crate) fn limited(self) -> Limited {
         let (user, action, traits) = (self.user.clone(), self.action, self.traits.clone());
-        limited(self.build(), &user, action, traits)
+        let notices = self.notices.clone();
+        let limited = limited(self.build(), &user, action, traits);
+        Limited::for_test(limited.into_authorized().noticed(notices))
     }
 
     pub(crate) fn admitted(self, outcomes: &Outcomes) -> Admitted {

@@ -82,6 +82,48 @@ impl Peer {
     }
 }
 
+/// A notice is put into a page that comes whole and uncompressed.
+#[test]
+fn a_page_that_gets_a_notice_is_asked_for_whole_and_plain() {
+    local(async {
+        let (url, _) = back_end(|mut peer| async move {
+            while let Some(head) = peer.head().await {
+                peer.ok(&head.to_ascii_lowercase()).await;
+            }
+        })
+        .await;
+        let upstream = upstream(emr(&url));
+        let fields = |dest: &'static str, mode: &'static str| {
+            [
+                ("accept-encoding", "gzip, br"),
+                ("if-none-match", "\"1\""),
+                ("range", "bytes=0-9"),
+                ("sec-fetch-mode", mode),
+                ("sec-fetch-dest", dest),
+            ]
+        };
+        for (fields, told, plain) in [
+            (fields("document", "navigate"), true, true),
+            (fields("iframe", "navigate"), true, true),
+            (fields("empty", "cors"), true, false),
+            (fields("document", "navigate"), false, false),
+        ] {
+            let mut asked = request("GET", "/chart", &fields);
+            if told {
+                asked.notices = vec![crate::request::Notice::Lockdown { level: 1 }];
+            }
+            let outcomes = Outcomes::default();
+            let answered = upstream.exchanged(asked.admitted(&outcomes)).await.unwrap();
+            let head = text(&upstream, answered).await;
+            assert_eq!(head.contains("accept-encoding: identity"), plain, "{head}");
+            assert_eq!(head.contains("gzip"), !plain, "{head}");
+            for name in ["if-none-match", "range:"] {
+                assert_eq!(head.contains(name), !plain, "{name} {head}");
+            }
+        }
+    });
+}
+
 /// A back end that treats each connection with `script`; counts connections.
 async fn back_end<F, Fut>(script: F) -> (String, Rc<Cell<usize>>)
 where
@@ -118,7 +160,7 @@ async fn exchange(upstream: &Upstream, request: Request) -> (Classified<Answered
 /// The body as the client gets it.
 fn body_of(upstream: &Upstream, answered: Classified<Answered>) -> AnswerBody {
     let cleaned = upstream.clean(answered).unwrap();
-    cleaned.into_response().into_body()
+    cleaned.into_parts().0.into_body()
 }
 
 async fn text(upstream: &Upstream, answered: Classified<Answered>) -> String {
@@ -579,7 +621,7 @@ fn empty_answers_ranges_and_lengths_pass() {
             let admitted = request(method, target, &[("range", "bytes=2-3")]).admitted(&outcomes);
             let answered = upstream.exchanged(admitted).await.unwrap();
             assert_eq!(answered.answer().status(), status);
-            let response = upstream.clean(answered).unwrap().into_response();
+            let response = upstream.clean(answered).unwrap().into_parts().0;
             assert_eq!(
                 method == "HEAD",
                 response
@@ -630,7 +672,7 @@ fn bodies_and_trailers_pass_both_ways_and_posts_without_body_say_so() {
             Frame::trailers(trailers),
         ]);
         let (answered, outcomes) = exchange(&upstream, posted).await;
-        let response = upstream.clean(answered).unwrap().into_response();
+        let response = upstream.clean(answered).unwrap().into_parts().0;
         let collected = response.into_body().collect().await.unwrap();
         let trailers = collected.trailers().unwrap();
         assert_eq!(trailers.len(), 1);
@@ -862,7 +904,7 @@ fn an_answers_head_is_cleaned_and_protected() {
             .exchanged(request("GET", "/", &[]).admitted(&Outcomes::default()))
             .await
             .unwrap();
-        let response = upstream.clean(answered).unwrap().into_response();
+        let response = upstream.clean(answered).unwrap().into_parts().0;
         let mut fields: Vec<String> = response
             .headers()
             .iter()

@@ -1,12 +1,15 @@
-//! Shows what others found out about the current patient: imaging and protected notes.
+//! Shows what others found out about the current patient: imaging and protected notes; takes psychotherapy notes.
 
 use std::sync::Arc;
 
-use axum::{extract::State, response::Response};
+use axum::{Form, extract::State, response::Response};
+use serde::Deserialize;
 
 use super::{
+    chart::SensitiveNote,
     emr::Emr,
-    page::{Cell, Part, Passage, Table, page},
+    page::{Cell, Field, Form as PageForm, Input, Part, Passage, Sent, Table, page},
+    records::append,
     signed_in::Charted,
 };
 
@@ -36,16 +39,86 @@ pub(super) async fn imaging(charted: Charted) -> Response {
     )
 }
 
-/// Notes on psychotherapy, substance use and HIV, open to everybody who is signed in.
+/// What psychotherapy notes are filed as.
+const PSYCHOTHERAPY: &str = "Psychotherapy";
+
+/// Notes on substance use and HIV, open to everybody who is signed in.
 pub(super) async fn sensitive(State(emr): State<Arc<Emr>>, charted: Charted) -> Response {
-    let patient = &charted.patient;
+    log(&emr, &charted, "opened protected notes");
+    let parts = passages(&charted, |note| note.kind != PSYCHOTHERAPY);
+    page(
+        &charted.signed,
+        Some(&charted.patient),
+        "Protected notes",
+        parts,
+    )
+}
+
+/// Psychotherapy notes, which this software keeps on a page of their own and protects no better.
+pub(super) async fn psychotherapy(State(emr): State<Arc<Emr>>, charted: Charted) -> Response {
+    log(&emr, &charted, "opened psychotherapy notes");
+    let mut parts = passages(&charted, |note| note.kind == PSYCHOTHERAPY);
+    parts.push(Part::Form(PageForm {
+        action: "/chart/psychotherapy",
+        sent: Sent::Post,
+        legend: "New psychotherapy note",
+        fields: vec![Field {
+            name: "text",
+            label: "Text",
+            input: Input::Area,
+            value: String::new(),
+        }],
+        submit: "Save note",
+    }));
+    page(
+        &charted.signed,
+        Some(&charted.patient),
+        "Psychotherapy",
+        parts,
+    )
+}
+
+/// What the form for psychotherapy notes sends.
+#[derive(Deserialize)]
+pub(super) struct NewNote {
+    text: String,
+}
+
+/// Files a psychotherapy note.
+pub(super) async fn add_psychotherapy(
+    State(emr): State<Arc<Emr>>,
+    charted: Charted,
+    Form(form): Form<NewNote>,
+) -> Response {
+    let (at, author) = (emr.stamp(), charted.signed.session.display.clone());
+    emr.change(|records| {
+        records.change(charted.patient.id, |patient, _| {
+            let note = SensitiveNote {
+                kind: PSYCHOTHERAPY.to_owned(),
+                at,
+                author,
+                text: form.text,
+            };
+            append(&mut patient.sensitive, note);
+        })
+    });
+    log(&emr, &charted, "wrote a psychotherapy note");
+    charted.signed.site.redirect("/chart/psychotherapy")
+}
+
+fn log(emr: &Emr, charted: &Charted, what: &str) {
     emr.log(
         &charted.signed.session.name,
-        &format!("opened protected notes of patient {}", patient.id),
+        &format!("{what} of patient {}", charted.patient.id),
     );
-    let mut parts: Vec<Part> = patient
+}
+
+fn passages(charted: &Charted, keeps: impl Fn(&SensitiveNote) -> bool) -> Vec<Part> {
+    let mut parts: Vec<Part> = charted
+        .patient
         .sensitive
         .iter()
+        .filter(|note| keeps(note))
         .map(|note| {
             Part::Passage(Passage {
                 heading: note.kind.clone(),
@@ -61,5 +134,5 @@ pub(super) async fn sensitive(State(emr): State<Arc<Emr>>, charted: Charted) -> 
             rows: Vec::new(),
         }));
     }
-    page(&charted.signed, Some(patient), "Protected notes", parts)
+    parts
 }

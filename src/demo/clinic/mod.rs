@@ -158,6 +158,10 @@ fn charts() -> Router<Arc<Emr>> {
         )
         .route("/chart/imaging", get(findings::imaging))
         .route("/chart/sensitive", get(findings::sensitive))
+        .route(
+            "/chart/psychotherapy",
+            get(findings::psychotherapy).post(findings::add_psychotherapy),
+        )
         .route("/chart/documents", get(documents::list))
         .route("/chart/documents/{id}", get(documents::open))
 }

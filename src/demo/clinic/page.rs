@@ -23,7 +23,7 @@ const CLINIC_LINKS: [(&str, &str); 7] = [
 ];
 
 /// The links that need a current patient.
-const CHART_LINKS: [(&str, &str); 10] = [
+const CHART_LINKS: [(&str, &str); 11] = [
     ("/chart", "Summary"),
     ("/chart/demographics", "Demographics"),
     ("/chart/notes", "Notes"),
@@ -33,6 +33,7 @@ const CHART_LINKS: [(&str, &str); 10] = [
     ("/chart/medications", "Prescriptions"),
     ("/chart/documents", "Documents"),
     ("/chart/sensitive", "Protected notes"),
+    ("/chart/psychotherapy", "Psychotherapy"),
     ("/chart/print", "Print chart"),
 ];
 

@@ -106,6 +106,7 @@ async fn every_page_opens_and_head_answers_without_a_body() {
         "/chart/imaging",
         "/chart/medications",
         "/chart/sensitive",
+        "/chart/psychotherapy",
         "/chart/documents",
         "/chart/print",
         "/billing",

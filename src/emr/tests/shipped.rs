@@ -36,6 +36,8 @@ GET /chart/imaging => imaging Read imaging 4
 GET /chart/medications => medications Read medications 4
 POST /chart/medications drug=x => prescription-create Create medications 4
 GET /chart/sensitive => sensitive Read sensitive 4
+GET /chart/psychotherapy => psychotherapy Read sensitive 4
+POST /chart/psychotherapy text=x => psychotherapy-note-create Create sensitive 4
 GET /chart/documents => documents Read documents 4
 GET /chart/documents/9 => document Read documents 4
 POST /upload data => upload Create documents 4

@@ -62,6 +62,20 @@ fn expected(cell: &str, question: &Question<'_>) -> bool {
         question.care_relation,
         CareRelation::Unknown | CareRelation::Assigned
     );
+    let takes_out = matches!(
+        question.action,
+        Action::Print | Action::Export | Action::Disclose | Action::Delete | Action::Administer
+    );
+    if question.break_glass && takes_out {
+        return false;
+    }
+    let writes = matches!(
+        question.action,
+        Action::Create | Action::Update | Action::Order | Action::Sign
+    );
+    if question.break_glass && writes && question.care_relation == CareRelation::Unrelated {
+        return false;
+    }
     match entry(cell, question.action) {
         None => false,
         Some((None, _)) => true,
@@ -227,6 +241,52 @@ fn very_restricted_parts_open_only_by_break_glass() {
         ..asked
     };
     assert_eq!(ask(&broken).verdict, Verdict::Allow);
+}
+
+/// Breaking the glass adds reading and nothing else, whatever the role, the section, its sensitivity and the relation.
+#[test]
+fn breaking_the_glass_adds_reading_only() {
+    let compiled = Compiled::new(&SHIPPED);
+    let patient = patient("7");
+    let (mut opened, mut wrong) = (0, Vec::new());
+    for (role, section, _) in cells() {
+        let roles = roles(&[role]);
+        for action in Action::ALL.iter().copied() {
+            for sensitivity in ["N", "R", "V"] {
+                for care_relation in CareRelation::ALL.iter().copied() {
+                    let asked = Question {
+                        kind: kind(role),
+                        patient: Some(&patient),
+                        sensitivity,
+                        care_relation,
+                        ..question(&roles, action, section)
+                    };
+                    let broken = Question {
+                        break_glass: true,
+                        ..asked
+                    };
+                    let allows = |question: &Question<'_>| {
+                        compiled.ask(&compiled.slice(question), question).verdict == Verdict::Allow
+                    };
+                    let (before, after) = (allows(&asked), allows(&broken));
+                    let takes_out = matches!(
+                        action,
+                        Action::Print
+                            | Action::Export
+                            | Action::Disclose
+                            | Action::Delete
+                            | Action::Administer
+                    );
+                    if (after && !before && !action.only_looks()) || (after && takes_out) {
+                        wrong.push(format!("{broken:?}"));
+                    }
+                    opened += usize::from(after && !before);
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(opened > 20, "{opened}");
 }
 
 #[test]

@@ -1,0 +1,69 @@
+//! Permissions, as operators and the status see them.
+
+use std::future::Future;
+
+use crate::admin::health::{Check, Status, Weight};
+use crate::admin::protocol::{AdminError, AdminErrorKind, Operator};
+use crate::admin::socket::Replies;
+use crate::assembly::UPKEEP;
+use crate::operate::permissions::{Ask, By, Calls, Permissions};
+
+/// How permissions stand.
+pub(super) fn checks(permissions: &Permissions) -> Vec<Check> {
+    permissions.measure();
+    permissions
+        .standings()
+        .into_iter()
+        .map(|standing| Check {
+            name: standing.name.to_owned(),
+            status: match standing.calls {
+                Calls::Nobody => Status::Green,
+                Calls::Somebody => Status::Amber,
+            },
+            weight: Weight::Advisory,
+            detail: standing.detail,
+        })
+        .collect()
+}
+
+/// Keeps the gauges of permissions true.
+pub(super) async fn measure(permissions: Permissions, end: impl Future<Output = ()>) {
+    let mut end = std::pin::pin!(end);
+    loop {
+        permissions.measure();
+        tokio::select! {
+            () = &mut end => return,
+            () = tokio::time::sleep(UPKEEP) => {}
+        }
+    }
+}
+
+/// Answers an operator about permissions.
+pub(in crate::assembly) async fn answer(
+    room: &Permissions,
+    operator: &Operator,
+    ask: Ask,
+    replies: &Replies,
+) -> Result<(), AdminError> {
+    let failed = |error: &dyn std::fmt::Display| AdminError::new(AdminErrorKind::Failed, error);
+    match ask {
+        Ask::Activate { directory } => {
+            let by = By::Operator(operator.name().to_owned());
+            let activated = room.activate(directory, by).await;
+            replies
+                .send(&activated.map_err(|error| failed(&error))?)
+                .await
+        }
+        Ask::Usage { since } => {
+            let usage = room.usage(operator.name(), since).await;
+            for line in usage.map_err(|error| failed(&error))?.lines() {
+                replies.send(&line).await?;
+            }
+            Ok(())
+        }
+        Ask::SignOff(signed) => {
+            let review = room.sign_off(operator.name(), signed).await;
+            replies.send(&review.map_err(|error| failed(&error))?).await
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The form with which someone breaks the glass.
+//!
+//! *Never*: a patient, user or page that the form names; they come from the sealed offer alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use askama::Template;
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, Method, Response, StatusCode};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{BreakGlass, Reason, Stated};
+use crate::desk::Desk;
+use crate::desk::offers::Stage;
+use crate::identity::ReturnTo;
+use crate::identity::identify::Identified;
+use crate::identity::routes::{Asked, BREAK_GLASS, login_location};
+use crate::policy::decide::fresh_until;
+use crate::refusal::Refusal;
+use crate::request::{Event, Handled, Offer, Refused, Target};
+
+/// The largest form.
+const LARGEST: u64 = 32 * 1024;
+/// A form must have arrived within this.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// The shortest and the longest text of a reason, in characters.
+const TEXT: std::ops::RangeInclusive<usize> = 10..=1_000;
+
+/// The form.
+#[derive(Template)]
+#[template(path = "break_glass.html")]
+struct Form<'a> {
+    nonce: &'a str,
+    patient: &'a str,
+    emr: &'a str,
+    section: &'a str,
+    why: Vec<String>,
+    name: &'a str,
+    hours: String,
+    until: String,
+    due: String,
+    reasons: &'a [Reason],
+    chosen: &'a str,
+    text: &'a str,
+    shortest: usize,
+    longest: usize,
+    problem: Option<&'static str>,
+    ticket: &'a str,
+}
+
+/// What was typed.
+#[derive(Debug, Default)]
+struct Typed {
+    reason: String,
+    text: String,
+}
+
+impl Desk for BreakGlass {
+    fn owns(&self, path: &str) -> bool {
+        path == BREAK_GLASS
+    }
+
+    fn answer(&self, visitor: Identified) -> LocalBoxFuture<'_, Result<Handled, Refused>> {
+        Box::pin(async move {
+            let method = &visitor.received().parts().method;
+            if method == Method::GET || method == Method::HEAD {
+                self.form(visitor)
+            } else if method == Method::POST {
+                self.taken(visitor).await
+            } else {
+                Err(visitor.refuse(Refusal::MethodRefused))
+            }
+        })
+    }
+}
+
+impl BreakGlass {
+    /// Shows the form to the one who was refused, after a fresh sign-in.
+    fn form(&self, visitor: Identified) -> Result<Handled, Refused> {
+        let now = self.now();
+        let opened = sole_offer(&visitor.received().parts().target)
+            .and_then(|token| self.ground.offers.open(Stage::Offered, &token, now))
+            .filter(|offer| is_for(offer, &visitor));
+        let Some(offer) = opened else {
+            return Err(visitor.refuse(Refusal::BreakGlassVoid));
+        };
+        if self.must_confirm(&visitor, now) {
+            let back = visitor.received().parts().target.as_str();
+            let location = login_location(back, Asked::StepUp);
+            return Ok(told(visitor, &offer, "step-up", redirect(&location)));
+        }
+        let shown = Offer {
+            at: now,
+            ..offer.clone()
+        };
+        let Some(ticket) = self.ground.offers.seal(Stage::Shown, &shown) else {
+            return Err(visitor.refuse(Refusal::Internal));
+        };
+        let page = self.page(&visitor, &offer, &ticket, &Typed::default(), None);
+        Ok(told(visitor, &offer, "form", page))
+    }
+
+    /// Whether the sign-in has to be confirmed first: it is too old, and the provider can tell when it was.
+    fn must_confirm(&self, visitor: &Identified, now: Timestamp) -> bool {
+        let signed_in = visitor.principal().proof().auth_time;
+        // A provider that never says when cannot confirm either; care does not wait for it. The record says so.
+        signed_in.is_some()
+            && fresh_until(signed_in, self.ground.settings.fresh, now).is_none_or(|end| now > end)
+    }
+
+    /// Takes what was typed, and breaks the glass.
+    async fn taken(&self, mut visitor: Identified) -> Result<Handled, Refused> {
+        let body = visitor.received_mut().body_mut();
+        let body = match body.read(LARGEST, DEADLINE).await {
+            Ok(body) => body,
+            Err(error) => return Err(visitor.refuse(error.refusal())),
+        };
+        let mut fields: BTreeMap<String, String> = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(&body).into_owned() {
+            // SECURITY: with two tickets, which one counts would be whoever reads them's choice.
+            if fields.insert(name, value).is_some() {
+                return Err(visitor.refuse(Refusal::AmbiguousField));
+            }
+        }
+        let ticket = fields.remove("offer").unwrap_or_default();
+        let opened = self
+            .ground
+            .offers
+            .open(Stage::Shown, &ticket, self.now())
+            .filter(|offer| is_for(offer, &visitor));
+        let Some(offer) = opened else {
+            return Err(visitor.refuse(Refusal::BreakGlassVoid));
+        };
+        let typed = Typed {
+            reason: fields.remove("reason").unwrap_or_default(),
+            text: plain(&fields.remove("text").unwrap_or_default()),
+        };
+        let reason = match judged(&typed) {
+            Ok(reason) => reason,
+            Err(problem) => {
+                let page = self.page(&visitor, &offer, &ticket, &typed, Some(problem));
+                return Ok(told(visitor, &offer, "form-incomplete", page));
+            }
+        };
+        let stated = Stated {
+            principal: visitor.principal().clone(),
+            facts: visitor.received().facts().clone(),
+            reason,
+            text: typed.text,
+            offer: offer.clone(),
+        };
+        match self.break_it(stated).await {
+            Ok(glass) => {
+                let back = ReturnTo::parse(&offer.return_to);
+                let mut handled = told(visitor, &offer, "broken", redirect(back.as_str()));
+                handled.detail.insert("grant".to_owned(), glass.id);
+                Ok(handled)
+            }
+            Err(error) => {
+                tracing::warn!(%error, request = %visitor.received().parts().id, "the glass was not broken");
+                Err(visitor.refuse(error.refusal()))
+            }
+        }
+    }
+
+    fn page(
+        &self,
+        visitor: &Identified,
+        offer: &Offer,
+        ticket: &str,
+        typed: &Typed,
+        problem: Option<&'static str>,
+    ) -> Response<Bytes> {
+        let nonce = visitor.received().parts().id.to_string();
+        let settings = &self.ground.settings;
+        let zone = TimeZone::system();
+        let at = |after: Duration| {
+            let end = self.now().saturating_add(after).unwrap_or(Timestamp::MAX);
+            end.to_zoned(zone.clone())
+                .strftime("%Y-%m-%d %H:%M %Z")
+                .to_string()
+        };
+        let form = Form {
+            nonce: &nonce,
+            patient: &offer.patient.id,
+            emr: &offer.emr,
+            section: &offer.section,
+            why: self.why(offer),
+            name: visitor.principal().display(),
+            hours: span(settings.duration),
+            until: at(settings.duration),
+            due: span(settings.review_within),
+            reasons: Reason::ALL,
+            chosen: &typed.reason,
+            text: &typed.text,
+            shortest: *TEXT.start(),
+            longest: *TEXT.end(),
+            problem,
+            ticket,
+        };
+        // A template of text cannot fail to render; if it did, the page is empty and the chart stays closed.
+        let html = form.render().unwrap_or_default();
+        let mut response = Response::new(Bytes::from(html));
+        if problem.is_some() {
+            *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+        }
+        protect(&mut response, &nonce);
+        response
+    }
+
+    /// What the policies that said no mean, in their own words.
+    fn why(&self, offer: &Offer) -> Vec<String> {
+        let active = self.ground.policies.active();
+        let said: Vec<String> = active
+            .bundle()
+            .policies()
+            .filter(|rule| offer.policies.iter().any(|id| id == rule.id()))
+            .map(|rule| rule.doc().to_owned())
+            .collect();
+        if said.is_empty() {
+            vec![format!(
+                "No policy opens “{}” of this chart to you in the ordinary course of work.",
+                offer.section
+            )]
+        } else {
+            said
+        }
+    }
+}
+
+/// The offer that an address holds, where it is one.
+fn sole_offer(target: &Target) -> Option<String> {
+    let mut offered = target.fields().filter(|(name, _)| name == "offer");
+    match (offered.next(), offered.next()) {
+        (Some((_, token)), None) => Some(token),
+        (Some(_), Some(_)) | (None, _) => None,
+    }
+}
+
+/// SECURITY: an offer is for one user in one session at one host; a link that was passed on opens nothing.
+fn is_for(offer: &Offer, visitor: &Identified) -> bool {
+    offer.user == visitor.principal().id()
+        && offer.session == visitor.session().as_str()
+        && offer.authority == visitor.received().parts().authority
+}
+
+/// Line ends as they are on record, and nothing else that moves a cursor.
+fn plain(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
+    let text: String = text
+        .chars()
+        .filter(|c| *c == '\n' || !c.is_control())
+        .collect();
+    text.trim().to_owned()
+}
+
+/// The reason that was stated, or what is missing.
+fn judged(typed: &Typed) -> Result<Reason, &'static str> {
+    let reason = Reason::of(&typed.reason).ok_or("Choose the reason that fits best.")?;
+    let length = typed.text.chars().count();
+    let letters = typed.text.chars().filter(|c| c.is_alphanumeric()).count();
+    if length < *TEXT.start() || letters < *TEXT.start() / 2 {
+        return Err(
+            "Say in your own words why you need this chart now, in at least 10 characters.",
+        );
+    }
+    if length > *TEXT.end() {
+        return Err("The text is too long: at most 1000 characters.");
+    }
+    Ok(reason)
+}
+
+/// A length of time for a person.
+fn span(time: Duration) -> String {
+    let minutes = time.as_secs() / 60;
+    if minutes.is_multiple_of(60) {
+        match minutes / 60 {
+            1 => "1 hour".to_owned(),
+            hours => format!("{hours} hours"),
+        }
+    } else {
+        format!("{minutes} minutes")
+    }
+}
+
+fn redirect(location: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    if let Ok(location) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The page is this browser's alone, runs nothing, and stands in no frame.
+fn protect(response: &mut Response<Bytes>, nonce: &str) {
+    let headers = response.headers_mut();
+    let policy = format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    );
+    for (name, value) in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "same-origin"),
+        (CONTENT_SECURITY_POLICY, policy.as_str()),
+        (HeaderName::from_static("x-frame-options"), "DENY"),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// What goes on record about a visit to the form.
+fn told(visitor: Identified, offer: &Offer, step: &str, response: Response<Bytes>) -> Handled {
+    let is_head = visitor.received().parts().method == Method::HEAD;
+    let (received, _, _) = visitor.into_parts();
+    let (_, _, _, facts) = received.into_parts();
+    Handled {
+        facts: super::facts_of(facts, offer),
+        event: Event::PageShown,
+        detail: BTreeMap::from([("break_glass".to_owned(), step.to_owned())]),
+        response: if is_head {
+            response.map(|_| Bytes::new())
+        } else {
+            response
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_needs_a_code_and_words() {
+        let typed = |reason: &str, text: &str| Typed {
+            reason: reason.to_owned(),
+            text: plain(text),
+        };
+        assert_eq!(
+            judged(&typed("OVRER", "Unconscious after a fall.")),
+            Ok(Reason::Emergency)
+        );
+        for (reason, text) in [
+            ("", "Unconscious after a fall."),
+            ("BTG", "Unconscious after a fall."),
+            ("OVRER", ""),
+            ("OVRER", "emergency"),
+            ("OVRER", " . . . . . . . . . . "),
+            ("OVRER", "a\u{0}\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}b"),
+        ] {
+            assert!(judged(&typed(reason, text)).is_err(), "{reason} {text:?}");
+        }
+        assert!(judged(&typed("OVRER", &"a".repeat(1_000))).is_ok());
+        assert!(judged(&typed("OVRER", &"a".repeat(1_001))).is_err());
+    }
+
+    #[test]
+    fn spans_are_said_as_people_say_them() {
+        assert_eq!(span(Duration::from_hours(4)), "4 hours");
+        assert_eq!(span(Duration::from_hours(1)), "1 hour");
+        assert_eq!(span(Duration::from_mins(90)), "90 minutes");
+    }
+}

@@ -1,0 +1,346 @@
+//! Break-glass: who needs a closed chart now opens it for reading, in their own name, and is asked about it afterwards.
+//!
+//! *Owns*: the broken glasses and their reviews; the durable part is in the store, what is in force in the policies'
+//! standing.
+//! *Never*: a grant that is in force before it is stored and on record; a patient that the client named; a review by
+//! whoever broke the glass.
+//! *On failure*: without store or trail nobody can break the glass, and what was open stays open until its time.
+
+mod ask;
+mod desk;
+mod glass;
+mod upkeep;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::audit::log::MasterKey;
+use crate::audit::trail::{Audit, AuditError};
+use crate::clock::SharedClock;
+use crate::config;
+use crate::desk::offers::Offers;
+use crate::policy::decide::Policies;
+use crate::refusal::Refusal;
+use crate::request::{Event, Facts, Offer, Principal};
+use crate::store::{Durability, Store, StoreError, Table};
+use crate::telemetry::metrics as names;
+
+pub use ask::{Access, Ask, AskError, Which};
+pub use glass::{Ended, Glass, Outcome, Reason, Recording, Reminder, Review};
+pub use upkeep::Condition;
+
+/// The time in which a user's grants are counted.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// How long a reviewed grant stays at hand; the trail keeps it longer.
+const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
+/// How long one that nobody reviewed stays at hand.
+const KEPT_UNREVIEWED: SignedDuration = SignedDuration::from_hours(24 * 366 * 6);
+
+/// What the room stands on.
+#[derive(Debug)]
+pub struct Ground {
+    /// How long, how often, how fresh.
+    pub settings: config::BreakGlass,
+    /// Where grants are kept.
+    pub store: Store,
+    /// The trail, to write in.
+    pub audit: Audit,
+    /// Where the trail lies, to read from.
+    pub trail: PathBuf,
+    /// The key that opens it.
+    pub master: Arc<MasterKey>,
+    /// Policies and standing.
+    pub policies: Arc<Policies>,
+    /// What seals offers.
+    pub offers: Arc<Offers>,
+    /// Time.
+    pub clock: SharedClock,
+}
+
+/// The room.
+#[derive(Debug, Clone)]
+pub struct BreakGlass {
+    ground: Arc<Ground>,
+    book: Arc<Mutex<Book>>,
+}
+
+/// The broken glasses at hand, by id. What is here is stored and on record.
+type Book = BTreeMap<String, Glass>;
+
+/// Why the glass was not broken.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped {
+    /// The user has broken it too often.
+    #[error("the user has broken the glass {0} times within a day")]
+    Quota(usize),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The trail.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// It could not be written down.
+    #[error("a grant could not be encoded: {0}")]
+    Encoding(#[from] serde_json::Error),
+    /// The gateway is stopping, or a defect.
+    #[error("the work was cut short: {0}")]
+    Cut(#[from] tokio::task::JoinError),
+}
+
+impl Stopped {
+    const fn refusal(&self) -> Refusal {
+        match self {
+            Self::Quota(_) => Refusal::BreakGlassQuota,
+            Self::Store(_) => Refusal::StoreUnavailable,
+            Self::Audit(_) => Refusal::AuditUnavailable,
+            Self::Encoding(_) | Self::Cut(_) => Refusal::Internal,
+        }
+    }
+}
+
+/// What someone stated on the form.
+#[derive(Debug, Clone)]
+pub struct Stated {
+    /// The offer that the form was shown for.
+    pub offer: Offer,
+    /// Who they are.
+    pub principal: Principal,
+    /// The request, as it goes on record.
+    pub facts: Facts,
+    /// Why.
+    pub reason: Reason,
+    /// In their words.
+    pub text: String,
+}
+
+impl BreakGlass {
+    /// Opens the room; the grants that the store holds are in force when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn open(ground: Ground) -> Result<Self, StoreError> {
+        let mut book = Book::new();
+        let mut after = None;
+        loop {
+            let page = ground.store.scan(Table::Grants, after.as_deref()).await?;
+            for (key, entry) in page.entries {
+                match serde_json::from_slice::<Glass>(entry.value.expose()) {
+                    Ok(glass) if glass.recording == Recording::Done => {
+                        book.insert(glass.id.clone(), glass);
+                    }
+                    // The gateway ended between storing and recording it: it was never in force.
+                    Ok(_) => ground.store.delete(Table::Grants, &key).await?,
+                    Err(error) => tracing::error!(%error, "a stored grant cannot be read"),
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let room = Self {
+            ground: Arc::new(ground),
+            book: Arc::new(Mutex::new(book)),
+        };
+        {
+            let book = room.book.lock().await;
+            room.restate(&book);
+        }
+        Ok(room)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.ground.clock.now()
+    }
+
+    /// Puts what is open in force, and nothing else.
+    fn restate(&self, book: &Book) {
+        let now = self.now();
+        let mut grants: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for glass in book.values().filter(|glass| glass.is_open(now)) {
+            grants
+                .entry(glass.user.clone())
+                .or_default()
+                .push(glass.grant());
+        }
+        let grants: BTreeMap<String, Arc<[_]>> = grants
+            .into_iter()
+            .map(|(user, grants)| (user, grants.into()))
+            .collect();
+        self.ground
+            .policies
+            .restate(|standing| standing.grants.clone_from(&grants));
+    }
+
+    /// Stores a glass durably.
+    async fn keep(&self, glass: &Glass) -> Result<(), Stopped> {
+        let value = serde_json::to_vec(glass)?;
+        let gone = match &glass.review {
+            Some(review) => review.at.saturating_add(KEPT),
+            None => glass.opened.saturating_add(KEPT_UNREVIEWED),
+        };
+        self.ground
+            .store
+            .put(
+                Table::Grants,
+                &glass.id,
+                &value,
+                gone.unwrap_or(Timestamp::MAX),
+                Durability::Immediate,
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Breaks the glass, or finds it broken. Once begun it is done to the end, even if the client hangs up.
+    ///
+    /// # Errors
+    /// [`Stopped`]; nothing is in force then.
+    pub async fn break_it(&self, stated: Stated) -> Result<Glass, Stopped> {
+        let room = self.clone();
+        tokio::spawn(async move { room.breaking(stated).await }).await?
+    }
+
+    async fn breaking(&self, stated: Stated) -> Result<Glass, Stopped> {
+        let now = self.now();
+        let mut book = self.book.lock().await;
+        let open = book.values().find(|glass| glass.opens(&stated.offer, now));
+        if let Some(open) = open {
+            return Ok(open.clone());
+        }
+        let since = now.saturating_sub(DAY).unwrap_or(Timestamp::MIN);
+        let recent = |glass: &&Glass| glass.user == stated.offer.user && glass.opened > since;
+        let count = book.values().filter(recent).count();
+        if count >= self.ground.settings.per_day {
+            self.alarm_quota(&stated, count).await;
+            return Err(Stopped::Quota(count));
+        }
+        let mut glass = self.made(&stated, now);
+        self.keep(&glass).await?;
+        let facts = facts_of(stated.facts, &stated.offer);
+        let recorded = self
+            .ground
+            .audit
+            .event(Event::BreakGlass, Some(facts), glass.detail())
+            .await;
+        if let Err(error) = recorded {
+            self.ground.store.delete(Table::Grants, &glass.id).await?;
+            return Err(error.into());
+        }
+        glass.recording = Recording::Done;
+        self.keep(&glass).await?;
+        book.insert(glass.id.clone(), glass.clone());
+        // INVARIANT: stored and on record; only now it opens anything.
+        self.restate(&book);
+        metrics::counter!(names::BREAK_GLASS).increment(1);
+        self.measure(&book);
+        drop(book);
+        self.alarm_broken(&glass).await;
+        Ok(glass)
+    }
+
+    fn made(&self, stated: &Stated, now: Timestamp) -> Glass {
+        let Stated {
+            offer, principal, ..
+        } = stated;
+        let settings = &self.ground.settings;
+        let after = |time: std::time::Duration| now.saturating_add(time).unwrap_or(Timestamp::MAX);
+        let signed_in = principal.proof().auth_time;
+        let random = Uuid::now_v7().simple().to_string();
+        let tail: String = random.chars().skip(26).collect();
+        Glass {
+            id: format!("bg-{}-{tail}", now.strftime("%Y%m%d")),
+            user: offer.user.clone(),
+            name: principal.display().to_owned(),
+            request: stated.facts.request.clone(),
+            emr: offer.emr.clone(),
+            patient: offer.patient.clone(),
+            section: offer.section.clone(),
+            policies: offer.policies.clone(),
+            reason: stated.reason,
+            text: stated.text.clone(),
+            sign_in_age: signed_in.map(|at| now.duration_since(at).as_secs().max(0)),
+            opened: now,
+            expires: after(settings.duration),
+            due: after(settings.review_within),
+            recording: Recording::Pending,
+            ended: None,
+            review: None,
+            reminder: Reminder::Open,
+        }
+    }
+
+    async fn alarm_broken(&self, glass: &Glass) {
+        let title = format!(
+            "{} broke the glass for patient {} ({})",
+            glass.name,
+            glass.patient.id,
+            glass.reason.label()
+        );
+        self.alarm("break-glass", title, glass).await;
+    }
+
+    async fn alarm_quota(&self, stated: &Stated, count: usize) {
+        let name = stated.principal.display();
+        let detail = [
+            ("rule", "break-glass-quota".to_owned()),
+            (
+                "title",
+                format!("{name} wants to break the glass again after {count} times within a day"),
+            ),
+            ("level", "high".to_owned()),
+            ("user", name.to_owned()),
+            ("patient", stated.offer.patient.id.clone()),
+            ("records", stated.facts.request.clone()),
+        ];
+        self.record_alarm(&detail).await;
+    }
+
+    async fn alarm(&self, rule: &str, title: String, glass: &Glass) {
+        let detail = [
+            ("rule", rule.to_owned()),
+            ("title", title),
+            ("level", "high".to_owned()),
+            ("user", glass.name.clone()),
+            ("patient", glass.patient.id.clone()),
+            ("records", glass.request.clone()),
+            ("grant", glass.id.clone()),
+        ];
+        self.record_alarm(&detail).await;
+    }
+
+    /// What is alarmed about is on record already; care does not wait for the alarm.
+    async fn record_alarm(&self, detail: &[(&str, String)]) {
+        let detail = detail
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect();
+        if let Err(error) = self.ground.audit.event(Event::Alarm, None, detail).await {
+            tracing::error!(%error, "an alarm could not be recorded");
+        }
+    }
+}
+
+/// The request that broke the glass, with the chart that it opened, so that the record is found by patient.
+fn facts_of(mut facts: Facts, offer: &Offer) -> Facts {
+    facts.emr = Some(offer.emr.clone());
+    facts.mapping = Some(Arc::new(crate::request::facts::Mapping {
+        route: offer.route.clone(),
+        action: offer.action,
+        section: offer.section.clone(),
+        sensitivity: offer.sensitivity.clone(),
+        patients: vec![offer.patient.clone()],
+        fields: BTreeMap::new(),
+        poll: false,
+        emr_user: None,
+    }));
+    facts
+}

@@ -1,0 +1,156 @@
+//! What time does to broken glasses: they end, and their reviews become overdue.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Book, BreakGlass, Ended, Reminder, Stopped};
+use crate::request::Event;
+use crate::telemetry::metrics as names;
+
+/// How often the room looks at the time.
+const TICK: Duration = Duration::from_secs(30);
+
+/// How the room is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Condition {
+    /// Grants in force.
+    pub open: usize,
+    /// Broken glasses that nobody has reviewed.
+    pub unreviewed: usize,
+    /// Those of them whose time is over.
+    pub overdue: usize,
+}
+
+impl BreakGlass {
+    /// Looks at the time until `end`.
+    pub async fn keep_up(self, end: impl Future<Output = ()>) {
+        let mut end = std::pin::pin!(end);
+        loop {
+            self.settle().await;
+            tokio::select! {
+                () = &mut end => return,
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
+
+    /// How the room is now.
+    pub async fn condition(&self) -> Condition {
+        let book = self.book.lock().await;
+        self.count(&book)
+    }
+
+    fn count(&self, book: &Book) -> Condition {
+        let now = self.now();
+        Condition {
+            open: book.values().filter(|glass| glass.is_open(now)).count(),
+            unreviewed: book.values().filter(|glass| glass.review.is_none()).count(),
+            overdue: book.values().filter(|glass| glass.is_overdue(now)).count(),
+        }
+    }
+
+    /// Sets the gauges.
+    pub(super) fn measure(&self, book: &Book) {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "Prometheus numbers are floating point"
+        )]
+        let number = |count: usize| count as f64;
+        let condition = self.count(book);
+        metrics::gauge!(names::BREAK_GLASS_OPEN).set(number(condition.open));
+        metrics::gauge!(names::BREAK_GLASS_UNREVIEWED).set(number(condition.unreviewed));
+        metrics::gauge!(names::BREAK_GLASS_OVERDUE).set(number(condition.overdue));
+    }
+
+    /// Ends what is over, alarms about what is overdue, and forgets what is old. What fails is tried again next time.
+    pub async fn settle(&self) {
+        let now = self.now();
+        let mut book = self.book.lock().await;
+        let over: Vec<String> = book
+            .values()
+            .filter(|glass| glass.ended.is_none() && !glass.is_open(now))
+            .map(|glass| glass.id.clone())
+            .collect();
+        for id in over {
+            if let Err(error) = self.end_one(&mut book, &id, None).await {
+                tracing::error!(%error, grant = id, "the end of a grant could not be noted");
+            }
+        }
+        let overdue: Vec<String> = book
+            .values()
+            .filter(|glass| glass.is_overdue(now) && glass.reminder == Reminder::Open)
+            .map(|glass| glass.id.clone())
+            .collect();
+        for id in overdue {
+            if let Err(error) = self.remind(&mut book, &id).await {
+                tracing::error!(%error, grant = id, "an overdue review could not be noted");
+            }
+        }
+        book.retain(|_, glass| match &glass.review {
+            Some(review) => !past(review.at, super::KEPT, now),
+            None => !past(glass.opened, super::KEPT_UNREVIEWED, now),
+        });
+        self.measure(&book);
+    }
+
+    /// Ends a grant: out of force first, then on record.
+    pub(super) async fn end_one(
+        &self,
+        book: &mut Book,
+        id: &str,
+        by: Option<&str>,
+    ) -> Result<(), Stopped> {
+        let Some(glass) = book.get(id) else {
+            return Ok(());
+        };
+        let mut ended = glass.clone();
+        ended.ended = Some(Ended {
+            at: self.now(),
+            by: by.map(str::to_owned),
+        });
+        self.keep(&ended).await?;
+        let mut detail = BTreeMap::from([
+            ("grant".to_owned(), ended.id.clone()),
+            ("user".to_owned(), ended.name.clone()),
+            ("patient".to_owned(), ended.patient.id.clone()),
+            (
+                "how".to_owned(),
+                by.map_or("expired", |_| "ended").to_owned(),
+            ),
+        ]);
+        if let Some(by) = by {
+            detail.insert("operator".to_owned(), by.to_owned());
+        }
+        book.insert(id.to_owned(), ended);
+        self.restate(book);
+        self.ground
+            .audit
+            .event(Event::BreakGlassEnded, None, detail)
+            .await?;
+        Ok(())
+    }
+
+    /// Alarms about an overdue review, once.
+    async fn remind(&self, book: &mut Book, id: &str) -> Result<(), Stopped> {
+        let Some(glass) = book.get(id) else {
+            return Ok(());
+        };
+        let mut reminded = glass.clone();
+        reminded.reminder = Reminder::Sent;
+        self.keep(&reminded).await?;
+        let title = format!(
+            "nobody has reviewed within the time set that {} broke the glass for patient {}",
+            reminded.name, reminded.patient.id
+        );
+        self.alarm("break-glass-review-overdue", title, &reminded)
+            .await;
+        book.insert(id.to_owned(), reminded);
+        Ok(())
+    }
+}
+
+fn past(since: Timestamp, kept: jiff::SignedDuration, now: Timestamp) -> bool {
+    now.duration_since(since) > kept
+}

@@ -1,0 +1,552 @@
+//! Notices on the EMR's own pages, put in while the page streams through.
+//!
+//! *Never*: a changed byte of the page beside the notice itself; a page held back, or more of it in memory than
+//! [`MEMORY`].
+//! *On failure*: the page passes as it is and is counted as such. Showing a notice is worth less than showing the chart.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    self, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap,
+};
+use http::{HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use lol_html::html_content::ContentType;
+use lol_html::{HtmlRewriter, MemorySettings, Settings};
+
+use super::notices;
+use crate::request::received::Audience;
+use crate::request::{AnswerBody, BodyError, Notice};
+use crate::telemetry::metrics as names;
+
+/// The most that the search for the page's body may keep in memory.
+const MEMORY: usize = 256 * 1024;
+/// The page is looked through in pieces of this size, so that one large piece does not exhaust [`MEMORY`].
+const PIECE: usize = 16 * 1024;
+
+/// What a changed page can no longer say of itself.
+const OF_THE_WHOLE: &[&str] = &[
+    "accept-ranges",
+    "content-digest",
+    "content-length",
+    "content-md5",
+    "digest",
+    "etag",
+    "last-modified",
+    "repr-digest",
+];
+
+/// What became of the notice on one page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It stands at the top of the page.
+    Shown,
+    /// The page has no body tag; it stands at the end.
+    Appended,
+    /// The page passed without it.
+    Passed,
+}
+
+impl Fate {
+    fn count(self) {
+        let word = match self {
+            Self::Shown => "shown",
+            Self::Appended => "appended",
+            Self::Passed => "passed",
+        };
+        metrics::counter!(names::BANNERS, "result" => word).increment(1);
+    }
+}
+
+/// Puts `told` on the answer, where it is a page that a person looks at.
+pub(super) fn noticed(
+    response: Response<AnswerBody>,
+    audience: Audience,
+    told: &[Notice],
+) -> Response<AnswerBody> {
+    let told: Vec<&Notice> = told
+        .iter()
+        .filter(|notice| concerns(audience, notice))
+        .collect();
+    if told.is_empty() || !is_page(response.status(), response.headers()) {
+        return response;
+    }
+    if !is_readable(response.headers()) {
+        tracing::warn!(
+            "a page is compressed or of another character set; it passes without its notice"
+        );
+        Fate::Passed.count();
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    for name in OF_THE_WHOLE {
+        parts.headers.remove(*name);
+    }
+    // A notice is true for now; a page from the cache would show it afterwards, or not show it now.
+    parts
+        .headers
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let body = if body.is_end_stream() {
+        body
+    } else {
+        AnswerBody::streaming(Noticed::new(body, notices::html(&told)))
+    };
+    Response::from_parts(parts, body)
+}
+
+/// A frame of a page tells what concerns its own content; the rest stands once, on the page around it.
+const fn concerns(audience: Audience, notice: &Notice) -> bool {
+    match (audience, notice) {
+        (Audience::Navigation, _) | (Audience::Subresource, Notice::BreakGlass { .. }) => true,
+        (
+            Audience::Subresource,
+            Notice::Lockdown { .. } | Notice::TrainingDue { .. } | Notice::TrainingLapsed { .. },
+        )
+        | (Audience::Program, _) => false,
+    }
+}
+
+fn text(headers: &HeaderMap, name: &header::HeaderName) -> String {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn is_page(status: StatusCode, headers: &HeaderMap) -> bool {
+    let bodiless = status.is_informational()
+        || status.is_redirection()
+        || [StatusCode::NO_CONTENT, StatusCode::PARTIAL_CONTENT].contains(&status);
+    let kind = text(headers, &CONTENT_TYPE);
+    let is_html = kind.split(';').next().unwrap_or_default().trim_end() == "text/html";
+    !bodiless && is_html && !text(headers, &CONTENT_DISPOSITION).starts_with("attachment")
+}
+
+/// Whether the page is plain text in a character set whose ASCII bytes mean ASCII.
+fn is_readable(headers: &HeaderMap) -> bool {
+    let coding = text(headers, &CONTENT_ENCODING);
+    if !coding.is_empty() && coding != "identity" {
+        return false;
+    }
+    let kind = text(headers, &CONTENT_TYPE);
+    let charset = kind
+        .split(';')
+        .skip(1)
+        .find_map(|parameter| parameter.trim().strip_prefix("charset="))
+        .map(|charset| charset.trim_matches(['"', '\'', ' ']));
+    charset.is_none_or(|charset| {
+        ["utf-8", "utf8", "us-ascii", "ascii", "latin1", "iso-8859-1"].contains(&charset)
+            || charset.starts_with("iso-8859-")
+            || charset.starts_with("windows-125")
+    })
+}
+
+type Sink = Box<dyn FnMut(&[u8])>;
+
+/// How far the search for the page's body has come.
+enum Work {
+    /// Nothing has arrived yet.
+    Waiting(String),
+    /// The tag has not been found.
+    Searching(Box<HtmlRewriter<'static, Sink>>),
+    /// What comes goes on as it is.
+    Passing,
+}
+
+/// A page on its way to the browser, with its notice.
+struct Noticed {
+    page: AnswerBody,
+    work: Work,
+    out: Rc<Cell<BytesMut>>,
+    found: Rc<Cell<Option<Fate>>>,
+    trailers: Option<Frame<Bytes>>,
+}
+
+impl Noticed {
+    fn new(page: AnswerBody, notice: String) -> Self {
+        Self {
+            page,
+            work: Work::Waiting(notice),
+            out: Rc::default(),
+            found: Rc::default(),
+            trailers: None,
+        }
+    }
+
+    /// Takes what arrived and leaves in `out` what can go on.
+    fn feed(&mut self, data: &Bytes) -> Result<(), BodyError> {
+        if let Work::Waiting(notice) = &mut self.work {
+            // A byte order mark of UTF-16 counts for more than what the head says.
+            self.work = if data.starts_with(b"\xfe\xff") || data.starts_with(b"\xff\xfe") {
+                self.found.set(Some(Fate::Passed));
+                Work::Passing
+            } else {
+                let notice = std::mem::take(notice);
+                Work::Searching(Box::new(rewriter(notice, &self.out, &self.found)))
+            };
+        }
+        for piece in data.chunks(PIECE) {
+            match &mut self.work {
+                Work::Searching(rewriter) => {
+                    let written = rewriter.write(piece);
+                    self.after(written)?;
+                }
+                Work::Waiting(_) | Work::Passing => append(&self.out, piece),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what the search came to. Once the notice stands, the rest of the page need not be read.
+    fn after(
+        &mut self,
+        written: Result<(), lol_html::errors::RewritingError>,
+    ) -> Result<(), BodyError> {
+        match written {
+            Ok(()) if self.found.get().is_some() => self.end(),
+            Ok(()) => Ok(()),
+            Err(error @ lol_html::errors::RewritingError::MemoryLimitExceeded(_)) => {
+                // It has handed on everything that it held, as it was.
+                tracing::warn!(%error, "a page passes without its notice");
+                self.found.set(Some(Fate::Passed));
+                self.work = Work::Passing;
+                Ok(())
+            }
+            // SECURITY: bytes of the page may be lost in it. A chart that breaks off is better than one with a hole.
+            Err(error) => Err(BodyError::Transport(Box::new(error))),
+        }
+    }
+
+    /// Ends the search; what it still holds goes on.
+    fn end(&mut self) -> Result<(), BodyError> {
+        match std::mem::replace(&mut self.work, Work::Passing) {
+            Work::Searching(rewriter) => {
+                let ended = rewriter.end();
+                if ended.is_ok() && self.found.get().is_none() {
+                    self.found.set(Some(Fate::Appended));
+                }
+                self.after_end(ended)
+            }
+            Work::Waiting(_) | Work::Passing => Ok(()),
+        }
+    }
+
+    fn after_end(
+        &mut self,
+        ended: Result<(), lol_html::errors::RewritingError>,
+    ) -> Result<(), BodyError> {
+        match ended {
+            Ok(()) => Ok(()),
+            Err(error) => self.after(Err(error)),
+        }
+    }
+
+    fn taken(&self) -> Option<Frame<Bytes>> {
+        let out = self.out.take().freeze();
+        (!out.is_empty()).then(|| Frame::data(out))
+    }
+}
+
+impl Drop for Noticed {
+    fn drop(&mut self) {
+        if let Some(result) = self.found.get() {
+            result.count();
+        }
+    }
+}
+
+fn append(out: &Cell<BytesMut>, bytes: &[u8]) {
+    let mut held = out.take();
+    held.extend_from_slice(bytes);
+    out.set(held);
+}
+
+/// Puts `notice` behind the first body tag, or at the end of a page that has neither body tag nor frames.
+fn rewriter(
+    notice: String,
+    out: &Rc<Cell<BytesMut>>,
+    found: &Rc<Cell<Option<Fate>>>,
+) -> HtmlRewriter<'static, Sink> {
+    let memory = MemorySettings::new()
+        .with_preallocated_parsing_buffer_size(1024)
+        .with_max_allowed_memory_usage(MEMORY)
+        .with_graceful_bail_out_on_memory_limit_exceeded(true);
+    let (at_body, at_frames, at_end) = (Rc::clone(found), Rc::clone(found), Rc::clone(found));
+    let late = notice.clone();
+    let settings = Settings::new()
+        .with_memory_settings(memory)
+        .with_strict(false)
+        .append_element_content_handler(lol_html::element!("body", move |body| {
+            if at_body.get().is_none() {
+                body.prepend(&notice, ContentType::Html);
+                at_body.set(Some(Fate::Shown));
+            }
+            Ok(())
+        }))
+        .append_element_content_handler(lol_html::element!("frameset", move |_| {
+            // Nothing but frames is shown of such a page; each of them gets its own notice.
+            if at_frames.get().is_none() {
+                at_frames.set(Some(Fate::Passed));
+            }
+            Ok(())
+        }))
+        .append_document_content_handler(lol_html::end!(move |end| {
+            if at_end.get().is_none() {
+                end.append(&late, ContentType::Html);
+            }
+            Ok(())
+        }));
+    let out = Rc::clone(out);
+    HtmlRewriter::new(settings, Box::new(move |bytes: &[u8]| append(&out, bytes)))
+}
+
+impl Body for Noticed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(frame) = this.taken() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            if let Some(trailers) = this.trailers.take() {
+                return Poll::Ready(Some(Ok(trailers)));
+            }
+            let Some(frame) = ready!(Pin::new(&mut this.page).poll_frame(cx)) else {
+                this.end()?;
+                return Poll::Ready(this.taken().map(Ok));
+            };
+            match frame?.into_data() {
+                Ok(data) => this.feed(&data)?,
+                Err(trailers) => {
+                    this.end()?;
+                    this.trailers = Some(trailers);
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // What is held back becomes known only by asking.
+        false
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{BodyExt, Full, StreamBody};
+    use proptest::prelude::*;
+
+    fn notice() -> Vec<Notice> {
+        vec![Notice::BreakGlass {
+            patient: "7".to_owned(),
+            until: "2026-11-22T14:05:00Z".parse().unwrap(),
+        }]
+    }
+
+    fn marker() -> String {
+        notices::html(&notice().iter().collect::<Vec<_>>())
+    }
+
+    fn answer(kind: &str, chunks: Vec<Vec<u8>>) -> Response<AnswerBody> {
+        let chunks = chunks
+            .into_iter()
+            .map(|chunk| Ok::<_, BodyError>(Frame::data(Bytes::from(chunk))));
+        let body = StreamBody::new(futures_util::stream::iter(chunks.collect::<Vec<_>>()));
+        Response::builder()
+            .header("content-type", kind)
+            .header("content-length", "1")
+            .header("etag", "\"1\"")
+            .body(AnswerBody::streaming(body))
+            .unwrap()
+    }
+
+    fn read(response: Response<AnswerBody>) -> Vec<u8> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            response
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .to_vec()
+        })
+    }
+
+    fn shown(page: &[u8]) -> Vec<u8> {
+        read(noticed(
+            answer("text/html; charset=utf-8", vec![page.to_vec()]),
+            Audience::Navigation,
+            &notice(),
+        ))
+    }
+
+    #[test]
+    fn the_notice_stands_first_in_the_body() {
+        let page =
+            b"<!doctype html><html><head><title>a</title></head><BODY class=x>chart</body></html>";
+        let text = String::from_utf8(shown(page)).unwrap();
+        let (before, after) = text.split_once(&marker()).unwrap();
+        assert!(before.ends_with("<BODY class=x>"), "{before}");
+        assert_eq!(after, "chart</body></html>");
+    }
+
+    #[test]
+    fn a_page_without_a_body_tag_gets_it_at_the_end_and_frames_are_left_alone() {
+        let text = String::from_utf8(shown(b"<p>chart")).unwrap();
+        assert_eq!(text, format!("<p>chart{}", marker()));
+        let frames: &[u8] = b"<html><frameset cols=1><frame src=a></frameset></html>";
+        assert_eq!(shown(frames), frames);
+    }
+
+    #[test]
+    fn only_pages_that_a_person_looks_at_are_touched() {
+        let page = b"<body>x".to_vec();
+        let untouched = |kind: &str, audience, told: &[Notice]| {
+            let response = noticed(answer(kind, vec![page.clone()]), audience, told);
+            assert_eq!(response.headers()["content-length"], "1", "{kind}");
+            assert_eq!(read(response), page, "{kind}");
+        };
+        for kind in [
+            "text/plain",
+            "application/json",
+            "text/html; charset=utf-16",
+            "text/html; charset=iso-2022-jp",
+            "text/htmlx",
+        ] {
+            untouched(kind, Audience::Navigation, &notice());
+        }
+        untouched("text/html", Audience::Program, &notice());
+        untouched("text/html", Audience::Navigation, &[]);
+        untouched(
+            "text/html",
+            Audience::Subresource,
+            &[Notice::Lockdown { level: 1 }],
+        );
+        let framed = noticed(
+            answer("text/html", vec![page]),
+            Audience::Subresource,
+            &notice(),
+        );
+        for name in OF_THE_WHOLE {
+            assert!(!framed.headers().contains_key(*name), "{name}");
+        }
+        assert_eq!(framed.headers()["cache-control"], "no-store");
+        assert!(read(framed).len() > 7);
+    }
+
+    #[test]
+    fn compressed_pages_partial_ones_and_downloads_pass() {
+        for (name, value) in [
+            ("content-encoding", "gzip"),
+            ("content-disposition", "attachment; filename=a.html"),
+        ] {
+            let mut response = answer("text/html", vec![b"<body>".to_vec()]);
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+            assert_eq!(
+                read(noticed(response, Audience::Navigation, &notice())),
+                b"<body>"
+            );
+        }
+        let mut response = answer("text/html", vec![b"<body>".to_vec()]);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        assert_eq!(
+            read(noticed(response, Audience::Navigation, &notice())),
+            b"<body>"
+        );
+        let wide = b"\xff\xfe<\0b\0o\0d\0y\0>\0";
+        assert_eq!(shown(wide), wide);
+    }
+
+    #[test]
+    fn a_tag_that_never_ends_makes_the_page_pass_whole() {
+        let mut page = b"<html><body title=\"".to_vec();
+        page.resize(MEMORY * 3, b'a');
+        page.extend_from_slice(b"\">chart");
+        assert_eq!(shown(&page), page);
+    }
+
+    #[test]
+    fn trailers_come_after_the_page() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", HeaderValue::from_static("1"));
+        let frames = [
+            Ok::<_, BodyError>(Frame::data(Bytes::from_static(b"<p>"))),
+            Ok(Frame::trailers(trailers)),
+        ];
+        let body = AnswerBody::streaming(StreamBody::new(futures_util::stream::iter(frames)));
+        let page = Noticed::new(body, "N".to_owned());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let read = runtime.block_on(page.collect()).unwrap();
+        assert_eq!(read.trailers().unwrap()["x-sum"], "1");
+        assert_eq!(read.to_bytes(), "<p>N");
+    }
+
+    #[test]
+    fn an_empty_page_stays_empty() {
+        let response = Response::builder()
+            .header("content-type", "text/html")
+            .body(AnswerBody::streaming(
+                Full::new(Bytes::new()).map_err(|never| match never {}),
+            ))
+            .unwrap();
+        assert!(read(noticed(response, Audience::Navigation, &notice())).is_empty());
+    }
+
+    /// Pieces of pages, the wrong ones among them.
+    fn page() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            5 => prop::sample::select(vec![
+                "<html>", "<head>", "</head>", "<body>", "<BoDy a=b>", "<body", ">", "<", "</body>", "<!--", "-->",
+                "<script>", "</script>", "<textarea>", "<title>", "</title>", "<frameset>", "<svg>", "<select>", "<xmp>",
+                "<template>", "<p title='", "'", "\"", "&amp;", "<![CDATA[", "]]>", "<plaintext>", "é", "\u{feff}",
+            ]).prop_map(|text| text.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..8),
+        ];
+        prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        /// Wherever the network cuts a page, its bytes are the same, and the notice is at the same place once at most.
+        #[test]
+        fn a_page_is_whole_however_it_is_cut(
+            page in page(),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(page.len().saturating_add(1))).collect();
+            at.push(0);
+            at.push(page.len());
+            at.sort_unstable();
+            let chunks = at.windows(2).map(|pair| page[pair[0]..pair[1]].to_vec()).collect();
+            let cut = read(noticed(answer("text/html", chunks), Audience::Navigation, &notice()));
+            let marker = marker().into_bytes();
+            let found = cut.windows(marker.len()).position(|window| window == marker);
+            let mut without = cut.clone();
+            if let Some(found) = found {
+                without.drain(found..found.saturating_add(marker.len()));
+            }
+            prop_assert_eq!(&without, &page);
+            if !page.starts_with(b"\xfe\xff") && !page.starts_with(b"\xff\xfe") {
+                prop_assert_eq!(cut, shown(&page));
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The words and markup of notices on the EMR's own pages.
+//!
+//! Plain elements and presentational attributes only: an EMR's `Content-Security-Policy` may forbid every style and
+//! script, and the page's own style sheet is unknown. ASCII only, so that the bytes mean the same in every character
+//! set that a page may have.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::request::Notice;
+
+/// The markup of one or more notices.
+pub(super) fn html(told: &[&Notice]) -> String {
+    let zone = TimeZone::system();
+    let mut html = String::from("<div role=\"status\" data-chartgate=\"notice\">");
+    for notice in told {
+        let (title, text) = words(notice, &zone);
+        let color = match notice {
+            Notice::BreakGlass { .. } | Notice::Lockdown { .. } => "#7a1f1f",
+            Notice::TrainingDue { .. } | Notice::TrainingLapsed { .. } => "#5b4300",
+        };
+        let _ = write!(
+            html,
+            "<table role=\"presentation\" data-chartgate=\"{}\" width=\"100%\" cellpadding=\"8\" bgcolor=\"{color}\"><tr><td><font color=\"#ffffff\"><b>{title}:</b> {}</font></td></tr></table>",
+            notice.word(),
+            escaped(&text)
+        );
+    }
+    html.push_str("</div>");
+    html
+}
+
+fn words(notice: &Notice, zone: &TimeZone) -> (&'static str, String) {
+    match notice {
+        Notice::BreakGlass { patient, until } => (
+            "Break-glass",
+            format!(
+                "you are reading patient {patient}'s chart until {}; every access is reviewed.",
+                time(*until, zone)
+            ),
+        ),
+        Notice::Lockdown { level } => (
+            "Lockdown",
+            format!(
+                "level {level} is in force: {}.",
+                match level {
+                    1 => "nothing leaves in bulk",
+                    2 => "nothing can be changed",
+                    3 => "only clinical work goes on, and nothing can be changed",
+                    _ => "the downtime procedure applies",
+                }
+            ),
+        ),
+        Notice::TrainingDue { by } => (
+            "Security training",
+            format!("your course has to be done by {}.", day(*by, zone)),
+        ),
+        Notice::TrainingLapsed { since } => (
+            "Security training",
+            format!(
+                "your course is overdue since {}; until it is done the EMR is read-only for you.",
+                day(*since, zone)
+            ),
+        ),
+    }
+}
+
+/// The hour as clocks on the wall show it.
+pub(super) fn time(at: Timestamp, zone: &TimeZone) -> String {
+    let at = at.to_zoned(zone.clone());
+    at.strftime("%H:%M %Z").to_string()
+}
+
+fn day(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%d").to_string()
+}
+
+/// Text that is nothing but text in every HTML page, in ASCII.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c if c.is_control() => escaped.push(' '),
+            c if c.is_ascii() => escaped.push(c),
+            c => {
+                let _ = write!(escaped, "&#{};", u32::from(c));
+            }
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(notice: &Notice) -> String {
+        html(&[notice])
+    }
+
+    #[test]
+    fn a_patient_s_number_cannot_become_markup() {
+        let html = of(&Notice::BreakGlass {
+            patient: "<script>&\u{fc}\u{0}\"".to_owned(),
+            until: Timestamp::UNIX_EPOCH,
+        });
+        assert!(
+            html.contains("patient &lt;script&gt;&amp;&#252; &quot;&#39;s chart until"),
+            "{html}"
+        );
+        assert!(html.is_ascii() && !html.contains("style"));
+    }
+
+    #[test]
+    fn every_notice_says_what_it_is() {
+        let due: Timestamp = "2026-12-31T12:00:00Z".parse().unwrap();
+        for (notice, words) in [
+            (Notice::Lockdown { level: 2 }, "nothing can be changed"),
+            (Notice::TrainingDue { by: due }, "by 2026-12-31"),
+            (Notice::TrainingLapsed { since: due }, "since 2026-12-31"),
+        ] {
+            let html = of(&notice);
+            assert!(html.contains(words), "{html}");
+            assert!(html.contains("role=\"status\"") && html.contains(notice.word()));
+        }
+        let utc = time("2026-12-31T14:05:00Z".parse().unwrap(), &TimeZone::UTC);
+        assert_eq!(utc, "14:05 UTC");
+    }
+}
