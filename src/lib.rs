@@ -14,6 +14,7 @@ pub mod emr;
 pub mod gateway;
 pub mod identity;
 pub mod limit;
+pub mod operate;
 pub mod policy;
 pub mod proofs;
 pub mod refusal;

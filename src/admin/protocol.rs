@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::audit::show::Filter;
+use crate::operate::cases;
 
 /// The version of this protocol. A new request kind is not a new version; a changed meaning is.
 pub const VERSION: u32 = 1;
@@ -31,6 +32,8 @@ pub enum AdminRequest {
     },
     /// Reads the certificate files again; one value that names what is served now.
     ReloadCertificates,
+    /// About cases; the values are those of [`cases::Ask`].
+    Case(cases::Ask),
 }
 
 /// A request as it stands on its line.

@@ -31,6 +31,7 @@ use crate::gateway::{Gateway, Stages};
 use crate::identity::{Identity, IdentityError};
 use crate::limit::charge::{Charges, UnknownAction};
 use crate::limit::screen::Screen;
+use crate::operate::cases::CaseError;
 use crate::policy::bundle::Bundle;
 use crate::policy::decide::Policies;
 use crate::policy::problem::BundleError;
@@ -83,6 +84,9 @@ pub enum StartError {
     /// Identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Cases.
+    #[error("cases: {0}")]
+    Cases(#[from] CaseError),
     /// Limits.
     #[error(transparent)]
     Limits(#[from] UnknownAction),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::admin::health::Health as _;
 use crate::admin::protocol::{AdminError, AdminErrorKind, AdminRequest, Operator};
@@ -68,6 +69,10 @@ impl AdminApi for Operators {
                     self.show(operator, filter, follow, &replies).await
                 }
                 AdminRequest::ReloadCertificates => self.reload(operator, &replies).await,
+                AdminRequest::Case(ask) => {
+                    let answer = self.rooms.cases.answer(operator.name(), ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
             }
         })
     }
@@ -173,6 +178,13 @@ fn read_step(mut show: Show) -> (Show, Result<Vec<Shown>, AdminError>) {
         }
     }
     (show, Ok(step))
+}
+
+async fn send(values: Vec<Value>, replies: &Replies) -> Result<(), AdminError> {
+    for value in &values {
+        replies.send(value).await?;
+    }
+    Ok(())
 }
 
 fn failed(error: impl std::fmt::Display) -> AdminError {

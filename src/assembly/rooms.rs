@@ -10,19 +10,23 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::StartError;
-use crate::admin::health::Check;
+use crate::admin::health::{Check, Status, Weight};
 use crate::audit::log::MasterKey;
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::desk::Desks;
 use crate::identity::Identity;
+use crate::operate::cases::{Cases, Level};
 use crate::policy::decide::Policies;
 use crate::store::Store;
 
 /// What rooms stand on.
 #[derive(Debug)]
-#[expect(dead_code, reason = "each room takes what it needs; none is here yet")]
+#[expect(
+    dead_code,
+    reason = "each room takes what it needs; most are not here yet"
+)]
 pub(super) struct Foundations<'a> {
     /// The configuration.
     pub(super) config: &'a Config,
@@ -44,16 +48,20 @@ pub(super) struct Foundations<'a> {
 
 /// Every room.
 #[derive(Debug, Clone)]
-pub(super) struct Rooms {}
+pub(super) struct Rooms {
+    /// Cases.
+    pub(super) cases: Arc<Cases>,
+}
 
 impl Rooms {
     /// Makes every room; what each keeps in the store is in force when this returns.
     ///
     /// # Errors
     /// [`StartError`] for the first room that is not in order.
-    #[expect(clippy::unused_async, reason = "rooms read the store")]
-    pub(super) async fn open(_: &Foundations<'_>) -> Result<Self, StartError> {
-        Ok(Self {})
+    pub(super) async fn open(on: &Foundations<'_>) -> Result<Self, StartError> {
+        let (store, audit, clock) = (&on.store, &on.audit, &on.clock);
+        let cases = Cases::load(store.clone(), audit.clone(), clock.clone()).await?;
+        Ok(Self { cases })
     }
 
     /// Who answers the gateway's pages for people who are signed in.
@@ -65,10 +73,34 @@ impl Rooms {
     /// How each room is: the lines of `chartgate status`.
     #[expect(clippy::unused_async, reason = "rooms read the store")]
     pub(super) async fn checks(&self) -> Vec<Check> {
-        Vec::new()
+        vec![open_cases(&self.cases)]
     }
 
     /// Starts what rooms do in the background.
     #[expect(clippy::unused_self, reason = "no room works yet")]
     pub(super) fn start(&self, _background: &mut JoinSet<()>, _ending: &watch::Receiver<bool>) {}
+}
+
+fn open_cases(cases: &Cases) -> Check {
+    let open = cases.open_by_level();
+    let counts: Vec<String> = Level::ALL
+        .iter()
+        .rev()
+        .filter_map(|level| Some(format!("{} {}", open.get(level)?, level.word())))
+        .collect();
+    let (status, detail) = if counts.is_empty() {
+        (Status::Green, "none is open".to_owned())
+    } else {
+        let detail = format!(
+            "{} open; see `chartgate case list --open`",
+            counts.join(", ")
+        );
+        (Status::Amber, detail)
+    };
+    Check {
+        name: "cases".to_owned(),
+        status,
+        weight: Weight::Advisory,
+        detail,
+    }
 }
