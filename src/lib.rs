@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod identity;
 pub mod limit;
 pub mod operate;
+pub mod outbound;
 pub mod policy;
 pub mod proofs;
 pub mod refusal;

@@ -12,6 +12,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("store", 2),
     ("request", 2),
     ("telemetry", 2),
+    ("outbound", 2),
     ("limit", 3),
     ("identity", 3),
     ("emr", 3),
@@ -186,7 +187,7 @@ fn requests_reach_emrs_only_through_upstream() {
         let module = module_of(&path);
         if code.contains("client::conn") {
             assert!(
-                ["upstream", "identity", "demo", "cli"].contains(&module.as_str()),
+                ["upstream", "outbound", "identity", "demo", "cli"].contains(&module.as_str()),
                 "{} opens HTTP connections of its own",
                 path.display()
             );
