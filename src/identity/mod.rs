@@ -164,6 +164,15 @@ impl Identity {
         self.sessions.end_everything().await
     }
 
+    /// Ends every session of a user (its stable id), durably. Says how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store did not confirm it; sessions may then go on.
+    pub async fn end_sessions_of(&self, user: &str) -> Result<usize, StoreError> {
+        let ended = self.sessions.end_all(|live| live.user().id() == user);
+        Ok(ended.await?.len())
+    }
+
     const fn sessions(&self) -> &Sessions {
         &self.sessions
     }
