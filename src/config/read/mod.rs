@@ -1,5 +1,6 @@
 //! Reads a whole document into a [`Config`], section by section.
 
+mod alarm;
 mod emr;
 mod identity;
 mod server;
@@ -26,6 +27,8 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let audit = trail::audit(&mut root);
     let store = trail::store(&mut root);
     let admin = server::admin(&mut root);
+    let detection = alarm::detection(&mut root);
+    let notify = alarm::notify(&mut root);
     let log = server::log(&mut root);
     root.done();
     Some(Config {
@@ -38,6 +41,8 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         audit: audit?,
         store: store?,
         admin: admin?,
+        detection: detection?,
+        notify: notify?,
         log,
     })
 }
