@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod desk;
+pub mod detect;
 pub mod emr;
 pub mod gateway;
 pub mod identity;

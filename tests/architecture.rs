@@ -23,6 +23,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("respond", 4),
     ("gateway", 4),
     ("proofs", 4),
+    ("detect", 5),
     ("operate", 5),
     ("server", 6),
     ("admin", 6),

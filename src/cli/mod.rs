@@ -9,6 +9,7 @@ pub mod certificates;
 pub mod check;
 pub mod console;
 pub mod demo;
+pub mod detect;
 mod gateway;
 pub mod init;
 pub mod keys;
@@ -50,6 +51,8 @@ enum Command {
     Certificates(certificates::CertificatesCommand),
     Check(check::CheckArgs),
     Demo(demo::DemoArgs),
+    #[command(subcommand)]
+    Detect(detect::DetectCommand),
     Init(init::InitArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -114,6 +117,7 @@ fn dispatch(
         Command::Certificates(command) => certificates::run(command, console),
         Command::Check(args) => check::run(args, console, clock),
         Command::Demo(args) => demo::run(args, console, clock),
+        Command::Detect(command) => detect::run(command, console),
         Command::Init(args) => init::run(args, console, clock),
         Command::Keys(command) => keys::run(command, console),
         Command::Refusals(args) => refusals::run(args, console),

@@ -6,4 +6,4 @@
 pub mod cases;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -19,16 +19,16 @@ use crate::secret::Secret;
 use crate::store::{MemoryStore, Store};
 
 /// What rooms stand on.
-pub(super) struct Ground {
-    pub(super) clock: Arc<ManualClock>,
-    pub(super) store: Store,
-    pub(super) audit: Audit,
-    pub(super) config: config::Audit,
+pub(crate) struct Ground {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: Store,
+    pub(crate) audit: Audit,
+    pub(crate) config: config::Audit,
     _home: tempfile::TempDir,
 }
 
 impl Ground {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let start: Timestamp = "2026-11-25T08:00:00Z".parse().unwrap();
         let clock = Arc::new(ManualClock::new(start));
@@ -56,11 +56,11 @@ impl Ground {
         }
     }
 
-    pub(super) fn shared_clock(&self) -> SharedClock {
+    pub(crate) fn shared_clock(&self) -> SharedClock {
         Arc::<ManualClock>::clone(&self.clock)
     }
 
-    pub(super) fn trail(&self) -> Vec<Entry> {
+    pub(crate) fn trail(&self) -> Vec<Entry> {
         let master = Arc::new(MasterKey::read(&self.config.master_key).unwrap());
         let end = self.audit.log().status().sequence;
         let mut show = Show::new(
@@ -74,7 +74,7 @@ impl Ground {
     }
 
     /// The particulars of every `event` on the trail.
-    pub(super) fn recorded(&self, event: Event) -> Vec<BTreeMap<String, String>> {
+    pub(crate) fn recorded(&self, event: Event) -> Vec<BTreeMap<String, String>> {
         let entries = self.trail().into_iter();
         entries
             .filter(|entry| entry.event == Some(event))

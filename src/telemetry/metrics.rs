@@ -70,6 +70,9 @@ metrics! {
     AUDIT_QUEUED = "chartgate_audit_queued", Gauge, [], "Records that wait to be written.";
     AUDIT_FAILURES = "chartgate_audit_failures_total", Counter, [], "Times that the trail stopped being durable; everything is refused until it recovers.";
     WITNESSES_FAILING = "chartgate_witnesses_failing", Gauge, [], "Witnesses that did not take the newest checkpoint.";
+    DETECT_EVENTS = "chartgate_detect_events_total", Counter, [], "Records of the trail that the detection rules have seen.";
+    DETECT_LAG = "chartgate_detect_lag_records", Gauge, [], "Durable records that the detection rules have not seen yet.";
+    ALARMS = "chartgate_alarms_total", Counter, ["rule", "level"], "Alarms that detection rules raised.";
     OPEN_CASES = "chartgate_open_cases", Gauge, ["level"], "Cases that somebody has to look into, by level.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
 }

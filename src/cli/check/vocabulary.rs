@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::config::Config;
 use crate::config::problem::{Place, Problem, Problems, Severity};
 use crate::config::source::{Document, says};
+use crate::detect::RuleSet;
 use crate::emr::profile::{FindingKind, Profile};
 use crate::policy::bundle::Bundle;
 use crate::request::Action;
@@ -13,6 +14,7 @@ use crate::request::Action;
 pub(super) fn check(document: &Document<'_>, config: &Config) -> Problems {
     actions(document, config);
     let mut problems = bundle(config);
+    problems.append(detections(config));
     for emr in &config.emrs {
         problems.append(profile(&emr.profile));
     }
@@ -31,6 +33,23 @@ fn bundle(config: &Config) -> Problems {
                 &found.message,
                 &found.remedy,
             ));
+        }
+    }
+    problems
+}
+
+fn detections(config: &Config) -> Problems {
+    let mut problems = Problems::default();
+    if let Err(error) = RuleSet::load(&config.policy.directory) {
+        for found in &error.problems {
+            let file = error.directory.join(&found.file);
+            let severity = if config.detection.enabled {
+                Severity::Error
+            } else {
+                Severity::Warning
+            };
+            let problem = at_line(&file, found.line, severity, &found.message, &found.remedy);
+            problems.push(problem);
         }
     }
     problems
@@ -168,5 +187,21 @@ mod tests {
         let problem = problems.iter().next().unwrap();
         assert!(problem.file.ends_with("policies/care.cedar"), "{problem:?}");
         assert!(problem.place.is_some());
+    }
+
+    #[test]
+    fn a_broken_detection_rule_is_shown_in_its_own_file() {
+        let fixture = Fixture::with_policies();
+        fixture.write("policies/detections/own.yml", "title: T\nnonsense: 1\n");
+        let reading = fixture.read(TEMPLATE);
+        let document = Document::parse(&reading.source).unwrap();
+        let problems = check(&document, &reading.config.unwrap());
+        let problem = problems
+            .iter()
+            .find(|problem| problem.message.contains("`nonsense`"))
+            .unwrap();
+        assert_eq!(problem.severity, Severity::Error);
+        assert!(problem.file.ends_with("policies/detections/own.yml"));
+        assert_eq!(problem.place.as_ref().unwrap().line, 2);
     }
 }
