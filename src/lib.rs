@@ -15,6 +15,7 @@ pub mod emr;
 pub mod gateway;
 pub mod identity;
 pub mod limit;
+pub mod notify;
 pub mod operate;
 pub mod outbound;
 pub mod policy;

@@ -24,6 +24,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("gateway", 4),
     ("proofs", 4),
     ("detect", 5),
+    ("notify", 5),
     ("operate", 5),
     ("server", 6),
     ("admin", 6),

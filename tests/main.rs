@@ -14,6 +14,7 @@ mod advisories;
 mod architecture;
 mod binary;
 mod harness;
+mod monitoring;
 mod path;
 mod properties;
 mod refusals;

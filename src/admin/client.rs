@@ -180,7 +180,9 @@ mod tests {
                         }
                         Ok(())
                     }
-                    AdminRequest::ReloadCertificates | AdminRequest::Case(_) => {
+                    AdminRequest::ReloadCertificates
+                    | AdminRequest::Case(_)
+                    | AdminRequest::Notify(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

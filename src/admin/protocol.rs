@@ -30,6 +30,8 @@ pub enum AdminRequest {
         /// Whether to go on with new entries until the operator hangs up.
         follow: bool,
     },
+    /// Alarms out.
+    Notify(crate::notify::Ask),
     /// Reads the certificate files again; one value that names what is served now.
     ReloadCertificates,
     /// About cases; the values are those of [`cases::Ask`].

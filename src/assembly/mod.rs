@@ -4,6 +4,7 @@
 //! everything is ready.
 //! *On failure*: [`StartError`], which says what to do; nothing is left running.
 
+mod alarms;
 pub mod clinic;
 mod health;
 mod operators;
@@ -93,6 +94,12 @@ pub enum StartError {
     /// Listeners and workers.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// The detection rules.
+    #[error(transparent)]
+    Rules(#[from] crate::detect::RulesError),
+    /// The receivers of alarms.
+    #[error(transparent)]
+    Notify(#[from] crate::notify::NotifyError),
     /// The operators' socket.
     #[error(transparent)]
     Socket(#[from] SocketError),

@@ -19,6 +19,7 @@ use crate::assembly::rooms::Rooms;
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::{Filter, Show, Shown};
 use crate::audit::trail::Audit;
+use crate::notify::Ask;
 use crate::request::Event;
 use crate::server::Certificates;
 
@@ -67,6 +68,13 @@ impl AdminApi for Operators {
                 AdminRequest::Status => replies.send(&self.status().await).await,
                 AdminRequest::AuditShow { filter, follow } => {
                     self.show(operator, filter, follow, &replies).await
+                }
+                AdminRequest::Notify(Ask::Test) => {
+                    let test = self.rooms.alarms.notifier.test(operator.name());
+                    for answer in test.await.map_err(failed)? {
+                        replies.send(&answer).await?;
+                    }
+                    Ok(())
                 }
                 AdminRequest::ReloadCertificates => self.reload(operator, &replies).await,
                 AdminRequest::Case(ask) => {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::StartError;
+use super::alarms::Alarms;
 use crate::admin::health::{Check, Status, Weight};
 use crate::audit::log::MasterKey;
 use crate::audit::trail::Audit;
@@ -51,6 +52,8 @@ pub(super) struct Foundations<'a> {
 pub(super) struct Rooms {
     /// Cases.
     pub(super) cases: Arc<Cases>,
+    /// Detection, and alarms out.
+    pub(super) alarms: Alarms,
 }
 
 impl Rooms {
@@ -61,7 +64,8 @@ impl Rooms {
     pub(super) async fn open(on: &Foundations<'_>) -> Result<Self, StartError> {
         let (store, audit, clock) = (&on.store, &on.audit, &on.clock);
         let cases = Cases::load(store.clone(), audit.clone(), clock.clone()).await?;
-        Ok(Self { cases })
+        let alarms = Alarms::open(on, &cases)?;
+        Ok(Self { cases, alarms })
     }
 
     /// Who answers the gateway's pages for people who are signed in.
@@ -73,12 +77,15 @@ impl Rooms {
     /// How each room is: the lines of `chartgate status`.
     #[expect(clippy::unused_async, reason = "rooms read the store")]
     pub(super) async fn checks(&self) -> Vec<Check> {
-        vec![open_cases(&self.cases)]
+        let mut checks = vec![open_cases(&self.cases)];
+        checks.extend(self.alarms.checks());
+        checks
     }
 
     /// Starts what rooms do in the background.
-    #[expect(clippy::unused_self, reason = "no room works yet")]
-    pub(super) fn start(&self, _background: &mut JoinSet<()>, _ending: &watch::Receiver<bool>) {}
+    pub(super) fn start(&self, background: &mut JoinSet<()>, ending: &watch::Receiver<bool>) {
+        self.alarms.start(background, ending);
+    }
 }
 
 fn open_cases(cases: &Cases) -> Check {

@@ -13,6 +13,7 @@ pub mod detect;
 mod gateway;
 pub mod init;
 pub mod keys;
+pub mod notify;
 pub mod refusals;
 pub mod serve;
 pub mod status;
@@ -56,6 +57,8 @@ enum Command {
     Init(init::InitArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     Refusals(refusals::RefusalsArgs),
     Serve(serve::ServeArgs),
     Status(status::StatusArgs),
@@ -120,6 +123,7 @@ fn dispatch(
         Command::Detect(command) => detect::run(command, console),
         Command::Init(args) => init::run(args, console, clock),
         Command::Keys(command) => keys::run(command, console),
+        Command::Notify(command) => notify::run(command, console),
         Command::Refusals(args) => refusals::run(args, console),
         Command::Serve(args) => serve::run(args, console, clock),
         Command::Status(args) => status::run(args, console),

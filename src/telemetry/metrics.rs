@@ -73,6 +73,8 @@ metrics! {
     DETECT_EVENTS = "chartgate_detect_events_total", Counter, [], "Records of the trail that the detection rules have seen.";
     DETECT_LAG = "chartgate_detect_lag_records", Gauge, [], "Durable records that the detection rules have not seen yet.";
     ALARMS = "chartgate_alarms_total", Counter, ["rule", "level"], "Alarms that detection rules raised.";
+    DELIVERIES = "chartgate_notify_deliveries_total", Counter, ["receiver", "result"], "Attempts to send an alarm, by receiver and result (`ok`, `failed`).";
+    NOTIFY_LAG = "chartgate_notify_lag_records", Gauge, ["receiver"], "Durable records that a receiver's sender has not looked at yet.";
     OPEN_CASES = "chartgate_open_cases", Gauge, ["level"], "Cases that somebody has to look into, by level.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
 }
