@@ -102,14 +102,14 @@ pub(super) fn rules(file: &Path, text: &str, problems: &mut Vec<Problem>) -> Vec
     for document in documents.iter().filter(|node| node.kind != Kind::Null) {
         let mut wrong = Vec::new();
         let found = rule(document, &mut wrong);
-        let fine = wrong.is_empty();
+        let sound = wrong.is_empty();
         problems.extend(wrong.into_iter().map(|wrong| Problem {
             file: file.to_owned(),
             line: Some(wrong.line),
             message: wrong.message,
             remedy: wrong.remedy,
         }));
-        drafts.extend(found.filter(|_| fine));
+        drafts.extend(found.filter(|_| sound));
     }
     drafts
 }
