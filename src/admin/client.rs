@@ -180,7 +180,10 @@ mod tests {
                         }
                         Ok(())
                     }
-                    AdminRequest::ReloadCertificates | AdminRequest::Case(_) => {
+                    AdminRequest::ReloadCertificates
+                    | AdminRequest::Case(_)
+                    | AdminRequest::Contain(_)
+                    | AdminRequest::Lockdown(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

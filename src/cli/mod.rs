@@ -12,9 +12,12 @@ pub mod demo;
 mod gateway;
 pub mod init;
 pub mod keys;
+pub mod lockdown;
 pub mod refusals;
 pub mod serve;
+pub mod session;
 pub mod status;
+pub mod user;
 pub mod version;
 
 use std::ffi::OsString;
@@ -53,9 +56,15 @@ enum Command {
     Init(init::InitArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    #[command(subcommand)]
+    Lockdown(lockdown::LockdownCommand),
     Refusals(refusals::RefusalsArgs),
     Serve(serve::ServeArgs),
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     Status(status::StatusArgs),
+    #[command(subcommand)]
+    User(user::UserCommand),
     Version(version::VersionArgs),
 }
 
@@ -116,9 +125,12 @@ fn dispatch(
         Command::Demo(args) => demo::run(args, console, clock),
         Command::Init(args) => init::run(args, console, clock),
         Command::Keys(command) => keys::run(command, console),
+        Command::Lockdown(command) => lockdown::run(command, console),
         Command::Refusals(args) => refusals::run(args, console),
         Command::Serve(args) => serve::run(args, console, clock),
+        Command::Session(command) => session::run(command, console),
         Command::Status(args) => status::run(args, console),
+        Command::User(command) => user::run(command, console),
         Command::Version(args) => version::run(args, console),
     }
 }
