@@ -13,6 +13,7 @@
 mod advisories;
 mod architecture;
 mod binary;
+mod contain;
 mod harness;
 mod monitoring;
 mod path;

@@ -182,7 +182,9 @@ mod tests {
                     }
                     AdminRequest::ReloadCertificates
                     | AdminRequest::Case(_)
-                    | AdminRequest::Notify(_) => {
+                    | AdminRequest::Notify(_)
+                    | AdminRequest::Contain(_)
+                    | AdminRequest::Lockdown(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

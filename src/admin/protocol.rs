@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::audit::show::Filter;
-use crate::operate::cases;
+use crate::operate::{cases, containment, lockdown};
 
 /// The version of this protocol. A new request kind is not a new version; a changed meaning is.
 pub const VERSION: u32 = 1;
@@ -36,6 +36,10 @@ pub enum AdminRequest {
     ReloadCertificates,
     /// About cases; the values are those of [`cases::Ask`].
     Case(cases::Ask),
+    /// About locks and sessions; the values are those of [`containment::Ask`].
+    Contain(containment::Ask),
+    /// About lockdown; the values are those of [`lockdown::Ask`].
+    Lockdown(lockdown::Ask),
 }
 
 /// A request as it stands on its line.

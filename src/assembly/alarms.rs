@@ -2,7 +2,6 @@
 //!
 //! *Owns*: which part of containment answers a rule that fired.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -13,13 +12,12 @@ use super::StartError;
 use super::rooms::Foundations;
 use crate::admin::health::{Check, Status, Weight};
 use crate::audit::follow::Place;
-use crate::audit::trail::Audit;
 use crate::config::alarm::Detection;
 use crate::detect::{Alarm, Detector, Level, Responder, Response, RuleSet, State};
-use crate::identity::Identity;
 use crate::notify::{Ground, Notifier};
+use crate::operate::By;
 use crate::operate::cases::{self, Cases, Kind, Opening};
-use crate::request::Event;
+use crate::operate::containment::Containment;
 
 /// A detector that is this far behind is amber.
 const FAR_BEHIND: u64 = 10_000;
@@ -44,6 +42,7 @@ impl Alarms {
     pub(super) fn open(
         foundations: &Foundations<'_>,
         cases: &Arc<Cases>,
+        containment: &Arc<Containment>,
     ) -> Result<Self, StartError> {
         let config = foundations.config;
         let rules = if config.detection.enabled {
@@ -65,10 +64,9 @@ impl Alarms {
             config: config.detection.clone(),
             notifier: Notifier::new(&config.notify, ground.clone())?,
             ground,
-            responder: Arc::new(Containment {
+            responder: Arc::new(Consequences {
                 cases: cases.clone(),
-                identity: foundations.identity.clone(),
-                audit: foundations.audit.clone(),
+                containment: containment.clone(),
             }),
             state: Arc::default(),
         })
@@ -176,13 +174,12 @@ impl Alarms {
 
 /// What answers a rule that fired.
 #[derive(Debug)]
-struct Containment {
+struct Consequences {
     cases: Arc<Cases>,
-    identity: Arc<Identity>,
-    audit: Audit,
+    containment: Arc<Containment>,
 }
 
-impl Responder for Containment {
+impl Responder for Consequences {
     fn case<'a>(&'a self, alarm: &'a Alarm) -> BoxFuture<'a, Result<Option<String>, String>> {
         Box::pin(async move {
             let opening = Opening {
@@ -205,26 +202,27 @@ impl Responder for Containment {
         &'a self,
         alarm: &'a Alarm,
         response: Response,
+        case: Option<&'a str>,
     ) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             let user = alarm.user_id.as_deref().ok_or("the alarm names no user")?;
-            let ended = self.identity.end_sessions_of(user).await;
-            let ended = ended.map_err(|error| error.to_string())?;
-            let detail = BTreeMap::from([
-                ("user".to_owned(), alarm.user.clone().unwrap_or_default()),
-                ("user_id".to_owned(), user.to_owned()),
-                ("rule".to_owned(), alarm.rule.clone()),
-                ("trigger".to_owned(), alarm.trigger.to_string()),
-                ("sessions".to_owned(), ended.to_string()),
-            ]);
-            let recorded = self.audit.event(Event::SessionRevoked, None, detail).await;
-            recorded.map_err(|error| error.to_string())?;
-            match response {
-                Response::EndSession => Ok(()),
-                Response::LockUser => {
-                    Err("the sessions are ended; nobody can be locked out yet".to_owned())
+            let by = By::Rule {
+                rule: alarm.rule.clone(),
+                case: case.and_then(|case| case.parse().ok()),
+            };
+            let done = match response {
+                Response::EndSession => {
+                    self.containment
+                        .end_sessions_of(user, &alarm.title, &by)
+                        .await
                 }
-            }
+                Response::LockUser => {
+                    self.containment
+                        .lock_user(user, &alarm.title, None, by)
+                        .await
+                }
+            };
+            done.map(|_ended| ()).map_err(|error| error.to_string())
         })
     }
 }

@@ -6,6 +6,7 @@
 
 mod alarms;
 pub mod clinic;
+mod containment;
 mod health;
 mod operators;
 mod rooms;
@@ -33,6 +34,8 @@ use crate::identity::{Identity, IdentityError};
 use crate::limit::charge::{Charges, UnknownAction};
 use crate::limit::screen::Screen;
 use crate::operate::cases::CaseError;
+use crate::operate::containment::ContainmentError;
+use crate::operate::lockdown::LockdownError;
 use crate::policy::bundle::Bundle;
 use crate::policy::decide::Policies;
 use crate::policy::problem::BundleError;
@@ -88,6 +91,12 @@ pub enum StartError {
     /// Cases.
     #[error("cases: {0}")]
     Cases(#[from] CaseError),
+    /// Locks.
+    #[error("locks: {0}")]
+    Containment(#[from] ContainmentError),
+    /// Lockdowns.
+    #[error("lockdowns: {0}")]
+    Lockdown(#[from] LockdownError),
     /// Limits.
     #[error(transparent)]
     Limits(#[from] UnknownAction),
@@ -315,6 +324,7 @@ async fn assemble(
         trail: config.audit.directory.clone(),
         master: Arc::new(MasterKey::read(&config.audit.master_key)?),
         policies: policies.clone(),
+        streams: backends.streams().clone(),
         identity: identity.clone(),
         clock: clock.clone(),
     })

@@ -81,6 +81,14 @@ impl AdminApi for Operators {
                     let answer = self.rooms.cases.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
+                AdminRequest::Contain(ask) => {
+                    let answer = self.rooms.containment.answer(operator.name(), ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
+                AdminRequest::Lockdown(ask) => {
+                    let answer = self.rooms.lockdowns.answer(operator.name(), ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
             }
         })
     }

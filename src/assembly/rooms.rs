@@ -9,25 +9,24 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::StartError;
 use super::alarms::Alarms;
-use crate::admin::health::{Check, Status, Weight};
+use super::{StartError, containment};
+use crate::admin::health::Check;
 use crate::audit::log::MasterKey;
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::desk::Desks;
 use crate::identity::Identity;
-use crate::operate::cases::{Cases, Level};
+use crate::operate::cases::Cases;
+use crate::operate::containment::Containment;
+use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::policy::decide::Policies;
 use crate::store::Store;
+use crate::upstream::Streams;
 
 /// What rooms stand on.
 #[derive(Debug)]
-#[expect(
-    dead_code,
-    reason = "each room takes what it needs; most are not here yet"
-)]
 pub(super) struct Foundations<'a> {
     /// The configuration.
     pub(super) config: &'a Config,
@@ -41,6 +40,8 @@ pub(super) struct Foundations<'a> {
     pub(super) master: Arc<MasterKey>,
     /// Policies and standing.
     pub(super) policies: Arc<Policies>,
+    /// Live streams.
+    pub(super) streams: Arc<Streams>,
     /// Sessions.
     pub(super) identity: Arc<Identity>,
     /// Time.
@@ -52,6 +53,10 @@ pub(super) struct Foundations<'a> {
 pub(super) struct Rooms {
     /// Cases.
     pub(super) cases: Arc<Cases>,
+    /// Locks and sessions.
+    pub(super) containment: Arc<Containment>,
+    /// Lockdowns.
+    pub(super) lockdowns: Arc<Lockdowns>,
     /// Detection, and alarms out.
     pub(super) alarms: Alarms,
 }
@@ -64,8 +69,28 @@ impl Rooms {
     pub(super) async fn open(on: &Foundations<'_>) -> Result<Self, StartError> {
         let (store, audit, clock) = (&on.store, &on.audit, &on.clock);
         let cases = Cases::load(store.clone(), audit.clone(), clock.clone()).await?;
-        let alarms = Alarms::open(on, &cases)?;
-        Ok(Self { cases, alarms })
+        let containment = Containment::load(
+            store.clone(),
+            audit.clone(),
+            on.identity.clone(),
+            clock.clone(),
+        );
+        let lockdowns = Lockdowns::load(Ground {
+            store: store.clone(),
+            audit: audit.clone(),
+            policies: on.policies.clone(),
+            streams: on.streams.clone(),
+            emrs: on.config.emrs.iter().map(|emr| emr.name.clone()).collect(),
+            clock: clock.clone(),
+        });
+        let containment = containment.await?;
+        let alarms = Alarms::open(on, &cases, &containment)?;
+        Ok(Self {
+            cases,
+            containment,
+            alarms,
+            lockdowns: lockdowns.await?,
+        })
     }
 
     /// Who answers the gateway's pages for people who are signed in.
@@ -77,37 +102,14 @@ impl Rooms {
     /// How each room is: the lines of `chartgate status`.
     #[expect(clippy::unused_async, reason = "rooms read the store")]
     pub(super) async fn checks(&self) -> Vec<Check> {
-        let mut checks = vec![open_cases(&self.cases)];
+        let mut checks = containment::checks(self);
         checks.extend(self.alarms.checks());
         checks
     }
 
     /// Starts what rooms do in the background.
     pub(super) fn start(&self, background: &mut JoinSet<()>, ending: &watch::Receiver<bool>) {
+        background.spawn(containment::keep_time(self.clone(), ending.clone()));
         self.alarms.start(background, ending);
-    }
-}
-
-fn open_cases(cases: &Cases) -> Check {
-    let open = cases.open_by_level();
-    let counts: Vec<String> = Level::ALL
-        .iter()
-        .rev()
-        .filter_map(|level| Some(format!("{} {}", open.get(level)?, level.word())))
-        .collect();
-    let (status, detail) = if counts.is_empty() {
-        (Status::Green, "none is open".to_owned())
-    } else {
-        let detail = format!(
-            "{} open; see `chartgate case list --open`",
-            counts.join(", ")
-        );
-        (Status::Amber, detail)
-    };
-    Check {
-        name: "cases".to_owned(),
-        status,
-        weight: Weight::Advisory,
-        detail,
     }
 }

@@ -7,6 +7,7 @@ use super::console::{Console, Failure};
 use crate::admin::client::AdminClient;
 use crate::admin::protocol::AdminRequest;
 use crate::config::Config;
+use crate::config::unit::parse_duration;
 
 /// Asks the gateway and hands each value of its answer to `each`.
 ///
@@ -63,4 +64,16 @@ pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// A span of a command line, in whole seconds.
+///
+/// # Errors
+/// A message that says how spans are written.
+pub(super) fn span(text: &str) -> Result<u64, String> {
+    let span = parse_duration(text).map_err(|error| error.to_string())?;
+    if span.as_secs() == 0 {
+        return Err("the shortest span is a second".to_owned());
+    }
+    Ok(span.as_secs())
 }

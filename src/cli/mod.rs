@@ -13,10 +13,13 @@ pub mod detect;
 mod gateway;
 pub mod init;
 pub mod keys;
+pub mod lockdown;
 pub mod notify;
 pub mod refusals;
 pub mod serve;
+pub mod session;
 pub mod status;
+pub mod user;
 pub mod version;
 
 use std::ffi::OsString;
@@ -58,10 +61,16 @@ enum Command {
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     #[command(subcommand)]
+    Lockdown(lockdown::LockdownCommand),
+    #[command(subcommand)]
     Notify(notify::NotifyCommand),
     Refusals(refusals::RefusalsArgs),
     Serve(serve::ServeArgs),
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     Status(status::StatusArgs),
+    #[command(subcommand)]
+    User(user::UserCommand),
     Version(version::VersionArgs),
 }
 
@@ -123,10 +132,13 @@ fn dispatch(
         Command::Detect(command) => detect::run(command, console),
         Command::Init(args) => init::run(args, console, clock),
         Command::Keys(command) => keys::run(command, console),
+        Command::Lockdown(command) => lockdown::run(command, console),
         Command::Notify(command) => notify::run(command, console),
         Command::Refusals(args) => refusals::run(args, console),
         Command::Serve(args) => serve::run(args, console, clock),
+        Command::Session(command) => session::run(command, console),
         Command::Status(args) => status::run(args, console),
+        Command::User(command) => user::run(command, console),
         Command::Version(args) => version::run(args, console),
     }
 }

@@ -121,10 +121,11 @@ pub trait Responder: Send + Sync + Debug {
     /// are cases.
     fn case<'a>(&'a self, alarm: &'a Alarm) -> BoxFuture<'a, Result<Option<String>, String>>;
 
-    /// Does what the rule asks for, on record.
+    /// Does what the rule asks for, on record, with the case that it belongs to.
     fn respond<'a>(
         &'a self,
         alarm: &'a Alarm,
         response: Response,
+        case: Option<&'a str>,
     ) -> BoxFuture<'a, Result<(), String>>;
 }

@@ -319,7 +319,7 @@ impl Detector {
         };
         let known = (alarm.rule.clone(), alarm.trigger);
         if !run.recorded.contains(&known) {
-            let detail = alarm.detail(case);
+            let detail = alarm.detail(case.clone());
             while let Err(error) = self.audit.event(Event::Alarm, None, detail.clone()).await {
                 self.state.set_trouble(Some(error.to_string()));
                 if pause(ending, RETRY).await {
@@ -338,7 +338,7 @@ impl Detector {
             );
         }
         match alarm.response {
-            Some(response) => self.respond(alarm, response, ending).await,
+            Some(response) => self.respond(alarm, response, case.as_deref(), ending).await,
             None => Caught::Up,
         }
     }
@@ -347,10 +347,11 @@ impl Detector {
         &self,
         alarm: &Alarm,
         response: Response,
+        case: Option<&str>,
         ending: &mut watch::Receiver<bool>,
     ) -> Caught {
         for _ in 0..TRIES {
-            match self.responder.respond(alarm, response).await {
+            match self.responder.respond(alarm, response, case).await {
                 Ok(()) => return Caught::Up,
                 Err(error) => {
                     let response = response.name();

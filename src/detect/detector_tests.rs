@@ -48,6 +48,7 @@ impl Responder for Witness {
         &'a self,
         alarm: &'a Alarm,
         response: Response,
+        _case: Option<&'a str>,
     ) -> BoxFuture<'a, Result<(), String>> {
         let user = alarm.user_id.clone().unwrap_or_default();
         let asked = format!("{} {user}", response.name());

@@ -52,6 +52,8 @@ enum CallbackError {
     Claims(#[source] ClaimsError),
     #[error("no second factor is proven (acr {:?}, amr {:?})", .0.proof.acr, .0.proof.amr)]
     Mfa(Box<User>),
+    #[error("the user is locked out")]
+    Locked(Box<User>),
     #[error("the session to confirm is over, or not this browser's")]
     StepUpSession,
     #[error("someone else confirmed than the one whose session it is")]
@@ -77,6 +79,7 @@ impl CallbackError {
             | Self::Exchange(ExchangeError::Unreachable(_))
             | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
             Self::Mfa(_) => Refusal::MfaRequired,
+            Self::Locked(_) => Refusal::UserLocked,
             Self::Duplicate
             | Self::OtherIssuer
             | Self::NoCode
@@ -131,7 +134,7 @@ impl Identity {
             Err(error) => {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "a sign-in was refused");
-                if let CallbackError::Mfa(user) = error {
+                if let CallbackError::Mfa(user) | CallbackError::Locked(user) = error {
                     // The provider vouches for who it was; that they got no further is what the record says.
                     received.facts_mut().principal = Some(Principal::User(*user));
                 }
@@ -237,6 +240,9 @@ impl Identity {
         if !user.proof.mfa {
             return Err(CallbackError::Mfa(Box::new(user)));
         }
+        if self.locks().holds(&user, self.clock().now()) {
+            return Err(CallbackError::Locked(Box::new(user)));
+        }
         let opening = Opening {
             user,
             role_values: verified.role_values.clone(),
@@ -299,6 +305,11 @@ impl Identity {
             .open(token, opening)
             .await
             .map_err(CallbackError::Store)?;
+        // SECURITY: a lock that came between the check and the session found no session to end.
+        if self.locks().holds(live.user(), self.clock().now()) {
+            self.sessions().end_or_remember(&live).await;
+            return Err(CallbackError::Locked(Box::new(live.user().clone())));
+        }
         if let Some(old) = current {
             if continued.as_ref() == Some(old.id()) {
                 self.sessions().retire(&old).await;

@@ -12,9 +12,11 @@ mod background;
 mod callback;
 pub mod cookie;
 pub mod identify;
+mod locks;
 mod login;
 mod logout;
 pub mod oidc;
+mod overview;
 mod return_to;
 pub mod routes;
 pub mod session;
@@ -44,7 +46,10 @@ use crate::request::{Handled, Principal, Received, Refused, Role};
 use crate::store::{Store, StoreError};
 
 use attempts::Attempts;
+pub use locks::LockedOut;
+use locks::Locks;
 use oidc::Provider;
+pub use overview::SessionView;
 pub use return_to::ReturnTo;
 pub use routes::OwnRoute;
 use session::Live;
@@ -87,6 +92,7 @@ pub enum IdentityError {
 pub struct Identity {
     sessions: Sessions,
     attempts: Attempts,
+    locks: Locks,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
     store: Store,
@@ -117,6 +123,7 @@ impl Identity {
         Ok(Arc::new(Self {
             sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
+            locks: Locks::default(),
             providers,
             store,
             clock,
@@ -164,17 +171,12 @@ impl Identity {
         self.sessions.end_everything().await
     }
 
-    /// Ends every session of a user (its stable id), durably. Says how many there were.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store did not confirm it; sessions may then go on.
-    pub async fn end_sessions_of(&self, user: &str) -> Result<usize, StoreError> {
-        let ended = self.sessions.end_all(|live| live.user().id() == user);
-        Ok(ended.await?.len())
-    }
-
     const fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    const fn locks(&self) -> &Locks {
+        &self.locks
     }
 
     const fn clock(&self) -> &SharedClock {

@@ -208,6 +208,10 @@ impl Live {
         &self.id_token
     }
 
+    pub(super) const fn created(&self) -> Timestamp {
+        self.created
+    }
+
     pub(super) const fn ends(&self) -> Timestamp {
         self.ends
     }

@@ -114,7 +114,7 @@ fn configured(home: &Path) -> config::Audit {
         witnesses: vec![home.join("witness")],
         node: "gw1".to_owned(),
         segment_bytes: 1 << 20,
-        checkpoint_records: 10,
+        checkpoint_records: 1,
         checkpoint_interval: Duration::from_secs(10),
         reserve_bytes: 0,
     }
