@@ -112,6 +112,8 @@ refusals! {
     ProviderDenied = "2012", FORBIDDEN, "The identity provider refused the sign-in", "The identity provider did not let you in, or the sign-in was cancelled.", "Try again, or ask IT.";
     /// The session cookie is not one that this gateway gave out.
     SessionUnknown = "2013", UNAUTHORIZED, "Your session is not known", "The session of this browser has ended or was never opened here.", "Sign in again; you will come back to the page you asked for.";
+    /// The user was locked out by an operator or a detection rule (`chartgate user list`).
+    UserLocked = "2014", FORBIDDEN, "Your account is locked here", "Access to patient records was locked for your account by those who watch over it.", "Call IT or your privacy officer and give the request id; they can unlock it.";
 
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";
@@ -123,13 +125,14 @@ refusals! {
     PatientUnknown = "3004", CONFLICT, "Which patient is this about?", "The page belongs to a patient, and nothing in this EMR session says yet who that is.", "Open the patient's chart again and repeat the action.";
     /// The policy obliges something that cannot be met.
     ObligationUnmet = "3005", FORBIDDEN, "A condition of the access policy is not met", "The policy allows this only under a condition that cannot be fulfilled here.", "Ask your privacy officer and give the request id.";
-
     /// No policy permits it in the ordinary course of work; breaking the glass for this patient would open it for reading.
     BreakGlassOffered = "3006", FORBIDDEN, "This part of the chart is closed to you", "The access policy does not open this to you in the ordinary course of work. Where you need it now for this patient, you can break the glass: the chart opens for reading, for a limited time, and every access is reviewed.", "Break the glass only if this patient's care needs it now. Otherwise ask your privacy officer and give the request id.";
     /// The break-glass form was sent with an offer that is unknown, too old, or was made to another user, session or host.
     BreakGlassVoid = "3007", FORBIDDEN, "This offer is not valid any more", "Breaking the glass was offered to another sign-in, or too long ago.", "Open the page of the chart again and start from there.";
     /// The user has broken the glass as often as `break_glass.per_day` allows; an alarm is on record.
     BreakGlassQuota = "3008", FORBIDDEN, "You have broken the glass too often today", "The number of charts that one person may open this way within 24 hours is reached. The privacy officer has been alerted.", "If the patient cannot wait, ask a colleague to open the chart, and call the privacy officer or the supervisor on duty.";
+    /// Lockdown level 4 is in force for the user, the role, the EMR, or everyone (`chartgate lockdown status`).
+    Downtime = "3009", SERVICE_UNAVAILABLE, "The EMR is closed for the time being", "Access to this EMR was closed to protect it. The downtime procedure of the hospital is in force.", "Work by the downtime procedure of your ward: paper charts, the printed medication lists, the phone. The lock is lifted centrally; nothing is wrong with your account or this computer.";
 
     /// Too many requests from one address.
     AddressRate = "4001", TOO_MANY_REQUESTS, "Too many requests from this address", "More requests arrived from this network address than are accepted.", "Wait for the time stated and try again.";

@@ -12,6 +12,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("store", 2),
     ("request", 2),
     ("telemetry", 2),
+    ("outbound", 2),
     ("limit", 3),
     ("identity", 3),
     ("emr", 3),
@@ -22,6 +23,8 @@ const LEVELS: &[(&str, u8)] = &[
     ("respond", 4),
     ("gateway", 4),
     ("proofs", 4),
+    ("detect", 5),
+    ("notify", 5),
     ("operate", 5),
     ("server", 6),
     ("admin", 6),
@@ -186,7 +189,7 @@ fn requests_reach_emrs_only_through_upstream() {
         let module = module_of(&path);
         if code.contains("client::conn") {
             assert!(
-                ["upstream", "identity", "demo", "cli"].contains(&module.as_str()),
+                ["upstream", "outbound", "identity", "demo", "cli"].contains(&module.as_str()),
                 "{} opens HTTP connections of its own",
                 path.display()
             );

@@ -182,7 +182,11 @@ mod tests {
                     }
                     AdminRequest::ReloadCertificates
                     | AdminRequest::Policy(_)
-                    | AdminRequest::BreakGlass(_) => {
+                    | AdminRequest::BreakGlass(_)
+                    | AdminRequest::Case(_)
+                    | AdminRequest::Notify(_)
+                    | AdminRequest::Contain(_)
+                    | AdminRequest::Lockdown(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::audit::show::Filter;
-use crate::operate::{break_glass, permissions};
+use crate::operate::{break_glass, cases, containment, lockdown, permissions};
 
 /// The version of this protocol. A new request kind is not a new version; a changed meaning is.
 pub const VERSION: u32 = 1;
@@ -30,12 +30,20 @@ pub enum AdminRequest {
         /// Whether to go on with new entries until the operator hangs up.
         follow: bool,
     },
+    /// Alarms out.
+    Notify(crate::notify::Ask),
     /// Reads the certificate files again; one value that names what is served now.
     ReloadCertificates,
     /// Permissions: another bundle in force, who used what, a review signed off.
     Policy(permissions::Ask),
     /// Broken glasses and their reviews.
     BreakGlass(break_glass::Ask),
+    /// About cases; the values are those of [`cases::Ask`].
+    Case(cases::Ask),
+    /// About locks and sessions; the values are those of [`containment::Ask`].
+    Contain(containment::Ask),
+    /// About lockdown; the values are those of [`lockdown::Ask`].
+    Lockdown(lockdown::Ask),
 }
 
 /// A request as it stands on its line.

@@ -14,8 +14,9 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::{Running, StartError, StartOptions, ended};
@@ -26,6 +27,7 @@ use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::demo::clinic::{Clinic, ClinicOptions as EmrOptions, EMR_PASSWORD, ReceivedLog};
 use crate::demo::issuer::{Client, Issuer, IssuerError, IssuerHandle, IssuerOptions, TotpReplay};
+use crate::demo::sink::Sink;
 use crate::demo::users::{DemoUser, staff};
 use crate::gateway::Stages;
 use crate::telemetry::metrics::Metrics;
@@ -150,6 +152,7 @@ pub struct RunningClinic {
     gateway: Running,
     issuer: IssuerHandle,
     received: ReceivedLog,
+    alarms: mpsc::Receiver<Value>,
     address: SocketAddr,
     parts: JoinSet<io::Result<()>>,
     end: watch::Sender<bool>,
@@ -169,11 +172,13 @@ pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError>
     } = options;
     let emr_listener = listen(0, "the EMR").await?;
     let issuer_listener = listen(0, "the identity provider").await?;
+    let sink_listener = listen(0, "the receiver of alarms").await?;
     let port = free_port(port).await?;
     let addresses = Addresses {
         gateway: port,
         emr: address_of(&emr_listener)?,
         issuer: address_of(&issuer_listener)?,
+        sink: address_of(&sink_listener)?,
     };
 
     let prepared = prepare(&data_dir, &addresses, &clock)?;
@@ -189,7 +194,9 @@ pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError>
     let (handle, received) = (issuer.handle(), emr.received());
     let mut parts = JoinSet::new();
     parts.spawn(issuer.serve(issuer_listener, ended(ending.clone())));
-    parts.spawn(emr.serve(emr_listener, ended(ending)));
+    parts.spawn(emr.serve(emr_listener, ended(ending.clone())));
+    let (sink, alarms) = Sink::new(prepared.webhook_secret.clone(), clock.clone());
+    parts.spawn(sink.serve(sink_listener, ended(ending)));
     let start = StartOptions {
         clock,
         metrics,
@@ -216,6 +223,7 @@ pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError>
         gateway,
         issuer: handle,
         received,
+        alarms,
         address,
         parts,
         end,
@@ -251,6 +259,11 @@ impl RunningClinic {
     #[must_use]
     pub const fn received(&self) -> &ReceivedLog {
         &self.received
+    }
+
+    /// The next alarm that the clinic's receiver got, as it was sent.
+    pub async fn next_alarm(&mut self) -> Option<Value> {
+        self.alarms.recv().await
     }
 
     /// Where the gateway listens.
@@ -308,6 +321,8 @@ pub struct Addresses {
     pub emr: SocketAddr,
     /// The identity provider.
     pub issuer: SocketAddr,
+    /// The receiver of alarms.
+    pub sink: SocketAddr,
 }
 
 /// A sample clinic's data directory that a gateway can be started from.
@@ -321,6 +336,8 @@ pub struct Prepared {
     pub config: PathBuf,
     /// The CA that the gateway's certificate is from.
     pub ca_cert: PathBuf,
+    /// What alarms are signed with.
+    pub webhook_secret: String,
     client: Client,
 }
 
@@ -363,6 +380,7 @@ pub fn prepare(
         .replace("{port}", &port.to_string())
         .replace("{issuer}", &issuer_url)
         .replace("{emr}", &format!("http://{}", addresses.emr))
+        .replace("{sink}", &addresses.sink.to_string())
         .replace("{uid}", &uid.to_string());
     let config = dir.join("chartgate.toml");
     fs::write(&config, text).map_err(failed(&config))?;
@@ -388,21 +406,31 @@ pub fn prepare(
             rcgen::KeyPair::generate().map_err(|source| ClinicError::Init(source.to_string()))?;
         private_file(&assertion, &key.serialize_pem()).map_err(failed(&assertion))?;
     }
-    let mut bytes = [0; 24];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .ok()
-        .ok_or(ClinicError::Random)?;
-    let secret = URL_SAFE_NO_PAD.encode(bytes);
-    let path = dir.join("secrets/client_secret");
-    private_file(&path, &secret).map_err(failed(&path))?;
+    let secret = random_secret(&dir.join("secrets/client_secret"))?;
+    let webhook_secret = random_secret(&dir.join("secrets/webhook"))?;
     Ok(Prepared {
         client: client(&url, &secret),
         url,
         issuer_url,
         config,
         ca_cert: dir.join("certs/ca.pem"),
+        webhook_secret,
     })
+}
+
+/// Writes a secret that nobody knew before.
+fn random_secret(path: &Path) -> Result<String, ClinicError> {
+    let mut bytes = [0; 24];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .ok()
+        .ok_or(ClinicError::Random)?;
+    let secret = URL_SAFE_NO_PAD.encode(bytes);
+    private_file(path, &secret).map_err(|source| ClinicError::Io {
+        what: format!("`{}` cannot be written", path.display()),
+        source,
+    })?;
+    Ok(secret)
 }
 
 fn private_file(path: &Path, text: &str) -> io::Result<()> {

@@ -4,7 +4,9 @@
 //! everything is ready.
 //! *On failure*: [`StartError`], which says what to do; nothing is left running.
 
+mod alarms;
 pub mod clinic;
+mod containment;
 mod health;
 mod operators;
 mod rooms;
@@ -33,6 +35,9 @@ use crate::gateway::{Gateway, Stages};
 use crate::identity::{Identity, IdentityError};
 use crate::limit::charge::{Charges, UnknownAction};
 use crate::limit::screen::Screen;
+use crate::operate::cases::CaseError;
+use crate::operate::containment::ContainmentError;
+use crate::operate::lockdown::LockdownError;
 use crate::operate::permissions::{self, ReviewError};
 use crate::policy::bundle::Bundle;
 use crate::policy::decide::Policies;
@@ -89,12 +94,27 @@ pub enum StartError {
     /// Identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Cases.
+    #[error("cases: {0}")]
+    Cases(#[from] CaseError),
+    /// Locks.
+    #[error("locks: {0}")]
+    Containment(#[from] ContainmentError),
+    /// Lockdowns.
+    #[error("lockdowns: {0}")]
+    Lockdown(#[from] LockdownError),
     /// Limits.
     #[error(transparent)]
     Limits(#[from] UnknownAction),
     /// Listeners and workers.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// The detection rules.
+    #[error(transparent)]
+    Rules(#[from] crate::detect::RulesError),
+    /// The receivers of alarms.
+    #[error(transparent)]
+    Notify(#[from] crate::notify::NotifyError),
     /// The operators' socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -365,6 +385,7 @@ async fn assemble(
         master,
         policies: policies.clone(),
         emrs: emrs.clone(),
+        streams: backends.streams().clone(),
         identity: identity.clone(),
         offers: offers.clone(),
         clock: clock.clone(),

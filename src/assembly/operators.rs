@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::admin::health::Health as _;
 use crate::admin::protocol::{AdminError, AdminErrorKind, AdminRequest, Operator};
@@ -18,6 +19,7 @@ use crate::assembly::rooms::{Rooms, permissions};
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::{Filter, Show, Shown};
 use crate::audit::trail::Audit;
+use crate::notify::Ask;
 use crate::request::Event;
 use crate::server::Certificates;
 
@@ -67,16 +69,32 @@ impl AdminApi for Operators {
                 AdminRequest::AuditShow { filter, follow } => {
                     self.show(operator, filter, follow, &replies).await
                 }
+                AdminRequest::Notify(Ask::Test) => {
+                    let test = self.rooms.alarms.notifier.test(operator.name());
+                    for answer in test.await.map_err(failed)? {
+                        replies.send(&answer).await?;
+                    }
+                    Ok(())
+                }
                 AdminRequest::ReloadCertificates => self.reload(operator, &replies).await,
                 AdminRequest::Policy(ask) => {
                     permissions::answer(&self.rooms.permissions, operator, ask, &replies).await
                 }
                 AdminRequest::BreakGlass(ask) => {
                     let answer = self.rooms.break_glass.answer(operator.name(), ask).await;
-                    for value in answer.map_err(failed)? {
-                        replies.send(&value).await?;
-                    }
-                    Ok(())
+                    send(answer.map_err(failed)?, &replies).await
+                }
+                AdminRequest::Case(ask) => {
+                    let answer = self.rooms.cases.answer(operator.name(), ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
+                AdminRequest::Contain(ask) => {
+                    let answer = self.rooms.containment.answer(operator.name(), ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
+                AdminRequest::Lockdown(ask) => {
+                    let answer = self.rooms.lockdowns.answer(operator.name(), ask).await;
+                    send(answer.map_err(failed)?, &replies).await
                 }
             }
         })
@@ -183,6 +201,13 @@ fn read_step(mut show: Show) -> (Show, Result<Vec<Shown>, AdminError>) {
         }
     }
     (show, Ok(step))
+}
+
+async fn send(values: Vec<Value>, replies: &Replies) -> Result<(), AdminError> {
+    for value in &values {
+        replies.send(value).await?;
+    }
+    Ok(())
 }
 
 fn failed(error: impl std::fmt::Display) -> AdminError {

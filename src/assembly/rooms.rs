@@ -12,7 +12,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{StartError, ended};
+use super::alarms::Alarms;
+use super::{StartError, containment, ended};
 use crate::admin::health::Check;
 use crate::audit::log::MasterKey;
 use crate::audit::trail::Audit;
@@ -23,9 +24,13 @@ use crate::desk::offers::Offers;
 use crate::emr::emrs::Emrs;
 use crate::identity::Identity;
 use crate::operate::break_glass::{self, BreakGlass};
+use crate::operate::cases::Cases;
+use crate::operate::containment::Containment;
+use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::operate::permissions::{Grounds, Permissions};
 use crate::policy::decide::Policies;
 use crate::store::Store;
+use crate::upstream::Streams;
 
 /// What rooms stand on.
 #[derive(Debug)]
@@ -44,8 +49,9 @@ pub(super) struct Foundations<'a> {
     pub(super) policies: Arc<Policies>,
     /// EMR profiles and sessions.
     pub(super) emrs: Arc<Emrs>,
+    /// Live streams.
+    pub(super) streams: Arc<Streams>,
     /// Sessions.
-    #[expect(dead_code, reason = "for the rooms that end sessions")]
     pub(super) identity: Arc<Identity>,
     /// What seals the offers to break the glass.
     pub(super) offers: Arc<Offers>,
@@ -60,6 +66,14 @@ pub(super) struct Rooms {
     pub(super) permissions: Permissions,
     /// Break-glass.
     pub(super) break_glass: BreakGlass,
+    /// Cases.
+    pub(super) cases: Arc<Cases>,
+    /// Locks and sessions.
+    pub(super) containment: Arc<Containment>,
+    /// Lockdowns.
+    pub(super) lockdowns: Arc<Lockdowns>,
+    /// Detection, and alarms out.
+    pub(super) alarms: Alarms,
 }
 
 impl Rooms {
@@ -91,9 +105,31 @@ impl Rooms {
             clock: on.clock.clone(),
         })
         .await?;
+        let (store, audit, clock) = (&on.store, &on.audit, &on.clock);
+        let cases = Cases::load(store.clone(), audit.clone(), clock.clone()).await?;
+        let containment = Containment::load(
+            store.clone(),
+            audit.clone(),
+            on.identity.clone(),
+            clock.clone(),
+        );
+        let lockdowns = Lockdowns::load(Ground {
+            store: store.clone(),
+            audit: audit.clone(),
+            policies: on.policies.clone(),
+            streams: on.streams.clone(),
+            emrs: on.config.emrs.iter().map(|emr| emr.name.clone()).collect(),
+            clock: clock.clone(),
+        });
+        let containment = containment.await?;
+        let alarms = Alarms::open(on, &cases, &containment)?;
         Ok(Self {
             permissions,
             break_glass,
+            cases,
+            containment,
+            alarms,
+            lockdowns: lockdowns.await?,
         })
     }
 
@@ -106,6 +142,8 @@ impl Rooms {
     pub(super) async fn checks(&self) -> Vec<Check> {
         let mut checks = permissions::checks(&self.permissions);
         checks.push(glass::check(self.break_glass.condition().await));
+        checks.extend(containment::checks(self));
+        checks.extend(self.alarms.checks());
         checks
     }
 
@@ -115,5 +153,7 @@ impl Rooms {
         background.spawn(self.permissions.clone().watch(end()));
         background.spawn(permissions::measure(self.permissions.clone(), end()));
         background.spawn(self.break_glass.clone().keep_up(end()));
+        background.spawn(containment::keep_time(self.clone(), ending.clone()));
+        self.alarms.start(background, ending);
     }
 }

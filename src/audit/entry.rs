@@ -131,6 +131,26 @@ impl<'f> Entry<&'f Facts> {
     }
 }
 
+#[cfg(test)]
+impl Entry<&Facts> {
+    /// The entry as it reads back.
+    pub(crate) fn read_back(&self) -> Entry {
+        Entry {
+            v: self.v,
+            id: self.id,
+            node: Arc::clone(&self.node),
+            time: self.time,
+            phase: self.phase,
+            of: self.of,
+            facts: self.facts.cloned(),
+            refusal: self.refusal.clone(),
+            outcome: self.outcome.clone(),
+            event: self.event,
+            detail: self.detail.clone(),
+        }
+    }
+}
+
 impl Entry {
     /// What became of the admission `of`.
     #[must_use]

@@ -4,6 +4,7 @@
 
 pub mod admit;
 pub mod entry;
+pub mod follow;
 pub mod handled;
 pub mod log;
 pub mod open;

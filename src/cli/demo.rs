@@ -10,13 +10,14 @@ use super::serve::runtime;
 use crate::assembly::clinic::{self, ClinicFacts, ClinicOptions};
 use crate::clock::SharedClock;
 use crate::config::{Log, LogFormat};
+use crate::demo::sink;
 use crate::demo::users::staff;
 use crate::telemetry::metrics::Metrics;
 
 /// Run the sample clinic: an identity provider, a small EMR and the gateway in front of it.
 ///
 /// Everything is invented and runs in this process, on loopback only, with certificates made on the fly. It prints
-/// the address, the users with their passwords and one-time codes, and six things to try, some of which are refused.
+/// the address, the users with their passwords and one-time codes, and seven things to try, some of which are refused.
 /// Ctrl-C drains it and prints how to verify the trail. Never put real data into it.
 #[derive(Debug, Args)]
 #[command(
@@ -71,16 +72,22 @@ async fn demonstrate(
 ) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::of)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::of)?;
-    let running = clinic::start(options).await.map_err(Failure::of)?;
+    let mut running = clinic::start(options).await.map_err(Failure::of)?;
     let facts = running.facts().clone();
     if args.json {
         console.line(serde_json::to_string(&facts).map_err(Failure::of)?)?;
     } else {
         console.line(introduction(&facts, clock))?;
     }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        let alarm = tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            Some(alarm) = running.next_alarm() => alarm,
+        };
+        if !args.json {
+            console.line(sink::line(&alarm))?;
+        }
     }
     running.stop().await.map_err(Failure::of)?;
     if !args.json {
@@ -133,7 +140,7 @@ Users (name, password, current one-time code, TOTP secret, groups):
 
 In the EMR itself everybody signs in with the same name and the password {}
 
-Six things to try:
+Seven things to try:
   1. Open {url} as dr.okafor, sign in to the EMR, search for a patient, open the chart, write a note.
   2. Sign in as dr.weber, who has no second factor: refused, and told why.
   3. As billing.shah open a patient's notes: refused by policy (CG-3001).
@@ -141,7 +148,10 @@ Six things to try:
   5. As nurse.lind open a patient's protected notes: refused, and you are offered to break the glass. Then, as
      somebody else, see what was opened and review it:
        chartgate breakglass list --config {config}
-  6. Watch the trail while you do it, in another terminal:
+  6. As nurse.lind open /patients/select?set_pid=1, then 2, 3 … up to 12: an alarm appears here, a case is opened, and
+     the sessions of nurse.lind end. Then:
+       chartgate case list --config {config}
+  7. Watch the trail while you do it, in another terminal:
        chartgate audit show --follow --config {config}
 
 Ctrl-C closes the clinic.",

@@ -1,11 +1,13 @@
 //! Asking the running gateway, for commands that do.
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::console::{Console, Failure};
 use crate::admin::client::AdminClient;
 use crate::admin::protocol::AdminRequest;
 use crate::config::Config;
+use crate::config::unit::parse_duration;
 
 /// Asks the gateway and hands each value of its answer to `each`.
 ///
@@ -46,4 +48,32 @@ pub(super) fn tell(
         | Value::Array(_)
         | Value::Object(_)) => console.line(other),
     })
+}
+
+/// A word of a command line, as the type that stands for it: the words are those of records and answers.
+///
+/// # Errors
+/// A message that names the words there are.
+pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let word = Value::String(text.to_owned());
+    serde_json::from_value(word).map_err(|error| error.to_string())
+}
+
+/// SECURITY: what came from outside cannot move the cursor or forge a line on the reader's terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// A span of a command line, in whole seconds.
+///
+/// # Errors
+/// A message that says how spans are written.
+pub(super) fn span(text: &str) -> Result<u64, String> {
+    let span = parse_duration(text).map_err(|error| error.to_string())?;
+    if span.as_secs() == 0 {
+        return Err("the shortest span is a second".to_owned());
+    }
+    Ok(span.as_secs())
 }

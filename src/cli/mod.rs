@@ -5,17 +5,23 @@
 
 pub mod audit;
 pub mod breakglass;
+pub mod case;
 pub mod certificates;
 pub mod check;
 pub mod console;
 pub mod demo;
+pub mod detect;
 mod gateway;
 pub mod init;
 pub mod keys;
+pub mod lockdown;
+pub mod notify;
 mod policy;
 pub mod refusals;
 pub mod serve;
+pub mod session;
 pub mod status;
+pub mod user;
 pub mod version;
 
 use std::ffi::OsString;
@@ -48,17 +54,29 @@ enum Command {
     #[command(subcommand)]
     Breakglass(breakglass::BreakglassCommand),
     #[command(subcommand)]
+    Case(case::CaseCommand),
+    #[command(subcommand)]
     Certificates(certificates::CertificatesCommand),
     Check(check::CheckArgs),
     Demo(demo::DemoArgs),
+    #[command(subcommand)]
+    Detect(detect::DetectCommand),
     Init(init::InitArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     #[command(subcommand)]
+    Lockdown(lockdown::LockdownCommand),
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
+    #[command(subcommand)]
     Policy(policy::PolicyCommand),
     Refusals(refusals::RefusalsArgs),
     Serve(serve::ServeArgs),
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     Status(status::StatusArgs),
+    #[command(subcommand)]
+    User(user::UserCommand),
     Version(version::VersionArgs),
 }
 
@@ -114,15 +132,21 @@ fn dispatch(
     match command {
         Command::Audit(command) => audit::run(command, console, clock),
         Command::Breakglass(command) => breakglass::run(command, console),
+        Command::Case(command) => case::run(command, console),
         Command::Certificates(command) => certificates::run(command, console),
         Command::Check(args) => check::run(args, console, clock),
         Command::Demo(args) => demo::run(args, console, clock),
+        Command::Detect(command) => detect::run(command, console),
         Command::Init(args) => init::run(args, console, clock),
         Command::Keys(command) => keys::run(command, console),
         Command::Policy(command) => policy::run(command, console, clock),
+        Command::Lockdown(command) => lockdown::run(command, console),
+        Command::Notify(command) => notify::run(command, console),
         Command::Refusals(args) => refusals::run(args, console),
         Command::Serve(args) => serve::run(args, console, clock),
+        Command::Session(command) => session::run(command, console),
         Command::Status(args) => status::run(args, console),
+        Command::User(command) => user::run(command, console),
         Command::Version(args) => version::run(args, console),
     }
 }

@@ -43,7 +43,7 @@ impl Fixture {
     pub(crate) fn with_policies() -> Self {
         let fixture = Self::new();
         let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-        for directory in ["", "emr/", "tests/"] {
+        for directory in ["", "emr/", "tests/", "detections/"] {
             for entry in fs::read_dir(shipped.join(directory)).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_file() {

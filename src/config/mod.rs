@@ -7,6 +7,7 @@
 //! for a key that decides about security.
 //! *On failure*: exit code 64.
 
+pub mod alarm;
 pub mod chain;
 mod cross;
 #[cfg(test)]
@@ -54,6 +55,10 @@ pub struct Config {
     pub break_glass: BreakGlass,
     /// Health, metrics and the operators' socket.
     pub admin: Admin,
+    /// Detection of misuse on the trail.
+    pub detection: alarm::Detection,
+    /// Where alarms are sent.
+    pub notify: alarm::Notify,
     /// The gateway's own log.
     pub log: Log,
 }

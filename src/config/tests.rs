@@ -80,6 +80,7 @@ fn the_readmes_example_is_the_shipped_configuration() {
 fn what_the_template_shows_as_default_is_the_default() {
     let fixture = Fixture::new();
     let files = [
+        "secrets/webhook",
         "certs/provider-ca.pem",
         "certs/emr-ca.pem",
         "certs/gateway.pem",
@@ -103,6 +104,17 @@ fn what_the_template_shows_as_default_is_the_default() {
         "# roles_header",
         "# assertion =",
         "# basic =",
+        "# time_zone =",
+        "# [[notify.",
+        "# name =",
+        "# url =",
+        "# secret_file =",
+        "# min_level =",
+        "# include =",
+        "# host = \"mail",
+        "# security =",
+        "# from =",
+        "# to =",
     ];
     let uncommented: Vec<&str> = TEMPLATE
         .lines()
@@ -120,6 +132,19 @@ fn what_the_template_shows_as_default_is_the_default() {
         format!("{plain:?}")
     );
     assert!(uncommented.contains("\nmax_header_bytes = \"32KiB\"\n"));
+}
+
+#[test]
+fn the_receivers_that_the_template_shows_are_read() {
+    let fixture = Fixture::new();
+    fixture.write("secrets/webhook", "a-secret-of-the-receiver");
+    let (head, shown) = TEMPLATE.split_once("# [[notify.webhook]]\n").unwrap();
+    let (shown, rest) = shown.split_once("[log]").unwrap();
+    let shown = shown.replace("# ", "");
+    let reading = fixture.read(&format!("{head}[[notify.webhook]]\n{shown}[log]{rest}"));
+    assert!(reading.problems.is_empty(), "{}", reading.problems);
+    let notify = reading.config.unwrap().notify;
+    assert_eq!((notify.webhooks.len(), notify.mails.len()), (1, 1));
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod issuer;
 mod listen;
 mod random;
 mod recent;
+pub mod sink;
 #[cfg(test)]
 mod testing;
 pub mod users;

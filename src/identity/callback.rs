@@ -52,6 +52,8 @@ enum CallbackError {
     Claims(#[source] ClaimsError),
     #[error("no second factor is proven (acr {:?}, amr {:?})", .0.proof.acr, .0.proof.amr)]
     Mfa(Box<User>),
+    #[error("the user is locked out")]
+    Locked(Box<User>),
     #[error("the session to confirm is over, or not this browser's")]
     StepUpSession,
     #[error("someone else confirmed than the one whose session it is")]
@@ -82,6 +84,7 @@ impl CallbackError {
             | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
             Self::Mfa(_) => Refusal::MfaRequired,
             Self::TooOften(..) => Refusal::LoginRate,
+            Self::Locked(_) => Refusal::UserLocked,
             Self::Duplicate
             | Self::OtherIssuer
             | Self::NoCode
@@ -142,12 +145,10 @@ impl Identity {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "a sign-in was refused");
                 // The provider vouches for who it was; that they got no further is what the record says.
-                let (user, throttle) = if let CallbackError::Mfa(user) = error {
-                    (Some(user), None)
-                } else if let CallbackError::TooOften(throttle, user) = error {
-                    (Some(user), Some(throttle))
-                } else {
-                    (None, None)
+                let (user, throttle) = match error {
+                    CallbackError::Mfa(user) | CallbackError::Locked(user) => (Some(user), None),
+                    CallbackError::TooOften(throttle, user) => (Some(user), Some(throttle)),
+                    _other => (None, None),
                 };
                 if let Some(user) = user {
                     received.facts_mut().principal = Some(Arc::new(Principal::User(*user)));
@@ -263,6 +264,9 @@ impl Identity {
         if !user.proof.mfa {
             return Err(CallbackError::Mfa(Box::new(user)));
         }
+        if self.locks().holds(&user, self.clock().now()) {
+            return Err(CallbackError::Locked(Box::new(user)));
+        }
         let opening = Opening {
             user,
             role_values: verified.role_values.clone(),
@@ -333,6 +337,11 @@ impl Identity {
                 self.sessions().end_or_remember(&old).await;
             }
             return Err(meant.map_or_else(CallbackError::Store, |_| CallbackError::Ended));
+        }
+        // SECURITY: a lock that came between the check and the session found no session to end.
+        if self.locks().holds(live.user(), self.clock().now()) {
+            self.sessions().end_or_remember(&live).await;
+            return Err(CallbackError::Locked(Box::new(live.user().clone())));
         }
         if let Some(old) = current {
             if continued.as_ref() == Some(old.id()) {

@@ -58,6 +58,11 @@ impl Identity {
         facts.session = Some(live.id().to_string());
         match over {
             Some(Over::Idle | Over::Absolute) => Err(screened.refuse(Refusal::SessionExpired)),
+            None if self.locks().holds(live.user(), self.clock().now()) => {
+                // It slipped through while the user was being locked out.
+                self.sessions().end_or_remember(&live).await;
+                Err(screened.refuse(Refusal::UserLocked))
+            }
             None if principal.roles().is_empty() => Err(screened.refuse(Refusal::NoRole)),
             None => Ok(Identified {
                 screened,

@@ -12,10 +12,12 @@ mod background;
 mod callback;
 pub mod cookie;
 pub mod identify;
+mod locks;
 mod login;
 mod logout;
 mod notices;
 pub mod oidc;
+mod overview;
 mod return_to;
 pub mod routes;
 pub mod session;
@@ -46,8 +48,11 @@ use crate::request::{Handled, Principal, Received, Refused, Role};
 use crate::store::{Store, StoreError};
 
 use attempts::Attempts;
+pub use locks::LockedOut;
+use locks::Locks;
 use notices::Notices;
 use oidc::Provider;
+pub use overview::SessionView;
 pub use return_to::ReturnTo;
 pub use routes::OwnRoute;
 use session::{Live, SessionId, Standing};
@@ -106,6 +111,7 @@ pub struct Identity {
     sessions: Sessions,
     attempts: Attempts,
     notices: Notices,
+    locks: Locks,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
     store: Store,
@@ -137,6 +143,7 @@ impl Identity {
             sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             notices: Notices::new(store.clone(), Arc::clone(&clock), config.login_timeout),
+            locks: Locks::default(),
             providers,
             store,
             clock,
@@ -214,6 +221,10 @@ impl Identity {
 
     const fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    const fn locks(&self) -> &Locks {
+        &self.locks
     }
 
     const fn clock(&self) -> &SharedClock {

@@ -237,6 +237,10 @@ impl Live {
         &self.id_token
     }
 
+    pub(super) const fn created(&self) -> Timestamp {
+        self.created
+    }
+
     pub(super) const fn ends(&self) -> Timestamp {
         self.ends
     }

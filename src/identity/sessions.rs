@@ -185,6 +185,30 @@ impl Sessions {
         }
     }
 
+    /// What `view` makes of the sessions that are not over, at most `most`.
+    pub(super) async fn views<T>(
+        &self,
+        most: usize,
+        view: impl Fn(&Live) -> Option<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.store.scan(Table::Sessions, after.as_deref()).await?;
+            let now = self.clock.now();
+            for (key, entry) in page.entries {
+                let live = Live::decode(&key, &entry.value, self.store.epoch());
+                let open = live.filter(|live| live.over(now, self.idle_timeout).is_none());
+                found.extend(open.as_ref().and_then(&view));
+            }
+            after = page.next;
+            if after.is_none() || found.len() >= most {
+                found.truncate(most);
+                return Ok(found);
+            }
+        }
+    }
+
     /// Ends every session at once by a new epoch of the store.
     pub(super) async fn end_everything(&self) -> Result<(), StoreError> {
         self.store.bump_epoch().await?;

@@ -1,5 +1,78 @@
-//! What people do with a running gateway that acts on the stages from above: only through the store, the policies in
-//! force and the trail.
+//! What people do with a running gateway: permissions, broken glasses, cases, containment.
+//!
+//! It acts on the stages only through the store, the policies in force and the trail.
+//! *Owns*: cases, grants, locks, lockdowns; each in its table of the store, each change on record first.
+//! *Never*: an act without a name behind it, be it an operator's or a rule's.
 
 pub mod break_glass;
+pub mod cases;
+pub mod containment;
+pub mod lockdown;
 pub mod permissions;
+
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+/// The longest that anything is locked or locked down for by `--for`.
+pub const LONGEST: Duration = Duration::from_hours(366 * 24);
+
+/// Who acts: an operator, a rule of the detection engine, or the end of a span that was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// An operator, by name.
+    Operator(String),
+    /// A rule, by its stable id, and the case that it opened.
+    Rule {
+        /// The rule.
+        rule: String,
+        /// The case.
+        case: Option<u64>,
+    },
+    /// The time that was set is over.
+    Expiry,
+}
+
+impl By {
+    /// Adds who acts to the particulars of a record.
+    fn record_in(&self, detail: &mut std::collections::BTreeMap<String, String>) {
+        match self {
+            Self::Operator(name) => {
+                detail.insert("operator".to_owned(), name.clone());
+            }
+            Self::Rule { rule, case } => {
+                detail.insert("rule".to_owned(), rule.clone());
+                if let Some(case) = case {
+                    detail.insert("case".to_owned(), case.to_string());
+                }
+            }
+            Self::Expiry => {
+                detail.insert("by".to_owned(), "expiry".to_owned());
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for By {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Operator(name) => f.write_str(name),
+            Self::Rule { rule, case: None } => write!(f, "rule {rule}"),
+            Self::Rule {
+                rule,
+                case: Some(case),
+            } => write!(f, "rule {rule}, case {case}"),
+            Self::Expiry => f.write_str("expiry"),
+        }
+    }
+}
+
+/// A key of the store for something that is named by people: names do not stand in clear on the disk.
+fn key_of(name: &str) -> String {
+    hex::encode(digest(&SHA256, name.as_bytes()))
+}
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -24,6 +24,13 @@ use crate::request::{Action, Facts, Notice, Offer, PatientRef, Principal, Receiv
 /// How far a provider's clock may be ahead of ours.
 const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
+/// Under lockdown, who changes anything signed in no longer ago than this.
+const LOCKDOWN_STEP_UP: Duration = Duration::from_mins(5);
+/// The level from which only the clinical core goes on.
+const CLINICAL_CORE: u8 = 3;
+/// The level at which the EMR is closed.
+const DOWNTIME: u8 = 4;
+
 /// A request that policy permits.
 #[derive(Debug)]
 #[must_use]
@@ -448,8 +455,20 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    fn grant_for(&self, patient: &PatientRef) -> Option<&'a Grant> {
-        self.circumstances.grant_for(patient, self.now)
+    /// The grant that opens the chart of `patient`, or, where no chart is concerned, the EMR's frame.
+    fn opened(&self, patient: Option<&PatientRef>) -> Option<&'a Grant> {
+        let circumstances = self.circumstances;
+        match patient {
+            Some(patient) => circumstances.grant_for(patient, self.now),
+            // Whoever broke the glass needs the EMR's frame to see the chart in, and lockdown may have closed that.
+            None if circumstances.lockdown >= CLINICAL_CORE
+                && self.matter.mapping.action == Action::Navigate =>
+            {
+                let mut grants = circumstances.grants.iter();
+                grants.find(|grant| self.now < grant.expires)
+            }
+            None => None,
+        }
     }
 
     fn ask(&self, patient: Option<&PatientRef>, glass: Glass) -> Arc<Outcome> {
@@ -477,7 +496,7 @@ impl<'a> Inquiry<'a> {
             training: circumstances.training,
             break_glass: match glass {
                 Glass::Broken => true,
-                Glass::AsItIs => patient.is_some_and(|patient| self.grant_for(patient).is_some()),
+                Glass::AsItIs => self.opened(patient).is_some(),
             },
         })
     }
@@ -492,7 +511,9 @@ impl<'a> Inquiry<'a> {
             return false;
         }
         let outcome = self.ask(Some(patient), Glass::Broken);
-        outcome.verdict == Verdict::Allow && outcome.errors.is_empty()
+        self.circumstances.lockdown < DOWNTIME
+            && outcome.verdict == Verdict::Allow
+            && outcome.errors.is_empty()
     }
 }
 
@@ -501,24 +522,45 @@ struct Ruling {
     outcome: Outcome,
     /// The break-glass grant that opened a chart concerned: the one that ends first, if there are several.
     grant: Option<Grant>,
+    /// The lockdown level that applied.
+    lockdown: u8,
+}
+
+/// What lockdown adds to whatever the bundle says, so that no bundle can leave it out.
+fn lock_down(outcome: &mut Outcome, action: Action, level: u8) {
+    if level >= DOWNTIME {
+        outcome.verdict = Verdict::Deny;
+        outcome.obligations = Obligations::default();
+    } else if level > 0 && outcome.verdict == Verdict::Allow && !action.only_looks() {
+        let fresh = Obligations::fresh_sign_in(LOCKDOWN_STEP_UP);
+        outcome.obligations = outcome.obligations.union(fresh);
+    }
 }
 
 impl Ruling {
     /// Asks once for each patient, or once where there is none.
     fn on(inquiry: &Inquiry<'_>) -> Self {
-        let patients = &inquiry.matter.mapping.patients;
-        let mut each = patients.iter();
+        let mapping = inquiry.matter.mapping;
+        let lockdown = inquiry.circumstances.lockdown;
+        let mut each = mapping.patients.iter();
         let first = each.next();
-        let outcome = each.fold(
+        let mut outcome = each.fold(
             (*inquiry.ask(first, Glass::AsItIs)).clone(),
             |all, patient| all.and(&inquiry.ask(Some(patient), Glass::AsItIs)),
         );
-        let grant = patients
-            .iter()
-            .filter_map(|patient| inquiry.grant_for(patient))
+        lock_down(&mut outcome, mapping.action, lockdown);
+        let concerned = mapping.patients.iter().map(Some);
+        let nobody = mapping.patients.is_empty().then_some(None);
+        let grant = concerned
+            .chain(nobody)
+            .filter_map(|patient| inquiry.opened(patient))
             .min_by_key(|grant| grant.expires)
             .cloned();
-        Self { outcome, grant }
+        Self {
+            outcome,
+            grant,
+            lockdown,
+        }
     }
 
     fn refusal(&self, matter: &Matter<'_>, now: Timestamp) -> Option<Refusal> {
@@ -526,7 +568,9 @@ impl Ruling {
             return Some(Refusal::PolicyError);
         }
         match self.outcome.verdict {
-            Verdict::Deny => Some(if matter.mapping.action == Action::Unmapped {
+            Verdict::Deny => Some(if self.lockdown >= DOWNTIME {
+                Refusal::Downtime
+            } else if matter.mapping.action == Action::Unmapped {
                 Refusal::Unmapped
             } else if matter.principal.roles().is_empty() {
                 Refusal::NoRole
@@ -760,17 +804,80 @@ mod tests {
     fn a_refusal_is_on_record_too() {
         let circumstances = Circumstances {
             lockdown: 4,
+            zone: Arc::from("on-site"),
             ..Circumstances::default()
         };
         let refused = Case::new(&["nurse"], Action::Read, "notes")
             .decide(&circumstances)
             .expect_err("refused");
-        assert_eq!(refused.refusal(), Refusal::PolicyDenied);
+        assert_eq!(refused.refusal(), Refusal::Downtime);
         assert_eq!(refused.facts().generation, 7);
         let decision = refused.facts().decision.as_ref().expect("a decision");
         assert_eq!(decision.verdict, Verdict::Deny);
         assert_eq!(decision.policies, ["lockdown-4-downtime"]);
         assert_eq!(decision.lockdown, 4);
+    }
+
+    #[test]
+    fn lockdown_asks_for_a_fresh_sign_in_and_closes_whatever_the_bundle_says() {
+        let writing = r#"@id("write") @doc("x") permit (principal in Role::"nurse",
+            action in [Action::"Create", Action::"Print"], resource);"#;
+        let policies = Policies::new(small_with(writing), 1);
+        let decide = |case: &Case, lockdown| {
+            let circumstances = Circumstances {
+                lockdown,
+                ..Circumstances::default()
+            };
+            let in_force = policies.in_force();
+            in_force.decide(case.mapped(), &circumstances, at(NOW))
+        };
+        let nurse = |action| Case::new(&["nurse"], action, "notes").on(&["1"]);
+        for action in [Action::Read, Action::Search, Action::Create, Action::Print] {
+            let fresh = nurse(action).signed_in("2026-11-22T09:59:00Z");
+            let stale = nurse(action).signed_in("2026-11-22T09:54:00Z");
+            for lockdown in 1..=3 {
+                let authorized = decide(&fresh, lockdown).expect("permitted by this bundle");
+                let obliged = decision(authorized.received()).obligations == ["stepup=300s"];
+                assert_eq!(obliged, !action.only_looks(), "{action:?}");
+                let refusal = decide(&stale, lockdown).map_err(|refused| refused.refusal());
+                let asks = matches!(refusal, Err(Refusal::StepUpRequired));
+                assert_eq!(asks, !action.only_looks(), "{action:?}");
+            }
+            let refused = decide(&fresh, 4).expect_err("closed");
+            assert_eq!(refused.refusal(), Refusal::Downtime);
+            let decision = refused.facts().decision.as_ref().expect("a decision");
+            assert_eq!(decision.verdict, Verdict::Deny);
+            assert!(decision.obligations.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_broken_glass_opens_the_frame_that_lockdown_closed_and_the_record_names_it() {
+        let frame = Case::new(&["privacy-officer"], Action::Navigate, "shell");
+        let grants: Arc<[Grant]> = Arc::new([Grant {
+            id: "g1".to_owned(),
+            system: "urn:mrn".to_owned(),
+            patient: "1".to_owned(),
+            expires: at("2026-11-22T12:00:00Z"),
+        }]);
+        let decide = |lockdown, grants: &Arc<[Grant]>| {
+            let circumstances = Circumstances {
+                lockdown,
+                grants: Arc::clone(grants),
+                ..Circumstances::default()
+            };
+            frame.decide(&circumstances)
+        };
+        let authorized = decide(3, &grants).expect("the frame is open");
+        let recorded = decision(authorized.received()).grant.as_deref();
+        assert_eq!(recorded, Some("g1"));
+        assert_eq!(authorized.valid_until(), at("2026-11-22T12:00:00Z"));
+        let authorized = decide(0, &grants).expect("permitted");
+        assert_eq!(decision(authorized.received()).grant, None, "it needs none");
+        let refused = decide(3, &Arc::default()).expect_err("refused");
+        assert_eq!(refused.refusal(), Refusal::PolicyDenied);
+        let refused = decide(4, &grants).expect_err("refused");
+        assert_eq!(refused.refusal(), Refusal::Downtime);
     }
 
     #[test]

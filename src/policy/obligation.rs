@@ -40,6 +40,14 @@ impl ObligationError {
 }
 
 impl Obligations {
+    /// A sign-in not older than `limit`.
+    #[must_use]
+    pub const fn fresh_sign_in(limit: Duration) -> Self {
+        Self {
+            step_up: Some(limit),
+        }
+    }
+
     /// Adds the obligation that an annotation states.
     ///
     /// # Errors

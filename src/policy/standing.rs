@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::question::{Grant, Training};
 use crate::request::Principal;
@@ -19,7 +20,8 @@ const DUE: SignedDuration = SignedDuration::from_hours(30 * 24);
 const URGENT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Whom a lockdown concerns.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// Everyone.
     All,
@@ -32,7 +34,9 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn concerns(&self, principal: &Principal, emr: Option<&str>) -> bool {
+    /// Whether it concerns a request of `principal` to `emr`.
+    #[must_use]
+    pub fn concerns(&self, principal: &Principal, emr: Option<&str>) -> bool {
         match self {
             Self::All => true,
             Self::Emr(name) => emr == Some(name.as_str()),

@@ -114,7 +114,10 @@ fn answer(
         insert(headers, RETRY_AFTER.as_str(), &seconds(retry).to_string());
     }
     // SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
-    if matches!(refusal, Refusal::SessionUnknown | Refusal::SessionExpired) {
+    if matches!(
+        refusal,
+        Refusal::SessionUnknown | Refusal::SessionExpired | Refusal::UserLocked
+    ) {
         headers.append(SET_COOKIE, cookie::clear_session());
     }
     response

@@ -82,7 +82,7 @@ struct Inner {
 
 const EPOCH: &str = "epoch";
 /// Expiry of what never expires: within the range that survives as milliseconds, which `Timestamp::MAX` does not.
-const NEVER: Timestamp = Timestamp::constant(250_000_000_000, 0);
+pub const NEVER: Timestamp = Timestamp::constant(250_000_000_000, 0);
 
 impl Store {
     /// The longest that one operation may take.

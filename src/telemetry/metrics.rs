@@ -78,6 +78,14 @@ metrics! {
     POLICY_GENERATION = "chartgate_policy_generation", Gauge, [], "Generation of policies, lockdown, grants and training in force.";
     POLICY_RELOADS = "chartgate_policy_reloads_total", Counter, ["result"], "Policy bundles that were to be put in force: `activated`, `unchanged` or `rejected`.";
     REVIEW_DUE = "chartgate_permission_review_due_seconds", Gauge, [], "Seconds until the next review of permissions is due; negative when overdue, 0 when none was ever signed off.";
+    DETECT_EVENTS = "chartgate_detect_events_total", Counter, [], "Records of the trail that the detection rules have seen.";
+    DETECT_LAG = "chartgate_detect_lag_records", Gauge, [], "Durable records that the detection rules have not seen yet.";
+    ALARMS = "chartgate_alarms_total", Counter, ["rule", "level"], "Alarms that detection rules raised.";
+    DELIVERIES = "chartgate_notify_deliveries_total", Counter, ["receiver", "result"], "Attempts to send an alarm, by receiver and result (`ok`, `failed`).";
+    NOTIFY_LAG = "chartgate_notify_lag_records", Gauge, ["receiver"], "Durable records that a receiver's sender has not looked at yet.";
+    OPEN_CASES = "chartgate_open_cases", Gauge, ["level"], "Cases that somebody has to look into, by level.";
+    LOCKED_USERS = "chartgate_locked_users", Gauge, [], "Users who are locked out.";
+    LOCKDOWN_LEVEL = "chartgate_lockdown_level", Gauge, [], "The highest lockdown level in force for anyone, 0 to 4.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
 }
 

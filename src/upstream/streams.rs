@@ -260,6 +260,15 @@ impl Streams {
         }
     }
 
+    /// Cuts the streams of the requests that `ends` names; tells how many there were.
+    ///
+    /// A request that is under way now becomes no stream: it was decided by what was in force before.
+    pub fn cut_where(&self, ends: impl Fn(&Facts) -> bool) -> usize {
+        let mut open = self.lock();
+        open.cuts.all = Some(self.clock.now());
+        open.cut_where(|stream| ends(&stream.facts))
+    }
+
     /// Cuts every stream.
     pub fn cut_all(&self) -> usize {
         let mut open = self.lock();

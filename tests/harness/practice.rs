@@ -53,6 +53,8 @@ impl Practice {
             gateway: port_to_come_back_to().await,
             emr: emr.local_addr().unwrap(),
             issuer: SocketAddr::from((Ipv4Addr::LOCALHOST, port_to_come_back_to().await)),
+            // Nobody listens: alarms of these tests wait on the trail.
+            sink: SocketAddr::from((Ipv4Addr::LOCALHOST, port_to_come_back_to().await)),
         };
         let clock = SystemClock::shared();
         let prepared = prepare(dir.path(), &addresses, &clock).unwrap();

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::config::Config;
 use crate::config::problem::{Place, Problem, Problems, Severity};
 use crate::config::source::{Document, says};
+use crate::detect::RuleSet;
 use crate::emr::profile::{FindingKind, Profile};
 use crate::policy::bundle::Bundle;
 use crate::policy::decide::Active;
@@ -17,6 +18,7 @@ pub(super) fn check(document: &Document<'_>, config: &Config) -> Problems {
     let (mut problems, read) = bundle(&config.policy.directory);
     // A gateway that runs would not take this bundle; one that starts has no other.
     problems.append(misses(read.as_ref(), Severity::Warning));
+    problems.append(detections(config));
     for emr in &config.emrs {
         problems.append(profile(&emr.profile));
     }
@@ -58,6 +60,23 @@ pub(in crate::cli) fn misses(read: Option<&Active>, severity: Severity) -> Probl
         let file = active.bundle().directory().join(&miss.file);
         let remedy = "correct the policies, or the table if this is what you mean";
         problems.push(at_line(&file, Some(miss.line), severity, &message, remedy));
+    }
+    problems
+}
+
+fn detections(config: &Config) -> Problems {
+    let mut problems = Problems::default();
+    if let Err(error) = RuleSet::load(&config.policy.directory) {
+        for found in &error.problems {
+            let file = error.directory.join(&found.file);
+            let severity = if config.detection.enabled {
+                Severity::Error
+            } else {
+                Severity::Warning
+            };
+            let problem = at_line(&file, found.line, severity, &found.message, &found.remedy);
+            problems.push(problem);
+        }
     }
     problems
 }
@@ -194,5 +213,21 @@ mod tests {
         let problem = problems.iter().next().unwrap();
         assert!(problem.file.ends_with("policies/care.cedar"), "{problem:?}");
         assert!(problem.place.is_some());
+    }
+
+    #[test]
+    fn a_broken_detection_rule_is_shown_in_its_own_file() {
+        let fixture = Fixture::with_policies();
+        fixture.write("policies/detections/own.yml", "title: T\nnonsense: 1\n");
+        let reading = fixture.read(TEMPLATE);
+        let document = Document::parse(&reading.source).unwrap();
+        let problems = check(&document, &reading.config.unwrap());
+        let problem = problems
+            .iter()
+            .find(|problem| problem.message.contains("`nonsense`"))
+            .unwrap();
+        assert_eq!(problem.severity, Severity::Error);
+        assert!(problem.file.ends_with("policies/detections/own.yml"));
+        assert_eq!(problem.place.as_ref().unwrap().line, 2);
     }
 }

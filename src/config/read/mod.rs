@@ -1,5 +1,6 @@
 //! Reads a whole document into a [`Config`], section by section.
 
+mod alarm;
 mod break_glass;
 mod emr;
 mod identity;
@@ -28,6 +29,8 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let store = trail::store(&mut root);
     let break_glass = break_glass::break_glass(&mut root);
     let admin = server::admin(&mut root);
+    let detection = alarm::detection(&mut root);
+    let notify = alarm::notify(&mut root);
     let log = server::log(&mut root);
     root.done();
     Some(Config {
@@ -41,6 +44,8 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         store: store?,
         break_glass,
         admin: admin?,
+        detection: detection?,
+        notify: notify?,
         log,
     })
 }

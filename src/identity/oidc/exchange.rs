@@ -15,9 +15,9 @@ use openidconnect::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::http::{HttpClient, HttpError};
 use crate::config::Issuer;
 use crate::identity::routes::Asked;
+use crate::outbound::{HttpClient, HttpError};
 use crate::secret::Secret;
 
 /// Why a code could not be exchanged for tokens. Never holds the answer, which may hold tokens.

@@ -7,7 +7,6 @@
 
 pub mod claims;
 mod exchange;
-mod http;
 pub mod jws;
 mod keys;
 pub mod mfa;

@@ -11,11 +11,11 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::exchange::{self, Challenge, Endpoints, ExchangeError, Tokens};
-use super::http::{HttpClient, HttpError, is_this_machine};
 use super::jws::{self, Algorithm, Jws, JwsError, Kind};
 use super::keys::{KeySet, Verdict};
 use crate::clock::SharedClock;
 use crate::config::Issuer;
+use crate::outbound::{HttpClient, HttpError, is_this_machine};
 use crate::secret::Secret;
 
 /// Why the provider cannot be used now.

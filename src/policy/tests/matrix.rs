@@ -2,7 +2,7 @@
 
 use super::{SHIPPED, patient, question, roles, shipped_directory, small_with};
 use crate::policy::compile::{Compiled, Outcome};
-use crate::policy::question::{CareRelation, PrincipalKind, Question};
+use crate::policy::question::{CareRelation, PrincipalKind, Question, UNKNOWN_ZONE};
 use crate::request::Action;
 use crate::request::facts::Verdict;
 
@@ -308,10 +308,11 @@ fn duties_stay_separate_when_roles_add_up() {
 #[test]
 fn each_lockdown_level_takes_away_what_it_says() {
     let patient = patient("7");
-    let allowed = |role: &str, action, section: &'static str, lockdown, break_glass| {
+    let allowed = |zone, role: &str, action, section: &'static str, lockdown, break_glass| {
         let roles = roles(&[role]);
         let asked = Question {
             lockdown,
+            zone,
             break_glass,
             patient: Some(&patient),
             care_relation: if break_glass {
@@ -323,11 +324,31 @@ fn each_lockdown_level_takes_away_what_it_says() {
         };
         ask(&asked).verdict == Verdict::Allow
     };
-    let upto = |role: &str, action, section: &'static str, break_glass| {
+    let levels = |zone, role: &str, action, section: &'static str, break_glass| {
         (0..=4)
-            .filter(|level| allowed(role, action, section, *level, break_glass))
+            .filter(|level| allowed(zone, role, action, section, *level, break_glass))
             .collect::<Vec<_>>()
     };
+    let upto = |role: &str, action, section: &'static str, break_glass| {
+        levels("on-site", role, action, section, break_glass)
+    };
+    for elsewhere in ["outside", "home-office", UNKNOWN_ZONE] {
+        assert_eq!(
+            levels(elsewhere, "physician", Action::Read, "notes", false),
+            [0, 1, 2],
+            "{elsewhere}"
+        );
+        assert_eq!(
+            levels(elsewhere, "physician", Action::Read, "notes", true),
+            [0, 1, 2, 3],
+            "{elsewhere}"
+        );
+        assert_eq!(
+            levels(elsewhere, "nurse", Action::Navigate, "shell", true),
+            [0, 1, 2, 3],
+            "{elsewhere}"
+        );
+    }
     assert_eq!(upto("him", Action::Export, "notes", false), [0]);
     assert_eq!(upto("him", Action::Disclose, "notes", false), [0]);
     assert_eq!(upto("physician", Action::Create, "notes", false), [0, 1]);

@@ -1,7 +1,8 @@
-//! The HTTP client for the provider: small answers, one deadline, no redirects.
+//! The HTTP client for everything that is no EMR (identity provider, webhooks): small answers, one deadline, no
+//! redirects.
 //!
-//! *Never*: plain HTTP to another machine; a connection reused; a redirect followed (a redirected token request would
-//! carry the client secret along).
+//! *Never*: plain HTTP to another machine; a connection reused; a redirect followed (a redirected request would carry
+//! its secrets along).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,26 +20,40 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
-/// Why a request to the provider failed.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::identity) enum HttpError {
+pub enum HttpError {
+    /// The file of trusted certificates.
     #[error("the CA file {path}: {problem}")]
-    Ca { path: String, problem: String },
+    Ca {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// TLS.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[source] rustls::Error),
+    /// The URL.
     #[error("`{0}` is no address to send a request to")]
     Address(String),
+    /// Plain HTTP to another machine.
     #[error("plain HTTP is only spoken to this machine, not to `{0}`")]
     Plain(String),
+    /// It took too long.
     #[error("no answer within {} s", DEADLINE.as_secs())]
     Deadline,
-    #[error("the provider cannot be reached: {0}")]
+    /// No connection.
+    #[error("the server cannot be reached: {0}")]
     Connect(#[source] std::io::Error),
-    #[error("the provider did not speak HTTP: {0}")]
+    /// No HTTP.
+    #[error("the server did not speak HTTP: {0}")]
     Protocol(#[source] hyper::Error),
+    /// The body of the answer.
     #[error("the answer could not be read, or is longer than {MAX_ANSWER} bytes")]
     Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the provider answered with status {0}")]
+    /// A status that is an error.
+    #[error("the server answered with status {0}")]
     Status(u16),
 }
 
@@ -46,9 +61,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 1024 * 1024;
 const REQUESTS_AT_ONCE: usize = 64;
 
-/// An HTTP/1.1 client with the issuer's trust anchors.
+/// An HTTP/1.1 client with its trust anchors.
 #[derive(Clone)]
-pub(super) struct HttpClient {
+pub struct HttpClient {
     tls: TlsConnector,
     permits: Arc<Semaphore>,
 }
@@ -61,15 +76,25 @@ impl std::fmt::Debug for HttpClient {
 
 impl HttpClient {
     /// A client that trusts the CA in the file, or the system's roots.
-    pub(super) fn new(ca: Option<&Path>) -> Result<Self, HttpError> {
-        let roots = if let Some(path) = ca {
-            private_roots(path)?
-        } else {
-            let mut roots = RootCertStore::empty();
+    ///
+    /// # Errors
+    /// [`HttpError`], where the file or TLS is not in order.
+    pub fn new(ca: Option<&Path>) -> Result<Self, HttpError> {
+        let mut roots = RootCertStore::empty();
+        match ca {
+            Some(path) => {
+                for certificate in private_roots(path)? {
+                    roots.add(certificate).map_err(|source| HttpError::Ca {
+                        path: path.display().to_string(),
+                        problem: source.to_string(),
+                    })?;
+                }
+            }
             // A root of the system that does not parse is skipped; connections that need it fail.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            roots
-        };
+            None => drop(
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
+            ),
+        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -83,7 +108,10 @@ impl HttpClient {
     }
 
     /// Reads a JSON document.
-    pub(super) async fn fetch(&self, url: &url::Url) -> Result<Vec<u8>, HttpError> {
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn fetch(&self, url: &url::Url) -> Result<Vec<u8>, HttpError> {
         let request = Request::get(url.as_str())
             .header(header::ACCEPT, "application/json")
             .body(Vec::new())
@@ -95,11 +123,11 @@ impl HttpClient {
         Ok(answer.into_body())
     }
 
-    /// Sends a request. A status of 500 or more is an error: the provider is not able to answer.
-    pub(super) async fn send(
-        &self,
-        request: Request<Vec<u8>>,
-    ) -> Result<Response<Vec<u8>>, HttpError> {
+    /// Sends a request. A status of 500 or more is an error: the server is not able to answer.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
         let answer = tokio::time::timeout(DEADLINE, Box::pin(self.exchange(request)))
             .await
             .unwrap_or(Err(HttpError::Deadline))?;
@@ -152,31 +180,30 @@ impl HttpClient {
 }
 
 /// Whether a host name can only mean the machine itself.
-pub(super) fn is_this_machine(host: &str) -> bool {
+#[must_use]
+pub fn is_this_machine(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host
             .parse::<std::net::IpAddr>()
             .is_ok_and(|ip| ip.is_loopback())
 }
 
-fn private_roots(path: &Path) -> Result<RootCertStore, HttpError> {
+/// The certificates of a private CA.
+///
+/// # Errors
+/// [`HttpError::Ca`], where the file is unreadable or holds none.
+pub fn private_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
     let failed = |problem: String| HttpError::Ca {
         path: path.display().to_string(),
         problem,
     };
-    let mut roots = RootCertStore::empty();
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|source| failed(source.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|source| failed(source.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|source| failed(source.to_string()))?;
-    }
-    if roots.is_empty() {
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|source| failed(source.to_string()))?;
+    if certificates.is_empty() {
         return Err(failed("it holds no certificate".to_owned()));
     }
-    Ok(roots)
+    Ok(certificates)
 }
 
 async fn over<S>(stream: S, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError>

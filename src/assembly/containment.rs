@@ -1,0 +1,91 @@
+//! Lines of `chartgate status` and upkeep for cases, locks and lockdowns.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::ended;
+use super::rooms::Rooms;
+use crate::admin::health::{Check, Status, Weight};
+use crate::operate::cases::{Cases, Level};
+use crate::operate::containment::Containment;
+use crate::operate::lockdown::{Lockdowns, in_words};
+
+/// How late a lock or lockdown may end.
+const LATE: Duration = Duration::from_secs(1);
+
+pub(super) fn checks(rooms: &Rooms) -> Vec<Check> {
+    vec![
+        cases(&rooms.cases),
+        locks(&rooms.containment),
+        lockdown(&rooms.lockdowns),
+    ]
+}
+
+/// Ends locks and lockdowns whose time is over.
+pub(super) async fn keep_time(rooms: Rooms, ending: watch::Receiver<bool>) {
+    let mut end = std::pin::pin!(ended(ending));
+    loop {
+        tokio::select! {
+            () = &mut end => return,
+            () = tokio::time::sleep(LATE) => {}
+        }
+        rooms.lockdowns.expire().await;
+        rooms.containment.expire().await;
+    }
+}
+
+fn check(name: &str, status: Status, detail: String) -> Check {
+    Check {
+        name: name.to_owned(),
+        status,
+        weight: Weight::Advisory,
+        detail,
+    }
+}
+
+fn cases(cases: &Cases) -> Check {
+    let open = cases.open_by_level();
+    let counts: Vec<String> = Level::ALL
+        .iter()
+        .rev()
+        .filter_map(|level| Some(format!("{} {}", open.get(level)?, level.word())))
+        .collect();
+    if counts.is_empty() {
+        return check("cases", Status::Green, "none is open".to_owned());
+    }
+    let detail = format!(
+        "open: {}; see `chartgate case list --open`",
+        counts.join(", ")
+    );
+    check("cases", Status::Amber, detail)
+}
+
+fn locks(containment: &Containment) -> Check {
+    let detail = match containment.locked().len() {
+        0 => "nobody is locked out".to_owned(),
+        many => format!("locked out: {many}; see `chartgate user list`"),
+    };
+    check("locks", Status::Green, detail)
+}
+
+fn lockdown(lockdowns: &Lockdowns) -> Check {
+    let in_force = lockdowns.in_force();
+    let levels: Vec<String> = in_force
+        .iter()
+        .take(5)
+        .map(|lockdown| format!("L{} for {}", lockdown.level, in_words(&lockdown.scope)))
+        .collect();
+    let more = match in_force.len().saturating_sub(levels.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    if levels.is_empty() {
+        return check("lockdown", Status::Green, "none".to_owned());
+    }
+    let detail = format!(
+        "{}{more}; see `chartgate lockdown status`",
+        levels.join(", ")
+    );
+    check("lockdown", Status::Amber, detail)
+}
