@@ -208,10 +208,10 @@ impl Policies {
 
     /// Puts another bundle in force, as a whole, under the next generation, which is returned. Requests that are
     /// being decided finish with the one they began with.
-    pub fn activate(&self, active: Arc<Active>) -> u64 {
+    pub fn activate(&self, active: &Arc<Active>) -> u64 {
         let before = self.in_force.rcu(|before| InForce {
             generation: before.generation.saturating_add(1),
-            active: Arc::clone(&active),
+            active: Arc::clone(active),
             standing: Arc::clone(&before.standing),
         });
         before.generation.saturating_add(1)
@@ -1161,7 +1161,7 @@ mod tests {
             decide().expect("permitted").received().facts().generation,
             1
         );
-        let generation = policies.activate(Arc::new(Active::new(small_with(""))));
+        let generation = policies.activate(&Arc::new(Active::new(small_with(""))));
         assert_eq!(generation, 2);
         let refused = decide().expect_err("refused");
         assert_eq!(refused.facts().generation, 2);
@@ -1181,7 +1181,7 @@ mod tests {
                                 .lockdowns
                                 .insert(Scope::User(level.to_string()), level);
                         });
-                        policies.activate(Arc::clone(small));
+                        policies.activate(small);
                     }
                 });
             }

@@ -136,19 +136,10 @@ impl<'b> Bench<'b> {
 
     fn finding(&self, rule: &Rule, scene: &Scene, outcome: &Outcome) -> Finding {
         let scope = self.scope(rule.policy(), scene);
-        let bearing = if !scope.is_empty() {
-            Bearing::Elsewhere { scope }
+        let bearing = if scope.is_empty() {
+            self.bearing(rule, scene, outcome)
         } else {
-            match self.ask(rule.policy()) {
-                Said::Applies if outcome.policies.iter().any(|id| id == rule.id()) => {
-                    Bearing::Decided
-                }
-                Said::Applies => Bearing::Overruled,
-                Said::Failed => Bearing::Failed,
-                Said::Not => Bearing::Unmet {
-                    clauses: clause::unmet(rule.policy(), scene, |policy| self.ask(policy)),
-                },
-            }
+            Bearing::Elsewhere { scope }
         };
         Finding {
             id: rule.id().to_owned(),
@@ -160,6 +151,18 @@ impl<'b> Bench<'b> {
                 Effect::Forbid => "forbid",
             },
             bearing,
+        }
+    }
+
+    /// What a policy had to do with the decision whose scope fits.
+    fn bearing(&self, rule: &Rule, scene: &Scene, outcome: &Outcome) -> Bearing {
+        match self.ask(rule.policy()) {
+            Said::Applies if outcome.policies.iter().any(|id| id == rule.id()) => Bearing::Decided,
+            Said::Applies => Bearing::Overruled,
+            Said::Failed => Bearing::Failed,
+            Said::Not => Bearing::Unmet {
+                clauses: clause::unmet(rule.policy(), scene, |policy| self.ask(policy)),
+            },
         }
     }
 
@@ -244,10 +247,10 @@ mod tests {
     }
 
     fn unmet(explanation: &Explanation, id: &str) -> Vec<String> {
-        match bearing(explanation, id) {
-            Bearing::Unmet { clauses } => clauses.clone(),
-            other => panic!("{id}: {other:?}"),
-        }
+        let Bearing::Unmet { clauses } = bearing(explanation, id) else {
+            panic!("{id}: {explanation:?}");
+        };
+        clauses.clone()
     }
 
     #[test]
@@ -303,6 +306,14 @@ mod tests {
         let clauses = unmet(&explanation, "lockdown-3-clinical-core");
         assert_eq!(clauses.len(), 1, "{clauses:?}");
         assert!(clauses[0].starts_with("`principal in ["), "{clauses:?}");
+        let open = Scene {
+            lockdown: 0,
+            ..scene
+        };
+        assert_eq!(
+            unmet(&explain(&SHIPPED, &open), "lockdown-4-downtime"),
+            ["`context.lockdown >= 4` does not hold: lockdown is 0"]
+        );
     }
 
     #[test]

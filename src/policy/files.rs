@@ -122,11 +122,11 @@ impl Files {
             .filter(|(_, name, _)| name.as_path() != Path::new(README))
             .collect();
         files.sort_unstable();
-        let lines: String = files
+        let lines: Vec<_> = files
             .into_iter()
             .map(|(_, name, text)| format!("{}  {}\n", sha256(text.as_bytes()), name.display()))
             .collect();
-        sha256(lines.as_bytes())
+        sha256(lines.concat().as_bytes())
     }
 
     pub(super) fn policies(&self) -> impl Iterator<Item = (&Path, &str)> {

@@ -20,7 +20,7 @@ use crate::operate::permissions::{Activated, Ask};
 #[command(
     after_long_help = "Examples:\n  chartgate policy activate\n  chartgate policy activate --dir /srv/policies-emergency"
 )]
-pub(super) struct ActivateArgs {
+pub(in crate::cli) struct ActivateArgs {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml")]
     config: PathBuf,

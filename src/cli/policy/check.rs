@@ -22,7 +22,7 @@ use crate::policy::tables::Report;
 #[command(
     after_long_help = "Examples:\n  chartgate policy check\n  chartgate policy check --policies ./policies --json"
 )]
-pub(super) struct CheckArgs {
+pub(in crate::cli) struct CheckArgs {
     #[command(flatten)]
     place: Place,
     /// Print the findings as one JSON document.

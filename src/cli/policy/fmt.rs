@@ -16,7 +16,7 @@ use crate::cli::console::{Console, Failure};
 /// ends with exit code 1 if a file would change.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  chartgate policy fmt\n  chartgate policy fmt --check")]
-pub(super) struct FmtArgs {
+pub(in crate::cli) struct FmtArgs {
     #[command(flatten)]
     place: Place,
     /// Change nothing; say which files would change.

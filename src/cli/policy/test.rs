@@ -16,7 +16,7 @@ use crate::policy::tables::{Miss, Report};
 #[command(
     after_long_help = "Examples:\n  chartgate policy test\n  chartgate policy test --policies ./policies --json"
 )]
-pub(super) struct TestArgs {
+pub(in crate::cli) struct TestArgs {
     #[command(flatten)]
     place: Place,
     /// Print the result as one JSON document.

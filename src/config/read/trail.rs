@@ -27,13 +27,13 @@ pub(super) fn policy(root: &mut Section<'_>) -> Option<Policy> {
             ),
         );
     }
-    let day = Duration::from_hours(24);
+    let days = |days: u64| Duration::from_hours(days.saturating_mul(24));
     let watch_interval = section.within(
         "watch_interval",
         Duration::from_secs(2),
-        Duration::ZERO..=day,
+        Duration::ZERO..=days(1),
     );
-    let review_interval = section.within("review_interval", day * 90, day..=day * 366);
+    let review_interval = section.within("review_interval", days(90), days(1)..=days(366));
     section.done();
     Some(Policy {
         directory: directory?,

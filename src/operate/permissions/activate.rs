@@ -176,7 +176,7 @@ impl Permissions {
             activated.generation = before.generation().saturating_add(1);
             // INVARIANT: on record first. A bundle that cannot be recorded decides nothing.
             self.record(&activated, Some(&previous), by).await?;
-            let generation = self.policies().activate(Arc::new(candidate.active));
+            let generation = self.policies().activate(&Arc::new(candidate.active));
             self.shared.grounds.emrs.replace(candidate.profiles);
             metrics::counter!(names::POLICY_RELOADS, "result" => "activated").increment(1);
             if generation != activated.generation {

@@ -103,7 +103,7 @@ impl Permissions {
                 Ok(_) | Err(ActivateError::Problems(_)) => watch.done = watch.newest.clone(),
                 // Tried again at the next look.
                 Err(error) => {
-                    tracing::error!(%error, "a changed policy bundle was not put in force")
+                    tracing::error!(%error, "a changed policy bundle was not put in force");
                 }
             }
         }

@@ -87,7 +87,7 @@ fn in_words(expression: &Value, scene: &Scene, says: &str) -> String {
 
 /// The expression as Cedar writes it.
 fn text(expression: &Value) -> String {
-    let written = alone(expression).and_then(|policy| policy.to_cedar());
+    let written = alone(&as_written(expression)).and_then(|policy| policy.to_cedar());
     let inner = written.as_deref().and_then(|written| {
         let (_, rest) = written.split_once("when {")?;
         let (inner, _) = rest.rsplit_once('}')?;
@@ -97,6 +97,26 @@ fn text(expression: &Value) -> String {
         || "a clause".to_owned(),
         |inner| unwrapped(&inner).to_owned(),
     )
+}
+
+/// Cedar keeps `a >= b` as `!(a < b)`; a reader looks for what the author wrote.
+fn as_written(expression: &Value) -> Value {
+    match expression {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => expression.clone(),
+        Value::Array(items) => items.iter().map(as_written).collect(),
+        Value::Object(map) => {
+            let negated = map.get("!").and_then(|not| not.get("arg"));
+            for (kept, written) in [("<", ">="), ("<=", ">")] {
+                if let Some(sides) = negated.and_then(|arg| arg.get(kept)) {
+                    return json!({ written: as_written(sides) });
+                }
+            }
+            let members = map.iter();
+            members
+                .map(|(key, value)| (key.clone(), as_written(value)))
+                .collect()
+        }
+    }
 }
 
 /// Without one pair of parentheses around the whole.

@@ -330,18 +330,14 @@ impl Reader<'_, '_> {
     fn actions(&mut self, names: &[(String, Range<usize>)]) -> Vec<Action> {
         let mut actions = Vec::new();
         for (name, span) in names {
-            match Action::by_name(name) {
-                Some(action) => actions.push(action),
-                None => {
-                    let known: Vec<_> = Action::ALL.iter().map(|one| one.name()).collect();
-                    let message = format!("\"{name}\" is not an action");
-                    self.wrong(
-                        span.clone(),
-                        message,
-                        format!("Use one of {}.", known.join(", ")),
-                    );
-                }
+            if let Some(action) = Action::by_name(name) {
+                actions.push(action);
+                continue;
             }
+            let known: Vec<_> = Action::ALL.iter().map(|one| one.name()).collect();
+            let message = format!("\"{name}\" is not an action");
+            let remedy = format!("Use one of {}.", known.join(", "));
+            self.wrong(span.clone(), message, remedy);
         }
         actions
     }

@@ -111,18 +111,19 @@ fn says(
     obligations: Option<&[String]>,
     errors: &[String],
 ) -> String {
-    let mut said = verdict.word().to_owned();
-    match policies {
-        Some([]) => said.push_str(" by no policy"),
-        Some(ids) => said.push_str(&format!(" by {}", ids.join(", "))),
-        None => {}
-    }
-    match obligations {
-        Some([]) | None => {}
-        Some(obliged) => said.push_str(&format!(" with {}", obliged.join(", "))),
-    }
-    if !errors.is_empty() {
-        said.push_str(&format!("; failed: {}", errors.join(", ")));
-    }
-    said
+    let decided = match policies {
+        Some([]) => " by no policy".to_owned(),
+        Some(ids) => format!(" by {}", ids.join(", ")),
+        None => String::new(),
+    };
+    let obliged = match obligations {
+        Some([]) | None => String::new(),
+        Some(obliged) => format!(" with {}", obliged.join(", ")),
+    };
+    let failed = if errors.is_empty() {
+        String::new()
+    } else {
+        format!("; failed: {}", errors.join(", "))
+    };
+    format!("{}{decided}{obliged}{failed}", verdict.word())
 }

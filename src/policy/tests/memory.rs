@@ -78,7 +78,7 @@ proptest! {
                     current = next;
                     let active = Active::new(BUNDLES[next].0.clone());
                     let before = policies.generation();
-                    prop_assert_eq!(policies.activate(Arc::new(active)), before + 1);
+                    prop_assert_eq!(policies.activate(&Arc::new(active)), before.saturating_add(1));
                 }
                 Step::Ask(asked) => {
                     let question = asked.question();

@@ -72,10 +72,11 @@ fn a_case_is_met_or_missed_in_verdict_policies_and_obligations() {
 fn a_matrix_refuses_what_it_does_not_list() {
     let complete = "[[matrix]]\nname = \"nurses\"\nroles = [\"nurse\"]\n[matrix.allow]\n";
     let sections = SHIPPED.vocabulary().sections();
-    let rows: String = sections
+    let rows: Vec<_> = sections
         .iter()
         .map(|section| format!("{section} = [\"Search\", \"Read\"]\n"))
         .collect();
+    let rows = rows.concat();
     let all = report(&format!("{complete}{rows}"));
     assert!(all.misses.is_empty());
     assert_eq!(all.passed, 13 * sections.len());

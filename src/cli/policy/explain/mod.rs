@@ -25,7 +25,7 @@ use asked::Asked;
     chartgate policy explain --roles physician --care-relation none --patient 4 'GET /chart/notes'\n  \
     chartgate policy explain --user dr.okafor --form 'pid=4' 'POST /billing'\n  \
     chartgate policy explain --request 019a8f5e-7b1c-7f30-9b7e-3d1f4a5b6c7d")]
-pub(super) struct ExplainArgs {
+pub(in crate::cli) struct ExplainArgs {
     #[command(flatten)]
     place: Place,
     /// The request line: method and target, as in `GET /chart/notes?id=4`.

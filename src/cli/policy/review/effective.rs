@@ -87,9 +87,12 @@ fn one(
             let mut says = (*condition).to_owned();
             if allowed.len() < zones.len() {
                 let names: Vec<_> = allowed.iter().map(|(zone, _)| *zone).collect();
-                says = format!("{says} from {}", names.join(", "))
-                    .trim()
-                    .to_owned();
+                let from = format!("from {}", names.join(", "));
+                says = if says.is_empty() {
+                    from
+                } else {
+                    format!("{says} {from}")
+                };
             }
             if first.is_none() {
                 first = Some(outcome.clone());

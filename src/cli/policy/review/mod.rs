@@ -31,7 +31,7 @@ use report::Report;
     after_long_help = "Examples:\n  chartgate policy review\n  chartgate policy review --since 180d --html review.html --csv review.csv\n  \
     chartgate policy review --sign-off --note 'vendor window closed'"
 )]
-pub(super) struct ReviewArgs {
+pub(in crate::cli) struct ReviewArgs {
     #[command(flatten)]
     place: Place,
     /// How far back use is looked for.
