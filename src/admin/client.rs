@@ -183,6 +183,7 @@ mod tests {
                     AdminRequest::ReloadCertificates
                     | AdminRequest::Case(_)
                     | AdminRequest::Contain(_)
+                    | AdminRequest::Incident(_)
                     | AdminRequest::Lockdown(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::audit::show::Filter;
-use crate::operate::{cases, containment, lockdown};
+use crate::operate::{cases, containment, incidents, lockdown};
 
 /// The version of this protocol. A new request kind is not a new version; a changed meaning is.
 pub const VERSION: u32 = 1;
@@ -36,6 +36,8 @@ pub enum AdminRequest {
     Case(cases::Ask),
     /// About locks and sessions; the values are those of [`containment::Ask`].
     Contain(containment::Ask),
+    /// About incidents; the values are those of [`incidents::Ask`].
+    Incident(incidents::Ask),
     /// About lockdown; the values are those of [`lockdown::Ask`].
     Lockdown(lockdown::Ask),
 }

@@ -19,6 +19,7 @@ use crate::desk::Desks;
 use crate::identity::Identity;
 use crate::operate::cases::Cases;
 use crate::operate::containment::Containment;
+use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::policy::decide::Policies;
 use crate::store::Store;
@@ -26,10 +27,6 @@ use crate::upstream::Streams;
 
 /// What rooms stand on.
 #[derive(Debug)]
-#[expect(
-    dead_code,
-    reason = "each room takes what it needs; most are not here yet"
-)]
 pub(super) struct Foundations<'a> {
     /// The configuration.
     pub(super) config: &'a Config,
@@ -54,10 +51,13 @@ pub(super) struct Foundations<'a> {
 /// Every room.
 #[derive(Debug, Clone)]
 pub(super) struct Rooms {
+    clock: SharedClock,
     /// Cases.
     pub(super) cases: Arc<Cases>,
     /// Locks and sessions.
     pub(super) containment: Arc<Containment>,
+    /// Incidents.
+    pub(super) incidents: Arc<Incidents>,
     /// Lockdowns.
     pub(super) lockdowns: Arc<Lockdowns>,
 }
@@ -84,7 +84,19 @@ impl Rooms {
             emrs: on.config.emrs.iter().map(|emr| emr.name.clone()).collect(),
             clock: clock.clone(),
         });
+        let incidents = Incidents::load(incidents::Ground {
+            store: store.clone(),
+            audit: audit.clone(),
+            trail: on.trail.clone(),
+            master: on.master.clone(),
+            signing_key: on.config.audit.signing_key.clone(),
+            checkpoint_interval: on.config.audit.checkpoint_interval,
+            cases: cases.clone(),
+            clock: clock.clone(),
+        });
         Ok(Self {
+            clock: clock.clone(),
+            incidents: incidents.await?,
             cases,
             containment: containment.await?,
             lockdowns: lockdowns.await?,
@@ -100,7 +112,7 @@ impl Rooms {
     /// How each room is: the lines of `chartgate status`.
     #[expect(clippy::unused_async, reason = "rooms read the store")]
     pub(super) async fn checks(&self) -> Vec<Check> {
-        containment::checks(self)
+        containment::checks(self, self.clock.now())
     }
 
     /// Starts what rooms do in the background.

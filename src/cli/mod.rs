@@ -10,6 +10,7 @@ pub mod check;
 pub mod console;
 pub mod demo;
 mod gateway;
+pub mod incident;
 pub mod init;
 pub mod keys;
 pub mod lockdown;
@@ -53,6 +54,8 @@ enum Command {
     Certificates(certificates::CertificatesCommand),
     Check(check::CheckArgs),
     Demo(demo::DemoArgs),
+    #[command(subcommand)]
+    Incident(incident::IncidentCommand),
     Init(init::InitArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -123,6 +126,7 @@ fn dispatch(
         Command::Certificates(command) => certificates::run(command, console),
         Command::Check(args) => check::run(args, console, clock),
         Command::Demo(args) => demo::run(args, console, clock),
+        Command::Incident(command) => incident::run(command, console, clock),
         Command::Init(args) => init::run(args, console, clock),
         Command::Keys(command) => keys::run(command, console),
         Command::Lockdown(command) => lockdown::run(command, console),

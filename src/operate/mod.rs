@@ -5,6 +5,7 @@
 
 pub mod cases;
 pub mod containment;
+pub mod incidents;
 pub mod lockdown;
 
 use std::time::Duration;

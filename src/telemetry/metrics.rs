@@ -71,6 +71,7 @@ metrics! {
     AUDIT_FAILURES = "chartgate_audit_failures_total", Counter, [], "Times that the trail stopped being durable; everything is refused until it recovers.";
     WITNESSES_FAILING = "chartgate_witnesses_failing", Gauge, [], "Witnesses that did not take the newest checkpoint.";
     OPEN_CASES = "chartgate_open_cases", Gauge, ["level"], "Cases that somebody has to look into, by level.";
+    OPEN_INCIDENTS = "chartgate_open_incidents", Gauge, [], "Incidents whose clocks run.";
     LOCKED_USERS = "chartgate_locked_users", Gauge, [], "Users who are locked out.";
     LOCKDOWN_LEVEL = "chartgate_lockdown_level", Gauge, [], "The highest lockdown level in force for anyone, 0 to 4.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";

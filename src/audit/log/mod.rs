@@ -10,6 +10,7 @@
 mod checkpoint;
 mod code;
 mod crypt;
+mod disclose;
 mod error;
 pub mod fault;
 mod files;
@@ -50,6 +51,9 @@ use std::time::Duration;
 pub use checkpoint::{Checkpoint, each_note};
 pub use code::RecoveryCode;
 pub use crypt::{CryptError, Head};
+pub use disclose::{
+    DiscloseError, Disclosed, Disclosure, Piece, Proven, Run, RunError, check_run, disclose,
+};
 pub use error::LogError;
 pub use files::{Access, Files, LockGuard, LogFile, ReadAt, RealFiles};
 pub use header::{AcceptedLoss, Cut, FORMAT_VERSION, Header, HeaderError, Opened, Previous};
