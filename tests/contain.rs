@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use chartgate::admin::client::AdminClient;
 use chartgate::admin::protocol::AdminRequest;
-use chartgate::operate::{containment, lockdown};
+use chartgate::audit::log::SigningKey;
+use chartgate::operate::{cases, containment, incidents, lockdown};
 use chartgate::policy::question::Grant;
 use chartgate::policy::standing::Scope;
 use chartgate::request::Event;
@@ -342,4 +345,63 @@ async fn a_live_connection_of_others_is_left_alone() {
         .unwrap();
     let echo = of_physician.next().await.unwrap().unwrap();
     assert_eq!(echo.to_text().unwrap(), "ping");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_of_what_a_user_did_verifies_with_the_public_key_alone() {
+    let house = House::open_with(|config| {
+        crate::harness::without_limits(config);
+        config.audit.checkpoint_records = 1;
+    })
+    .await;
+    let mut physician = house.at_work("dr.okafor").await;
+    let mut nurse = house.at_work("nurse.lind").await;
+    for browser in [&mut physician, &mut nurse] {
+        let page = browser
+            .visit(&house.url("/patients/select?set_pid=4"))
+            .await;
+        assert_eq!(page.status, StatusCode::OK);
+    }
+    let open = cases::Ask::Open {
+        title: "Too many charts".to_owned(),
+        level: cases::Level::High,
+        user: Some("nurse.lind".to_owned()),
+        patient: None,
+        records: std::collections::BTreeSet::new(),
+    };
+    let case = ask(&house, AdminRequest::Case(open)).await;
+    let number = case[0]["number"].as_u64();
+    let open = incidents::Ask::Open {
+        case: number,
+        title: None,
+    };
+    ask(&house, AdminRequest::Incident(open)).await;
+    let pack = incidents::Ask::Evidence {
+        number: 1,
+        since: None,
+    };
+    let mut bundle = Vec::new();
+    for part in ask(&house, AdminRequest::Incident(pack)).await {
+        bundle.extend(BASE64.decode(part.as_str().unwrap()).unwrap());
+    }
+    let key = SigningKey::read(&house.clinic.config().audit.signing_key).unwrap();
+    let verified = incidents::verify(&bundle, key.verifier()).unwrap();
+    let mut names: Vec<String> = verified
+        .records
+        .iter()
+        .filter_map(|(_, entry)| entry.facts.as_ref()?.principal.as_ref())
+        .map(|principal| principal.display().to_owned())
+        .collect();
+    names.dedup();
+    assert_eq!(names, ["nurse.lind"], "and nobody else");
+    let outcomes = verified
+        .records
+        .iter()
+        .filter(|(_, entry)| entry.of.is_some());
+    assert!(
+        outcomes.count() > 0,
+        "what became of each request is there too"
+    );
+    bundle[600] ^= 1;
+    assert!(incidents::verify(&bundle, key.verifier()).is_err());
 }

@@ -186,6 +186,7 @@ mod tests {
                     | AdminRequest::Case(_)
                     | AdminRequest::Notify(_)
                     | AdminRequest::Contain(_)
+                    | AdminRequest::Incident(_)
                     | AdminRequest::Lockdown(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }

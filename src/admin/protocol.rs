@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::audit::show::Filter;
-use crate::operate::{break_glass, cases, containment, lockdown, permissions};
+use crate::operate::{break_glass, cases, containment, incidents, lockdown, permissions};
 
 /// The version of this protocol. A new request kind is not a new version; a changed meaning is.
 pub const VERSION: u32 = 1;
@@ -42,6 +42,8 @@ pub enum AdminRequest {
     Case(cases::Ask),
     /// About locks and sessions; the values are those of [`containment::Ask`].
     Contain(containment::Ask),
+    /// About incidents; the values are those of [`incidents::Ask`].
+    Incident(incidents::Ask),
     /// About lockdown; the values are those of [`lockdown::Ask`].
     Lockdown(lockdown::Ask),
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::ended;
@@ -9,14 +10,16 @@ use super::rooms::Rooms;
 use crate::admin::health::{Check, Status, Weight};
 use crate::operate::cases::{Cases, Level};
 use crate::operate::containment::Containment;
+use crate::operate::incidents::{Clock, Incidents};
 use crate::operate::lockdown::{Lockdowns, in_words};
 
 /// How late a lock or lockdown may end.
 const LATE: Duration = Duration::from_secs(1);
 
-pub(super) fn checks(rooms: &Rooms) -> Vec<Check> {
+pub(super) fn checks(rooms: &Rooms, now: Timestamp) -> Vec<Check> {
     vec![
         cases(&rooms.cases),
+        incidents(&rooms.incidents, now),
         locks(&rooms.containment),
         lockdown(&rooms.lockdowns),
     ]
@@ -59,6 +62,34 @@ fn cases(cases: &Cases) -> Check {
         counts.join(", ")
     );
     check("cases", Status::Amber, detail)
+}
+
+fn incidents(incidents: &Incidents, now: Timestamp) -> Check {
+    let open = incidents.open_since();
+    let clocks = open.iter().flat_map(|(number, opened)| {
+        let due = move |clock: &Clock| (clock.until(*opened), *number, *clock);
+        Clock::ALL.iter().map(due)
+    });
+    // The next clock is what somebody can still keep.
+    let next = clocks
+        .filter(|(until, ..)| *until > now)
+        .min_by_key(|(until, ..)| *until);
+    let Some((until, number, clock)) = next else {
+        return match open.len() {
+            0 => check("incidents", Status::Green, "none is open".to_owned()),
+            many => check(
+                "incidents",
+                Status::Amber,
+                format!("open: {many}; every clock has run out, see `chartgate incident list`"),
+            ),
+        };
+    };
+    let detail = format!(
+        "open: {}; next clock: incident {number}, {}, until {until}",
+        open.len(),
+        clock.name()
+    );
+    check("incidents", Status::Amber, detail)
 }
 
 fn locks(containment: &Containment) -> Check {

@@ -37,6 +37,7 @@ use crate::limit::charge::{Charges, UnknownAction};
 use crate::limit::screen::Screen;
 use crate::operate::cases::CaseError;
 use crate::operate::containment::ContainmentError;
+use crate::operate::incidents::IncidentError;
 use crate::operate::lockdown::LockdownError;
 use crate::operate::permissions::{self, ReviewError};
 use crate::policy::bundle::Bundle;
@@ -100,6 +101,9 @@ pub enum StartError {
     /// Locks.
     #[error("locks: {0}")]
     Containment(#[from] ContainmentError),
+    /// Incidents.
+    #[error("incidents: {0}")]
+    Incidents(#[from] IncidentError),
     /// Lockdowns.
     #[error("lockdowns: {0}")]
     Lockdown(#[from] LockdownError),

@@ -92,6 +92,10 @@ impl AdminApi for Operators {
                     let answer = self.rooms.containment.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
+                AdminRequest::Incident(ask) => {
+                    let answer = self.rooms.incidents.answer(operator.name(), ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
                 AdminRequest::Lockdown(ask) => {
                     let answer = self.rooms.lockdowns.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await

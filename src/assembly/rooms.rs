@@ -26,6 +26,7 @@ use crate::identity::Identity;
 use crate::operate::break_glass::{self, BreakGlass};
 use crate::operate::cases::Cases;
 use crate::operate::containment::Containment;
+use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::operate::permissions::{Grounds, Permissions};
 use crate::policy::decide::Policies;
@@ -62,6 +63,7 @@ pub(super) struct Foundations<'a> {
 /// Every room.
 #[derive(Debug, Clone)]
 pub(super) struct Rooms {
+    clock: SharedClock,
     /// Permissions: the bundle in force, and their review.
     pub(super) permissions: Permissions,
     /// Break-glass.
@@ -70,6 +72,8 @@ pub(super) struct Rooms {
     pub(super) cases: Arc<Cases>,
     /// Locks and sessions.
     pub(super) containment: Arc<Containment>,
+    /// Incidents.
+    pub(super) incidents: Arc<Incidents>,
     /// Lockdowns.
     pub(super) lockdowns: Arc<Lockdowns>,
     /// Detection, and alarms out.
@@ -123,9 +127,21 @@ impl Rooms {
         });
         let containment = containment.await?;
         let alarms = Alarms::open(on, &cases, &containment)?;
+        let incidents = Incidents::load(incidents::Ground {
+            store: store.clone(),
+            audit: audit.clone(),
+            trail: on.trail.clone(),
+            master: on.master.clone(),
+            signing_key: on.config.audit.signing_key.clone(),
+            checkpoint_interval: on.config.audit.checkpoint_interval,
+            cases: cases.clone(),
+            clock: clock.clone(),
+        });
         Ok(Self {
             permissions,
             break_glass,
+            clock: clock.clone(),
+            incidents: incidents.await?,
             cases,
             containment,
             alarms,
@@ -142,7 +158,7 @@ impl Rooms {
     pub(super) async fn checks(&self) -> Vec<Check> {
         let mut checks = permissions::checks(&self.permissions);
         checks.push(glass::check(self.break_glass.condition().await));
-        checks.extend(containment::checks(self));
+        checks.extend(containment::checks(self, self.clock.now()));
         checks.extend(self.alarms.checks());
         checks
     }

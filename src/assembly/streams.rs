@@ -306,7 +306,7 @@ mod tests {
             (None, Refusal::SessionExpired),
         ] {
             let mut case = Case::new();
-            case.policies.activate(Arc::new(Active::new(shipped())));
+            case.policies.activate(&Arc::new(Active::new(shipped())));
             assert_eq!(case.due(Which::Due), 1);
             let told = case.decide(Some(archivist("him", case.start)));
             assert!(told.is_some(), "the new generation is on record");

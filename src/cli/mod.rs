@@ -12,6 +12,7 @@ pub mod console;
 pub mod demo;
 pub mod detect;
 mod gateway;
+pub mod incident;
 pub mod init;
 pub mod keys;
 pub mod lockdown;
@@ -61,6 +62,8 @@ enum Command {
     Demo(demo::DemoArgs),
     #[command(subcommand)]
     Detect(detect::DetectCommand),
+    #[command(subcommand)]
+    Incident(incident::IncidentCommand),
     Init(init::InitArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -137,6 +140,7 @@ fn dispatch(
         Command::Check(args) => check::run(args, console, clock),
         Command::Demo(args) => demo::run(args, console, clock),
         Command::Detect(command) => detect::run(command, console),
+        Command::Incident(command) => incident::run(command, console, clock),
         Command::Init(args) => init::run(args, console, clock),
         Command::Keys(command) => keys::run(command, console),
         Command::Policy(command) => policy::run(command, console, clock),

@@ -1040,7 +1040,7 @@ mod tests {
         let nobody = Case::new(&[], Action::Export, "notes").mapped();
         let nobody = again(nobody.identified().principal(), NOW);
         assert_eq!(nobody.verdict, Err(Refusal::NoRole));
-        policies.activate(Arc::new(Active::new(small_with(""))));
+        policies.activate(&Arc::new(Active::new(small_with(""))));
         let other = again(before, NOW);
         assert_eq!(other.verdict, Err(Refusal::PolicyDenied));
         assert_eq!(other.facts.generation, 2);

@@ -84,6 +84,7 @@ metrics! {
     DELIVERIES = "chartgate_notify_deliveries_total", Counter, ["receiver", "result"], "Attempts to send an alarm, by receiver and result (`ok`, `failed`).";
     NOTIFY_LAG = "chartgate_notify_lag_records", Gauge, ["receiver"], "Durable records that a receiver's sender has not looked at yet.";
     OPEN_CASES = "chartgate_open_cases", Gauge, ["level"], "Cases that somebody has to look into, by level.";
+    OPEN_INCIDENTS = "chartgate_open_incidents", Gauge, [], "Incidents whose clocks run.";
     LOCKED_USERS = "chartgate_locked_users", Gauge, [], "Users who are locked out.";
     LOCKDOWN_LEVEL = "chartgate_lockdown_level", Gauge, [], "The highest lockdown level in force for anyone, 0 to 4.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";

@@ -170,15 +170,24 @@ impl DataKey {
     }
 
     fn record_key(&self, sequence: u64) -> Result<LessSafeKey, CryptError> {
+        let key = self.disclosed_key(sequence)?;
+        Ok(LessSafeKey::new(UnboundKey::new(
+            &AES_256_GCM,
+            key.expose(),
+        )?))
+    }
+
+    /// The key of one record, to be given away with it: it opens that record and no other.
+    pub(super) fn disclosed_key(&self, sequence: u64) -> Result<Secret<[u8; 32]>, CryptError> {
         let sequence = sequence.to_be_bytes();
         let info: [&[u8]; 3] = [RECORD_KEY, self.segment.as_bytes(), &sequence];
         let okm = self.prk.expand(&info, &AES_256_GCM)?;
         let mut key = [0; 32];
-        let filled = okm
-            .fill(&mut key)
-            .and_then(|()| UnboundKey::new(&AES_256_GCM, &key));
+        let filled = okm.fill(&mut key);
+        let disclosed = Secret::new(key);
         key.zeroize();
-        Ok(LessSafeKey::new(filled?))
+        filled?;
+        Ok(disclosed)
     }
 
     /// Seals a record in place and returns its tag.
@@ -223,13 +232,38 @@ impl DataKey {
     }
 
     fn aad(&self, kind: u8, sequence: u64) -> [u8; 41] {
-        let mut aad = [0; 41];
-        let (start, rest) = aad.split_at_mut(32);
-        start.copy_from_slice(self.start.as_bytes());
-        if let Some((first, rest)) = rest.split_first_mut() {
-            *first = kind;
-            rest.copy_from_slice(&sequence.to_be_bytes());
-        }
-        aad
+        record_aad(self.start, kind, sequence)
     }
+}
+
+fn record_aad(segment_start: Head, kind: u8, sequence: u64) -> [u8; 41] {
+    let mut aad = [0; 41];
+    let (start, rest) = aad.split_at_mut(32);
+    start.copy_from_slice(segment_start.as_bytes());
+    if let Some((first, rest)) = rest.split_first_mut() {
+        *first = kind;
+        rest.copy_from_slice(&sequence.to_be_bytes());
+    }
+    aad
+}
+
+/// Opens a record with the key that was given away with it.
+pub(super) fn open_disclosed(
+    key: &[u8; 32],
+    segment_start: Head,
+    kind: u8,
+    sequence: u64,
+    body: &[u8],
+) -> Result<Vec<u8>, CryptError> {
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key)?);
+    let mut body = body.to_vec();
+    let count = key
+        .open_in_place(
+            Nonce::assume_unique_for_key([0; NONCE_LEN]),
+            Aad::from(record_aad(segment_start, kind, sequence)),
+            &mut body,
+        )?
+        .len();
+    body.truncate(count);
+    Ok(body)
 }

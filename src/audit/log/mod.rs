@@ -11,6 +11,7 @@ mod checkpoint;
 mod code;
 mod courier;
 mod crypt;
+mod disclose;
 mod error;
 pub mod fault;
 mod files;
@@ -53,6 +54,9 @@ pub use checkpoint::{Checkpoint, each_note};
 pub use code::RecoveryCode;
 pub use courier::Courier;
 pub use crypt::{CryptError, Head};
+pub use disclose::{
+    DiscloseError, Disclosed, Disclosure, Piece, Proven, Run, RunError, check_run, disclose,
+};
 pub use error::LogError;
 pub use files::{Access, Files, LockGuard, LogFile, ReadAt, RealFiles};
 pub use header::{AcceptedLoss, Cut, FORMAT_VERSION, Header, HeaderError, Opened, Previous};

@@ -297,6 +297,13 @@ impl SigningKey {
         Ok(parsed)
     }
 
+    /// Signs a statement that is no checkpoint: `kind` is its first line, and MUST not be a key's name; `text` ends in
+    /// a line break.
+    #[must_use]
+    pub fn sign_statement(&self, kind: &str, text: &str) -> String {
+        self.sign(&format!("{kind}\n{text}"))
+    }
+
     /// Signs a text that ends in a line break.
     pub(super) fn sign(&self, text: &str) -> String {
         let mut blob = self.verifier.hash.to_vec();

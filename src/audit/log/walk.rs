@@ -355,7 +355,8 @@ pub(super) fn frame_length(word: u32) -> Option<usize> {
         .then_some(length)
 }
 
-fn frame_parts(committed: &[u8]) -> Option<(u8, u64, &[u8])> {
+/// Kind, sequence number and body of a frame without its chain value.
+pub(super) fn frame_parts(committed: &[u8]) -> Option<(u8, u64, &[u8])> {
     let (_, rest) = committed.split_first_chunk::<4>()?;
     let (kind, rest) = rest.split_first()?;
     let (sequence, body) = rest.split_first_chunk::<8>()?;

@@ -191,7 +191,8 @@ fn print_all(show: &mut Show, args: &ShowArgs, console: &mut Console<'_>) -> Res
     Ok(())
 }
 
-fn parse_since(text: &str, now: Timestamp) -> Option<Timestamp> {
+/// When `--since` begins: a span before now, a day, or a time.
+pub(in crate::cli) fn parse_since(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(span) = parse_duration(text) {
         return now.checked_sub(span).ok();
     }

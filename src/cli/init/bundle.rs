@@ -40,6 +40,7 @@ bundle!(
     "office.cedar",
     "oversight.cedar",
     "portal.cedar",
+    "response/incident-response.md",
     "roles.toml",
     "schema.cedarschema",
     "services.cedar",
