@@ -3,12 +3,17 @@
 //! [`log`] is the layer of bytes: encrypted, chained, durable. Everything else here says what the bytes mean.
 
 pub mod admit;
+pub mod csv;
 pub mod entry;
+pub mod export;
 pub mod handled;
 pub mod log;
 pub mod open;
 pub mod outcome;
+pub mod query;
 pub mod refuse;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod show;
 mod summed;
 pub mod trail;

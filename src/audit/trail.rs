@@ -164,6 +164,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::PermissionsReviewed
         | Event::BreakGlassReviewed
         | Event::AuditExported
+        | Event::AuditRetired
         | Event::CaseOpened
         | Event::CaseClosed
         | Event::UserUnlocked
