@@ -180,7 +180,7 @@ mod tests {
                         }
                         Ok(())
                     }
-                    AdminRequest::ReloadCertificates => {
+                    AdminRequest::Answers(_) | AdminRequest::ReloadCertificates => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::audit::answers::Ask;
 use crate::audit::show::Filter;
 
 /// The version of this protocol. A new request kind is not a new version; a changed meaning is.
@@ -29,6 +30,8 @@ pub enum AdminRequest {
         /// Whether to go on with new entries until the operator hangs up.
         follow: bool,
     },
+    /// One [`crate::audit::answers::Piece`] after another: what the trail says.
+    Answers(Ask),
     /// Reads the certificate files again; one value that names what is served now.
     ReloadCertificates,
 }

@@ -15,6 +15,7 @@ use crate::admin::protocol::{AdminError, AdminErrorKind, AdminRequest, Operator}
 use crate::admin::socket::{AdminApi, Replies};
 use crate::assembly::health::Parts;
 use crate::assembly::rooms::Rooms;
+use crate::audit::answers::{Answering, Ask, Piece};
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::{Filter, Show, Shown};
 use crate::audit::trail::Audit;
@@ -67,6 +68,7 @@ impl AdminApi for Operators {
                 AdminRequest::AuditShow { filter, follow } => {
                     self.show(operator, filter, follow, &replies).await
                 }
+                AdminRequest::Answers(ask) => self.answers(operator, ask, &replies).await,
                 AdminRequest::ReloadCertificates => self.reload(operator, &replies).await,
             }
         })
@@ -145,6 +147,33 @@ impl Operators {
         }
     }
 
+    async fn answers(
+        &self,
+        operator: &Operator,
+        ask: Ask,
+        replies: &Replies,
+    ) -> Result<(), AdminError> {
+        let answers = self.rooms.answers();
+        let begun = answers.begin(operator.name(), ask).await;
+        let mut answering = begun.map_err(failed)?;
+        loop {
+            let (next, step) = tokio::task::spawn_blocking(move || answer_step(answering))
+                .await
+                .map_err(failed)?;
+            answering = next;
+            let Some(pieces) = step? else {
+                break;
+            };
+            for piece in pieces {
+                replies.send(&piece).await?;
+            }
+        }
+        for piece in answers.finish(answering).await.map_err(failed)? {
+            replies.send(&piece).await?;
+        }
+        Ok(())
+    }
+
     async fn reload(&self, operator: &Operator, replies: &Replies) -> Result<(), AdminError> {
         let outcome = self.certificates.reload();
         let detail = match &outcome {
@@ -161,6 +190,11 @@ impl Operators {
             .send(&"the certificates were read again and are served now")
             .await
     }
+}
+
+fn answer_step(mut answering: Answering) -> (Answering, Result<Option<Vec<Piece>>, AdminError>) {
+    let step = answering.step().map_err(failed);
+    (answering, step)
 }
 
 fn read_step(mut show: Show) -> (Show, Result<Vec<Shown>, AdminError>) {

@@ -10,8 +10,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::StartError;
-use crate::admin::health::Check;
-use crate::audit::log::MasterKey;
+use crate::admin::health::{Check, Status, Weight};
+use crate::audit::answers::{Age, Answers, Holdings};
+use crate::audit::log::{LogError, MasterKey, RealFiles};
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -44,7 +45,9 @@ pub(super) struct Foundations<'a> {
 
 /// Every room.
 #[derive(Debug, Clone)]
-pub(super) struct Rooms {}
+pub(super) struct Rooms {
+    answers: Answers,
+}
 
 impl Rooms {
     /// Makes every room; what each keeps in the store is in force when this returns.
@@ -52,8 +55,16 @@ impl Rooms {
     /// # Errors
     /// [`StartError`] for the first room that is not in order.
     #[expect(clippy::unused_async, reason = "rooms read the store")]
-    pub(super) async fn open(_: &Foundations<'_>) -> Result<Self, StartError> {
-        Ok(Self {})
+    pub(super) async fn open(on: &Foundations<'_>) -> Result<Self, StartError> {
+        let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone());
+        Ok(Self {
+            answers: Answers::new(on.audit.clone(), holdings, on.clock.clone()),
+        })
+    }
+
+    /// Who answers what operators ask of the trail.
+    pub(super) const fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// Who answers the gateway's pages for people who are signed in.
@@ -63,12 +74,47 @@ impl Rooms {
     }
 
     /// How each room is: the lines of `chartgate status`.
-    #[expect(clippy::unused_async, reason = "rooms read the store")]
     pub(super) async fn checks(&self) -> Vec<Check> {
-        Vec::new()
+        let answers = self.answers.clone();
+        let age = tokio::task::spawn_blocking(move || answers.age()).await;
+        age.into_iter().map(retention).collect()
     }
 
     /// Starts what rooms do in the background.
     #[expect(clippy::unused_self, reason = "no room works yet")]
     pub(super) fn start(&self, _background: &mut JoinSet<()>, _ending: &watch::Receiver<bool>) {}
+}
+
+fn retention(age: Result<Age, LogError>) -> Check {
+    let (status, detail) = match age {
+        Err(error) => (
+            Status::Amber,
+            format!("the trail's age is not known: {error}"),
+        ),
+        Ok(Age {
+            oldest,
+            segments,
+            years,
+            over,
+        }) => {
+            let oldest = oldest.map_or_else(
+                || "nothing yet".to_owned(),
+                |oldest| oldest.strftime("%Y-%m-%d").to_string(),
+            );
+            let over = match over {
+                0 => String::new(),
+                over => format!("; {over} may be removed: see `chartgate audit retention`"),
+            };
+            let detail = format!(
+                "oldest record {oldest}, {segments} segments, kept {years} calendar years{over}"
+            );
+            (Status::Green, detail)
+        }
+    };
+    Check {
+        name: "retention".to_owned(),
+        status,
+        weight: Weight::Advisory,
+        detail,
+    }
 }

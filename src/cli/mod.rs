@@ -11,9 +11,12 @@ pub mod demo;
 mod gateway;
 pub mod init;
 pub mod keys;
+mod output;
 pub mod refusals;
+pub mod report;
 pub mod serve;
 pub mod status;
+mod trail;
 pub mod version;
 
 use std::ffi::OsString;
@@ -51,6 +54,8 @@ enum Command {
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     Refusals(refusals::RefusalsArgs),
+    #[command(subcommand)]
+    Report(report::ReportCommand),
     Serve(serve::ServeArgs),
     Status(status::StatusArgs),
     Version(version::VersionArgs),
@@ -113,6 +118,7 @@ fn dispatch(
         Command::Init(args) => init::run(args, console, clock),
         Command::Keys(command) => keys::run(command, console),
         Command::Refusals(args) => refusals::run(args, console),
+        Command::Report(command) => report::run(command, console, clock),
         Command::Serve(args) => serve::run(args, console, clock),
         Command::Status(args) => status::run(args, console),
         Command::Version(args) => version::run(args, console),

@@ -28,8 +28,11 @@ const INTERACTION: &str = "http://hl7.org/fhir/restful-interaction";
 const LIFECYCLE: &str = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle";
 const REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
 const SOURCE_TYPE: &str = "http://terminology.hl7.org/CodeSystem/security-source-type";
-/// Treatment, payment and operations: what is done for these is no disclosure.
-const ORDINARY: &[&str] = &["TREAT", "ETREAT", "HPAYMT", "HOPERAT", "BTG", ""];
+/// Treatment, payment and operations: what is done for these is no disclosure. Nor is what nobody stated a purpose of:
+/// only a route that is mapped as Disclose says of itself that data go outside.
+const ORDINARY: &[&str] = &["TREAT", "ETREAT", "HPAYMT", "HOPERAT", "BTG", UNSTATED, ""];
+/// The purpose of use that policy records where nobody stated one.
+pub(super) const UNSTATED: &str = "unknown";
 
 /// The events of a record.
 #[must_use]

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::kinds::{Kind, Verb};
-use super::{DCM, REASON, coding};
+use super::{DCM, REASON, UNSTATED, coding};
 use crate::audit::query::join::Joined;
 use crate::request::Principal;
 
@@ -207,7 +207,7 @@ fn person(joined: &Joined, who: &Principal, kind: &Value) -> Map<String, Value> 
         }
         let purposes: Vec<Value> = purposes
             .into_iter()
-            .filter(|code| !code.is_empty())
+            .filter(|code| !code.is_empty() && *code != UNSTATED)
             .map(|code| json!({ "coding": [{ "system": REASON, "code": code }] }))
             .collect();
         if !purposes.is_empty() {

@@ -105,11 +105,24 @@ fn what_goes_outside_is_a_disclosure_and_care_is_none() {
         events(&joined).len()
     };
     assert_eq!(names(Action::Export, "TREAT"), 1);
+    assert_eq!(names(Action::Export, "unknown"), 1);
+    assert_eq!(names(Action::Disclose, "unknown"), 2);
     assert_eq!(names(Action::Export, "PATRQT"), 2);
     assert_eq!(names(Action::Print, "HLEGAL"), 2);
     assert_eq!(names(Action::Read, "PATRQT"), 1);
     let refused = with_purpose(sample::refused("CG-3001", &["4"]), "PATRQT");
     assert_eq!(events(&refused).len(), 1);
+}
+
+#[test]
+fn a_purpose_that_nobody_stated_is_no_code() {
+    let event = &events(&with_purpose(sample::done(Action::Read, &["4"]), "unknown"))[0];
+    let person = &event["agent"][2];
+    assert_eq!(person["requestor"], true, "{event}");
+    assert_eq!(person.get("purposeOfUse"), None, "{event}");
+    let stated = &events(&sample::done(Action::Read, &["4"]))[0];
+    let purpose = &stated["agent"][2]["purposeOfUse"][0]["coding"][0]["code"];
+    assert_eq!(purpose, "TREAT");
 }
 
 #[test]
