@@ -173,19 +173,19 @@ mod tests {
         let config = initialised(temporary.path());
         let file = temporary.path().join("events.ndjson");
         let output = file.display().to_string();
-        let fine = |line: &[&str]| {
+        let answered = |line: &[&str]| {
             let ended = call(&[line, &["--config", &config]].concat());
             assert_eq!(ended.exit, Exit::Fine, "{line:?} {}", ended.err);
             ended
         };
-        let query = fine(&["audit", "query", "--user", "alice", "--format", "csv"]);
+        let query = answered(&["audit", "query", "--user", "alice", "--format", "csv"]);
         assert!(query.out.starts_with("time,seq,kind,"), "{}", query.out);
         assert!(
             query.out.contains("command=query"),
             "its own asking: {}",
             query.out
         );
-        let export = fine(&["audit", "export", "--format", "fhir", "--output", &output]);
+        let export = answered(&["audit", "export", "--format", "fhir", "--output", &output]);
         let sum = fs::read_to_string(temporary.path().join("events.ndjson.sha256")).unwrap();
         assert!(sum.ends_with("  events.ndjson\n"), "{sum}");
         assert!(
@@ -194,13 +194,13 @@ mod tests {
             export.err
         );
         assert!(fs::read_to_string(&file).unwrap().contains("110101"));
-        let activity = fine(&["report", "activity"]);
+        let activity = answered(&["report", "activity"]);
         assert!(
             activity.out.contains("audit-exported 1"),
             "{}",
             activity.out
         );
-        let retention = fine(&["audit", "retention"]);
+        let retention = answered(&["audit", "retention"]);
         assert!(
             retention.out.contains("kept for 6 calendar years"),
             "{}",
