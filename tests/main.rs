@@ -11,6 +11,7 @@
 )]
 
 mod advisories;
+mod answers;
 mod architecture;
 mod binary;
 mod break_glass;

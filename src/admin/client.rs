@@ -181,6 +181,7 @@ mod tests {
                         Ok(())
                     }
                     AdminRequest::ReloadCertificates
+                    | AdminRequest::Answers(_)
                     | AdminRequest::Policy(_)
                     | AdminRequest::BreakGlass(_)
                     | AdminRequest::Case(_)

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::audit::answers::Ask;
 use crate::audit::show::Filter;
 use crate::operate::{break_glass, cases, containment, incidents, lockdown, permissions};
 
@@ -32,6 +33,8 @@ pub enum AdminRequest {
     },
     /// Alarms out.
     Notify(crate::notify::Ask),
+    /// One [`crate::audit::answers::Piece`] after another: what the trail says.
+    Answers(Ask),
     /// Reads the certificate files again; one value that names what is served now.
     ReloadCertificates,
     /// Permissions: another bundle in force, who used what, a review signed off.

@@ -16,10 +16,10 @@ use crate::admin::protocol::{AdminError, AdminErrorKind, AdminRequest, Operator}
 use crate::admin::socket::{AdminApi, Replies};
 use crate::assembly::health::Parts;
 use crate::assembly::rooms::{Rooms, permissions};
+use crate::audit::answers::{Answering, Ask, Piece};
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::{Filter, Show, Shown};
 use crate::audit::trail::Audit;
-use crate::notify::Ask;
 use crate::request::Event;
 use crate::server::Certificates;
 
@@ -69,13 +69,14 @@ impl AdminApi for Operators {
                 AdminRequest::AuditShow { filter, follow } => {
                     self.show(operator, filter, follow, &replies).await
                 }
-                AdminRequest::Notify(Ask::Test) => {
+                AdminRequest::Notify(crate::notify::Ask::Test) => {
                     let test = self.rooms.alarms.notifier.test(operator.name());
                     for answer in test.await.map_err(failed)? {
                         replies.send(&answer).await?;
                     }
                     Ok(())
                 }
+                AdminRequest::Answers(ask) => self.answers(operator, ask, &replies).await,
                 AdminRequest::ReloadCertificates => self.reload(operator, &replies).await,
                 AdminRequest::Policy(ask) => {
                     permissions::answer(&self.rooms.permissions, operator, ask, &replies).await
@@ -177,6 +178,33 @@ impl Operators {
         }
     }
 
+    async fn answers(
+        &self,
+        operator: &Operator,
+        ask: Ask,
+        replies: &Replies,
+    ) -> Result<(), AdminError> {
+        let answers = self.rooms.answers();
+        let begun = answers.begin(operator.name(), ask).await;
+        let mut answering = begun.map_err(failed)?;
+        loop {
+            let (next, step) = tokio::task::spawn_blocking(move || answer_step(answering))
+                .await
+                .map_err(failed)?;
+            answering = next;
+            let Some(pieces) = step? else {
+                break;
+            };
+            for piece in pieces {
+                replies.send(&piece).await?;
+            }
+        }
+        for piece in answers.finish(answering).await.map_err(failed)? {
+            replies.send(&piece).await?;
+        }
+        Ok(())
+    }
+
     async fn reload(&self, operator: &Operator, replies: &Replies) -> Result<(), AdminError> {
         let outcome = self.certificates.reload();
         let detail = match &outcome {
@@ -193,6 +221,11 @@ impl Operators {
             .send(&"the certificates were read again and are served now")
             .await
     }
+}
+
+fn answer_step(mut answering: Answering) -> (Answering, Result<Option<Vec<Piece>>, AdminError>) {
+    let step = answering.step().map_err(failed);
+    (answering, step)
 }
 
 fn read_step(mut show: Show) -> (Show, Result<Vec<Shown>, AdminError>) {

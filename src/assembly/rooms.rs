@@ -5,6 +5,7 @@
 
 mod glass;
 pub(super) mod permissions;
+mod retention;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use tokio::task::JoinSet;
 use super::alarms::Alarms;
 use super::{StartError, containment, ended};
 use crate::admin::health::Check;
-use crate::audit::log::MasterKey;
+use crate::audit::answers::{Answers, Holdings};
+use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -78,6 +80,7 @@ pub(super) struct Rooms {
     pub(super) lockdowns: Arc<Lockdowns>,
     /// Detection, and alarms out.
     pub(super) alarms: Alarms,
+    answers: Answers,
 }
 
 impl Rooms {
@@ -137,7 +140,9 @@ impl Rooms {
             cases: cases.clone(),
             clock: clock.clone(),
         });
+        let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone());
         Ok(Self {
+            answers: Answers::new(audit.clone(), holdings, clock.clone()),
             permissions,
             break_glass,
             clock: clock.clone(),
@@ -147,6 +152,11 @@ impl Rooms {
             alarms,
             lockdowns: lockdowns.await?,
         })
+    }
+
+    /// Who answers what operators ask of the trail.
+    pub(super) const fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// Who answers the gateway's pages for people who are signed in.
@@ -160,6 +170,9 @@ impl Rooms {
         checks.push(glass::check(self.break_glass.condition().await));
         checks.extend(containment::checks(self, self.clock.now()));
         checks.extend(self.alarms.checks());
+        let answers = self.answers.clone();
+        let age = tokio::task::spawn_blocking(move || answers.age()).await;
+        checks.extend(age.into_iter().map(retention::check));
         checks
     }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::outcome::Outcome;
+use crate::request::facts::Verdict;
 use crate::request::{Event, Facts, PatientRef, Refused};
 
 /// The schema version that this build writes.
@@ -201,6 +202,34 @@ impl Entry {
         mapped
             .flat_map(|mapping| &mapping.patients)
             .chain(self.outcome.iter().flat_map(|outcome| &outcome.patients))
+    }
+
+    /// Whether the record concerns this patient: an identifier in any system, or `system|identifier`. An event names
+    /// its patient among its particulars.
+    #[must_use]
+    pub fn is_about(&self, patient: &str) -> bool {
+        let named = self
+            .detail
+            .get("patient")
+            .is_some_and(|named| named == patient);
+        let same = |known: &PatientRef| {
+            known.id == patient
+                || patient
+                    .strip_suffix(known.id.as_str())
+                    .and_then(|rest| rest.strip_suffix('|'))
+                    == Some(known.system.as_str())
+        };
+        named || self.patients().any(same)
+    }
+
+    /// Whether the request was admitted or refused; `None` for what is neither.
+    #[must_use]
+    pub const fn verdict(&self) -> Option<Verdict> {
+        match self.phase {
+            Phase::Admit => Some(Verdict::Allow),
+            Phase::Refuse => Some(Verdict::Deny),
+            Phase::Outcome | Phase::Event => None,
+        }
     }
 }
 

@@ -3,13 +3,21 @@
 //! [`log`] is the layer of bytes: encrypted, chained, durable. Everything else here says what the bytes mean.
 
 pub mod admit;
+pub mod answers;
+pub mod csv;
 pub mod entry;
+pub mod export;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod follow;
 pub mod handled;
 pub mod log;
 pub mod open;
 pub mod outcome;
+pub mod query;
 pub mod refuse;
+pub mod report;
+pub mod retention;
 pub mod show;
 mod summed;
 mod tally;

@@ -274,11 +274,13 @@ fn left_behind(
     let mut closed = BTreeSet::new();
     let mut before = Before::Nothing;
     let mut to = last;
+    // The segment with which the oldest run began may be retired; what is left of the run is read from its beginning.
     let starts = earlier
         .iter()
+        .enumerate()
         .rev()
-        .filter(|header| header.opened == Opened::Start);
-    for from in starts.map(|header| header.first) {
+        .filter(|(index, header)| *index == 0 || header.opened == Opened::Start);
+    for from in starts.map(|(_, header)| header.first) {
         let (mut started, mut stopped) = (false, false);
         let mut reader = Reader::new(
             files.clone(),
@@ -364,6 +366,7 @@ mod tests {
             checkpoint_records: 10,
             checkpoint_interval: Duration::from_secs(10),
             reserve_bytes: 0,
+            retention_years: 6,
         }
     }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, EntryError, Phase};
 use super::log::{Files, LogError, MasterKey, Reader, Sequences};
+use crate::request::facts::{Action, Verdict};
 use crate::request::{Event, Principal};
 
 /// Why the trail could not be shown.
@@ -32,7 +33,7 @@ pub enum ShowError {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
-    /// A patient's identifier, in any system.
+    /// A patient's identifier, in any system; or `system|identifier`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patient: Option<String>,
     /// A user's name or stable id.
@@ -44,32 +45,73 @@ pub struct Filter {
     /// Nothing older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// Nothing newer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Admitted requests, or refused ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Verdict>,
+    /// The code of a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// A clinical action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+    /// A section of the chart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
 }
 
 impl Filter {
     /// Whether the entry itself matches.
     #[must_use]
     pub fn matches(&self, entry: &Entry) -> bool {
-        let patient = |id: &String| entry.patients().any(|patient| patient.id == *id);
-        let user = |name: &String| {
-            entry
-                .facts
-                .as_ref()
-                .and_then(|f| f.principal.as_ref())
-                .is_some_and(|p| is_user(p, name))
-        };
-        let request = |id: &String| {
-            entry.id.to_string() == *id
-                || entry
-                    .facts
-                    .as_ref()
-                    .is_some_and(|facts| facts.request == *id)
-        };
-        self.patient.as_ref().is_none_or(patient)
-            && self.user.as_ref().is_none_or(user)
-            && self.request.as_ref().is_none_or(request)
-            && self.since.is_none_or(|since| entry.time >= since)
+        self.selects(entry) && self.concerns(entry)
     }
+
+    /// Whether the entry concerns the patient asked for, if one is.
+    #[must_use]
+    pub fn concerns(&self, entry: &Entry) -> bool {
+        self.patient
+            .as_ref()
+            .is_none_or(|patient| entry.is_about(patient))
+    }
+
+    /// Whether the entry matches in everything but the patient, whom only the outcome may name.
+    #[must_use]
+    pub fn selects(&self, entry: &Entry) -> bool {
+        let mapping = || entry.facts.as_ref().and_then(|f| f.mapping.as_ref());
+        self.user.as_ref().is_none_or(|name| is_by(entry, name))
+            && self.request.as_ref().is_none_or(|id| is_of(entry, id))
+            && self.since.is_none_or(|since| entry.time >= since)
+            && self.until.is_none_or(|until| entry.time <= until)
+            && self
+                .decision
+                .is_none_or(|decision| entry.verdict() == Some(decision))
+            && self
+                .refusal
+                .as_ref()
+                .is_none_or(|code| entry.refusal.as_ref() == Some(code))
+            && self
+                .action
+                .is_none_or(|action| mapping().is_some_and(|m| m.action == action))
+            && self
+                .section
+                .as_ref()
+                .is_none_or(|section| mapping().is_some_and(|m| m.section == *section))
+    }
+}
+
+fn is_by(entry: &Entry, name: &str) -> bool {
+    let principal = entry.facts.as_ref().and_then(|f| f.principal.as_ref());
+    principal.is_some_and(|p| is_user(p, name))
+        || ["user", "operator"]
+            .iter()
+            .any(|key| entry.detail.get(*key).is_some_and(|value| value == name))
+}
+
+fn is_of(entry: &Entry, id: &str) -> bool {
+    entry.id.to_string() == *id || entry.facts.as_ref().is_some_and(|f| f.request == id)
 }
 
 fn is_user(principal: &Principal, name: &str) -> bool {
@@ -105,6 +147,18 @@ impl Show {
         to: u64,
     ) -> Self {
         let range = Sequences { from: 0, to };
+        Self::within(files, directory, master, filter, range)
+    }
+
+    /// Reads these records only.
+    #[must_use]
+    pub fn within(
+        files: Arc<dyn Files>,
+        directory: &Path,
+        master: Arc<MasterKey>,
+        filter: Filter,
+        range: Sequences,
+    ) -> Self {
         Self {
             reader: Reader::new(files, directory, master, range),
             filter,
@@ -194,7 +248,7 @@ pub fn line(shown: &Shown) -> String {
 }
 
 /// SECURITY: what came from outside cannot move the cursor or forge a line on the reader's terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
@@ -250,6 +304,7 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::BreakGlassEnded => "break-glass-ended",
         Event::BreakGlassReviewed => "break-glass-reviewed",
         Event::AuditExported => "audit-exported",
+        Event::AuditRetired => "audit-retired",
         Event::Alarm => "alarm",
         Event::CaseOpened => "case-opened",
         Event::CaseClosed => "case-closed",

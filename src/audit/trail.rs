@@ -173,6 +173,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::BreakGlassEnded
         | Event::BreakGlassReviewed
         | Event::AuditExported
+        | Event::AuditRetired
         | Event::CaseOpened
         | Event::CaseClosed
         | Event::UserUnlocked

@@ -17,11 +17,14 @@ pub mod init;
 pub mod keys;
 pub mod lockdown;
 pub mod notify;
+mod output;
 mod policy;
 pub mod refusals;
+pub mod report;
 pub mod serve;
 pub mod session;
 pub mod status;
+mod trail;
 pub mod user;
 pub mod version;
 
@@ -74,6 +77,8 @@ enum Command {
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     Refusals(refusals::RefusalsArgs),
+    #[command(subcommand)]
+    Report(report::ReportCommand),
     Serve(serve::ServeArgs),
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -147,6 +152,7 @@ fn dispatch(
         Command::Lockdown(command) => lockdown::run(command, console),
         Command::Notify(command) => notify::run(command, console),
         Command::Refusals(args) => refusals::run(args, console),
+        Command::Report(command) => report::run(command, console, clock),
         Command::Serve(args) => serve::run(args, console, clock),
         Command::Session(command) => session::run(command, console),
         Command::Status(args) => status::run(args, console),

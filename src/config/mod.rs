@@ -337,6 +337,8 @@ pub struct Audit {
     pub checkpoint_interval: Duration,
     /// Below this much free space only care is admitted. Default 256 MiB.
     pub reserve_bytes: u64,
+    /// Calendar years that records are kept. Default and minimum 6.
+    pub retention_years: u16,
 }
 
 /// The store. `[store]`

@@ -117,5 +117,6 @@ fn configured(home: &Path) -> config::Audit {
         checkpoint_records: 1,
         checkpoint_interval: Duration::from_secs(10),
         reserve_bytes: 0,
+        retention_years: 6,
     }
 }

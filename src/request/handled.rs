@@ -54,6 +54,8 @@ pub enum Event {
     BreakGlassReviewed,
     /// Records of the trail were exported.
     AuditExported,
+    /// Segments of the trail that are older than its retention are removed.
+    AuditRetired,
     /// A detection rule fired, or something needs attention.
     Alarm,
     /// A case was opened.

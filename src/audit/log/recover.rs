@@ -15,6 +15,7 @@ use super::error::LogError;
 use super::files::{Access, Files, LogFile};
 use super::header::{AcceptedLoss, Cut, Header, Parsed, Previous};
 use super::options::Truncation;
+use super::retired;
 use super::segment::{SEGMENTS, SUFFIX, UNFINISHED};
 use super::tail::{self, Tail};
 use super::walk::{CHAIN_BYTES, Flaw, Step, Walk, WalkError, read_header};
@@ -108,18 +109,26 @@ pub(super) fn survey(files: &dyn Files, directory: &Path) -> Result<Vec<Known>, 
     known.sort_by_key(|known| known.header().number);
     let mut before: Option<&Known> = None;
     for next in &known {
-        check_link(files, before, next)?;
+        check_link(files, directory, before, next)?;
         before = Some(next);
     }
     Ok(known)
 }
 
-fn check_link(files: &dyn Files, before: Option<&Known>, next: &Known) -> Result<(), LogError> {
+fn check_link(
+    files: &dyn Files,
+    directory: &Path,
+    before: Option<&Known>,
+    next: &Known,
+) -> Result<(), LogError> {
     let header = next.header();
     let expected = before
         .map_or(0, |known| known.header().number)
         .saturating_add(1);
     if header.number > expected {
+        if before.is_none() && retired::explains(files, directory, header)? {
+            return Ok(());
+        }
         return Err(LogError::Missing {
             segment: header.previous.segment,
             number: header.number.saturating_sub(1),

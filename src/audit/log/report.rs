@@ -5,6 +5,7 @@ use std::fmt;
 use super::crypt::Head;
 use super::header::{AcceptedLoss, Cut};
 use super::note::NoteError;
+use super::retired::Retired;
 use super::walk::Flaw;
 
 /// More problems than this are counted, not listed.
@@ -25,6 +26,8 @@ pub enum Fault {
     Header(String),
     /// A segment is missing before this one.
     MissingSegment,
+    /// Removed segments are not accounted for: a note is not believed, or retention was not over.
+    Retired(String),
     /// The segment does not continue the one before: it, or the one before, was replaced or cut.
     ReplacedSegment,
     /// The log ends before a checkpoint: it was cut or rolled back.
@@ -42,6 +45,7 @@ impl fmt::Display for Fault {
             Self::Frame(flaw) => write!(f, "{flaw}"),
             Self::Header(error) => f.write_str(error),
             Self::MissingSegment => f.write_str("a segment is missing before this one"),
+            Self::Retired(reason) => write!(f, "removed segments are not accounted for: {reason}"),
             Self::ReplacedSegment => f.write_str("the segment does not continue the one before"),
             Self::Truncated => f.write_str("the log ends before a checkpoint"),
             Self::WrongMasterKey => f.write_str("another master key is needed"),
@@ -77,6 +81,8 @@ pub enum Notice {
     AcceptedLoss(AcceptedLoss),
     /// A torn tail was cut off after a crash.
     Cut(Cut),
+    /// Segments were removed because their retention was over; this is the newest of them.
+    Retired(Retired),
     /// A checkpoint text that is not whole, as a crash leaves it.
     TornCheckpoint(String),
 }

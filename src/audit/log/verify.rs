@@ -20,9 +20,13 @@ use super::notary::CHECKPOINTS;
 use super::note::{NoteError, VerifierKey};
 use super::recover::{first_of, names, open};
 use super::report::{Fault, LogEnd, Notice, VerifyReport};
+use super::retired::{self, FEWEST_YEARS, RETIRED, Retired};
 use super::segment::SEGMENTS;
 use super::tail::{self, Tail};
 use super::walk::{Flaw, KIND_RECORD, Step, Walk, WalkError, read_header};
+
+/// How far dates of one clock may differ that were taken one after the other.
+const DAY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
 /// A believed checkpoint that has not been found in the log yet.
 #[derive(Debug)]
@@ -50,8 +54,11 @@ pub fn verify(
         broken: None,
         losses: Vec::new(),
         sealed: HashSet::new(),
+        retired: Vec::new(),
+        newest_time: None,
         master,
     };
+    check.read_retired(files, directory, key)?;
     check.read_own_checkpoints(files, directory, key)?;
     for (place, text) in witnessed {
         check.read_checkpoints(place, text.as_bytes(), key, Source::Witness)?;
@@ -103,6 +110,10 @@ struct Check<'m> {
     losses: Vec<AcceptedLoss>,
     /// Segments that were closed; nothing was cut from these.
     sealed: HashSet<Uuid>,
+    /// Segments that were removed, by notes that are believed.
+    retired: Vec<Retired>,
+    /// The time of the newest checkpoint.
+    newest_time: Option<jiff::Timestamp>,
     master: Option<&'m MasterKey>,
 }
 
@@ -136,6 +147,7 @@ impl Check<'_> {
         each_note(reader, |note| match Checkpoint::open(note, key) {
             Ok(checkpoint) => {
                 before = checkpoint.sequence;
+                self.newest_time = self.newest_time.max(Some(checkpoint.time));
                 if source == Source::Witness {
                     let newest = self.report.newest_witnessed;
                     self.report.newest_witnessed = newest.max(Some(checkpoint.sequence));
@@ -160,6 +172,59 @@ impl Check<'_> {
             }
         })
         .map_err(LogError::io("reading", Path::new(place)))
+    }
+
+    /// Reads the notes about segments that were removed.
+    fn read_retired(
+        &mut self,
+        files: &dyn Files,
+        directory: &Path,
+        key: &VerifierKey,
+    ) -> Result<(), LogError> {
+        retired::each(files, directory, |note| match Retired::open(note, key) {
+            Ok(retired) => self.retired.push(retired),
+            Err(error) => self
+                .report
+                .add(1, RETIRED, Fault::Retired(error.to_string())),
+        })
+    }
+
+    /// Whether the log may begin with this segment because what was before it is retired.
+    fn begins(&mut self, header: &Header) -> bool {
+        let Some(note) = self.retired.iter().find(|note| note.precedes(header)) else {
+            return false;
+        };
+        let note = note.clone();
+        if !retired::is_over(header.created, FEWEST_YEARS, note.time) {
+            let reason = format!(
+                "{FEWEST_YEARS} calendar years were not over at {}",
+                note.time
+            );
+            self.report.add(1, RETIRED, Fault::Retired(reason));
+        }
+        // A removal waits for the checkpoint that covers it, so a later date than any checkpoint's was made up.
+        let newest = self.newest_time.unwrap_or(jiff::Timestamp::MIN);
+        if note.time.duration_since(newest) > DAY {
+            let reason = "the removal is dated after the newest checkpoint".to_owned();
+            self.report.add(1, RETIRED, Fault::Retired(reason));
+        }
+        self.retired.retain(|other| other.number <= note.number);
+        self.report.notices.push(Notice::Retired(note));
+        true
+    }
+
+    /// Whether a checkpoint is of a segment that was removed, and old enough for that. The witness has the date from
+    /// the gateway of that day, so a younger record cannot be passed off as an old one later.
+    fn is_retired(&self, checkpoint: &Checkpoint) -> bool {
+        let time = checkpoint
+            .time
+            .saturating_sub(DAY)
+            .unwrap_or(checkpoint.time);
+        self.retired.iter().any(|note| {
+            note.segment == checkpoint.segment
+                && (note.first.saturating_sub(1)..=note.last).contains(&checkpoint.sequence)
+                && retired::is_over(time, FEWEST_YEARS, note.time)
+        })
     }
 
     /// Reads every header; a segment whose header is not believed is reported and left out.
@@ -278,6 +343,9 @@ impl Check<'_> {
     /// Checks that a segment continues the one before.
     fn link(&mut self, before: Option<&Ended>, segment: &Segment) {
         let header = &segment.parsed.header;
+        if before.is_none() && header.number > 1 && self.begins(header) {
+            return;
+        }
         let (number, id, last, head) = before.map_or((0, Uuid::nil(), 0, Head::ZERO), |before| {
             (before.number, before.segment, before.last, before.head)
         });
@@ -388,7 +456,7 @@ impl Check<'_> {
             let sequence = checkpoint.sequence;
             let accepted =
                 |loss: &AcceptedLoss| (loss.from.saturating_sub(1)..=loss.to).contains(&sequence);
-            if self.losses.iter().any(accepted) {
+            if self.losses.iter().any(accepted) || self.is_retired(&checkpoint) {
                 continue;
             }
             // Records up to this holder's last confirmed checkpoint are as it saw them.

@@ -1,5 +1,8 @@
 //! `chartgate audit`: reading and verifying the trail.
 
+pub mod export;
+pub mod query;
+pub mod retention;
 pub mod show;
 pub mod verify;
 
@@ -11,6 +14,12 @@ use crate::clock::SharedClock;
 /// Read and verify the trail.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
+    /// Who did what to whose chart, and what became of it.
+    Query(query::QueryArgs),
+    /// Export records: FHIR R4, OCSF, CSV, JSON lines.
+    Export(export::ExportArgs),
+    /// What is older than the retention, and its removal.
+    Retention(retention::RetentionArgs),
     /// Show the entries of the trail.
     Show(show::ShowArgs),
     /// Prove that no record was altered, removed, inserted or reordered.
@@ -27,6 +36,9 @@ pub fn run(
     clock: &SharedClock,
 ) -> Result<(), Failure> {
     match command {
+        AuditCommand::Query(args) => query::run(args, console, clock),
+        AuditCommand::Export(args) => export::run(args, console, clock),
+        AuditCommand::Retention(args) => retention::run(args, console, clock),
         AuditCommand::Show(args) => show::run(args, console, clock),
         AuditCommand::Verify(args) => verify::run(args, console),
     }
@@ -152,6 +164,76 @@ mod tests {
             found.out.contains("NOT PROVEN: a witness is missing"),
             "{}",
             found.out
+        );
+    }
+
+    #[test]
+    fn where_no_gateway_runs_the_trail_answers_all_the_same_and_on_record() {
+        let temporary = tempfile::tempdir().unwrap();
+        let config = initialised(temporary.path());
+        let file = temporary.path().join("events.ndjson");
+        let output = file.display().to_string();
+        let answered = |line: &[&str]| {
+            let ended = call(&[line, &["--config", &config]].concat());
+            assert_eq!(ended.exit, Exit::Fine, "{line:?} {}", ended.err);
+            ended
+        };
+        let query = answered(&["audit", "query", "--user", "alice", "--format", "csv"]);
+        assert!(query.out.starts_with("time,seq,kind,"), "{}", query.out);
+        assert!(
+            query.out.contains("command=query"),
+            "its own asking: {}",
+            query.out
+        );
+        let export = answered(&["audit", "export", "--format", "fhir", "--output", &output]);
+        let sum = fs::read_to_string(temporary.path().join("events.ndjson.sha256")).unwrap();
+        assert!(sum.ends_with("  events.ndjson\n"), "{sum}");
+        assert!(
+            export.err.contains(sum.split(' ').next().unwrap()),
+            "{}",
+            export.err
+        );
+        assert!(fs::read_to_string(&file).unwrap().contains("110101"));
+        let activity = answered(&["report", "activity"]);
+        assert!(
+            activity.out.contains("audit-exported 1"),
+            "{}",
+            activity.out
+        );
+        let retention = answered(&["audit", "retention"]);
+        assert!(
+            retention.out.contains("kept for 6 calendar years"),
+            "{}",
+            retention.out
+        );
+        let again = call(&[
+            "audit", "export", "--format", "csv", "--output", &output, "--config", &config,
+        ]);
+        assert_eq!(again.exit, Exit::Configuration, "{}", again.err);
+        let sorted = call(&["audit", "query", "--sort", "colour", "--config", &config]);
+        assert_eq!(sorted.exit, Exit::Configuration);
+        assert!(sorted.err.contains("bytes_out"), "{}", sorted.err);
+    }
+
+    #[test]
+    fn fewer_years_than_the_law_asks_for_are_a_problem() {
+        let temporary = tempfile::tempdir().unwrap();
+        let config = initialised(temporary.path());
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(
+            &config,
+            text.replace("# retention_years = 6", "retention_years = 5"),
+        )
+        .unwrap();
+        let refused = call(&["check", "--offline", "--config", &config]);
+        assert_eq!(refused.exit, Exit::Configuration);
+        assert!(refused.out.contains("164.316(b)(2)(i)"), "{}", refused.out);
+        // What only reads goes on, with the years that the law asks for.
+        let listed = call(&["audit", "retention", "--config", &config]);
+        assert!(
+            listed.out.contains("kept for 6 calendar years"),
+            "{}",
+            listed.out
         );
     }
 

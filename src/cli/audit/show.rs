@@ -78,6 +78,7 @@ pub(super) fn run(
         user: args.user.clone(),
         request: args.request.clone(),
         since,
+        ..Filter::default()
     };
     let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

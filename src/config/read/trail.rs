@@ -129,6 +129,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         Size(256 << 20),
         Size(2 << 20)..=Size(1 << 40),
     );
+    let retention_years = retention(&mut section);
     section.done();
     Some(Audit {
         directory: directory?,
@@ -140,7 +141,26 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         checkpoint_records,
         checkpoint_interval,
         reserve_bytes: reserve.0,
+        retention_years,
     })
+}
+
+/// Calendar years that records are kept: never fewer than the law asks for.
+fn retention(section: &mut Section<'_>) -> u16 {
+    const LEAST: u16 = 6;
+    let years: u64 = section.or("retention_years", u64::from(LEAST));
+    match u16::try_from(years) {
+        Ok(years) if (LEAST..=100).contains(&years) => return years,
+        Ok(_) | Err(_) => {}
+    }
+    let message = format!(
+        "`retention_years` is {years}; 45 CFR 164.316(b)(2)(i) asks for six years, and an accounting of disclosures (164.528) reaches as far back"
+    );
+    section.error(
+        "retention_years",
+        says(message, "choose a value from 6 to 100, or leave it out"),
+    );
+    LEAST
 }
 
 /// The machine's name, where `audit.node` is left out.

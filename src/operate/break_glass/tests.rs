@@ -52,6 +52,7 @@ fn configured(dir: &Path) -> config::Audit {
         checkpoint_records: 1_000,
         checkpoint_interval: Duration::from_secs(10),
         reserve_bytes: 0,
+        retention_years: 6,
     }
 }
 

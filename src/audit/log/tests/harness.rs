@@ -23,6 +23,20 @@ impl Clock for Still {
     }
 }
 
+/// A clock that stands still at another time.
+#[derive(Debug)]
+struct At(jiff::Timestamp);
+
+impl Clock for At {
+    fn now(&self) -> jiff::Timestamp {
+        self.0
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Heard {
     Failed,
@@ -108,6 +122,16 @@ impl Kit {
     pub(super) fn open(&self, files: &FaultyFiles) -> Result<(Log, Recovered), LogError> {
         self.open_heard(files)
             .map(|(log, recovered, _)| (log, recovered))
+    }
+
+    /// Opens the log when it is `time`.
+    pub(super) fn open_at(
+        &self,
+        files: &FaultyFiles,
+        time: &str,
+    ) -> Result<(Log, Recovered), LogError> {
+        let clock: SharedClock = Arc::new(At(time.parse().unwrap()));
+        Log::open(self.options(files).0, Arc::new(files.clone()), clock)
     }
 
     pub(super) fn open_heard(

@@ -1,0 +1,75 @@
+//! Exports: projections of the trail's records into the formats that other systems read.
+//!
+//! *Never*: more than the record holds, or a profile claimed for what it does not fit.
+
+pub mod fhir;
+mod judged;
+pub mod ocsf;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::csv;
+use super::query::answer::{Answer, COLUMNS};
+use super::query::join::Joined;
+
+/// A format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// FHIR R4 `AuditEvent`s, IHE BALP where a profile fits; one JSON document a line.
+    Fhir,
+    /// OCSF events, one JSON document a line.
+    Ocsf,
+    /// One row for each request, refusal and event.
+    Csv,
+    /// The records themselves with their sequence numbers, one a line.
+    Jsonl,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: &'static [Self] = &[Self::Fhir, Self::Ocsf, Self::Csv, Self::Jsonl];
+
+    /// The name on the command line and on record.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fhir => "fhir",
+            Self::Ocsf => "ocsf",
+            Self::Csv => "csv",
+            Self::Jsonl => "jsonl",
+        }
+    }
+
+    /// What stands before the first record.
+    #[must_use]
+    pub fn heading(self) -> String {
+        match self {
+            Self::Fhir | Self::Ocsf | Self::Jsonl => String::new(),
+            Self::Csv => csv::line(COLUMNS),
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The lines of a joined record, each with its line end; none for [`Format::Jsonl`], which is of single records.
+#[must_use]
+pub fn lines(format: Format, joined: &Joined) -> Vec<String> {
+    let json = |events: Vec<serde_json::Value>| {
+        let lines = events.into_iter().map(|event| format!("{event}\n"));
+        lines.collect()
+    };
+    match format {
+        Format::Fhir => json(fhir::events(joined)),
+        Format::Ocsf => json(vec![ocsf::event(joined)]),
+        Format::Csv => vec![csv::line(Answer::of(joined).columns())],
+        Format::Jsonl => Vec::new(),
+    }
+}

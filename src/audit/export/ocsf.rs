@@ -1,0 +1,472 @@
+//! OCSF 1.8 events: HTTP Activity, Authentication, Authorize Session, API Activity, Application Lifecycle, Detection
+//! and Incident Finding.
+//!
+//! OCSF knows no patients: they stand in `unmapped`, with the clinical action and section.
+
+use serde_json::{Map, Value, json};
+
+use super::judged::{Judgement, judge};
+use crate::audit::entry::Phase;
+use crate::audit::query::answer::Answer;
+use crate::audit::query::join::Joined;
+use crate::audit::show::event_name;
+use crate::request::{Event, Principal};
+
+const VERSION: &str = "1.8.0";
+const CALLBACK: &str = "/.chartgate/callback";
+
+/// A class with its activity.
+#[derive(Debug, Clone, Copy)]
+struct Class {
+    category: u32,
+    uid: u32,
+    activity: u32,
+}
+
+impl Class {
+    const fn new(uid: u32, activity: u32) -> Self {
+        Self {
+            // The first digit of a class is its category.
+            category: uid / 1000,
+            uid,
+            activity,
+        }
+    }
+}
+
+const LOGON: Class = Class::new(3002, 1);
+const LOGOFF: Class = Class::new(3002, 2);
+const PREAUTH: Class = Class::new(3002, 6);
+const PRIVILEGES: Class = Class::new(3003, 1);
+const API_READ: Class = Class::new(6003, 2);
+const API_UPDATE: Class = Class::new(6003, 3);
+const APP_START: Class = Class::new(6002, 3);
+const APP_STOP: Class = Class::new(6002, 4);
+const FINDING: Class = Class::new(2004, 1);
+const INCIDENT_OPENED: Class = Class::new(2005, 1);
+const INCIDENT_CLOSED: Class = Class::new(2005, 3);
+
+/// The event of a record.
+#[must_use]
+pub fn event(joined: &Joined) -> Value {
+    let answer = Answer::of(joined);
+    let class = class_of(joined, &answer);
+    let mut event = base(joined, &answer, class);
+    match class.uid {
+        4002 => http(&mut event, joined, &answer),
+        3002 => authentication(&mut event, joined, &answer),
+        3003 => privileges(&mut event, joined, &answer),
+        6002 => application(&mut event),
+        2004 => finding(&mut event, joined, &answer),
+        2005 => incident(&mut event, joined, &answer, class),
+        _ => api(&mut event, joined, &answer),
+    }
+    let unmapped = unmapped(&answer);
+    event.insert("unmapped".to_owned(), Value::Object(unmapped));
+    Value::Object(event)
+}
+
+fn class_of(joined: &Joined, answer: &Answer) -> Class {
+    match (joined.entry.phase, joined.entry.event) {
+        (Phase::Event, Some(event)) => class_of_event(event),
+        (Phase::Refuse, _) if answer.path == CALLBACK => LOGON,
+        (Phase::Admit | Phase::Outcome | Phase::Refuse | Phase::Event, _) => {
+            Class::new(4002, method(&answer.method))
+        }
+    }
+}
+
+const fn class_of_event(event: Event) -> Class {
+    match event {
+        Event::Login | Event::StepUp => LOGON,
+        Event::LoginStarted => PREAUTH,
+        Event::Logout
+        | Event::BackchannelLogout
+        | Event::SessionExpired
+        | Event::SessionRevoked => LOGOFF,
+        Event::BreakGlass | Event::BreakGlassEnded => PRIVILEGES,
+        Event::Started | Event::Recovered => APP_START,
+        Event::Stopped => APP_STOP,
+        Event::Alarm | Event::RefusalsSummed => FINDING,
+        Event::CaseOpened | Event::IncidentOpened => INCIDENT_OPENED,
+        Event::CaseClosed | Event::IncidentClosed => INCIDENT_CLOSED,
+        Event::PageShown
+        | Event::StreamInterval
+        | Event::StreamDecided
+        | Event::AuditRead
+        | Event::AuditExported
+        | Event::EvidencePacked
+        | Event::BackupVerified
+        | Event::UpdateChecked
+        | Event::PostureAssessed => API_READ,
+        Event::CertificatesReloaded
+        | Event::PolicyActivated
+        | Event::PolicyRejected
+        | Event::PermissionsReviewed
+        | Event::BreakGlassReviewed
+        | Event::AuditRetired
+        | Event::UserLocked
+        | Event::UserUnlocked
+        | Event::LockdownChanged
+        | Event::BackupMade
+        | Event::BackupDrilled
+        | Event::Restored
+        | Event::TrainingAttested
+        | Event::TrainingImported
+        | Event::KeyRotated => API_UPDATE,
+    }
+}
+
+/// HTTP Activity's activity of a method; 99 is *other*.
+fn method(method: &str) -> u32 {
+    match method {
+        "CONNECT" => 1,
+        "DELETE" => 2,
+        "GET" => 3,
+        "HEAD" => 4,
+        "OPTIONS" => 5,
+        "POST" => 6,
+        "PUT" => 7,
+        "TRACE" => 8,
+        "PATCH" => 9,
+        _ => 99,
+    }
+}
+
+fn base(joined: &Joined, answer: &Answer, class: Class) -> Map<String, Value> {
+    let (judgement, words) = judge(joined);
+    let status = match judgement {
+        Judgement::Success => 1,
+        Judgement::Minor | Judgement::Serious => 2,
+        Judgement::Open => 0,
+    };
+    let mut metadata = json!({
+        "version": VERSION,
+        "uid": answer.id,
+        "sequence": answer.seq,
+        "log_name": "chartgate-trail",
+        "product": {
+            "name": "Chartgate",
+            "vendor_name": "Chartgate",
+            "version": env!("CARGO_PKG_VERSION"),
+        },
+    });
+    if let Some(metadata) = metadata.as_object_mut() {
+        if !answer.request.is_empty() {
+            metadata.insert("correlation_uid".to_owned(), json!(answer.request));
+        }
+        if class.uid == 4002 {
+            metadata.insert("profiles".to_owned(), json!(["security_control"]));
+        }
+    }
+    let mut event = Map::new();
+    let mut put = |key: &str, value: Value| event.insert(key.to_owned(), value);
+    put("category_uid", json!(class.category));
+    put("class_uid", json!(class.uid));
+    put("activity_id", json!(class.activity));
+    let type_uid = class.uid.saturating_mul(100).saturating_add(class.activity);
+    put("type_uid", json!(type_uid));
+    put("severity_id", json!(severity(joined, judgement)));
+    put("time", json!(joined.entry.time.as_millisecond()));
+    put("metadata", metadata);
+    put("status_id", json!(status));
+    if let Some(words) = words {
+        put("status_detail", json!(words));
+    }
+    event
+}
+
+fn severity(joined: &Joined, judgement: Judgement) -> u32 {
+    let level = joined.entry.detail.get("level").map(String::as_str);
+    match (level, judgement) {
+        (Some("critical"), _) => 5,
+        (Some("high"), _) => 4,
+        (Some("medium"), _) => 3,
+        (Some("low"), _) | (None, Judgement::Serious) => 2,
+        (_, Judgement::Success | Judgement::Minor | Judgement::Serious | Judgement::Open) => 1,
+    }
+}
+
+fn user(joined: &Joined, answer: &Answer) -> Value {
+    let principal = joined
+        .entry
+        .facts
+        .as_ref()
+        .and_then(|f| f.principal.as_ref());
+    match principal {
+        Some(principal) => {
+            let groups: Vec<Value> = principal
+                .roles()
+                .iter()
+                .map(|role| json!({ "name": role.as_str() }))
+                .collect();
+            json!({ "uid": principal.id(), "name": principal.display(), "type_id": 1, "groups": groups })
+        }
+        None if answer.user.is_empty() => json!({ "name": "unknown", "type_id": 0 }),
+        None => json!({ "name": answer.user, "type_id": 2 }),
+    }
+}
+
+fn source(answer: &Answer) -> Value {
+    if answer.client.is_empty() {
+        json!({ "name": answer.node })
+    } else {
+        json!({ "ip": answer.client })
+    }
+}
+
+fn http(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
+    let mut put = |key: &str, value: Value| event.insert(key.to_owned(), value);
+    let (action, disposition) = match (answer.decision.as_str(), answer.refusal.is_empty()) {
+        ("deny", _) => (2, 2),
+        (_, false) => (1, 99),
+        (_, true) => (1, 1),
+    };
+    put("action_id", json!(action));
+    put("disposition_id", json!(disposition));
+    put(
+        "http_request",
+        json!({
+            "http_method": answer.method,
+            "uid": answer.request,
+            "url": { "path": answer.path },
+        }),
+    );
+    if let Some(status) = answer.status {
+        let response = json!({ "code": status, "length": answer.bytes_out });
+        put("http_response", response);
+    }
+    put("src_endpoint", source(answer));
+    if !answer.emr.is_empty() {
+        put("dst_endpoint", json!({ "svc_name": answer.emr }));
+    }
+    put(
+        "actor",
+        json!({ "user": user(joined, answer), "session": session(answer) }),
+    );
+    if let Some(millis) = answer.millis {
+        put("duration", json!(millis));
+    }
+    if !answer.policies.is_empty() {
+        put("policy", json!({ "uid": answer.policies.join(",") }));
+    }
+}
+
+fn session(answer: &Answer) -> Value {
+    if answer.session.is_empty() {
+        json!({})
+    } else {
+        json!({ "uid": answer.session })
+    }
+}
+
+fn authentication(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
+    let mut put = |key: &str, value: Value| event.insert(key.to_owned(), value);
+    put("user", user(joined, answer));
+    put("service", json!({ "name": "Chartgate" }));
+    put("src_endpoint", source(answer));
+    put("session", session(answer));
+    // OpenID
+    put("auth_protocol_id", json!(4));
+    let principal = joined
+        .entry
+        .facts
+        .as_ref()
+        .and_then(|f| f.principal.as_deref());
+    if let Some(Principal::User(user)) = principal {
+        put("is_mfa", json!(user.proof.mfa));
+    }
+}
+
+fn privileges(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
+    event.insert("user".to_owned(), user(joined, answer));
+    event.insert("session".to_owned(), session(answer));
+    let patients = answer.patients.join(",");
+    let privilege = format!("break-glass:patient:{patients}");
+    event.insert("privileges".to_owned(), json!([privilege]));
+}
+
+fn application(event: &mut Map<String, Value>) {
+    let app = json!({
+        "name": "Chartgate",
+        "vendor_name": "Chartgate",
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    event.insert("app".to_owned(), app);
+}
+
+fn api(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
+    let mut put = |key: &str, value: Value| event.insert(key.to_owned(), value);
+    let operation = joined.entry.event.map_or("event", event_name);
+    put("actor", json!({ "user": user(joined, answer) }));
+    put(
+        "api",
+        json!({ "operation": operation, "service": { "name": "Chartgate" } }),
+    );
+    put("src_endpoint", source(answer));
+    let resources: Vec<Value> = answer
+        .patients
+        .iter()
+        .map(|id| json!({ "type": "Patient", "uid": id }))
+        .collect();
+    if !resources.is_empty() {
+        put("resources", Value::Array(resources));
+    }
+}
+
+fn finding(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
+    let detail = |key: &str| joined.entry.detail.get(key).map(String::as_str);
+    let own = joined.entry.event.map_or("event", event_name);
+    let rule = detail("rule").unwrap_or(own);
+    let title = detail("title").unwrap_or("Refused requests of strangers, summed");
+    event.insert(
+        "finding_info".to_owned(),
+        json!({ "uid": answer.id, "title": title, "analytic": { "type_id": 1, "uid": rule, "name": title } }),
+    );
+    event.insert(
+        "is_alert".to_owned(),
+        json!(joined.entry.event == Some(Event::Alarm)),
+    );
+    // New, as findings count their states.
+    event.insert("status_id".to_owned(), json!(1));
+    let evidence = json!({ "actor": { "user": user(joined, answer) } });
+    event.insert("evidences".to_owned(), json!([evidence]));
+}
+
+fn incident(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer, class: Class) {
+    let detail = |key: &str| joined.entry.detail.get(key).cloned().unwrap_or_default();
+    let number = ["incident", "case", "number", "id"]
+        .iter()
+        .find_map(|key| joined.entry.detail.get(*key));
+    let uid = number.unwrap_or(&answer.id);
+    event.insert(
+        "finding_info_list".to_owned(),
+        json!([{ "uid": uid, "title": detail("title") }]),
+    );
+    // 1 new, 5 closed
+    let status = if class.activity == INCIDENT_CLOSED.activity {
+        5
+    } else {
+        1
+    };
+    event.insert("status_id".to_owned(), json!(status));
+    event.insert("assignee".to_owned(), json!({ "name": answer.user }));
+}
+
+/// What OCSF has no place for.
+fn unmapped(answer: &Answer) -> Map<String, Value> {
+    let mut unmapped = Map::new();
+    let texts = [
+        ("patient.id", answer.patients.join(",")),
+        ("patient.id_system", answer.patient_systems.join(",")),
+        ("route.action", answer.action.clone()),
+        ("route.section", answer.section.clone()),
+        ("route.sensitivity", answer.sensitivity.clone()),
+        ("purpose_of_use", answer.purpose.clone()),
+        ("care_relation", answer.care_relation.clone()),
+        ("break_glass_grant", answer.grant.clone()),
+        ("refusal", answer.refusal.clone()),
+        ("outcome", answer.outcome.to_owned()),
+        ("node", answer.node.clone()),
+    ];
+    for (key, text) in texts {
+        if !text.is_empty() {
+            unmapped.insert(key.to_owned(), json!(text));
+        }
+    }
+    for (key, value) in &answer.detail {
+        unmapped.insert(format!("detail.{key}"), json!(value));
+    }
+    unmapped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::fixture as sample;
+    use crate::request::Action;
+
+    const GOLDEN: &str = include_str!("golden/ocsf.jsonl");
+
+    /// One record of each class.
+    fn examples() -> Vec<Joined> {
+        let signed_in = || Some(sample::facts(Action::Navigate, &[]));
+        vec![
+            sample::done(Action::Read, &["4"]),
+            sample::refused("CG-3001", &["4"]),
+            sample::event(Event::Login, signed_in(), &[]),
+            sample::event(Event::Logout, signed_in(), &[]),
+            sample::event(
+                Event::BreakGlass,
+                signed_in(),
+                &[("patient", "4"), ("reason", "unconscious")],
+            ),
+            sample::event(
+                Event::AuditRead,
+                None,
+                &[("operator", "alice"), ("filter", "{}")],
+            ),
+            sample::event(Event::Started, None, &[("version", "0.1.0")]),
+            sample::event(
+                Event::Alarm,
+                None,
+                &[
+                    ("rule", "gw-r08"),
+                    ("title", "Sequential ids"),
+                    ("level", "high"),
+                ],
+            ),
+            sample::event(
+                Event::CaseClosed,
+                None,
+                &[("operator", "alice"), ("case", "7")],
+            ),
+        ]
+    }
+
+    #[test]
+    fn each_class_is_written_as_it_was() {
+        let written: Vec<String> = examples()
+            .iter()
+            .map(|joined| event(joined).to_string())
+            .collect();
+        let golden = GOLDEN.replace("{version}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(written, golden.lines().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_event_has_what_its_class_requires() {
+        for joined in examples() {
+            let event = event(&joined);
+            for key in [
+                "activity_id",
+                "category_uid",
+                "class_uid",
+                "metadata",
+                "severity_id",
+                "time",
+                "type_uid",
+            ] {
+                assert!(event.get(key).is_some(), "{key}: {event}");
+            }
+            let class = event["class_uid"].as_u64().unwrap();
+            assert_eq!(
+                event["type_uid"].as_u64().unwrap(),
+                class * 100 + event["activity_id"].as_u64().unwrap()
+            );
+            let required: &[&str] = match class {
+                4002 => &["http_request", "src_endpoint"],
+                3002 => &["user", "service"],
+                3003 => &["user", "privileges"],
+                6003 => &["actor", "api", "src_endpoint"],
+                6002 => &["app"],
+                2004 => &["finding_info"],
+                2005 => &["finding_info_list", "status_id", "assignee"],
+                other => panic!("class {other}"),
+            };
+            for key in required {
+                assert!(event.get(*key).is_some(), "{class} {key}: {event}");
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Records of an invented clinic, for the tests of what reads them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::entry::{Entry, Phase};
+use super::outcome::{End, Outcome};
+use super::query::join::{Ended, Joined};
+use crate::request::facts::{Decision, Mapping, PatientSource, Verdict};
+use crate::request::principal::{Proof, User};
+use crate::request::{Action, Event, Facts, PatientRef, Principal, Role};
+
+/// When everything here happened.
+pub(crate) fn time() -> Timestamp {
+    "2026-03-02T07:15:27.123Z".parse().unwrap()
+}
+
+pub(crate) fn patient(id: &str) -> PatientRef {
+    PatientRef {
+        system: "urn:example:pid".to_owned(),
+        id: id.to_owned(),
+        source: PatientSource::Request,
+    }
+}
+
+pub(crate) fn physician() -> Principal {
+    Principal::User(User {
+        issuer: "hospital".to_owned(),
+        subject: "f3c1".to_owned(),
+        name: "dr.okafor".to_owned(),
+        roles: [Role::new("physician")].into(),
+        proof: Proof {
+            acr: None,
+            amr: vec!["pwd".to_owned(), "otp".to_owned()],
+            mfa: true,
+            auth_time: None,
+        },
+    })
+}
+
+/// What is known of a request for this action.
+pub(crate) fn facts(action: Action, patients: &[&str]) -> Facts {
+    Facts {
+        request: "01K-request".to_owned(),
+        trace: None,
+        client: "10.20.4.17".to_owned(),
+        peer: None,
+        tls: None,
+        emr: Some("clinic".to_owned()),
+        method: "GET".to_owned(),
+        path: "/chart/notes".to_owned(),
+        principal: Some(Arc::new(physician())),
+        session: Some("s-8f0c".to_owned()),
+        mapping: Some(Arc::new(Mapping {
+            route: "notes".to_owned(),
+            action,
+            section: "notes".to_owned(),
+            sensitivity: "R".to_owned(),
+            patients: patients.iter().map(|id| patient(id)).collect(),
+            fields: BTreeMap::from([("q".to_owned(), "smith & co".to_owned())]),
+            poll: false,
+            emr_user: None,
+        })),
+        decision: Some(Decision {
+            verdict: Verdict::Allow,
+            policies: vec!["care.read-chart".to_owned()],
+            errors: Vec::new(),
+            care_relation: "assigned".to_owned(),
+            purpose: "TREAT".to_owned(),
+            lockdown: 0,
+            zone: "on-site".to_owned(),
+            training: String::new(),
+            grant: None,
+            obligations: Vec::new(),
+        }),
+        generation: 7,
+    }
+}
+
+/// The admission of a reading.
+pub(crate) fn admission(patients: &[&str]) -> Entry {
+    Entry::admit(&"gw1".into(), time(), &facts(Action::Read, patients)).read_back()
+}
+
+/// A request for this action that ended well.
+pub(crate) fn done(action: Action, patients: &[&str]) -> Joined {
+    ended(action, patients, End::Complete, Some(200))
+}
+
+/// A request that ended so.
+pub(crate) fn ended(action: Action, patients: &[&str], end: End, status: Option<u16>) -> Joined {
+    let outcome = Outcome {
+        end,
+        status,
+        refusal: None,
+        bytes_out: 1234,
+        bytes_in: 0,
+        millis: 42,
+        patients: Vec::new(),
+    };
+    let mut entry = Entry::admit(&"gw1".into(), time(), &facts(action, patients)).read_back();
+    entry.id = Uuid::from_u128(0x0195_5a3c_0000_7000_8000_0000_0000_0001);
+    Joined {
+        seq: 11,
+        entry,
+        end: Some(Ended {
+            seq: 12,
+            time: "2026-03-02T07:15:27.165Z".parse().unwrap(),
+            outcome,
+        }),
+    }
+}
+
+/// A refusal of a reading.
+pub(crate) fn refused(code: &str, patients: &[&str]) -> Joined {
+    let mut joined = done(Action::Read, patients);
+    joined.end = None;
+    joined.entry.phase = Phase::Refuse;
+    joined.entry.refusal = Some(code.to_owned());
+    if let Some(decision) = joined
+        .entry
+        .facts
+        .as_mut()
+        .and_then(|f| f.decision.as_mut())
+    {
+        decision.verdict = Verdict::Deny;
+    }
+    joined
+}
+
+/// An event; with a principal where `facts` says so.
+pub(crate) fn event(event: Event, facts: Option<Facts>, detail: &[(&str, &str)]) -> Joined {
+    let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    let detail = detail.iter().map(pair).collect();
+    let mut entry = Entry::event(&"gw1".into(), time(), event, facts, detail);
+    entry.id = Uuid::from_u128(0x0195_5a3c_0000_7000_8000_0000_0000_0002);
+    Joined {
+        seq: 21,
+        entry,
+        end: None,
+    }
+}

@@ -1,0 +1,115 @@
+//! No record is lost or doubled by the join, however outcomes and admissions interleave.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::audit::fixture as sample;
+use crate::audit::outcome::End;
+use crate::request::Event;
+
+fn outcome_of(of: Uuid, patients: Vec<PatientRef>) -> Entry {
+    let outcome = Outcome {
+        end: End::Complete,
+        status: Some(200),
+        refusal: None,
+        bytes_out: 1,
+        bytes_in: 0,
+        millis: 1,
+        patients,
+    };
+    Entry::outcome(&"gw1".into(), Timestamp::UNIX_EPOCH, of, outcome)
+}
+
+fn drain(join: &mut Join) -> Vec<Joined> {
+    std::iter::from_fn(|| join.next_ready()).collect()
+}
+
+#[test]
+fn a_patient_whom_only_the_outcome_names_is_found() {
+    let filter = Filter {
+        patient: Some("4".to_owned()),
+        ..Filter::default()
+    };
+    let mut join = Join::new(filter);
+    let (selecting, other) = (sample::admission(&[]), sample::admission(&[]));
+    let ids = (selecting.id, other.id);
+    join.push(1, selecting);
+    join.push(2, other);
+    join.push(3, outcome_of(ids.1, Vec::new()));
+    join.push(4, outcome_of(ids.0, vec![sample::patient("4")]));
+    let found = drain(&mut join);
+    assert_eq!(found.iter().map(|j| j.seq).collect::<Vec<_>>(), [1]);
+    assert_eq!(found[0].patients()[0].id, "4");
+    join.end();
+    assert!(drain(&mut join).is_empty());
+}
+
+#[test]
+fn one_long_stream_does_not_hold_the_others_back_for_ever() {
+    let mut join = Join::new(Filter::default());
+    let stream = sample::admission(&["4"]);
+    let id = stream.id;
+    join.push(1, stream);
+    let mut seen = Vec::new();
+    for seq in 2..=10_000 {
+        join.push(
+            seq,
+            Entry::event(
+                &"gw1".into(),
+                Timestamp::UNIX_EPOCH,
+                Event::Started,
+                None,
+                BTreeMap::new(),
+            ),
+        );
+        seen.extend(drain(&mut join));
+    }
+    assert!(join.window.is_empty() && join.late.len() == 1);
+    assert_eq!(seen.len(), 9_999);
+    join.push(10_001, outcome_of(id, Vec::new()));
+    let late = drain(&mut join);
+    assert_eq!((late.len(), late[0].seq), (1, 1));
+    assert_eq!(late[0].end.as_ref().unwrap().seq, 10_001);
+}
+
+proptest! {
+    #[test]
+    fn no_record_is_lost_or_doubled(steps in prop::collection::vec((0_u8..4, any::<prop::sample::Index>()), 0..200)) {
+        let mut join = Join::new(Filter::default());
+        let mut open: Vec<(u64, Uuid)> = Vec::new();
+        let (mut expected, mut ended) = (BTreeSet::new(), BTreeMap::new());
+        let mut found = Vec::new();
+        for (seq, (kind, pick)) in (1_u64..).zip(&steps) {
+            let entry = match kind {
+                0 => {
+                    let entry = sample::admission(&["4"]);
+                    open.push((seq, entry.id));
+                    expected.insert(seq);
+                    entry
+                }
+                1 if !open.is_empty() => {
+                    let (admitted, id) = open.swap_remove(pick.index(open.len()));
+                    ended.insert(admitted, seq);
+                    outcome_of(id, Vec::new())
+                }
+                // An outcome whose admission is not in what is read.
+                2 => outcome_of(Uuid::now_v7(), Vec::new()),
+                _ => {
+                    expected.insert(seq);
+                    Entry::event(&"gw1".into(), Timestamp::UNIX_EPOCH, Event::Started, None, BTreeMap::new())
+                }
+            };
+            join.push(seq, entry);
+            found.extend(drain(&mut join));
+        }
+        join.end();
+        found.extend(drain(&mut join));
+        let order: Vec<u64> = found.iter().map(|joined| joined.seq).collect();
+        prop_assert_eq!(order, expected.into_iter().collect::<Vec<_>>());
+        for joined in found {
+            prop_assert_eq!(joined.end.map(|end| end.seq), ended.get(&joined.seq).copied());
+        }
+    }
+}

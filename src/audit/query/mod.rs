@@ -1,0 +1,175 @@
+//! Answers questions about the trail: who did what to whose chart, and what became of it.
+//!
+//! The trail is read once, from the segment where the time asked for begins, and an admission is joined with its
+//! outcome on the way, in memory that does not grow with the trail.
+//!
+//! *Never*: a reading without a record of it; [`super::answers`] records it first.
+
+pub mod answer;
+pub mod join;
+pub mod sort;
+pub mod table;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::entry::Entry;
+use super::log::{Files, Header, LogError, MasterKey, Reader, Sequences, headers};
+use super::show::{Filter, ShowError};
+use join::{Join, Joined};
+
+/// How far a clock may have jumped without a record being missed: segments are left out, and reading stops, only
+/// this far beyond the time asked for.
+const SLACK: SignedDuration = SignedDuration::from_hours(24);
+
+/// What a look at the next record gave.
+#[derive(Debug)]
+pub enum Look {
+    /// An answer.
+    Answer(Box<Joined>),
+    /// No answer yet.
+    Nothing,
+    /// There are no more.
+    End,
+}
+
+/// Walks the trail and gives the answers that match, oldest first.
+#[derive(Debug)]
+pub struct Query {
+    reader: Reader,
+    join: Join,
+    until: Option<Timestamp>,
+    ended: bool,
+}
+
+impl Query {
+    /// Reads up to the record `to`.
+    ///
+    /// # Errors
+    /// [`LogError`] for segments that cannot be listed.
+    pub fn new(
+        files: Arc<dyn Files>,
+        directory: &Path,
+        master: Arc<MasterKey>,
+        filter: Filter,
+        to: u64,
+    ) -> Result<Self, LogError> {
+        let from = first_sequence(&*files, directory, filter.since)?;
+        let until = filter.until;
+        Ok(Self {
+            reader: Reader::new(files, directory, master, Sequences { from, to }),
+            join: Join::new(filter),
+            until,
+            ended: false,
+        })
+    }
+
+    /// Looks at one record.
+    ///
+    /// # Errors
+    /// [`ShowError`] for a log or a record that cannot be read.
+    pub fn look(&mut self) -> Result<Look, ShowError> {
+        if let Some(ready) = self.join.next_ready() {
+            return Ok(Look::Answer(Box::new(ready)));
+        }
+        if self.ended {
+            return Ok(Look::End);
+        }
+        let Some(record) = self.reader.next_record()? else {
+            self.end();
+            return Ok(Look::Nothing);
+        };
+        let seq = record.sequence;
+        let entry = Entry::from_bytes(&record.payload).map_err(|source| ShowError::Entry {
+            sequence: seq,
+            source,
+        })?;
+        let past = self.until.is_some_and(|until| {
+            entry.time.duration_since(until) > SLACK && self.join.awaits_nothing()
+        });
+        if past {
+            self.end();
+        } else {
+            self.join.push(seq, entry);
+        }
+        Ok(Look::Nothing)
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.join.end();
+    }
+}
+
+/// The first record that has to be read for what happened at `since` or later.
+///
+/// # Errors
+/// [`LogError`] for a segment that is missing, replaced or unreadable.
+pub fn first_sequence(
+    files: &dyn Files,
+    directory: &Path,
+    since: Option<Timestamp>,
+) -> Result<u64, LogError> {
+    match since {
+        None => Ok(0),
+        Some(since) => Ok(first_of(&headers(files, directory)?, since)),
+    }
+}
+
+/// A segment holds nothing newer than the beginning of the next, give or take a jump of the clock.
+fn first_of(headers: &[Header], since: Timestamp) -> u64 {
+    let ended_before = |next: &&Header| since.duration_since(next.created) > SLACK;
+    headers
+        .iter()
+        .rev()
+        .find(ended_before)
+        .map_or(0, |header| header.first)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::audit::log::{Head, Opened, Previous};
+
+    fn header(number: u64, created: &str) -> Header {
+        Header {
+            segment: Uuid::from_u128(u128::from(number)),
+            number,
+            node: "gw1".to_owned(),
+            first: number.saturating_mul(100),
+            created: created.parse().unwrap(),
+            opened: Opened::Rotate,
+            cipher: String::new(),
+            derivation: String::new(),
+            hash: String::new(),
+            master_key: String::new(),
+            wrapped_key: String::new(),
+            previous: Previous {
+                segment: Uuid::nil(),
+                sequence: 0,
+                head: Head::ZERO,
+            },
+            cut: None,
+            accepted_loss: None,
+        }
+    }
+
+    #[test]
+    fn segments_that_ended_a_day_before_are_not_read() {
+        let headers = [
+            header(1, "2026-03-01T00:00:00Z"),
+            header(2, "2026-03-03T00:00:00Z"),
+            header(3, "2026-03-05T00:00:00Z"),
+        ];
+        let first = |since: &str| first_of(&headers, since.parse().unwrap());
+        assert_eq!(first("2026-02-01T00:00:00Z"), 0);
+        assert_eq!(first("2026-03-02T12:00:00Z"), 100);
+        assert_eq!(first("2026-03-03T12:00:00Z"), 100);
+        assert_eq!(first("2026-03-04T00:00:01Z"), 200);
+        assert_eq!(first("2026-04-01T00:00:00Z"), 300);
+    }
+}

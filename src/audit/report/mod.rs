@@ -1,0 +1,345 @@
+//! Reports for a person: who opened this chart, when and why; what a user did; what happened at all.
+//!
+//! *Owns*: at most [`MOST`] rows or groups. *Never*: names, addresses or sessions of staff where they are to be left
+//! out; each person is then a number, the same in the whole report.
+//! *On failure*: [`TooLong`]; a part of a report is never taken for the whole.
+
+mod page;
+mod row;
+mod text;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::csv;
+use super::entry::Phase;
+use super::query::answer::{Answer, instant};
+use super::query::join::Joined;
+use super::show::Filter;
+use crate::request::{Action, Event};
+pub use page::html;
+pub use row::{COLUMNS, Row};
+pub use text::text;
+
+/// Most rows, and most groups, of a report.
+pub const MOST: usize = 100_000;
+
+/// More than a report can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the report would have more than {MOST} rows; narrow it down with --since and --until")]
+pub struct TooLong;
+
+/// What a report is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A patient: who opened this chart.
+    Patient(String),
+    /// A user: what they did.
+    User(String),
+    /// Everything, in numbers.
+    Activity,
+}
+
+impl Subject {
+    /// The subject as it stands on record.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Patient(id) => format!("patient {id}"),
+            Self::User(id) => format!("user {id}"),
+            Self::Activity => "activity".to_owned(),
+        }
+    }
+
+    /// The records that it is about.
+    #[must_use]
+    pub fn filter(&self, since: Option<Timestamp>, until: Option<Timestamp>) -> Filter {
+        let filter = Filter {
+            since,
+            until,
+            ..Filter::default()
+        };
+        match self {
+            Self::Patient(id) => Filter {
+                patient: Some(id.clone()),
+                ..filter
+            },
+            Self::User(id) => Filter {
+                user: Some(id.clone()),
+                ..filter
+            },
+            Self::Activity => filter,
+        }
+    }
+
+    fn title(&self) -> String {
+        match self {
+            Self::Patient(id) => format!("Who opened the chart of patient {id}"),
+            Self::User(id) => format!("What user {id} did"),
+            Self::Activity => "Activity".to_owned(),
+        }
+    }
+
+    /// What the groups of its summary are.
+    const fn group(&self) -> &'static str {
+        match self {
+            Self::Patient(_) | Self::Activity => "person",
+            Self::User(_) => "patient",
+        }
+    }
+}
+
+/// Whether staff are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staff {
+    /// By name.
+    Named,
+    /// By a number and their roles.
+    Numbered,
+}
+
+/// A line of the summary.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Group {
+    /// The person or patient.
+    pub name: String,
+    /// Roles.
+    pub roles: String,
+    /// Requests that were admitted.
+    pub admitted: u64,
+    /// Requests that were refused.
+    pub refused: u64,
+    /// Of the admitted, those under break-glass.
+    pub broken_glass: u64,
+    /// How often which action.
+    pub actions: BTreeMap<String, u64>,
+    /// The first of all.
+    pub first: Timestamp,
+    /// The last.
+    pub last: Timestamp,
+}
+
+impl Group {
+    /// The actions with their counts, on one line.
+    #[must_use]
+    pub fn actions_text(&self) -> String {
+        let counted = self.actions.iter();
+        let counted: Vec<String> = counted.map(|(name, n)| format!("{name} {n}")).collect();
+        counted.join(", ")
+    }
+}
+
+/// A report.
+#[derive(Debug)]
+pub struct Report {
+    subject: Subject,
+    staff: Staff,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    made: Timestamp,
+    rows: Vec<Row>,
+    groups: BTreeMap<String, Group>,
+    numbers: BTreeMap<String, usize>,
+    /// Reasons for which glass was broken, by grant.
+    reasons: BTreeMap<String, String>,
+}
+
+impl Report {
+    /// An empty report.
+    #[must_use]
+    pub const fn new(subject: Subject, staff: Staff, filter: &Filter, made: Timestamp) -> Self {
+        Self {
+            subject,
+            staff,
+            since: filter.since,
+            until: filter.until,
+            made,
+            rows: Vec::new(),
+            groups: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the next record.
+    ///
+    /// # Errors
+    /// [`TooLong`].
+    pub fn push(&mut self, joined: &Joined) -> Result<(), TooLong> {
+        if is_shell(joined) {
+            return Ok(());
+        }
+        let answer = Answer::of(joined);
+        self.learn_reason(joined, &answer);
+        let who = self.who(&answer);
+        self.count(&answer, &who);
+        if self.subject != Subject::Activity {
+            let row = Row::of(&answer, who, self.staff);
+            self.rows.push(row);
+        }
+        if self.rows.len() > MOST || self.groups.len() > MOST {
+            return Err(TooLong);
+        }
+        Ok(())
+    }
+
+    /// Puts the reasons beside the accesses that they explain.
+    pub fn end(&mut self) {
+        for row in &mut self.rows {
+            if let Some(reason) = self.reasons.get(&row.grant) {
+                row.why = format!("{}; glass broken: {reason}", row.why);
+            } else if !row.grant.is_empty() {
+                row.why = format!("{}; glass broken, grant {}", row.why, row.grant);
+            }
+        }
+    }
+
+    fn learn_reason(&mut self, joined: &Joined, answer: &Answer) {
+        if joined.entry.event != Some(Event::BreakGlass) || self.reasons.len() >= MOST {
+            return;
+        }
+        let detail = |keys: &[&str]| keys.iter().find_map(|key| answer.detail.get(*key));
+        if let Some(grant) = detail(&["grant", "id"]) {
+            let said: Vec<&str> = ["reason_code", "code", "reason", "reason_text", "text"]
+                .iter()
+                .filter_map(|key| answer.detail.get(*key).map(String::as_str))
+                .collect();
+            self.reasons.insert(grant.clone(), said.join(", "));
+        }
+    }
+
+    /// The name under which the person stands in this report.
+    fn who(&mut self, answer: &Answer) -> String {
+        match self.staff {
+            Staff::Named | Staff::Numbered if answer.user.is_empty() => "not signed in".to_owned(),
+            Staff::Named => answer.user.clone(),
+            Staff::Numbered => {
+                let key = if answer.user_id.is_empty() {
+                    answer.user.clone()
+                } else {
+                    answer.user_id.clone()
+                };
+                let next = self.numbers.len().saturating_add(1);
+                let number = *self.numbers.entry(key).or_insert(next);
+                format!("staff member {number}")
+            }
+        }
+    }
+
+    fn count(&mut self, answer: &Answer, who: &str) {
+        let names = match self.subject {
+            Subject::Patient(_) | Subject::Activity => vec![who.to_owned()],
+            Subject::User(_) if answer.patients.is_empty() => vec!["no patient".to_owned()],
+            Subject::User(_) => answer.patients.clone(),
+        };
+        for name in names {
+            let group = self.groups.entry(name.clone()).or_insert_with(|| Group {
+                name,
+                first: answer.time,
+                last: answer.time,
+                ..Group::default()
+            });
+            if self.subject.group() == "person" && !answer.roles.is_empty() {
+                group.roles = answer.roles.join(", ");
+            }
+            group.first = group.first.min(answer.time);
+            group.last = group.last.max(answer.time);
+            let what = match answer.decision.as_str() {
+                "allow" => {
+                    group.admitted = group.admitted.saturating_add(1);
+                    if !answer.grant.is_empty() {
+                        group.broken_glass = group.broken_glass.saturating_add(1);
+                    }
+                    answer.action.clone()
+                }
+                "deny" => {
+                    group.refused = group.refused.saturating_add(1);
+                    format!("refused {}", answer.refusal)
+                }
+                _ => answer.event.to_owned(),
+            };
+            let count = group.actions.entry(what).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn period(&self) -> String {
+        let since = self
+            .since
+            .map_or_else(|| "the beginning of the trail".to_owned(), instant);
+        let until = self.until.unwrap_or(self.made);
+        format!("from {since} to {}", instant(until))
+    }
+
+    fn first_and_last(&self) -> Option<(Timestamp, Timestamp)> {
+        let first = self.groups.values().map(|group| group.first).min()?;
+        let last = self.groups.values().map(|group| group.last).max()?;
+        Some((first, last))
+    }
+
+    fn totals(&self) -> (u64, u64, u64) {
+        let sum = |of: fn(&Group) -> u64| {
+            let add = |sum: u64, group: &Group| sum.saturating_add(of(group));
+            self.groups.values().fold(0, add)
+        };
+        // What a patient's group counts twice, a request of two patients, stands once among the rows.
+        if matches!(self.subject, Subject::User(_)) {
+            let rows =
+                |kind: &str| self.rows.iter().filter(|row| row.decision == kind).count() as u64;
+            let broken = self.rows.iter().filter(|row| !row.grant.is_empty());
+            return (rows("allow"), rows("deny"), broken.count() as u64);
+        }
+        (
+            sum(|group| group.admitted),
+            sum(|group| group.refused),
+            sum(|group| group.broken_glass),
+        )
+    }
+
+    /// The rows as CSV; of an activity report, its groups.
+    #[must_use]
+    pub fn csv(&self) -> String {
+        if self.subject == Subject::Activity {
+            let mut out = csv::line([
+                "person",
+                "roles",
+                "admitted",
+                "refused",
+                "break_glass",
+                "first",
+                "last",
+                "what",
+            ]);
+            for group in self.groups.values() {
+                out.push_str(&csv::line([
+                    group.name.clone(),
+                    group.roles.clone(),
+                    group.admitted.to_string(),
+                    group.refused.to_string(),
+                    group.broken_glass.to_string(),
+                    instant(group.first),
+                    instant(group.last),
+                    group.actions_text(),
+                ]));
+            }
+            return out;
+        }
+        let mut out = csv::line(COLUMNS);
+        for row in &self.rows {
+            out.push_str(&csv::line(row.fields()));
+        }
+        out
+    }
+}
+
+/// Frames, scripts and the like: nothing about a patient.
+fn is_shell(joined: &Joined) -> bool {
+    let mapping = joined.entry.facts.as_ref().and_then(|f| f.mapping.as_ref());
+    joined.entry.phase == Phase::Admit
+        && mapping.is_some_and(|m| m.action == Action::Navigate)
+        && joined.patients().is_empty()
+}
+
+#[cfg(test)]
+mod tests;

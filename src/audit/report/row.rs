@@ -1,0 +1,136 @@
+//! One access in a report.
+
+use jiff::Timestamp;
+
+use super::Staff;
+use crate::audit::query::answer::{Answer, instant};
+
+/// The columns of CSV, in order.
+pub const COLUMNS: &[&str] = &[
+    "time", "who", "roles", "what", "section", "patients", "decision", "result", "why", "purpose",
+    "client", "request",
+];
+
+/// One access, refusal or event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// When.
+    pub time: Timestamp,
+    /// Who, or a number in place of the name.
+    pub who: String,
+    /// Their roles.
+    pub roles: String,
+    /// The action or event.
+    pub what: String,
+    /// The section.
+    pub section: String,
+    /// Patients.
+    pub patients: String,
+    /// `allow`, `deny` or nothing.
+    pub decision: String,
+    /// What came of it.
+    pub result: String,
+    /// Care relation and deciding policies.
+    pub why: String,
+    /// Purpose of use.
+    pub purpose: String,
+    /// The break-glass grant.
+    pub grant: String,
+    /// The client's address.
+    pub client: String,
+    /// The request id.
+    pub request: String,
+}
+
+impl Row {
+    pub(super) fn of(answer: &Answer, who: String, staff: Staff) -> Self {
+        let shown = |text: &String| match staff {
+            Staff::Named => text.clone(),
+            Staff::Numbered => String::new(),
+        };
+        let what = if answer.event.is_empty() {
+            answer.action.clone()
+        } else {
+            answer.event.to_owned()
+        };
+        Self {
+            time: answer.time,
+            who,
+            roles: answer.roles.join(", "),
+            what,
+            section: answer.section.clone(),
+            patients: answer.patients.join(", "),
+            decision: answer.decision.clone(),
+            result: result(answer),
+            why: why(answer, staff),
+            purpose: answer.purpose.clone(),
+            grant: answer.grant.clone(),
+            client: shown(&answer.client),
+            request: shown(&answer.request),
+        }
+    }
+
+    /// The texts of [`COLUMNS`].
+    #[must_use]
+    pub fn fields(&self) -> [String; 12] {
+        let texts = [
+            &self.who,
+            &self.roles,
+            &self.what,
+            &self.section,
+            &self.patients,
+            &self.decision,
+            &self.result,
+            &self.why,
+            &self.purpose,
+            &self.client,
+            &self.request,
+        ];
+        let [
+            who,
+            roles,
+            what,
+            section,
+            patients,
+            decision,
+            result,
+            why,
+            purpose,
+            client,
+            request,
+        ] = texts.map(Clone::clone);
+        let time = instant(self.time);
+        [
+            time, who, roles, what, section, patients, decision, result, why, purpose, client,
+            request,
+        ]
+    }
+}
+
+fn result(answer: &Answer) -> String {
+    let refused = answer.decision == "deny";
+    match (refused, answer.status, answer.outcome) {
+        (true, _, _) => format!("refused {}", answer.refusal),
+        (false, Some(status), "complete") => format!("answered {status}"),
+        (false, Some(status), outcome) => format!("answered {status}, {outcome}"),
+        (false, None, outcome) => outcome.to_owned(),
+    }
+}
+
+fn why(answer: &Answer, staff: Staff) -> String {
+    if !answer.event.is_empty() {
+        let named = |key: &str| matches!(key, "user" | "operator" | "reviewer" | "by" | "notified");
+        let pairs = answer.detail.iter();
+        let kept = pairs.filter(|(key, _)| staff == Staff::Named || !named(key));
+        let kept: Vec<String> = kept.map(|(key, value)| format!("{key}={value}")).collect();
+        return kept.join("; ");
+    }
+    let mut parts = Vec::new();
+    if !answer.care_relation.is_empty() {
+        parts.push(format!("care relation {}", answer.care_relation));
+    }
+    if !answer.policies.is_empty() {
+        parts.push(format!("by {}", answer.policies.join(", ")));
+    }
+    parts.join("; ")
+}

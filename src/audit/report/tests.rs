@@ -1,0 +1,128 @@
+//! Reports of a small trail, in each form.
+
+use super::*;
+use crate::audit::csv::tests::parse;
+use crate::audit::fixture as sample;
+
+fn of(subject: Subject, staff: Staff) -> Report {
+    let filter = subject.filter(None, None);
+    let mut report = Report::new(subject, staff, &filter, sample::time());
+    let signed_in = Some(sample::facts(Action::Navigate, &[]));
+    let mut under_grant = sample::done(Action::Read, &["4"]);
+    let decision = under_grant
+        .entry
+        .facts
+        .as_mut()
+        .and_then(|f| f.decision.as_mut());
+    decision.unwrap().grant = Some("g-1".to_owned());
+    let records = [
+        sample::done(Action::Read, &["4"]),
+        sample::done(Action::Navigate, &[]),
+        sample::refused("CG-3001", &["4"]),
+        sample::event(
+            Event::BreakGlass,
+            signed_in,
+            &[
+                ("grant", "g-1"),
+                ("patient", "4"),
+                ("reason", "<b>unconscious</b>"),
+                ("user", "dr.okafor"),
+            ],
+        ),
+        under_grant,
+    ];
+    for joined in &records {
+        report.push(joined).unwrap();
+    }
+    report.end();
+    report
+}
+
+#[test]
+fn a_patients_report_says_who_when_and_why() {
+    let report = of(Subject::Patient("4".to_owned()), Staff::Named);
+    let text = text(&report);
+    assert_eq!(report.rows.len(), 4);
+    for part in [
+        "Who opened the chart of patient 4",
+        "2 admitted, 1 refused, 1 under break-glass",
+        "dr.okafor (physician)",
+        "refused CG-3001",
+        "care relation assigned; by care.read-chart; glass broken: <b>unconscious</b>",
+        "TREAT",
+        "2026-03-02T07:15:27.123Z",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[test]
+fn staff_can_be_left_out_everywhere() {
+    let report = of(Subject::Patient("4".to_owned()), Staff::Numbered);
+    for form in [text(&report), report.csv(), html(&report).unwrap()] {
+        for hidden in ["okafor", "10.20.4.17", "01K-request", "f3c1"] {
+            assert!(!form.contains(hidden), "{hidden}\n{form}");
+        }
+        assert!(
+            form.contains("staff member 1") && form.contains("physician"),
+            "{form}"
+        );
+    }
+}
+
+#[test]
+fn the_page_stands_alone_and_is_escaped() {
+    let page = html(&of(
+        Subject::Patient("4\"><script>".to_owned()),
+        Staff::Named,
+    ))
+    .unwrap();
+    assert!(!page.contains("<script") && !page.contains("<b>"), "{page}");
+    for outside in ["src=", "href=", "url(", "@import"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    for needed in [
+        "lang=\"en\"",
+        "<caption>",
+        "scope=\"col\"",
+        "scope=\"row\"",
+        "@media print",
+        "<title>",
+    ] {
+        assert!(page.contains(needed), "{needed}");
+    }
+}
+
+#[test]
+fn the_csv_has_every_row_and_every_column() {
+    let report = of(Subject::Patient("4".to_owned()), Staff::Named);
+    let rows = parse(&report.csv());
+    assert_eq!(rows.len(), 5);
+    assert_eq!(rows[0], COLUMNS);
+    assert!(
+        rows.iter().all(|row| row.len() == COLUMNS.len()),
+        "{rows:?}"
+    );
+    assert_eq!(rows[2][7], "refused CG-3001");
+}
+
+#[test]
+fn a_user_is_summed_up_by_patient_and_activity_by_person() {
+    let report = of(Subject::User("dr.okafor".to_owned()), Staff::Named);
+    assert_eq!(report.groups.keys().collect::<Vec<_>>(), ["4"]);
+    assert_eq!(report.totals(), (2, 1, 1));
+    let report = of(Subject::Activity, Staff::Named);
+    assert!(report.rows.is_empty());
+    let rows = parse(&report.csv());
+    assert_eq!(rows[1][0], "dr.okafor");
+    assert_eq!(rows[1][7], "Read 2, break-glass 1, refused CG-3001 1");
+}
+
+#[test]
+fn nothing_on_record_is_said() {
+    let subject = Subject::Patient("9".to_owned());
+    let filter = subject.filter(None, None);
+    let report = Report::new(subject, Staff::Named, &filter, sample::time());
+    assert!(text(&report).contains("Nothing is on record"));
+    assert!(html(&report).unwrap().contains("Nothing is on record"));
+}

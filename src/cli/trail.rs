@@ -1,0 +1,264 @@
+//! Asking the trail: the running gateway answers, or, where none runs, the trail itself is opened here.
+//!
+//! *Never*: an answer whose asking is not on record: the room that answers records it in both cases.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use jiff::Timestamp;
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use super::console::Failure;
+use crate::admin::client::{AdminClient, ClientError};
+use crate::admin::protocol::AdminRequest;
+use crate::audit::answers::{Answers, Ask, Holdings, Piece};
+use crate::audit::log::{MasterKey, RealFiles, Truncation};
+use crate::audit::show::Filter;
+use crate::audit::trail::Audit;
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::config::unit::parse_duration;
+use crate::request::Event;
+use crate::request::facts::{Action, Verdict};
+
+/// What narrows a question down. Everything that is given must match.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Narrowing {
+    /// Only about this patient: an identifier of the EMR, or `system|identifier`.
+    #[arg(long, value_name = "ID")]
+    patient: Option<String>,
+    /// Only of this user (name or stable id) or operator.
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    #[command(flatten)]
+    period: Period,
+    /// Only requests that were admitted (`allow`) or refused (`deny`).
+    #[arg(long, value_name = "DECISION", value_parser = ["allow", "deny"])]
+    decision: Option<String>,
+    /// Only refusals with this code (`CG-3001`).
+    #[arg(long, value_name = "CODE")]
+    refusal: Option<String>,
+    /// Only this clinical action (`Read`, `Export`, …).
+    #[arg(long, value_name = "ACTION", value_parser = action)]
+    action: Option<Action>,
+    /// Only this section of the chart (`notes`, `results`, …).
+    #[arg(long, value_name = "SECTION")]
+    section: Option<String>,
+    /// Only the request with this id, as refusal pages show it.
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
+}
+
+/// A period.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Period {
+    /// Nothing older: a span (`24h`), a day (`2026-11-22`) or a time (`2026-11-22T08:00:00Z`).
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Nothing newer: as `--since`; a day counts to its end.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+impl Period {
+    /// Its beginning and its end.
+    ///
+    /// # Errors
+    /// [`Failure::Configuration`] for what is no time.
+    pub(super) fn bounds(
+        &self,
+        now: Timestamp,
+    ) -> Result<(Option<Timestamp>, Option<Timestamp>), Failure> {
+        let read = |name: &str, text: &Option<String>, of_day: Time| {
+            match text {
+            None => Ok(None),
+            Some(text) => instant(text, now, of_day).map(Some).ok_or_else(|| {
+                let message = format!(
+                    "`--{name} {text}` is no span (24h), day (2026-11-22) or time (2026-11-22T08:00:00Z)"
+                );
+                Failure::Configuration(message)
+            }),
+        }
+        };
+        Ok((
+            read("since", &self.since, Time::MIN)?,
+            read("until", &self.until, Time::MAX)?,
+        ))
+    }
+}
+
+impl Narrowing {
+    /// The filter that it means.
+    ///
+    /// # Errors
+    /// [`Failure::Configuration`] for what is no time.
+    pub(super) fn filter(&self, now: Timestamp) -> Result<Filter, Failure> {
+        let (since, until) = self.period.bounds(now)?;
+        let decision = self.decision.as_deref().map(|decision| match decision {
+            "allow" => Verdict::Allow,
+            _ => Verdict::Deny,
+        });
+        Ok(Filter {
+            patient: self.patient.clone(),
+            user: self.user.clone(),
+            request: self.request.clone(),
+            since,
+            until,
+            decision,
+            refusal: self.refusal.clone(),
+            action: self.action,
+            section: self.section.clone(),
+        })
+    }
+}
+
+fn action(text: &str) -> Result<Action, String> {
+    let mut all = Action::ALL.iter();
+    let found = all.find(|action| action.name().eq_ignore_ascii_case(text));
+    found.copied().ok_or_else(|| {
+        let names: Vec<&str> = Action::ALL.iter().map(|action| action.name()).collect();
+        format!("no action of that name; there are {}", names.join(", "))
+    })
+}
+
+fn instant(text: &str, now: Timestamp, of_day: Time) -> Option<Timestamp> {
+    if let Ok(span) = parse_duration(text) {
+        return now.checked_sub(span).ok();
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Some(time);
+    }
+    let day = text.parse::<Date>().ok()?;
+    let zoned = day.to_datetime(of_day).to_zoned(TimeZone::UTC).ok()?;
+    Some(zoned.timestamp())
+}
+
+/// Asks, and hands each piece of the answer to `each`.
+///
+/// # Errors
+/// [`Failure`], where nobody answers, this user is no operator, or `each` fails.
+pub(super) fn ask(
+    config: &Path,
+    question: Ask,
+    clock: &SharedClock,
+    mut each: impl FnMut(Piece) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let config = Config::load_for_reading(config).map_err(Failure::Problems)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let request = AdminRequest::Answers(question.clone());
+        match AdminClient::ask(&config.admin.socket, request).await {
+            Ok(client) => from_gateway(client, &mut each).await,
+            Err(ClientError::NotRunning(_)) => from_disk(&config, question, clock, &mut each).await,
+            Err(error) => Err(Failure::of(error)),
+        }
+    })
+}
+
+async fn from_gateway(
+    mut client: AdminClient,
+    each: &mut impl FnMut(Piece) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    while let Some(value) = client.next().await.map_err(Failure::of)? {
+        each(read(value)?)?;
+    }
+    Ok(())
+}
+
+fn read(value: Value) -> Result<Piece, Failure> {
+    serde_json::from_value(value)
+        .map_err(|error| Failure::Failed(format!("what the gateway said cannot be read: {error}")))
+}
+
+/// Opens the trail where no gateway does; the same room answers.
+async fn from_disk(
+    config: &Config,
+    question: Ask,
+    clock: &SharedClock,
+    each: &mut impl FnMut(Piece) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let uid = rustix::process::geteuid().as_raw();
+    let operator = config.admin.operators.get(&uid).ok_or_else(|| {
+        let message = format!("user id {uid} is no operator of this gateway; add `{uid} = \"your name\"` to [admin.operators]");
+        Failure::Configuration(message)
+    })?;
+    let files = Arc::new(RealFiles);
+    let opened = Audit::open(
+        &config.audit,
+        &config.limits,
+        files.clone(),
+        clock.clone(),
+        Truncation::Refuse,
+    )
+    .await;
+    let (audit, _) = opened.map_err(Failure::of)?;
+    let master = Arc::new(MasterKey::read(&config.audit.master_key).map_err(Failure::of)?);
+    let holdings = Holdings::new(&config.audit, files, master);
+    let answers = Answers::new(audit.clone(), holdings, clock.clone());
+    let answered = answer(&answers, operator, question, each).await;
+    audit
+        .event(Event::Stopped, None, BTreeMap::new())
+        .await
+        .map_err(Failure::of)?;
+    audit.log().shutdown().map_err(Failure::of)?;
+    answered
+}
+
+async fn answer(
+    answers: &Answers,
+    operator: &str,
+    question: Ask,
+    each: &mut impl FnMut(Piece) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let begun = answers.begin(operator, question).await;
+    let mut answering = begun.map_err(Failure::of)?;
+    while let Some(pieces) = answering.step().map_err(Failure::of)? {
+        for piece in pieces {
+            each(piece)?;
+        }
+    }
+    for piece in answers.finish(answering).await.map_err(Failure::of)? {
+        each(piece)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_counts_from_its_beginning_to_its_end() {
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let period = |since: &str, until: &str| {
+            let some = |text: &str| Some(text.to_owned());
+            let period = Period {
+                since: some(since),
+                until: some(until),
+            };
+            let bounds = period.bounds(now).ok()?;
+            Some((bounds.0?.to_string(), bounds.1?.to_string()))
+        };
+        let (since, until) = period("2026-11-20", "2026-11-21").unwrap();
+        assert_eq!(since, "2026-11-20T00:00:00Z");
+        assert_eq!(until, "2026-11-21T23:59:59.999999999Z");
+        let (since, until) = period("24h", "1h").unwrap();
+        assert_eq!(
+            (since.as_str(), until.as_str()),
+            ("2026-11-21T12:00:00Z", "2026-11-22T11:00:00Z")
+        );
+        assert_eq!(period("yesterday", "1h"), None);
+    }
+
+    #[test]
+    fn actions_are_known_by_name() {
+        assert_eq!(action("read"), Ok(Action::Read));
+        assert!(action("peek").unwrap_err().contains("Export"));
+    }
+}

@@ -1,0 +1,296 @@
+//! A day at the sample clinic, asked for afterwards: queries, reports and exports through the running gateway.
+
+mod balp;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use chartgate::audit::entry::Phase;
+use chartgate::request::{Action, Event};
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::harness::House;
+use crate::harness::process::{Ended, chartgate};
+
+/// Everybody does something, and some of it is refused.
+async fn a_day() -> House {
+    let house = House::open().await;
+    let mut doctor = house.at_work("dr.okafor").await;
+    doctor.visit(&house.url("/patients/search?q=a")).await;
+    doctor.visit(&house.url("/patients/select?set_pid=4")).await;
+    doctor.visit(&house.url("/chart/results")).await;
+    for (path, fields) in [
+        ("/chart/notes", vec![("text", "Feels better today.")]),
+        ("/chart/orders", vec![("what", "CBC")]),
+        ("/chart/orders/1/sign", vec![]),
+    ] {
+        doctor.post_form(&house.url(path), &fields).await;
+    }
+    doctor.get(&house.url("/chart/print")).await;
+    doctor.get(&house.url("/some/new/page.php")).await;
+    let mut desk = house.at_work("desk.moreau").await;
+    desk.visit(&house.url("/patients/select?set_pid=5")).await;
+    desk.post_form(&house.url("/chart/demographics"), &[("phone", "555-0100")])
+        .await;
+    let mut him = house.at_work("him.doyle").await;
+    let page = him.get(&house.url("/patients/4/export.csv")).await;
+    assert_eq!(page.status, StatusCode::OK);
+    him.post_form(&house.url("/patients/7/delete"), &[]).await;
+    house
+        .at_work("admin.kovacs")
+        .await
+        .get(&house.url("/admin/users"))
+        .await;
+    let mut billing = house.at_work("billing.shah").await;
+    billing
+        .visit(&house.url("/patients/select?set_pid=4"))
+        .await;
+    let page = billing.get(&house.url("/chart/notes")).await;
+    assert_eq!(page.refusal(), Some("CG-3001"));
+    let mut nobody = house.browser();
+    house
+        .sign_in(&mut nobody, "dr.weber", &house.url("/"))
+        .await;
+    doctor
+        .post_form(&house.url("/.chartgate/logout"), &[])
+        .await;
+    // Every outcome is on record before the day is asked for.
+    for entry in house.trail() {
+        if entry.phase == Phase::Admit {
+            house.outcome_of(entry.id).await;
+        }
+    }
+    house
+}
+
+async fn ask(house: &House, command: &[&str]) -> Ended {
+    let config = house.clinic.facts().config.display().to_string();
+    let line = [command, &["--config", &config]].concat();
+    let ended = chartgate(&line).await;
+    assert_eq!(ended.code, Some(0), "{command:?}: {}", ended.err);
+    ended
+}
+
+fn documents(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_day_is_answered_reported_and_exported() {
+    let house = a_day().await;
+    rows_are_joined(&house).await;
+    reports_name_who_and_why(&house).await;
+    exports_are_whole_and_on_record(&house).await;
+    status_says_how_old_the_trail_is(&house).await;
+}
+
+async fn rows_are_joined(house: &House) {
+    let trail = house.trail();
+    let about = |entry: &&chartgate::audit::entry::Entry| entry.phase == Phase::Admit;
+    let admitted = trail.iter().filter(about).count();
+    let all = ask(house, &["audit", "query", "--format", "json"]).await;
+    let rows = documents(&all.out);
+    let requests: Vec<&Value> = rows.iter().filter(|row| row["kind"] == "request").collect();
+    assert_eq!(requests.len(), admitted);
+    assert!(
+        requests.iter().all(|row| row["outcome"] != "open"),
+        "{}",
+        all.out
+    );
+    let seqs: BTreeSet<u64> = rows
+        .iter()
+        .map(|row| row["seq"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seqs.len(), rows.len());
+
+    let command = [
+        "audit",
+        "query",
+        "--patient",
+        "4",
+        "--decision",
+        "deny",
+        "--since",
+        "1h",
+        "--format",
+        "json",
+    ];
+    let denied = documents(&ask(house, &command).await.out);
+    assert!(!denied.is_empty());
+    for row in &denied {
+        assert_eq!(
+            (&row["refusal"], &row["patients"][0]),
+            (&"CG-3001".into(), &"4".into()),
+            "{row}"
+        );
+    }
+    let command = [
+        "audit",
+        "query",
+        "--action",
+        "export",
+        "--sort",
+        "bytes_out",
+        "--descending",
+        "--limit",
+        "1",
+        "--format",
+        "json",
+    ];
+    let exported = documents(&ask(house, &command).await.out);
+    assert_eq!(exported.len(), 1);
+    assert_eq!(exported[0]["user"], "him.doyle");
+    assert!(exported[0]["bytes_out"].as_u64().unwrap() > 0);
+    let table = ask(house, &["audit", "query", "--user", "billing.shah"]).await;
+    assert!(
+        table.out.contains("CG-3001") && !table.out.contains("dr.okafor"),
+        "{}",
+        table.out
+    );
+    let future = ask(
+        house,
+        &[
+            "audit",
+            "query",
+            "--since",
+            "2099-01-01",
+            "--format",
+            "json",
+        ],
+    )
+    .await;
+    assert_eq!(future.out, "");
+}
+
+async fn reports_name_who_and_why(house: &House) {
+    let page = house.data_dir().join("patient-4.html");
+    let page_name = page.to_str().unwrap();
+    let command = [
+        "report", "patient", "4", "--format", "html", "--output", page_name,
+    ];
+    ask(house, &command).await;
+    let html = std::fs::read_to_string(&page).unwrap();
+    for part in [
+        "dr.okafor",
+        "him.doyle",
+        "billing.shah",
+        "refused CG-3001",
+        "care relation unknown; by ",
+        "Export",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    let text = ask(house, &["report", "patient", "4", "--without-staff"]).await;
+    assert!(
+        text.out.contains("staff member 1") && !text.out.contains("okafor"),
+        "{}",
+        text.out
+    );
+    let user = ask(house, &["report", "user", "desk.moreau"]).await;
+    assert!(
+        user.out.contains("What user desk.moreau did"),
+        "{}",
+        user.out
+    );
+    let activity = ask(house, &["report", "activity", "--format", "csv"]).await;
+    assert!(activity.out.lines().count() > 4, "{}", activity.out);
+    let config = house.clinic.facts().config.display().to_string();
+    let again = chartgate(&[&command[..], &["--config", &config]].concat()).await;
+    assert_eq!(again.code, Some(64), "an existing file is not overwritten");
+}
+
+async fn exports_are_whole_and_on_record(house: &House) {
+    let mut sums = BTreeMap::new();
+    for format in ["fhir", "ocsf", "csv", "jsonl"] {
+        let file = house.data_dir().join(format!("export.{format}"));
+        let name = file.to_str().unwrap();
+        let ended = ask(
+            house,
+            &["audit", "export", "--format", format, "--output", name],
+        )
+        .await;
+        let sum = std::fs::read_to_string(file.with_extension(format!("{format}.sha256"))).unwrap();
+        let sum = sum.split(' ').next().unwrap().to_owned();
+        assert!(ended.err.contains(&sum), "{}", ended.err);
+        sums.insert(format, sum);
+    }
+    let trail = house.trail();
+    for (format, sum) in &sums {
+        let exported = trail.iter().find(|entry| {
+            entry.event == Some(Event::AuditExported) && entry.detail["format"] == **format
+        });
+        let detail = &exported.unwrap().detail;
+        assert_eq!(
+            (&detail["sha256"], &detail["operator"]),
+            (sum, &"demo-operator".to_owned())
+        );
+    }
+    let read = |format: &str| {
+        std::fs::read_to_string(house.data_dir().join(format!("export.{format}"))).unwrap()
+    };
+    let events = documents(&read("fhir"));
+    let found = balp::check_all(&events);
+    for profile in ["PatientRead", "Query", "PatientCreate", "PatientUpdate"] {
+        assert!(found.contains(profile), "{profile} {found:?}");
+    }
+    let shapes: BTreeSet<&str> = events
+        .iter()
+        .filter_map(|e| e["type"]["code"].as_str())
+        .collect();
+    for code in ["rest", "110114", "110100", "110101"] {
+        assert!(shapes.contains(code), "{code} {shapes:?}");
+    }
+    // The raw records are the trail itself, up to the reading that asked for them.
+    let raw = documents(&read("jsonl"));
+    for (index, document) in raw.iter().enumerate() {
+        assert_eq!(document["seq"].as_u64().unwrap(), index as u64 + 1);
+        assert_eq!(document["entry"]["id"], trail[index].id.to_string());
+    }
+    let csv = read("csv");
+    let outcomes = raw
+        .iter()
+        .filter(|d| d["entry"]["phase"] == "outcome")
+        .count();
+    assert!(csv.lines().count() <= raw.len() - outcomes + 1);
+    let ocsf = documents(&read("ocsf"));
+    let classes: BTreeSet<u64> = ocsf
+        .iter()
+        .filter_map(|e| e["class_uid"].as_u64())
+        .collect();
+    assert!(
+        classes.is_superset(&BTreeSet::from([3002, 4002, 6002, 6003])),
+        "{classes:?}"
+    );
+    actions_are_all_there(&trail);
+}
+
+/// The day has what the exports are to be tried with.
+fn actions_are_all_there(trail: &[chartgate::audit::entry::Entry]) {
+    let actions: BTreeSet<Action> = trail
+        .iter()
+        .filter_map(|entry| Some(entry.facts.as_ref()?.mapping.as_ref()?.action))
+        .collect();
+    for action in Action::ALL {
+        // The sample EMR has no page that hands data to someone outside.
+        let absent = *action == Action::Disclose;
+        assert!(absent || actions.contains(action), "{action:?}");
+    }
+}
+
+async fn status_says_how_old_the_trail_is(house: &House) {
+    let config = house.clinic.facts().config.display().to_string();
+    let status = chartgate(&["status", "--config", &config]).await;
+    assert!(
+        status.out.contains("kept 6 calendar years"),
+        "{}",
+        status.out
+    );
+    let listed = ask(house, &["audit", "retention"]).await;
+    assert!(listed.out.contains("nothing is older"), "{}", listed.out);
+    let applied = ask(house, &["audit", "retention", "--apply"]).await;
+    assert!(applied.out.contains("nothing to remove"), "{}", applied.out);
+    assert!(Path::new(&config).exists());
+}
