@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod identity;
 pub mod limit;
 pub mod policy;
+pub mod posture;
 pub mod proofs;
 pub mod refusal;
 pub mod request;

@@ -22,6 +22,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("respond", 4),
     ("gateway", 4),
     ("proofs", 4),
+    ("posture", 5),
     ("server", 6),
     ("admin", 6),
     ("demo", 6),

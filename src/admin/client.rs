@@ -180,7 +180,7 @@ mod tests {
                         }
                         Ok(())
                     }
-                    AdminRequest::ReloadCertificates => {
+                    AdminRequest::ReloadCertificates | AdminRequest::CheckUpdates => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

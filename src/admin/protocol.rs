@@ -31,6 +31,8 @@ pub enum AdminRequest {
     },
     /// Reads the certificate files again; one value that names what is served now.
     ReloadCertificates,
+    /// Compares the build with the configured advisory feed; one value with what was found.
+    CheckUpdates,
 }
 
 /// A request as it stands on its line.

@@ -37,7 +37,7 @@ use crate::policy::problem::BundleError;
 use crate::request::Event;
 use crate::request::hygiene::Hygiene;
 use crate::server::{
-    self, CertificateError, Certificates, Listeners, Reception, ServeError, Setup,
+    self, CertificateError, Certificates, Inherited, Listeners, Reception, ServeError, Setup,
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -135,6 +135,8 @@ pub struct StartOptions {
     pub metrics: Metrics,
     /// Whether records that a witness proves may be missing: only by an operator's explicit word.
     pub truncation: Truncation,
+    /// Sockets that were open before this process.
+    pub inherited: Inherited,
 }
 
 impl Running {
@@ -147,12 +149,13 @@ impl Running {
             clock,
             metrics,
             truncation,
+            inherited,
         } = options;
         let bundle = Bundle::load(&config.policy.directory)?;
         let certificates = Certificates::load(&config.certificates, clock.clone())
             .map_err(StartError::Certificates)?;
         let tls = server::tls::server_config(certificates.clone())?;
-        let listeners = Listeners::bind(&config.server)?;
+        let listeners = Listeners::bind(&config.server, inherited)?;
         let store = open_store(config, clock.clone()).await?;
         let (audit, settled) = Audit::open(
             &config.audit,

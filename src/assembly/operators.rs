@@ -68,6 +68,10 @@ impl AdminApi for Operators {
                     self.show(operator, filter, follow, &replies).await
                 }
                 AdminRequest::ReloadCertificates => self.reload(operator, &replies).await,
+                AdminRequest::CheckUpdates => {
+                    let checked = self.rooms.updates.check(operator.name()).await;
+                    replies.send(&*checked.map_err(failed)?).await
+                }
             }
         })
     }

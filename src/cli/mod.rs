@@ -14,6 +14,7 @@ pub mod keys;
 pub mod refusals;
 pub mod serve;
 pub mod status;
+pub mod update;
 pub mod version;
 
 use std::ffi::OsString;
@@ -53,6 +54,8 @@ enum Command {
     Refusals(refusals::RefusalsArgs),
     Serve(serve::ServeArgs),
     Status(status::StatusArgs),
+    #[command(subcommand)]
+    Update(update::UpdateCommand),
     Version(version::VersionArgs),
 }
 
@@ -115,6 +118,7 @@ fn dispatch(
         Command::Refusals(args) => refusals::run(args, console),
         Command::Serve(args) => serve::run(args, console, clock),
         Command::Status(args) => status::run(args, console),
+        Command::Update(command) => update::run(command, console, clock),
         Command::Version(args) => version::run(args, console),
     }
 }

@@ -50,6 +50,8 @@ pub struct Config {
     pub audit: Audit,
     /// The store of sessions and other shared state.
     pub store: Store,
+    /// Known vulnerabilities.
+    pub update: Update,
     /// Health, metrics and the operators' socket.
     pub admin: Admin,
     /// The gateway's own log.
@@ -331,6 +333,17 @@ pub struct Store {
     pub path: PathBuf,
     /// The key file that seals its values (the trail's master key file may serve).
     pub key: PathBuf,
+}
+
+/// Comparison with known vulnerabilities. `[update]`
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// A file or directory of OSV records.
+    pub feed: Option<PathBuf>,
+    /// A feed whose newest record is older says nothing. Default 30 days.
+    pub max_age: Duration,
+    /// Compared at the start and then this often. Default 24 h.
+    pub check_interval: Duration,
 }
 
 /// Health, metrics and the operators' socket. `[admin]`

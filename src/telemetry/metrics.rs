@@ -71,6 +71,7 @@ metrics! {
     AUDIT_FAILURES = "chartgate_audit_failures_total", Counter, [], "Times that the trail stopped being durable; everything is refused until it recovers.";
     WITNESSES_FAILING = "chartgate_witnesses_failing", Gauge, [], "Witnesses that did not take the newest checkpoint.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
+    VULNERABILITIES = "chartgate_known_vulnerabilities", Gauge, [], "Components of this build that the advisory feed names.";
 }
 
 /// The metrics of this process.

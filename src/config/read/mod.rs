@@ -25,6 +25,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let limits = trail::limits(&mut root);
     let audit = trail::audit(&mut root);
     let store = trail::store(&mut root);
+    let update = trail::update(&mut root);
     let admin = server::admin(&mut root);
     let log = server::log(&mut root);
     root.done();
@@ -37,6 +38,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         limits,
         audit: audit?,
         store: store?,
+        update,
         admin: admin?,
         log,
     })
