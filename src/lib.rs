@@ -19,6 +19,7 @@ pub mod notify;
 pub mod operate;
 pub mod outbound;
 pub mod policy;
+pub mod posture;
 pub mod proofs;
 pub mod refusal;
 pub mod request;

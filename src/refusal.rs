@@ -160,8 +160,6 @@ refusals! {
     AuditUnavailable = "6001", SERVICE_UNAVAILABLE, "The audit trail is not available", "Nothing is forwarded that cannot be recorded. IT has been told.", "Try again in a minute. In downtime use the downtime procedure of your ward.";
     /// The session store cannot be reached.
     StoreUnavailable = "6002", SERVICE_UNAVAILABLE, "The session store is not available", "Your session cannot be checked at the moment.", "Try again in a minute.";
-    /// The gateway is shutting down.
-    Draining = "6003", SERVICE_UNAVAILABLE, "The gateway is restarting", "The gateway is about to restart and takes no new requests.", "Try again in a moment.";
     /// A defect of the gateway.
     Internal = "6004", INTERNAL_SERVER_ERROR, "Something went wrong in the gateway", "The request was not forwarded.", "Report the request id to IT.";
 }

@@ -26,6 +26,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("detect", 5),
     ("notify", 5),
     ("operate", 5),
+    ("posture", 5),
     ("server", 6),
     ("admin", 6),
     ("demo", 6),

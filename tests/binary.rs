@@ -3,6 +3,7 @@
 mod commands;
 mod crash;
 mod demo;
+mod handover;
 mod service;
 mod stop;
 mod tamper;

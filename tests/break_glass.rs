@@ -397,7 +397,7 @@ async fn a_lockdown_is_told_and_below_level_four_not_in_the_way() {
     at(4);
     for path in ["/chart/sensitive", "/chart"] {
         let page = nurse.get(&house.url(path)).await;
-        assert_eq!(page.refusal(), Some("CG-3001"), "{path}");
+        assert_eq!(page.refusal(), Some("CG-3009"), "{path}");
     }
     let admitted = house.trail().into_iter().filter(|entry| {
         let decision = entry

@@ -181,6 +181,7 @@ mod tests {
                         Ok(())
                     }
                     AdminRequest::ReloadCertificates
+                    | AdminRequest::CheckUpdates
                     | AdminRequest::Answers(_)
                     | AdminRequest::Policy(_)
                     | AdminRequest::BreakGlass(_)

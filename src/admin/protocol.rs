@@ -49,6 +49,8 @@ pub enum AdminRequest {
     Incident(incidents::Ask),
     /// About lockdown; the values are those of [`lockdown::Ask`].
     Lockdown(lockdown::Ask),
+    /// Compares the build with the configured advisory feed; one value with what was found.
+    CheckUpdates,
 }
 
 /// A request as it stands on its line.

@@ -30,6 +30,7 @@ use crate::demo::issuer::{Client, Issuer, IssuerError, IssuerHandle, IssuerOptio
 use crate::demo::sink::Sink;
 use crate::demo::users::{DemoUser, staff};
 use crate::gateway::Stages;
+use crate::server::Inherited;
 use crate::telemetry::metrics::Metrics;
 
 /// The host name of the sample clinic. The provider is at 127.0.0.1, so that the browser keeps their cookies apart.
@@ -201,6 +202,7 @@ pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError>
         clock,
         metrics,
         truncation: Truncation::Refuse,
+        inherited: Inherited::default(),
     };
     let gateway = Running::start(&config, start).await?;
     let facts = ClinicFacts {

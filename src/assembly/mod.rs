@@ -7,6 +7,7 @@
 mod alarms;
 pub mod clinic;
 mod containment;
+mod error;
 mod health;
 mod operators;
 mod rooms;
@@ -22,8 +23,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::admin::http::AdminHttp;
-use crate::admin::socket::{AdminSocket, SocketError};
-use crate::audit::log::{KeyError, MasterKey, RealFiles, Truncation};
+use crate::admin::socket::AdminSocket;
+use crate::audit::log::{MasterKey, RealFiles, Truncation};
 use crate::audit::open::{OpenError, Settled};
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
@@ -32,26 +33,21 @@ use crate::desk::offers::Offers;
 use crate::emr::bindings::Bindings;
 use crate::emr::emrs::Emrs;
 use crate::gateway::{Gateway, Stages};
-use crate::identity::{Identity, IdentityError};
-use crate::limit::charge::{Charges, UnknownAction};
+use crate::identity::Identity;
+use crate::limit::charge::Charges;
 use crate::limit::screen::Screen;
-use crate::operate::cases::CaseError;
-use crate::operate::containment::ContainmentError;
-use crate::operate::incidents::IncidentError;
-use crate::operate::lockdown::LockdownError;
-use crate::operate::permissions::{self, ReviewError};
+use crate::operate::permissions;
 use crate::policy::bundle::Bundle;
 use crate::policy::decide::Policies;
-use crate::policy::problem::BundleError;
 use crate::request::Event;
 use crate::request::hygiene::Hygiene;
-use crate::server::{
-    self, CertificateError, Certificates, Listeners, Reception, ServeError, Setup,
-};
-use crate::store::{Store, StoreError};
+use crate::server::{self, Certificates, Inherited, Listeners, Reception, Setup};
+use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{BackendError, Backends, Streams, Upstream};
+use crate::upstream::{Backends, Streams, Upstream};
 
+pub use error::StartError;
+use error::lines;
 use health::Parts;
 use operators::Operators;
 use rooms::{Foundations, Rooms};
@@ -61,90 +57,6 @@ use wiring::{RolesOfBundle, StoredBindings, StreamRecorder, Worker};
 const UPKEEP: Duration = Duration::from_mins(1);
 /// How often a live stream is put on record.
 const STREAM_INTERVAL: Duration = Duration::from_mins(5);
-
-/// Why the gateway does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The trail.
-    #[error("the trail: {0}")]
-    Trail(#[from] OpenError),
-    /// A key file.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The store.
-    #[error("the store: {0}")]
-    Store(#[from] StoreError),
-    /// Certificates.
-    #[error("certificates:\n{}", lines(.0))]
-    Certificates(Vec<CertificateError>),
-    /// TLS.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The policy bundle.
-    #[error("{0}")]
-    Policy(#[from] BundleError),
-    /// The date of the last review of permissions.
-    #[error("the review of permissions: {0}")]
-    Review(#[from] ReviewError),
-    /// EMR profiles.
-    #[error("EMR profiles:\n{}", lines(.0))]
-    Profiles(Vec<crate::emr::profile::Problem>),
-    /// Back ends.
-    #[error("EMRs:\n{}", lines(.0))]
-    Backends(Vec<BackendError>),
-    /// Identity.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// Cases.
-    #[error("cases: {0}")]
-    Cases(#[from] CaseError),
-    /// Locks.
-    #[error("locks: {0}")]
-    Containment(#[from] ContainmentError),
-    /// Incidents.
-    #[error("incidents: {0}")]
-    Incidents(#[from] IncidentError),
-    /// Lockdowns.
-    #[error("lockdowns: {0}")]
-    Lockdown(#[from] LockdownError),
-    /// Limits.
-    #[error(transparent)]
-    Limits(#[from] UnknownAction),
-    /// Listeners and workers.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    /// The detection rules.
-    #[error(transparent)]
-    Rules(#[from] crate::detect::RulesError),
-    /// The receivers of alarms.
-    #[error(transparent)]
-    Notify(#[from] crate::notify::NotifyError),
-    /// The operators' socket.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// The admin listener.
-    #[error("the admin listener {address}: {source}; free the address, or configure another one")]
-    Admin {
-        /// Its address.
-        address: SocketAddr,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
-    /// No key could be derived.
-    #[error("the key for break-glass offers cannot be derived from the master key")]
-    Offers,
-    /// The trail failed while the start was recorded.
-    #[error("the end could not be recorded: {0}")]
-    Audit(#[from] crate::audit::trail::AuditError),
-}
-
-fn lines<T: std::fmt::Display>(problems: &[T]) -> String {
-    let lines: Vec<String> = problems
-        .iter()
-        .map(|problem| format!("  {problem}"))
-        .collect();
-    lines.join("\n")
-}
 
 /// A gateway that serves.
 #[derive(Debug)]
@@ -168,6 +80,8 @@ pub struct StartOptions {
     pub metrics: Metrics,
     /// Whether records that a witness proves may be missing: only by an operator's explicit word.
     pub truncation: Truncation,
+    /// Sockets that were open before this process.
+    pub inherited: Inherited,
 }
 
 /// What is in order before the trail says *started*.
@@ -177,6 +91,7 @@ struct Prepared {
     tls: Arc<rustls::ServerConfig>,
     store: Store,
     settled: Settled,
+    inherited: Inherited,
 }
 
 impl Running {
@@ -189,6 +104,7 @@ impl Running {
             clock,
             metrics,
             truncation,
+            inherited,
         } = options;
         let bundle = Bundle::load(&config.policy.directory)?;
         let certificates = Certificates::load(&config.certificates, clock.clone())
@@ -210,6 +126,7 @@ impl Running {
             tls,
             store,
             settled,
+            inherited,
         };
         match Self::launch(config, prepared, &audit, clock, metrics).await {
             Ok(running) => Ok(running),
@@ -241,6 +158,7 @@ impl Running {
             tls,
             store,
             settled,
+            inherited,
         } = prepared;
         let (stages, rooms) = assemble(config, bundle, store, audit.clone(), clock.clone()).await?;
         let backends = stages.backends.clone();
@@ -270,7 +188,7 @@ impl Running {
                 )
             }
         };
-        let listeners = Listeners::bind(&config.server)?;
+        let listeners = Listeners::bind(&config.server, inherited)?;
         let server = server::Running::start(listeners, setup, make)?;
         Ok(Self {
             server,

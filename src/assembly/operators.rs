@@ -101,6 +101,10 @@ impl AdminApi for Operators {
                     let answer = self.rooms.lockdowns.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
+                AdminRequest::CheckUpdates => {
+                    let checked = self.rooms.updates.check(operator.name()).await;
+                    replies.send(&*checked.map_err(failed)?).await
+                }
             }
         })
     }

@@ -6,6 +6,7 @@
 mod glass;
 pub(super) mod permissions;
 mod retention;
+mod updates;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::operate::permissions::{Grounds, Permissions};
 use crate::policy::decide::Policies;
+use crate::posture::updates::Updates;
 use crate::store::Store;
 use crate::upstream::Streams;
 
@@ -81,6 +83,8 @@ pub(super) struct Rooms {
     /// Detection, and alarms out.
     pub(super) alarms: Alarms,
     answers: Answers,
+    /// What is known to be vulnerable in this build.
+    pub(super) updates: Arc<Updates>,
 }
 
 impl Rooms {
@@ -142,6 +146,7 @@ impl Rooms {
         });
         let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone());
         Ok(Self {
+            updates: Updates::new(on.config.update.clone(), audit.clone(), clock.clone()),
             answers: Answers::new(audit.clone(), holdings, clock.clone()),
             permissions,
             break_glass,
@@ -173,6 +178,7 @@ impl Rooms {
         let answers = self.answers.clone();
         let age = tokio::task::spawn_blocking(move || answers.age()).await;
         checks.extend(age.into_iter().map(retention::check));
+        checks.push(updates::check(&self.updates.state()));
         checks
     }
 
@@ -184,5 +190,6 @@ impl Rooms {
         background.spawn(self.break_glass.clone().keep_up(end()));
         background.spawn(containment::keep_time(self.clone(), ending.clone()));
         self.alarms.start(background, ending);
+        background.spawn(Arc::clone(&self.updates).run(end()));
     }
 }

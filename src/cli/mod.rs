@@ -25,6 +25,7 @@ pub mod serve;
 pub mod session;
 pub mod status;
 mod trail;
+pub mod update;
 pub mod user;
 pub mod version;
 
@@ -83,6 +84,8 @@ enum Command {
     #[command(subcommand)]
     Session(session::SessionCommand),
     Status(status::StatusArgs),
+    #[command(subcommand)]
+    Update(update::UpdateCommand),
     #[command(subcommand)]
     User(user::UserCommand),
     Version(version::VersionArgs),
@@ -157,6 +160,7 @@ fn dispatch(
         Command::Session(command) => session::run(command, console),
         Command::Status(args) => status::run(args, console),
         Command::User(command) => user::run(command, console),
+        Command::Update(command) => update::run(command, console, clock),
         Command::Version(args) => version::run(args, console),
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::console::{Console, Failure};
@@ -12,12 +13,13 @@ use crate::audit::log::Truncation;
 use crate::audit::open::Before;
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::server::Inherited;
 use crate::telemetry::metrics::Metrics;
 
 /// Run the gateway.
 ///
 /// Reads and checks the configuration, recovers the trail, then serves until it is told to stop (SIGTERM or
-/// Ctrl-C), and drains: requests in flight are finished, the rest is refused with CG-6003. What `chartgate check`
+/// Ctrl-C), and drains: requests in flight are finished, connections closed. What `chartgate check`
 /// calls an error keeps it from starting (exit code 64).
 #[derive(Debug, Args)]
 #[command(
@@ -45,6 +47,7 @@ pub fn run(
     clock: &SharedClock,
 ) -> Result<(), Failure> {
     let config = super::check::preflight(&args.config, clock).map_err(Failure::Problems)?;
+    let inherited = Inherited::take().map_err(Failure::of)?;
     crate::telemetry::init(&config.log).map_err(Failure::of)?;
     let metrics = Metrics::install().map_err(Failure::of)?;
     let truncation = if args.accept_truncated_trail {
@@ -56,6 +59,7 @@ pub fn run(
         clock: clock.clone(),
         metrics,
         truncation,
+        inherited,
     };
     runtime()?.block_on(serve(&config, options, console))
 }
@@ -92,9 +96,18 @@ async fn serve(
     if let Some(address) = running.admin() {
         console.line(format_args!("health and metrics on http://{address}"))?;
     }
+    tell(NotifyState::Ready);
     signals.stop(&running).await;
+    tell(NotifyState::Stopping);
     console.line("draining; requests in flight are finished")?;
     running.stop().await.map_err(Failure::of)
+}
+
+/// Tells systemd how far the service is (`Type=notify`); nobody listens elsewhere.
+fn tell(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
 }
 
 /// What an operator tells the process by signal.

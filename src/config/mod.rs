@@ -53,6 +53,8 @@ pub struct Config {
     pub store: Store,
     /// Breaking the glass.
     pub break_glass: BreakGlass,
+    /// Known vulnerabilities.
+    pub update: Update,
     /// Health, metrics and the operators' socket.
     pub admin: Admin,
     /// Detection of misuse on the trail.
@@ -361,6 +363,17 @@ pub struct BreakGlass {
     pub per_day: usize,
     /// Someone else must have reviewed it within this. Default 24 h.
     pub review_within: Duration,
+}
+
+/// Comparison with known vulnerabilities. `[update]`
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// A file or directory of OSV records.
+    pub feed: Option<PathBuf>,
+    /// A feed whose newest record is older says nothing. Default 30 days.
+    pub max_age: Duration,
+    /// Compared at the start and then this often. Default 24 h.
+    pub check_interval: Duration,
 }
 
 /// Health, metrics and the operators' socket. `[admin]`

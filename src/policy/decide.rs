@@ -1099,7 +1099,12 @@ mod tests {
             ),
         ] {
             let refused = decide(&case, lockdown);
-            assert_eq!(refused.refusal(), Refusal::PolicyDenied);
+            let told = if lockdown == 4 {
+                Refusal::Downtime
+            } else {
+                Refusal::PolicyDenied
+            };
+            assert_eq!(refused.refusal(), told);
             assert!(refused.offer().is_none());
         }
     }

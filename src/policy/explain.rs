@@ -290,6 +290,7 @@ mod tests {
     fn a_forbid_that_decides_overrules_and_one_that_does_not_says_what_lifts_it() {
         let scene = Scene {
             lockdown: 4,
+            zone: "on-site".to_owned(),
             ..Scene::new(roles(&["nurse"]), Action::Search, "demographics")
         };
         let explanation = explain(&SHIPPED, &scene);

@@ -26,6 +26,9 @@ use super::wire::{Flag, Flaw};
 use crate::config;
 use crate::request::AnswerBody;
 
+/// How long a drain waits for the first request of a connection that was just accepted.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// Spawns HTTP/2 streams on the worker's own thread.
 #[derive(Debug, Clone, Copy)]
 pub struct Local;
@@ -154,8 +157,17 @@ where
         let mut served = pin!(with.http1.serve_connection(io, service).with_upgrades());
         tokio::select! {
             ended = served.as_mut() => return ended,
-            () = self.drained() => served.as_mut().graceful_shutdown(),
+            () = self.drained() => {}
         }
+        // The client of a connection that was only just accepted has its first request on the way; once that is
+        // answered, the connection is closed like any other.
+        if self.served.get() == 0 {
+            tokio::select! {
+                ended = served.as_mut() => return ended,
+                () = tokio::time::sleep(FIRST_REQUEST) => {}
+            }
+        }
+        served.as_mut().graceful_shutdown();
         served.await
     }
 

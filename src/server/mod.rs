@@ -8,6 +8,7 @@ pub mod connections;
 pub mod guarded;
 pub mod host;
 pub mod http;
+mod inherited;
 pub mod pace;
 pub mod progress;
 pub mod receive;
@@ -27,6 +28,7 @@ use futures_util::future::LocalBoxFuture;
 pub use crate::request::AnswerBody;
 use crate::request::{Received, Refused};
 pub use certificates::{CertificateError, Certificates, Expiry};
+pub use inherited::Inherited;
 pub use receive::Reception;
 pub use workers::{Listeners, Running, ServeError, Setup, Shutdown};
 

@@ -137,7 +137,7 @@ impl Edge {
             generation: Arc::new(|| 1),
             body_timeout: server.body_timeout,
         };
-        let listeners = Listeners::bind(&server).unwrap();
+        let listeners = Listeners::bind(&server, Inherited::default()).unwrap();
         let count = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&count);
         let setup = Setup {

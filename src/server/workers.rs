@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::connections::Connections;
+use super::inherited::Inherited;
 use super::worker::{Shared, Worker};
 use super::{Reception, Service};
 use crate::config;
@@ -33,6 +34,24 @@ pub enum ServeError {
         addr: SocketAddr,
         /// What the operating system says.
         source: io::Error,
+    },
+    /// What systemd passes cannot be used.
+    #[error(
+        "socket {index} that systemd passes is no listening TCP socket: {source}; write ListenStream= in the socket unit"
+    )]
+    Inherited {
+        /// Its number among those passed.
+        index: usize,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// systemd passes more than is configured.
+    #[error(
+        "systemd passes a socket at {addr} that no `listen` names; add it to `server.listen` or `server.redirect_http`, or take it out of the socket unit"
+    )]
+    Unasked {
+        /// Where it listens.
+        addr: SocketAddr,
     },
     /// A worker thread cannot be started.
     #[error("cannot start worker {worker}: {source}")]
@@ -69,10 +88,12 @@ pub struct Listeners {
 
 impl Listeners {
     /// Binds the addresses of `server` once per worker. Port 0 takes any free port, the same for all workers.
+    /// Where a socket was inherited, the workers share it: it was bound, and listens on, without this process.
     ///
     /// # Errors
-    /// [`ServeError::Bind`] with the first address that cannot be bound.
-    pub fn bind(server: &config::Server) -> Result<Self, ServeError> {
+    /// [`ServeError::Bind`] with the first address that cannot be bound, [`ServeError::Unasked`] for a socket that was
+    /// inherited and is not configured.
+    pub fn bind(server: &config::Server, mut inherited: Inherited) -> Result<Self, ServeError> {
         let count = server.workers.max(1);
         let mut bound = Self {
             workers: (0..count).map(|_| Vec::new()).collect(),
@@ -89,11 +110,15 @@ impl Listeners {
                 .any(|(_, other)| other.is_ipv4() && other.port() == addr.port());
             let v6 = if beside { V6::Only } else { V6::Dual };
             let mut actual = *addr;
+            let held = inherited.at(*addr);
             for worker in &mut bound.workers {
-                let listener = listen(actual, v6).map_err(|source| ServeError::Bind {
-                    addr: *addr,
-                    source,
-                })?;
+                let listener = held
+                    .as_ref()
+                    .map_or_else(|| listen(actual, v6), share)
+                    .map_err(|source| ServeError::Bind {
+                        addr: *addr,
+                        source,
+                    })?;
                 actual = listener.local_addr().unwrap_or(actual);
                 worker.push((*purpose, listener));
             }
@@ -102,6 +127,7 @@ impl Listeners {
                 Purpose::Redirect => bound.http.push(actual),
             }
         }
+        inherited.done()?;
         Ok(bound)
     }
 
@@ -285,6 +311,13 @@ fn listen(addr: SocketAddr, v6: V6) -> io::Result<std::net::TcpListener> {
     socket.listen(1024)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// A worker's own handle of a socket that others listen on too.
+fn share(listener: &std::net::TcpListener) -> io::Result<std::net::TcpListener> {
+    let own = listener.try_clone()?;
+    own.set_nonblocking(true)?;
+    Ok(own)
 }
 
 /// Settings of an accepted socket: no delay for small writes, and a probe for peers that vanished.

@@ -90,6 +90,7 @@ metrics! {
     LOCKED_USERS = "chartgate_locked_users", Gauge, [], "Users who are locked out.";
     LOCKDOWN_LEVEL = "chartgate_lockdown_level", Gauge, [], "The highest lockdown level in force for anyone, 0 to 4.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
+    VULNERABILITIES = "chartgate_known_vulnerabilities", Gauge, [], "Components of this build that the advisory feed names.";
 }
 
 /// The metrics of this process.

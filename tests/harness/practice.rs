@@ -101,6 +101,14 @@ impl Practice {
         Serving { process, admin }
     }
 
+    /// Starts the gateway with a listening socket that is held open elsewhere, and waits until it serves.
+    pub(crate) async fn serve_with_socket(&self, socket: &std::net::TcpListener) -> Process {
+        let config = self.prepared.config.to_str().unwrap();
+        let mut process = Process::start_with_socket(socket, &["serve", "--config", config]);
+        process.line_after("serving https on ").await;
+        process
+    }
+
     /// Starts the gateway, which may not get far.
     pub(crate) fn start(&self, extra: &[&str]) -> Process {
         let mut arguments = vec!["serve", "--config", self.prepared.config.to_str().unwrap()];

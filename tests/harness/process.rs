@@ -1,12 +1,16 @@
 //! The real binary as a child process: its lines as they come, its end, and never a child that is left behind.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chartgate");
 /// Nothing that is waited for takes this long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -32,11 +36,28 @@ pub(crate) struct Ended {
 impl Process {
     /// Starts `chartgate` with these arguments.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_chartgate"))
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).stdin(Stdio::null());
+        Self::spawn(command)
+    }
+
+    /// Starts it as systemd does where a socket unit holds the listening socket: as descriptor 3.
+    pub(crate) fn start_with_socket(socket: &TcpListener, arguments: &[&str]) -> Self {
+        const AS_SYSTEMD: &str =
+            r#"exec 3<&0 0</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@""#;
+        let mut command = Command::new("sh");
+        let own = OwnedFd::from(socket.try_clone().unwrap());
+        command
+            .args(["-c", AS_SYSTEMD, PROGRAM])
             .args(arguments)
+            .stdin(own);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .env_remove("RUST_LOG")
             .env("COLUMNS", "120")
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

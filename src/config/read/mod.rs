@@ -28,6 +28,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let audit = trail::audit(&mut root);
     let store = trail::store(&mut root);
     let break_glass = break_glass::break_glass(&mut root);
+    let update = trail::update(&mut root);
     let admin = server::admin(&mut root);
     let detection = alarm::detection(&mut root);
     let notify = alarm::notify(&mut root);
@@ -43,6 +44,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         audit: audit?,
         store: store?,
         break_glass,
+        update,
         admin: admin?,
         detection: detection?,
         notify: notify?,

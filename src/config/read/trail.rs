@@ -1,4 +1,4 @@
-//! `[policy]`, `[limits]`, `[audit]` and `[store]`.
+//! `[policy]`, `[limits]`, `[audit]`, `[store]` and `[update]`.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::config::section::Section;
 use crate::config::source::says;
 use crate::config::unit::Size;
 use crate::config::value::ShortName;
-use crate::config::{Audit, Limits, Policy, Rate, Store};
+use crate::config::{Audit, Limits, Policy, Rate, Store, Update};
 
 /// `[policy]`
 pub(super) fn policy(root: &mut Section<'_>) -> Option<Policy> {
@@ -199,4 +199,23 @@ pub(super) fn store(root: &mut Section<'_>) -> Option<Store> {
         path: file?,
         key: key?,
     })
+}
+
+/// `[update]`
+pub(super) fn update(root: &mut Section<'_>) -> Update {
+    let mut section = root.table("update");
+    let feed: Option<String> = section.optional("feed");
+    let days = |days: u64| Duration::from_hours(24 * days);
+    let update = Update {
+        // The feed need not be there yet: it arrives in its own time, and the status says whether it did.
+        feed: feed.map(|path| section.document().source().resolve(&path)),
+        max_age: section.within("max_age", days(30), days(1)..=days(365)),
+        check_interval: section.within(
+            "check_interval",
+            days(1),
+            Duration::from_mins(1)..=days(30),
+        ),
+    };
+    section.done();
+    update
 }
