@@ -22,6 +22,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("respond", 4),
     ("gateway", 4),
     ("proofs", 4),
+    ("backup", 5),
     ("server", 6),
     ("admin", 6),
     ("demo", 6),
@@ -185,7 +186,7 @@ fn requests_reach_emrs_only_through_upstream() {
         let module = module_of(&path);
         if code.contains("client::conn") {
             assert!(
-                ["upstream", "identity", "demo", "cli"].contains(&module.as_str()),
+                ["upstream", "identity", "demo", "cli", "backup"].contains(&module.as_str()),
                 "{} opens HTTP connections of its own",
                 path.display()
             );

@@ -180,7 +180,7 @@ mod tests {
                         }
                         Ok(())
                     }
-                    AdminRequest::ReloadCertificates => {
+                    AdminRequest::ReloadCertificates | AdminRequest::Backup(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

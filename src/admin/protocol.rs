@@ -31,6 +31,8 @@ pub enum AdminRequest {
     },
     /// Reads the certificate files again; one value that names what is served now.
     ReloadCertificates,
+    /// Backups.
+    Backup(crate::backup::Ask),
 }
 
 /// A request as it stands on its line.

@@ -100,6 +100,12 @@ pub enum StartError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// Backups.
+    #[error("backups: {0}")]
+    Backup(#[from] crate::backup::BackupError),
+    /// A store that was restored.
+    #[error("the store was restored from a backup, and cannot be put in order: {0}")]
+    Restored(#[from] crate::backup::RestoredError),
     /// The trail failed while the start was recorded.
     #[error("the end could not be recorded: {0}")]
     Audit(#[from] crate::audit::trail::AuditError),
@@ -162,6 +168,7 @@ impl Running {
             truncation,
         )
         .await?;
+        crate::backup::settle(&store, &config.store.path, &audit).await?;
 
         let (stages, rooms) = assemble(config, bundle, store, audit, clock.clone()).await?;
         let backends = stages.backends.clone();
@@ -324,7 +331,7 @@ async fn assemble(
 
 async fn open_store(config: &Config, clock: SharedClock) -> Result<Store, StartError> {
     let key = MasterKey::read(&config.store.key)?;
-    Ok(Store::embedded(&config.store.path, &key.derive_input(), clock).await?)
+    Ok(Store::embedded_with(&config.store.path, &key.derive_inputs(), clock).await?)
 }
 
 fn reception(

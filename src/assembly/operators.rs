@@ -18,6 +18,7 @@ use crate::assembly::rooms::Rooms;
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::{Filter, Show, Shown};
 use crate::audit::trail::Audit;
+use crate::backup::Ask;
 use crate::request::Event;
 use crate::server::Certificates;
 
@@ -68,6 +69,7 @@ impl AdminApi for Operators {
                     self.show(operator, filter, follow, &replies).await
                 }
                 AdminRequest::ReloadCertificates => self.reload(operator, &replies).await,
+                AdminRequest::Backup(ask) => self.backup(operator, ask, &replies).await,
             }
         })
     }
@@ -143,6 +145,20 @@ impl Operators {
                 show.extend(self.audit.log().status().sequence);
             }
         }
+    }
+
+    async fn backup(
+        &self,
+        operator: &Operator,
+        ask: Ask,
+        replies: &Replies,
+    ) -> Result<(), AdminError> {
+        let backups = self.rooms.backups.as_ref();
+        let backups = backups.ok_or_else(|| failed("no backups are configured: add [backup]"))?;
+        for value in backups.answer(operator.name(), ask).await.map_err(failed)? {
+            replies.send(&value).await?;
+        }
+        Ok(())
     }
 
     async fn reload(&self, operator: &Operator, replies: &Replies) -> Result<(), AdminError> {

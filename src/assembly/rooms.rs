@@ -9,10 +9,11 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::StartError;
-use crate::admin::health::Check;
+use super::{StartError, ended};
+use crate::admin::health::{Check, Status, Weight};
 use crate::audit::log::MasterKey;
 use crate::audit::trail::Audit;
+use crate::backup::{Backups, Standing};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::desk::Desks;
@@ -44,16 +45,26 @@ pub(super) struct Foundations<'a> {
 
 /// Every room.
 #[derive(Debug, Clone)]
-pub(super) struct Rooms {}
+pub(super) struct Rooms {
+    /// Backups, where they are configured.
+    pub(super) backups: Option<Backups>,
+}
 
 impl Rooms {
     /// Makes every room; what each keeps in the store is in force when this returns.
     ///
     /// # Errors
     /// [`StartError`] for the first room that is not in order.
-    #[expect(clippy::unused_async, reason = "rooms read the store")]
-    pub(super) async fn open(_: &Foundations<'_>) -> Result<Self, StartError> {
-        Ok(Self {})
+    pub(super) async fn open(on: &Foundations<'_>) -> Result<Self, StartError> {
+        let backups = Backups::open(
+            on.config,
+            on.store.clone(),
+            on.audit.clone(),
+            on.master.clone(),
+            on.clock.clone(),
+        )
+        .await?;
+        Ok(Self { backups })
     }
 
     /// Who answers the gateway's pages for people who are signed in.
@@ -65,10 +76,31 @@ impl Rooms {
     /// How each room is: the lines of `chartgate status`.
     #[expect(clippy::unused_async, reason = "rooms read the store")]
     pub(super) async fn checks(&self) -> Vec<Check> {
-        Vec::new()
+        vec![backup_line(self.backups.as_ref())]
     }
 
     /// Starts what rooms do in the background.
-    #[expect(clippy::unused_self, reason = "no room works yet")]
-    pub(super) fn start(&self, _background: &mut JoinSet<()>, _ending: &watch::Receiver<bool>) {}
+    pub(super) fn start(&self, background: &mut JoinSet<()>, ending: &watch::Receiver<bool>) {
+        if let Some(backups) = &self.backups {
+            background.spawn(backups.clone().keep(ended(ending.clone())));
+        }
+    }
+}
+
+fn backup_line(backups: Option<&Backups>) -> Check {
+    let standing = backups.map_or_else(
+        || Standing::Look("none is configured: add [backup]".to_owned()),
+        Backups::standing,
+    );
+    let (status, detail) = match standing {
+        Standing::Fine(detail) => (Status::Green, detail),
+        Standing::Look(detail) => (Status::Amber, detail),
+        Standing::Bad(detail) => (Status::Red, detail),
+    };
+    Check {
+        name: "backup".to_owned(),
+        status,
+        weight: Weight::Advisory,
+        detail,
+    }
 }

@@ -4,6 +4,7 @@
 //! *On failure*: exit code 64 where configuration or command line must be put right, 1 for anything else.
 
 pub mod audit;
+pub mod backup;
 pub mod certificates;
 pub mod check;
 pub mod console;
@@ -43,6 +44,8 @@ struct CommandLine {
 enum Command {
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
     #[command(subcommand)]
     Certificates(certificates::CertificatesCommand),
     Check(check::CheckArgs),
@@ -107,6 +110,7 @@ fn dispatch(
 ) -> Result<(), Failure> {
     match command {
         Command::Audit(command) => audit::run(command, console, clock),
+        Command::Backup(command) => backup::run(command, console, clock),
         Command::Certificates(command) => certificates::run(command, console),
         Command::Check(args) => check::run(args, console, clock),
         Command::Demo(args) => demo::run(args, console, clock),

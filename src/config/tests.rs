@@ -103,6 +103,12 @@ fn what_the_template_shows_as_default_is_the_default() {
         "# roles_header",
         "# assertion =",
         "# basic =",
+        "# target =",
+        "# [[backup.source]]",
+        "# name = \"emr-",
+        "# command =",
+        "# timeout =",
+        "# directory =",
     ];
     let uncommented: Vec<&str> = TEMPLATE
         .lines()
@@ -729,4 +735,55 @@ fn a_file_that_is_not_there_is_one_problem() {
     let problem = sole(&problems);
     assert!(problem.place.is_none());
     assert!(problem.remedy.contains("--config FILE"));
+}
+
+#[test]
+fn a_backup_that_would_not_do_is_refused() {
+    const TARGET: &str = "target = { directory = \"backups\" }";
+    const SOURCE: &str = "# schedule = \"24h\"";
+    let source = |text: &str| format!("{SOURCE}\n[[backup.source]]\nname = \"emr\"\n{text}\n");
+    expect(
+        TARGET,
+        "target = {}",
+        "a directory or a bucket",
+        "directory = ",
+    );
+    expect(
+        TARGET,
+        "target = { directory = \"data/trail/backups\" }",
+        "shares a directory with what it saves",
+        "a directory of their own",
+    );
+    expect(
+        "key = \"keys/backup.key\"",
+        "key = \"keys/master.key\"",
+        "is a key of what is backed up",
+        "a key of their own",
+    );
+    expect(
+        "# max_age = \"36h\"",
+        "max_age = \"20h\"",
+        "not longer than `schedule`",
+        "half as long again",
+    );
+    expect(
+        SOURCE,
+        &source("directory = \"keys\""),
+        "holds private keys",
+        "keep keys out",
+    );
+    expect(
+        SOURCE,
+        &source("directory = \"backups/emr\""),
+        "lie inside each other",
+        "separate them",
+    );
+    expect(
+        SOURCE,
+        &source("command = []"),
+        "a directory or a command",
+        "pg_dump",
+    );
+    let bucket = "target = { s3 = { endpoint = \"http://s3.hospital.example\", bucket = \"b\", access_key_id = \"a\", secret_access_key_file = \"secrets/client_secret\" } }";
+    expect(TARGET, bucket, "by http over a network", "use https");
 }

@@ -51,10 +51,9 @@ pub fn extents(files: &dyn Files, directory: &Path, to: u64) -> Result<Vec<Exten
                 Step::Record { sequence, .. } if sequence > to => break None,
                 Step::Record { sequence, .. } => last = sequence,
                 Step::Sealed => {}
-                Step::End => break None,
                 Step::Broken(flaw) if last < to => break Some(flaw.to_string()),
                 // Behind the newest durable record stands what is just being written.
-                Step::Broken(_) => break None,
+                Step::End | Step::Broken(_) => break None,
             }
             bytes = walk.offset;
         };

@@ -1,5 +1,6 @@
 //! Reads a whole document into a [`Config`], section by section.
 
+mod backup;
 mod emr;
 mod identity;
 mod server;
@@ -25,6 +26,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let limits = trail::limits(&mut root);
     let audit = trail::audit(&mut root);
     let store = trail::store(&mut root);
+    let backup = backup::backup(&mut root);
     let admin = server::admin(&mut root);
     let log = server::log(&mut root);
     root.done();
@@ -37,6 +39,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         limits,
         audit: audit?,
         store: store?,
+        backup,
         admin: admin?,
         log,
     })
