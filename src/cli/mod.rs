@@ -115,7 +115,7 @@ fn dispatch(
         Command::Check(args) => check::run(args, console, clock),
         Command::Demo(args) => demo::run(args, console, clock),
         Command::Init(args) => init::run(args, console, clock),
-        Command::Keys(command) => keys::run(command, console),
+        Command::Keys(command) => keys::run(command, console, clock),
         Command::Refusals(args) => refusals::run(args, console),
         Command::Serve(args) => serve::run(args, console, clock),
         Command::Status(args) => status::run(args, console),

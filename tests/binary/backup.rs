@@ -46,6 +46,15 @@ async fn a_backup_is_made_verified_drilled_and_restored() {
     let config = practice.path("chartgate.toml");
     let status = chartgate(&["status", "--config", config.to_str().unwrap()]).await;
     assert!(status.out.contains("drilled 0 min ago"), "{}", status.out);
+    let refused = chartgate(&[
+        "keys",
+        "rotate",
+        "store",
+        "--config",
+        config.to_str().unwrap(),
+    ])
+    .await;
+    assert!(refused.err.contains("stop it, rotate"), "{}", refused.err);
     assert_eq!(serving.process.stop().await.code, Some(0));
 
     prove_and_restore(&practice).await;
