@@ -21,6 +21,7 @@ pub mod refusal;
 pub mod request;
 pub mod respond;
 pub mod secret;
+pub mod segmentation;
 pub mod server;
 pub mod store;
 pub mod telemetry;

@@ -23,6 +23,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("gateway", 4),
     ("proofs", 4),
     ("backup", 5),
+    ("segmentation", 5),
     ("server", 6),
     ("admin", 6),
     ("demo", 6),

@@ -4,6 +4,7 @@ mod backup;
 mod commands;
 mod crash;
 mod demo;
+mod segmentation;
 mod service;
 mod stop;
 mod tamper;

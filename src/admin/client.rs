@@ -180,7 +180,9 @@ mod tests {
                         }
                         Ok(())
                     }
-                    AdminRequest::ReloadCertificates | AdminRequest::Backup(_) => {
+                    AdminRequest::ReloadCertificates
+                    | AdminRequest::Backup(_)
+                    | AdminRequest::Segmentation(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

@@ -33,6 +33,8 @@ pub enum AdminRequest {
     ReloadCertificates,
     /// Backups.
     Backup(crate::backup::Ask),
+    /// Segmentation.
+    Segmentation(crate::segmentation::Ask),
 }
 
 /// A request as it stands on its line.

@@ -363,6 +363,7 @@ pub fn prepare(
         .replace("{port}", &port.to_string())
         .replace("{issuer}", &issuer_url)
         .replace("{emr}", &format!("http://{}", addresses.emr))
+        .replace("{emr_port}", &addresses.emr.port().to_string())
         .replace("{uid}", &uid.to_string());
     let config = dir.join("chartgate.toml");
     fs::write(&config, text).map_err(failed(&config))?;

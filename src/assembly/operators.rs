@@ -20,6 +20,7 @@ use crate::audit::show::{Filter, Show, Shown};
 use crate::audit::trail::Audit;
 use crate::backup::Ask;
 use crate::request::Event;
+use crate::segmentation;
 use crate::server::Certificates;
 
 /// How often a follower looks for new records.
@@ -69,6 +70,9 @@ impl AdminApi for Operators {
                     self.show(operator, filter, follow, &replies).await
                 }
                 AdminRequest::ReloadCertificates => self.reload(operator, &replies).await,
+                AdminRequest::Segmentation(segmentation::Ask::Probe) => {
+                    self.probe(operator, &replies).await
+                }
                 AdminRequest::Backup(ask) => self.backup(operator, ask, &replies).await,
             }
         })
@@ -145,6 +149,17 @@ impl Operators {
                 show.extend(self.audit.log().status().sequence);
             }
         }
+    }
+
+    async fn probe(&self, operator: &Operator, replies: &Replies) -> Result<(), AdminError> {
+        tracing::info!(
+            operator = operator.name(),
+            "the way around the gateway is probed"
+        );
+        for finding in self.rooms.probes.probe().await {
+            replies.send(&finding).await?;
+        }
+        Ok(())
     }
 
     async fn backup(

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::desk::Desks;
 use crate::identity::Identity;
 use crate::policy::decide::Policies;
+use crate::segmentation::{self, Probes};
 use crate::store::Store;
 
 /// What rooms stand on.
@@ -48,6 +49,8 @@ pub(super) struct Foundations<'a> {
 pub(super) struct Rooms {
     /// Backups, where they are configured.
     pub(super) backups: Option<Backups>,
+    /// Probes for a way around the gateway.
+    pub(super) probes: Probes,
 }
 
 impl Rooms {
@@ -64,7 +67,8 @@ impl Rooms {
             on.clock.clone(),
         )
         .await?;
-        Ok(Self { backups })
+        let probes = Probes::open(on.config, on.audit.clone(), on.clock.clone());
+        Ok(Self { backups, probes })
     }
 
     /// Who answers the gateway's pages for people who are signed in.
@@ -76,7 +80,10 @@ impl Rooms {
     /// How each room is: the lines of `chartgate status`.
     #[expect(clippy::unused_async, reason = "rooms read the store")]
     pub(super) async fn checks(&self) -> Vec<Check> {
-        vec![backup_line(self.backups.as_ref())]
+        vec![
+            backup_line(self.backups.as_ref()),
+            segmentation_line(&self.probes),
+        ]
     }
 
     /// Starts what rooms do in the background.
@@ -84,6 +91,21 @@ impl Rooms {
         if let Some(backups) = &self.backups {
             background.spawn(backups.clone().keep(ended(ending.clone())));
         }
+        background.spawn(self.probes.clone().keep(ended(ending.clone())));
+    }
+}
+
+fn segmentation_line(probes: &Probes) -> Check {
+    let (status, detail) = match probes.standing() {
+        segmentation::Standing::Fine(detail) => (Status::Green, detail),
+        segmentation::Standing::Look(detail) => (Status::Amber, detail),
+        segmentation::Standing::Bad(detail) => (Status::Red, detail),
+    };
+    Check {
+        name: "segmentation".to_owned(),
+        status,
+        weight: Weight::Advisory,
+        detail,
     }
 }
 

@@ -13,6 +13,7 @@ mod gateway;
 pub mod init;
 pub mod keys;
 pub mod refusals;
+pub mod segmentation;
 pub mod serve;
 pub mod status;
 pub mod version;
@@ -54,6 +55,8 @@ enum Command {
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     Refusals(refusals::RefusalsArgs),
+    #[command(subcommand)]
+    Segmentation(segmentation::SegmentationCommand),
     Serve(serve::ServeArgs),
     Status(status::StatusArgs),
     Version(version::VersionArgs),
@@ -117,6 +120,7 @@ fn dispatch(
         Command::Init(args) => init::run(args, console, clock),
         Command::Keys(command) => keys::run(command, console, clock),
         Command::Refusals(args) => refusals::run(args, console),
+        Command::Segmentation(command) => segmentation::run(command, console),
         Command::Serve(args) => serve::run(args, console, clock),
         Command::Status(args) => status::run(args, console),
         Command::Version(args) => version::run(args, console),

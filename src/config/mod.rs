@@ -52,6 +52,8 @@ pub struct Config {
     pub store: Store,
     /// Backups, where there are any.
     pub backup: Option<Backup>,
+    /// Probes for a way around the gateway.
+    pub segmentation: Segmentation,
     /// Health, metrics and the operators' socket.
     pub admin: Admin,
     /// The gateway's own log.
@@ -401,6 +403,30 @@ pub enum BackupContent {
         /// It is stopped after this. Default 1 h.
         timeout: Duration,
     },
+}
+
+/// Probes for a way around the gateway. `[segmentation]`
+#[derive(Debug, Clone)]
+pub struct Segmentation {
+    /// How often they are made. Default 15 min.
+    pub interval: Duration,
+    /// The probes.
+    pub probes: Vec<Probe>,
+}
+
+/// A place at which an EMR must not answer. `[[segmentation.probe]]`
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// A short name.
+    pub name: String,
+    /// The EMR.
+    pub emr: String,
+    /// Host of `address`; that of the back end, where only `from` is set.
+    pub host: String,
+    /// Port of `address`; that of the back end, where only `from` is set.
+    pub port: u16,
+    /// The address of this machine that the connection comes from.
+    pub from: Option<std::net::IpAddr>,
 }
 
 /// Health, metrics and the operators' socket. `[admin]`

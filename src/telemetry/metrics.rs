@@ -71,6 +71,7 @@ metrics! {
     AUDIT_FAILURES = "chartgate_audit_failures_total", Counter, [], "Times that the trail stopped being durable; everything is refused until it recovers.";
     WITNESSES_FAILING = "chartgate_witnesses_failing", Gauge, [], "Witnesses that did not take the newest checkpoint.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
+    EMR_BYPASS = "chartgate_emr_bypass", Gauge, ["emr"], "1 where an EMR answers around the gateway, 0 where nobody does.";
     BACKUP_AGE = "chartgate_backup_age_seconds", Gauge, [], "Age of the newest backup; of a gateway that made none, how long it has been running.";
     BACKUP_BYTES = "chartgate_backup_bytes", Gauge, [], "Bytes in clear of the newest backup.";
     BACKUP_SECONDS = "chartgate_backup_seconds", Gauge, [], "Time that the newest backup took.";

@@ -3,6 +3,7 @@
 mod backup;
 mod emr;
 mod identity;
+mod segmentation;
 mod server;
 mod trail;
 
@@ -27,6 +28,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let audit = trail::audit(&mut root);
     let store = trail::store(&mut root);
     let backup = backup::backup(&mut root);
+    let segmentation = segmentation::segmentation(&mut root, emrs.as_deref());
     let admin = server::admin(&mut root);
     let log = server::log(&mut root);
     root.done();
@@ -40,6 +42,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         audit: audit?,
         store: store?,
         backup,
+        segmentation,
         admin: admin?,
         log,
     })
