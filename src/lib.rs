@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod assembly;
 pub mod audit;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod refusal;
 pub mod request;
 pub mod respond;
 pub mod secret;
+pub mod segmentation;
 pub mod server;
 pub mod store;
 pub mod telemetry;

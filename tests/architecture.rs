@@ -27,6 +27,8 @@ const LEVELS: &[(&str, u8)] = &[
     ("notify", 5),
     ("operate", 5),
     ("posture", 5),
+    ("backup", 5),
+    ("segmentation", 5),
     ("server", 6),
     ("admin", 6),
     ("demo", 6),
@@ -190,7 +192,8 @@ fn requests_reach_emrs_only_through_upstream() {
         let module = module_of(&path);
         if code.contains("client::conn") {
             assert!(
-                ["upstream", "outbound", "identity", "demo", "cli"].contains(&module.as_str()),
+                ["upstream", "outbound", "identity", "demo", "cli", "backup"]
+                    .contains(&module.as_str()),
                 "{} opens HTTP connections of its own",
                 path.display()
             );

@@ -1,9 +1,11 @@
 //! The real binary, as operators run it and as power failures end it.
 
+mod backup;
 mod commands;
 mod crash;
 mod demo;
 mod handover;
+mod segmentation;
 mod service;
 mod stop;
 mod tamper;

@@ -6,6 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use chartgate::audit::entry::Phase;
+use chartgate::cli::Exit;
+use chartgate::cli::console::Console;
+use chartgate::clock::SystemClock;
 use chartgate::demo::clinic::EMR_PASSWORD;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -351,6 +354,21 @@ async fn a_working_day_leaves_no_secret_and_no_patient_in_files_and_logs() {
             .find(|(name, _)| name == "id_token_hint");
         canaries.push(hint.expect("an id token").1.into_owned());
     }
+    let config = house.clinic.facts().config.display().to_string();
+    let backup = async |command: &'static str| {
+        let config = config.clone();
+        let run = move || {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let mut console = Console::over(std::io::empty(), &mut out, &mut err);
+            let line = ["chartgate", "backup", command, "--config", &config];
+            chartgate::cli::run(line, &mut console, &SystemClock::shared())
+        };
+        assert_eq!(tokio::task::spawn_blocking(run).await.unwrap(), Exit::Fine);
+    };
+    backup("run").await;
+    backup("verify").await;
+    let backups = house.data_dir().join("backups");
+    assert!(files_with(&backups, b"no such canary", &mut Vec::new()) > 10);
     // What was logged is the evidence only if logging was on.
     let logged = lines.0.lock().unwrap().clone();
     let logged = String::from_utf8_lossy(&logged);

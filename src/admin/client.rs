@@ -189,7 +189,9 @@ mod tests {
                     | AdminRequest::Notify(_)
                     | AdminRequest::Contain(_)
                     | AdminRequest::Incident(_)
-                    | AdminRequest::Lockdown(_) => {
+                    | AdminRequest::Lockdown(_)
+                    | AdminRequest::Backup(_)
+                    | AdminRequest::Segmentation(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

@@ -51,6 +51,10 @@ pub enum AdminRequest {
     Lockdown(lockdown::Ask),
     /// Compares the build with the configured advisory feed; one value with what was found.
     CheckUpdates,
+    /// Backups.
+    Backup(crate::backup::Ask),
+    /// Segmentation.
+    Segmentation(crate::segmentation::Ask),
 }
 
 /// A request as it stands on its line.

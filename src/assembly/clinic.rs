@@ -383,6 +383,7 @@ pub fn prepare(
         .replace("{issuer}", &issuer_url)
         .replace("{emr}", &format!("http://{}", addresses.emr))
         .replace("{sink}", &addresses.sink.to_string())
+        .replace("{emr_port}", &addresses.emr.port().to_string())
         .replace("{uid}", &uid.to_string());
     let config = dir.join("chartgate.toml");
     fs::write(&config, text).map_err(failed(&config))?;

@@ -88,6 +88,12 @@ pub enum StartError {
     /// No key could be derived.
     #[error("the key for break-glass offers cannot be derived from the master key")]
     Offers,
+    /// Backups.
+    #[error("backups: {0}")]
+    Backup(#[from] crate::backup::BackupError),
+    /// A store that was restored.
+    #[error("the store was restored from a backup, and cannot be put in order: {0}")]
+    Restored(#[from] crate::backup::RestoredError),
     /// The trail failed while the start was recorded.
     #[error("the end could not be recorded: {0}")]
     Audit(#[from] crate::audit::trail::AuditError),

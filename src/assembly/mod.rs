@@ -119,6 +119,7 @@ impl Running {
             truncation,
         )
         .await?;
+        crate::backup::settle(&store, &config.store.path, &audit).await?;
 
         let prepared = Prepared {
             bundle,
@@ -330,7 +331,7 @@ async fn assemble(
 
 async fn open_store(config: &Config, clock: SharedClock) -> Result<Store, StartError> {
     let key = MasterKey::read(&config.store.key)?;
-    Ok(Store::embedded(&config.store.path, &key.derive_input(), clock).await?)
+    Ok(Store::embedded_with(&config.store.path, &key.derive_inputs(), clock).await?)
 }
 
 fn reception(

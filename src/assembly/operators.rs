@@ -21,6 +21,7 @@ use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::{Filter, Show, Shown};
 use crate::audit::trail::Audit;
 use crate::request::Event;
+use crate::segmentation;
 use crate::server::Certificates;
 
 /// How often a follower looks for new records.
@@ -105,6 +106,10 @@ impl AdminApi for Operators {
                     let checked = self.rooms.updates.check(operator.name()).await;
                     replies.send(&*checked.map_err(failed)?).await
                 }
+                AdminRequest::Segmentation(segmentation::Ask::Probe) => {
+                    self.probe(operator, &replies).await
+                }
+                AdminRequest::Backup(ask) => self.backup(operator, ask, &replies).await,
             }
         })
     }
@@ -205,6 +210,31 @@ impl Operators {
         }
         for piece in answers.finish(answering).await.map_err(failed)? {
             replies.send(&piece).await?;
+        }
+        Ok(())
+    }
+
+    async fn probe(&self, operator: &Operator, replies: &Replies) -> Result<(), AdminError> {
+        tracing::info!(
+            operator = operator.name(),
+            "the way around the gateway is probed"
+        );
+        for finding in self.rooms.probes.probe().await {
+            replies.send(&finding).await?;
+        }
+        Ok(())
+    }
+
+    async fn backup(
+        &self,
+        operator: &Operator,
+        ask: crate::backup::Ask,
+        replies: &Replies,
+    ) -> Result<(), AdminError> {
+        let backups = self.rooms.backups.as_ref();
+        let backups = backups.ok_or_else(|| failed("no backups are configured: add [backup]"))?;
+        for value in backups.answer(operator.name(), ask).await.map_err(failed)? {
+            replies.send(&value).await?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 mod glass;
 pub(super) mod permissions;
 mod retention;
+mod saved;
 mod updates;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::admin::health::Check;
 use crate::audit::answers::{Answers, Holdings};
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::trail::Audit;
+use crate::backup::Backups;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::desk::Desks;
@@ -34,6 +36,7 @@ use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::operate::permissions::{Grounds, Permissions};
 use crate::policy::decide::Policies;
 use crate::posture::updates::Updates;
+use crate::segmentation::Probes;
 use crate::store::Store;
 use crate::upstream::Streams;
 
@@ -85,6 +88,10 @@ pub(super) struct Rooms {
     answers: Answers,
     /// What is known to be vulnerable in this build.
     pub(super) updates: Arc<Updates>,
+    /// Backups, where they are configured.
+    pub(super) backups: Option<Backups>,
+    /// Probes for a way around the gateway.
+    pub(super) probes: Probes,
 }
 
 impl Rooms {
@@ -144,8 +151,19 @@ impl Rooms {
             cases: cases.clone(),
             clock: clock.clone(),
         });
+        let backups = Backups::open(
+            on.config,
+            store.clone(),
+            audit.clone(),
+            on.master.clone(),
+            clock.clone(),
+        )
+        .await?;
+        let probes = Probes::open(on.config, audit.clone(), clock.clone());
         let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone());
         Ok(Self {
+            backups,
+            probes,
             updates: Updates::new(on.config.update.clone(), audit.clone(), clock.clone()),
             answers: Answers::new(audit.clone(), holdings, clock.clone()),
             permissions,
@@ -179,6 +197,8 @@ impl Rooms {
         let age = tokio::task::spawn_blocking(move || answers.age()).await;
         checks.extend(age.into_iter().map(retention::check));
         checks.push(updates::check(&self.updates.state()));
+        checks.push(saved::backup(self.backups.as_ref()));
+        checks.push(saved::segmentation(&self.probes));
         checks
     }
 
@@ -190,6 +210,10 @@ impl Rooms {
         background.spawn(self.break_glass.clone().keep_up(end()));
         background.spawn(containment::keep_time(self.clone(), ending.clone()));
         self.alarms.start(background, ending);
+        if let Some(backups) = &self.backups {
+            background.spawn(backups.clone().keep(end()));
+        }
+        background.spawn(self.probes.clone().keep(end()));
         background.spawn(Arc::clone(&self.updates).run(end()));
     }
 }

@@ -4,6 +4,7 @@
 //! *On failure*: exit code 64 where configuration or command line must be put right, 1 for anything else.
 
 pub mod audit;
+pub mod backup;
 pub mod breakglass;
 pub mod case;
 pub mod certificates;
@@ -21,6 +22,7 @@ mod output;
 mod policy;
 pub mod refusals;
 pub mod report;
+pub mod segmentation;
 pub mod serve;
 pub mod session;
 pub mod status;
@@ -57,6 +59,8 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
+    Backup(backup::BackupCommand),
+    #[command(subcommand)]
     Breakglass(breakglass::BreakglassCommand),
     #[command(subcommand)]
     Case(case::CaseCommand),
@@ -80,6 +84,8 @@ enum Command {
     Refusals(refusals::RefusalsArgs),
     #[command(subcommand)]
     Report(report::ReportCommand),
+    #[command(subcommand)]
+    Segmentation(segmentation::SegmentationCommand),
     Serve(serve::ServeArgs),
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -142,6 +148,7 @@ fn dispatch(
 ) -> Result<(), Failure> {
     match command {
         Command::Audit(command) => audit::run(command, console, clock),
+        Command::Backup(command) => backup::run(command, console, clock),
         Command::Breakglass(command) => breakglass::run(command, console),
         Command::Case(command) => case::run(command, console),
         Command::Certificates(command) => certificates::run(command, console),
@@ -150,12 +157,13 @@ fn dispatch(
         Command::Detect(command) => detect::run(command, console),
         Command::Incident(command) => incident::run(command, console, clock),
         Command::Init(args) => init::run(args, console, clock),
-        Command::Keys(command) => keys::run(command, console),
+        Command::Keys(command) => keys::run(command, console, clock),
         Command::Policy(command) => policy::run(command, console, clock),
         Command::Lockdown(command) => lockdown::run(command, console),
         Command::Notify(command) => notify::run(command, console),
         Command::Refusals(args) => refusals::run(args, console),
         Command::Report(command) => report::run(command, console, clock),
+        Command::Segmentation(command) => segmentation::run(command, console),
         Command::Serve(args) => serve::run(args, console, clock),
         Command::Session(command) => session::run(command, console),
         Command::Status(args) => status::run(args, console),

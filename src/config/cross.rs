@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use super::chain;
 use super::problem::Severity;
 use super::source::{Document, says};
-use super::{Config, Emr};
+use super::{BackupContent, BackupTarget, Config, Emr};
 
 /// Checks a configuration whose sections are each fine.
 pub(super) fn check(document: &Document<'_>, config: &Config) {
@@ -16,6 +16,7 @@ pub(super) fn check(document: &Document<'_>, config: &Config) {
     certificates(document, config);
     witnesses(document, config);
     sockets(document, config);
+    backups(document, config);
 }
 
 fn refuse(document: &Document<'_>, key: &str, message: String, remedy: &str) {
@@ -197,6 +198,71 @@ fn sockets(document: &Document<'_>, config: &Config) {
             message,
             "use a shorter path, like \"/run/chartgate/admin.sock\"",
         );
+    }
+}
+
+/// Backups that would save themselves, their key, or share a directory with what is alive.
+fn backups(document: &Document<'_>, config: &Config) {
+    let Some(backup) = &config.backup else { return };
+    let target = match &backup.target {
+        BackupTarget::Directory(target) => Some(lexical(target)),
+        BackupTarget::S3(_) => None,
+    };
+    let meets = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
+    let taken = [&config.audit.directory, &config.policy.directory].map(|path| lexical(path));
+    if let Some(target) = target
+        .as_deref()
+        .filter(|target| taken.iter().any(|own| meets(own, target)))
+    {
+        let message = format!(
+            "the backup target `{}` shares a directory with what it saves",
+            target.display()
+        );
+        let remedy = "put backups into a directory of their own, best on another disk or host";
+        refuse(document, "backup.target", message, remedy);
+    }
+    if [&config.audit.master_key, &config.store.key].contains(&&backup.key) {
+        let message = "the backup key is a key of what is backed up".to_owned();
+        let remedy = "give backups a key of their own: `chartgate init` makes one";
+        refuse(document, "backup.key", message, remedy);
+    }
+    for (index, source) in backup.sources.iter().enumerate() {
+        let BackupContent::Directory(directory) = &source.content else {
+            continue;
+        };
+        let directory = lexical(directory);
+        let key = format!("backup.source[{index}].directory");
+        if target
+            .as_deref()
+            .is_some_and(|target| meets(target, &directory))
+        {
+            let message = format!(
+                "the source `{}` and the backup target lie inside each other",
+                source.name
+            );
+            refuse(
+                document,
+                &key,
+                message,
+                "a backup that saves the backups never ends: separate them",
+            );
+        }
+        let keys = [
+            &backup.key,
+            &config.audit.master_key,
+            &config.audit.signing_key,
+            &config.store.key,
+        ];
+        if keys.iter().any(|key| lexical(key).starts_with(&directory)) {
+            // SECURITY: a backup that holds its key opens itself; one that holds the others gives the trail away with it.
+            let message = format!("the source `{}` holds private keys", source.name);
+            refuse(
+                document,
+                &key,
+                message,
+                "keep keys out of backups; their recovery files are saved anyway",
+            );
+        }
     }
 }
 

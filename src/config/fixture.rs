@@ -30,7 +30,7 @@ impl Fixture {
         fixture.write("certs/server.pem", &pair.cert.pem());
         fixture.write("certs/server.key", &pair.signing_key.serialize_pem());
         fixture.write("secrets/client_secret", "s3cret-for-tests\n");
-        for key in ["master", "signing", "store"] {
+        for key in ["master", "signing", "store", "backup"] {
             fixture.write(&format!("keys/{key}.key"), "key\n");
         }
         fixture.write("policies/emr/opal.toml", "");

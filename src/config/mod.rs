@@ -55,6 +55,10 @@ pub struct Config {
     pub break_glass: BreakGlass,
     /// Known vulnerabilities.
     pub update: Update,
+    /// Backups, where there are any.
+    pub backup: Option<Backup>,
+    /// Probes for a way around the gateway.
+    pub segmentation: Segmentation,
     /// Health, metrics and the operators' socket.
     pub admin: Admin,
     /// Detection of misuse on the trail.
@@ -374,6 +378,98 @@ pub struct Update {
     pub max_age: Duration,
     /// Compared at the start and then this often. Default 24 h.
     pub check_interval: Duration,
+}
+
+/// Backups. `[backup]`
+#[derive(Debug, Clone)]
+pub struct Backup {
+    /// The configuration file itself, which is backed up too.
+    pub configuration: PathBuf,
+    /// Where they go.
+    pub target: BackupTarget,
+    /// The key file that seals them; never part of a backup.
+    pub key: PathBuf,
+    /// How often one is made. Default 24 h.
+    pub schedule: Duration,
+    /// One that is older is an alarm. Default 36 h.
+    pub max_age: Duration,
+    /// What is saved beside what Chartgate owns.
+    pub sources: Vec<BackupSource>,
+}
+
+/// Where backups go. `backup.target`
+#[derive(Debug, Clone)]
+pub enum BackupTarget {
+    /// A directory.
+    Directory(PathBuf),
+    /// A bucket of an S3-compatible store.
+    S3(Box<S3Target>),
+}
+
+/// A bucket. `backup.target.s3`
+#[derive(Debug, Clone)]
+pub struct S3Target {
+    /// The store's address, without the bucket.
+    pub endpoint: url::Url,
+    /// The bucket, addressed by path.
+    pub bucket: String,
+    /// The region that requests are signed for. Default `us-east-1`.
+    pub region: String,
+    /// What every name begins with: nothing, or a path that ends in `/`.
+    pub prefix: String,
+    /// The account.
+    pub access_key_id: String,
+    /// Its secret, read from the named file.
+    pub secret_access_key: Secret<String>,
+    /// Private CA of the store, PEM; else the system's roots.
+    pub ca: Option<PathBuf>,
+}
+
+/// Something else that is backed up. `[[backup.source]]`
+#[derive(Debug, Clone)]
+pub struct BackupSource {
+    /// A short name.
+    pub name: String,
+    /// What it is.
+    pub content: BackupContent,
+}
+
+/// What a source is.
+#[derive(Debug, Clone)]
+pub enum BackupContent {
+    /// The files below a directory.
+    Directory(PathBuf),
+    /// What a command prints.
+    Command {
+        /// Program and arguments; no shell.
+        command: Vec<String>,
+        /// It is stopped after this. Default 1 h.
+        timeout: Duration,
+    },
+}
+
+/// Probes for a way around the gateway. `[segmentation]`
+#[derive(Debug, Clone)]
+pub struct Segmentation {
+    /// How often they are made. Default 15 min.
+    pub interval: Duration,
+    /// The probes.
+    pub probes: Vec<Probe>,
+}
+
+/// A place at which an EMR must not answer. `[[segmentation.probe]]`
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// A short name.
+    pub name: String,
+    /// The EMR.
+    pub emr: String,
+    /// Host of `address`; that of the back end, where only `from` is set.
+    pub host: String,
+    /// Port of `address`; that of the back end, where only `from` is set.
+    pub port: u16,
+    /// The address of this machine that the connection comes from.
+    pub from: Option<std::net::IpAddr>,
 }
 
 /// Health, metrics and the operators' socket. `[admin]`

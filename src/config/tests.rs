@@ -115,6 +115,17 @@ fn what_the_template_shows_as_default_is_the_default() {
         "# security =",
         "# from =",
         "# to =",
+        "# target =",
+        "# [[backup.source]]",
+        "# [[segmentation.probe]]",
+        "# name = \"other-",
+        "# emr =",
+        "# address =",
+        "# from =",
+        "# name = \"emr-",
+        "# command =",
+        "# timeout =",
+        "# directory =",
     ];
     let uncommented: Vec<&str> = TEMPLATE
         .lines()
@@ -773,4 +784,90 @@ fn a_file_that_is_not_there_is_one_problem() {
     let problem = sole(&problems);
     assert!(problem.place.is_none());
     assert!(problem.remedy.contains("--config FILE"));
+}
+
+#[test]
+fn a_backup_that_would_not_do_is_refused() {
+    const TARGET: &str = "target = { directory = \"backups\" }";
+    const SOURCE: &str = "# schedule = \"24h\"";
+    let source = |text: &str| format!("{SOURCE}\n[[backup.source]]\nname = \"emr\"\n{text}\n");
+    expect(
+        TARGET,
+        "target = {}",
+        "a directory or a bucket",
+        "directory = ",
+    );
+    expect(
+        TARGET,
+        "target = { directory = \"data/trail/backups\" }",
+        "shares a directory with what it saves",
+        "a directory of their own",
+    );
+    expect(
+        "key = \"keys/backup.key\"",
+        "key = \"keys/master.key\"",
+        "is a key of what is backed up",
+        "a key of their own",
+    );
+    expect(
+        "# max_age = \"36h\"",
+        "max_age = \"20h\"",
+        "not longer than `schedule`",
+        "half as long again",
+    );
+    expect(
+        SOURCE,
+        &source("directory = \"keys\""),
+        "holds private keys",
+        "keep keys out",
+    );
+    expect(
+        SOURCE,
+        &source("directory = \"backups/emr\""),
+        "lie inside each other",
+        "separate them",
+    );
+    expect(
+        SOURCE,
+        &source("command = []"),
+        "a directory or a command",
+        "pg_dump",
+    );
+    let bucket = "target = { s3 = { endpoint = \"http://s3.hospital.example\", bucket = \"b\", access_key_id = \"a\", secret_access_key_file = \"secrets/client_secret\" } }";
+    expect(TARGET, bucket, "by http over a network", "use https");
+}
+
+#[test]
+fn a_probe_that_would_find_nothing_out_is_refused() {
+    const ADMIN: &str = "[admin]\n";
+    let probe = |text: &str| format!("[[segmentation.probe]]\nname = \"p\"\n{text}\n\n{ADMIN}");
+    expect(
+        ADMIN,
+        &probe("emr = \"emr\""),
+        "neither `address` nor `from`",
+        "another address",
+    );
+    expect(
+        ADMIN,
+        &probe("emr = \"other\"\naddress = \"h:1\""),
+        "no EMR called `other`",
+        "`[[emr]]`",
+    );
+    for address in ["h", "h:0", "h:x", ":80", "http://h:80", "::1:80"] {
+        let text = format!("emr = \"emr\"\naddress = \"{address}\"");
+        expect(
+            ADMIN,
+            &probe(&text),
+            "is not a host with a port",
+            "emr.internal:8443",
+        );
+    }
+    let fixture = Fixture::new();
+    let reading = fixture.replaced(ADMIN, &probe("emr = \"emr\"\nfrom = \"10.1.0.7\""));
+    assert!(reading.problems.is_empty(), "{}", reading.problems);
+    let probes = reading.config.unwrap().segmentation.probes;
+    assert_eq!(
+        (probes[0].host.as_str(), probes[0].port),
+        ("127.0.0.1", 8080)
+    );
 }

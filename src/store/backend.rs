@@ -1,6 +1,7 @@
 //! What a home of the store must do; it sees keys, expiry and sealed bytes, never a value.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
 
@@ -196,6 +197,10 @@ pub trait Backend: Send + Sync + fmt::Debug {
         after: Option<String>,
         limit: usize,
     ) -> BoxFuture<'_, Result<SweepPage, StoreError>>;
+
+    /// Writes a copy of every cell, as all of them were at one moment, to a new embedded database at `path`, which no
+    /// other home has open. Takes as long as it takes; others read and write meanwhile.
+    fn copy_to(&self, path: PathBuf) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Makes every earlier write durable.
     fn sync(&self) -> BoxFuture<'_, Result<(), StoreError>>;

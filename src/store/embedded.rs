@@ -6,7 +6,7 @@
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::StoreError;
 use super::backend::{Backend, Cell, Durability, Insertion, Replacement, SweepPage, Table};
+use super::copy::NewCopy;
 
 type Opener = dyn Fn() -> Result<Database, StoreError> + Send + Sync;
 
@@ -105,7 +106,9 @@ impl EmbeddedStore {
 
 type Cells<'t> = OpenTable<'t, &'static str, &'static [u8]>;
 
-const fn definition(table: Table) -> TableDefinition<'static, &'static str, &'static [u8]> {
+pub(super) const fn definition(
+    table: Table,
+) -> TableDefinition<'static, &'static str, &'static [u8]> {
     TableDefinition::new(table.name())
 }
 
@@ -150,7 +153,7 @@ impl Shared {
     }
 }
 
-fn create_tables(db: &Database) -> Result<(), redb::Error> {
+pub(super) fn create_tables(db: &Database) -> Result<(), redb::Error> {
     let transaction: WriteTransaction = db.begin_write()?;
     for table in Table::ALL {
         transaction.open_table(definition(*table))?;
@@ -159,7 +162,7 @@ fn create_tables(db: &Database) -> Result<(), redb::Error> {
     Ok(())
 }
 
-fn open_file(path: &Path) -> Result<Database, StoreError> {
+pub(super) fn open_file(path: &Path) -> Result<Database, StoreError> {
     let failed = |source: &dyn std::fmt::Display| {
         StoreError::Unavailable(format!("{}: {source}", path.display()))
     };
@@ -191,7 +194,7 @@ fn unavailable(source: &redb::Error) -> StoreError {
     StoreError::Unavailable(source.to_string())
 }
 
-fn encode(cell: &Cell) -> Vec<u8> {
+pub(super) fn encode(cell: &Cell) -> Vec<u8> {
     let mut bytes = cell.expires.to_be_bytes().to_vec();
     bytes.extend_from_slice(&cell.sealed);
     bytes
@@ -312,6 +315,21 @@ impl Backend for EmbeddedStore {
             let expired = seen.iter().filter(|(_, cell)| cell.expires <= now);
             let removed = remove(db, table, now, expired.map(|(key, _)| key.as_str()))?;
             Ok(SweepPage { removed, next })
+        })
+    }
+
+    fn copy_to(&self, path: PathBuf) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(move |db| {
+            let from = db.begin_read()?;
+            let copy = NewCopy::create(&path)?;
+            for table in Table::ALL {
+                let cells = from.open_table(definition(*table))?;
+                copy.fill(
+                    *table,
+                    cells.iter()?.map(|cell| cell.map_err(redb::Error::from)),
+                )?;
+            }
+            Ok(())
         })
     }
 

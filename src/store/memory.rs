@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 
-use super::StoreError;
 use super::backend::{Backend, Cell, Durability, Insertion, Replacement, SweepPage, Table};
+use super::{StoreError, copy};
 
 type Place = (Table, String);
 type Tables = BTreeMap<Place, Cell>;
@@ -214,6 +215,18 @@ impl Backend for MemoryStore {
                 removed = removed.saturating_add(1);
             }
             SweepPage { removed, next }
+        })
+    }
+
+    fn copy_to(&self, path: PathBuf) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let cells = self
+                .cells
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            copy::of_cells(&path, &cells)
+                .map_err(|source| StoreError::Unavailable(source.to_string()))
         })
     }
 

@@ -5,6 +5,7 @@
 //! *On failure*: [`StoreError`]; the caller refuses with `CG-6002`.
 
 pub mod backend;
+mod copy;
 pub mod embedded;
 pub mod memory;
 mod seal;
@@ -25,6 +26,7 @@ use crate::secret::Secret;
 
 pub use backend::{Backend, Durability, Insertion, Replacement, Table};
 use backend::{Cell, SweepPage};
+pub use copy::end_sessions;
 use embedded::EmbeddedStore;
 pub use memory::MemoryStore;
 use seal::Sealer;
@@ -87,6 +89,8 @@ pub const NEVER: Timestamp = Timestamp::constant(250_000_000_000, 0);
 impl Store {
     /// The longest that one operation may take.
     pub const DEADLINE: Duration = Duration::from_secs(2);
+    /// The longest that a copy of everything may take.
+    pub const COPY_DEADLINE: Duration = Duration::from_mins(30);
     /// The most entries that one step of a scan or sweep looks at.
     pub const PAGE: usize = 256;
 
@@ -99,7 +103,19 @@ impl Store {
         master: &Secret<Vec<u8>>,
         clock: SharedClock,
     ) -> Result<Self, StoreError> {
-        Self::open(Box::new(EmbeddedStore::open(path)?), master, clock).await
+        Self::embedded_with(path, std::slice::from_ref(master), clock).await
+    }
+
+    /// The same where the key was rotated: values are sealed under the first, and open under each.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be opened or was sealed with another key.
+    pub async fn embedded_with(
+        path: &Path,
+        keys: &[Secret<Vec<u8>>],
+        clock: SharedClock,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(Box::new(EmbeddedStore::open(path)?), keys, clock).await
     }
 
     /// Opens the store in the home `backend`, with values sealed under a key derived from `master`.
@@ -111,10 +127,18 @@ impl Store {
         master: &Secret<Vec<u8>>,
         clock: SharedClock,
     ) -> Result<Self, StoreError> {
+        Self::open_with(backend, std::slice::from_ref(master), clock).await
+    }
+
+    async fn open_with(
+        backend: Box<dyn Backend>,
+        keys: &[Secret<Vec<u8>>],
+        clock: SharedClock,
+    ) -> Result<Self, StoreError> {
         let store = Self {
             inner: Arc::new(Inner {
                 backend,
-                sealer: Sealer::new(master)?,
+                sealer: Sealer::new(keys)?,
                 clock,
                 epoch: AtomicU64::new(0),
                 relaxed: AtomicBool::new(false),
@@ -281,6 +305,60 @@ impl Store {
             }
         }
         Ok(Page { entries, next })
+    }
+
+    /// Writes a copy of everything, as it was at one moment, to a new file at `path`: what a backup takes. Values stay
+    /// sealed as they are.
+    ///
+    /// # Errors
+    /// [`StoreError`], also when it takes longer than [`Store::COPY_DEADLINE`]; a file that was begun is then no copy.
+    pub async fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        let copied = self.inner.backend.copy_to(path.to_owned());
+        tokio::time::timeout(Self::COPY_DEADLINE, copied)
+            .await
+            .unwrap_or_else(|_elapsed| {
+                Err(StoreError::Unavailable(
+                    "the copy was not done within the deadline".to_owned(),
+                ))
+            })
+    }
+
+    /// Seals every value afresh under the first key; nobody else may have the store open. Returns how many. Interrupted,
+    /// it leaves values under both keys, which both open, and can be run again.
+    ///
+    /// # Errors
+    /// [`StoreError`], also for a value that no key opens.
+    pub async fn reseal(&self) -> Result<u64, StoreError> {
+        let mut done = 0_u64;
+        for table in Table::ALL {
+            let mut after: Option<String> = None;
+            loop {
+                let read = self.inner.backend.scan(*table, after.take(), Self::PAGE);
+                let cells = self.within(read).await?;
+                let full = cells.len() >= Self::PAGE;
+                for (key, cell) in cells {
+                    let (epoch, entry) = self.inner.sealer.open(*table, &key, &cell)?;
+                    let value = entry.value.expose();
+                    let fresh =
+                        self.inner
+                            .sealer
+                            .seal(*table, &key, epoch, value, entry.expires)?;
+                    self.note(Durability::Relaxed);
+                    let put =
+                        self.inner
+                            .backend
+                            .put(*table, key.clone(), fresh, Durability::Relaxed);
+                    self.within(put).await?;
+                    done = done.saturating_add(1);
+                    after = Some(key);
+                }
+                if !full {
+                    break;
+                }
+            }
+        }
+        self.within(self.inner.backend.sync()).await?;
+        Ok(done)
     }
 
     /// Removes what has expired, in bounded steps, and makes relaxed writes durable. Returns how many were removed.

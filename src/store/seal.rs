@@ -11,8 +11,11 @@ use crate::secret::Secret;
 const VERSION: u8 = 1;
 const INFO: &[u8] = b"chartgate store v1";
 
-/// The key that seals values.
-pub(super) struct Sealer(LessSafeKey);
+/// The key that seals values, and those before it that still open.
+pub(super) struct Sealer {
+    newest: LessSafeKey,
+    older: Vec<LessSafeKey>,
+}
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -21,8 +24,20 @@ impl std::fmt::Debug for Sealer {
 }
 
 impl Sealer {
-    /// Derives the key from the master key (HKDF-SHA256).
-    pub(super) fn new(master: &Secret<Vec<u8>>) -> Result<Self, StoreError> {
+    /// Derives a key from each master key (HKDF-SHA256); the first one seals.
+    pub(super) fn new(masters: &[Secret<Vec<u8>>]) -> Result<Self, StoreError> {
+        let keys: Result<Vec<_>, _> = masters.iter().map(Self::derive).collect();
+        let mut keys = keys?.into_iter();
+        let newest = keys
+            .next()
+            .ok_or_else(|| StoreError::Unavailable("the store has no key".to_owned()))?;
+        Ok(Self {
+            newest,
+            older: keys.collect(),
+        })
+    }
+
+    fn derive(master: &Secret<Vec<u8>>) -> Result<LessSafeKey, StoreError> {
         let failed = |what: &str| StoreError::Unavailable(format!("the store key: {what}"));
         if master.expose().len() < 32 {
             return Err(failed("the master key is shorter than 256 bits"));
@@ -33,7 +48,7 @@ impl Sealer {
             .map(UnboundKey::from)
             .ok()
             .ok_or_else(|| failed("it cannot be derived"))?;
-        Ok(Self(LessSafeKey::new(key)))
+        Ok(LessSafeKey::new(key))
     }
 
     pub(super) fn seal(
@@ -50,7 +65,7 @@ impl Sealer {
         let mut nonce = [0_u8; NONCE_LEN];
         rand::fill(&mut nonce).ok().ok_or_else(failed)?;
         let mut body = value.to_vec();
-        self.0
+        self.newest
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(binding(table, key, epoch, expires)),
@@ -84,17 +99,18 @@ impl Sealer {
         let (epoch, rest) = rest.split_first_chunk::<8>()?;
         let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>()?;
         let epoch = u64::from_be_bytes(*epoch);
-        let mut body = body.to_vec();
-        let length = self
-            .0
-            .open_in_place(
-                Nonce::assume_unique_for_key(*nonce),
-                Aad::from(binding(table, key, epoch, cell.expires)),
-                &mut body,
-            )
-            .ok()?
-            .len();
-        body.truncate(length);
+        let bound = binding(table, key, epoch, cell.expires);
+        let opened = |sealer: &LessSafeKey| {
+            let mut body = body.to_vec();
+            let nonce = Nonce::assume_unique_for_key(*nonce);
+            let opened = sealer.open_in_place(nonce, Aad::from(&bound), &mut body);
+            let length = opened.ok()?.len();
+            body.truncate(length);
+            Some(body)
+        };
+        let body = std::iter::once(&self.newest)
+            .chain(&self.older)
+            .find_map(opened)?;
         let expires = Timestamp::from_millisecond(cell.expires).ok()?;
         let value = Secret::new(body);
         Some((epoch, Entry { value, expires }))
@@ -125,7 +141,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn sealer() -> Sealer {
-        Sealer::new(&Secret::new(vec![7; 32])).unwrap()
+        Sealer::new(&[Secret::new(vec![7; 32])]).unwrap()
     }
 
     fn at(ms: i64) -> Timestamp {
@@ -148,13 +164,24 @@ mod tests {
             ..cell.clone()
         };
         assert!(open(Table::Sessions, "ab", &prolonged).is_none());
-        let other = Sealer::new(&Secret::new(vec![8; 32])).unwrap();
+        let other = Sealer::new(&[Secret::new(vec![8; 32])]).unwrap();
         assert!(other.try_open(Table::Sessions, "ab", &cell).is_none());
     }
 
     #[test]
     fn a_short_master_key_is_refused() {
-        assert!(Sealer::new(&Secret::new(vec![7; 31])).is_err());
+        assert!(Sealer::new(&[Secret::new(vec![7; 31])]).is_err());
+        assert!(Sealer::new(&[]).is_err());
+    }
+
+    #[test]
+    fn a_key_that_was_rotated_still_opens_and_seals_no_more() {
+        let key = |byte| Secret::new(vec![byte; 32]);
+        let cell = sealer().seal(Table::Meta, "k", 1, b"value", at(9)).unwrap();
+        let rotated = Sealer::new(&[key(8), key(7)]).unwrap();
+        assert!(rotated.try_open(Table::Meta, "k", &cell).is_some());
+        let cell = rotated.seal(Table::Meta, "k", 1, b"value", at(9)).unwrap();
+        assert!(sealer().try_open(Table::Meta, "k", &cell).is_none());
     }
 
     /// CVE-2023-35941: a MAC that is the same for different field splits.

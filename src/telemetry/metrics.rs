@@ -91,6 +91,11 @@ metrics! {
     LOCKDOWN_LEVEL = "chartgate_lockdown_level", Gauge, [], "The highest lockdown level in force for anyone, 0 to 4.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
     VULNERABILITIES = "chartgate_known_vulnerabilities", Gauge, [], "Components of this build that the advisory feed names.";
+    EMR_BYPASS = "chartgate_emr_bypass", Gauge, ["emr"], "1 where an EMR answers around the gateway, 0 where nobody does.";
+    BACKUP_AGE = "chartgate_backup_age_seconds", Gauge, [], "Age of the newest backup; of a gateway that made none, how long it has been running.";
+    BACKUP_BYTES = "chartgate_backup_bytes", Gauge, [], "Bytes in clear of the newest backup.";
+    BACKUP_SECONDS = "chartgate_backup_seconds", Gauge, [], "Time that the newest backup took.";
+    BACKUP_FAILURES = "chartgate_backup_failures_total", Counter, [], "Backups that failed, or that left something out.";
 }
 
 /// The metrics of this process.

@@ -208,7 +208,7 @@ impl Header {
     pub(super) fn data_key(&self, start: Head, master: &MasterKey) -> Result<DataKey, CryptError> {
         let wrapped = BASE64.decode(&self.wrapped_key).ok().ok_or(CryptError)?;
         let aad = wrap_aad(self.segment, self.first, self.previous.head, &self.node);
-        let key = master.unwrap(&aad, &wrapped)?;
+        let key = master.unwrap(&self.master_key, &aad, &wrapped)?;
         Ok(DataKey::new(&key, self.segment, start))
     }
 }

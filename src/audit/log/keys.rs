@@ -1,5 +1,7 @@
 //! The master key: its file, its recovery wrap, and the wrapping of data keys.
 //!
+//! A key that was rotated stays in its file behind the new one: what it sealed must still open.
+//!
 //! *Owns*: the formats of `master.key` and `master.recovery`.
 //! *Never*: writes a key where anyone but the owner can read it, overwrites a key file, or shows a
 //! key; the recovery code is returned once, at generation.
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::code::RecoveryCode;
@@ -20,12 +23,21 @@ use super::crypt::{self, CryptError};
 use crate::config::secrets;
 use crate::secret::Secret;
 
+/// One key, age unknown.
 const MASTER_HEADER: &str = "chartgate-master-key-v1";
+/// Keys with the time of their making, newest first.
+const RING_HEADER: &str = "chartgate-master-key-v2";
+/// One key.
 const RECOVERY_HEADER: &str = "chartgate-master-recovery-v1";
+/// Every key of the file, newest first.
+const RING_RECOVERY_HEADER: &str = "chartgate-master-recovery-v2";
 const KEY_ID_DOMAIN: &[u8] = b"chartgate/audit/master-key-id/v1\0";
 const RECOVERY_DOMAIN: &[u8] = b"chartgate/audit/master-recovery/v1\0";
-/// Key files are a few lines; anything longer is not one.
-const KEY_FILE_LIMIT: u64 = 4096;
+/// Key files are a line for each key; anything longer is not one.
+const KEY_FILE_LIMIT: u64 = 64 * 1024;
+/// The most keys of one file: a rotation each month for twenty years.
+const MOST_KEYS: usize = 240;
+const KEY_BYTES: usize = 32;
 
 /// Why a key could not be read, written or used.
 #[derive(Debug, thiserror::Error)]
@@ -89,11 +101,13 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// The key under which every segment's data key is wrapped.
+/// The key under which every segment's data key is wrapped, with those that it succeeded.
 #[derive(Debug)]
 pub struct MasterKey {
-    key: Secret<[u8; 32]>,
+    key: Secret<[u8; KEY_BYTES]>,
     id: KeyId,
+    created: Option<Timestamp>,
+    older: Vec<MasterKey>,
 }
 
 impl MasterKey {
@@ -106,10 +120,10 @@ impl MasterKey {
             what: "generating the master key",
             source,
         })?;
-        Ok(Self::from_bytes(bytes))
+        Ok(Self::from_bytes(bytes, None))
     }
 
-    fn from_bytes(bytes: [u8; 32]) -> Self {
+    fn from_bytes(bytes: [u8; KEY_BYTES], created: Option<Timestamp>) -> Self {
         let digest = crypt::sha256(&[KEY_ID_DOMAIN, &bytes]);
         let mut id = [0; 8];
         for (to, from) in id.iter_mut().zip(digest.as_bytes()) {
@@ -118,7 +132,33 @@ impl MasterKey {
         Self {
             key: Secret::new(bytes),
             id: KeyId(id),
+            created,
+            older: Vec::new(),
         }
+    }
+
+    /// A key of the first and the rest behind it; `None` of nothing.
+    fn ring(keys: Vec<Self>) -> Option<Self> {
+        if keys.len() > MOST_KEYS {
+            return None;
+        }
+        let mut keys = keys.into_iter();
+        let mut newest = keys.next()?;
+        newest.older = keys.collect();
+        Some(newest)
+    }
+
+    /// A new random key, made `now`, that seals from here on; `self` and what came before it still open.
+    ///
+    /// # Errors
+    /// [`KeyError::Crypt`] where the system has no randomness.
+    pub fn succeeded(mut self, now: Timestamp) -> Result<Self, KeyError> {
+        let mut newest = Self::generate()?;
+        newest.created = Some(now);
+        let older = std::mem::take(&mut self.older);
+        newest.older.push(self);
+        newest.older.extend(older);
+        Ok(newest)
     }
 
     /// The key's public name, as segment headers carry it.
@@ -127,10 +167,37 @@ impl MasterKey {
         self.id
     }
 
+    /// When the key was made, where its file says so.
+    #[must_use]
+    pub const fn created(&self) -> Option<Timestamp> {
+        self.created
+    }
+
+    /// Every key of the file, newest first: the first one seals, all of them open.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.older)
+    }
+
+    /// Whether what the key of this name sealed can be opened.
+    #[must_use]
+    pub fn opens(&self, id: &str) -> bool {
+        self.named(id).is_some()
+    }
+
+    fn named(&self, id: &str) -> Option<&Self> {
+        self.all().find(|key| key.id.to_string() == id)
+    }
+
     /// What other owners derive keys of their own from, each under its own domain.
     #[must_use]
     pub fn derive_input(&self) -> Secret<Vec<u8>> {
         Secret::new(self.key.expose().to_vec())
+    }
+
+    /// The same of every key of the file, newest first.
+    #[must_use]
+    pub fn derive_inputs(&self) -> Vec<Secret<Vec<u8>>> {
+        self.all().map(Self::derive_input).collect()
     }
 
     /// Writes the key to a new file that only the owner can read.
@@ -138,10 +205,43 @@ impl MasterKey {
     /// # Errors
     /// [`KeyError::Io`]; an existing file is never overwritten.
     pub fn write(&self, path: &Path) -> Result<(), KeyError> {
-        let mut text = Zeroizing::new(format!("{MASTER_HEADER}\n"));
-        BASE64.encode_string(self.key.expose(), &mut text);
+        write_private(path, self.file_text().as_bytes())
+    }
+
+    /// Puts the key in place of the file at `path`, all or nothing.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`]; the file is then what it was.
+    pub fn replace(&self, path: &Path) -> Result<(), KeyError> {
+        if self.older.len() >= MOST_KEYS {
+            let source = io::Error::other("it holds as many keys as a key file can");
+            let path = path.to_owned();
+            return Err(KeyError::Io { path, source });
+        }
+        replace_private(path, self.file_text().as_bytes())
+    }
+
+    fn file_text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(256));
+        if self.created.is_none() && self.older.is_empty() {
+            text.push_str(MASTER_HEADER);
+            text.push('\n');
+            BASE64.encode_string(self.key.expose(), &mut text);
+            text.push('\n');
+            return text;
+        }
+        text.push_str(RING_HEADER);
         text.push('\n');
-        write_private(path, text.as_bytes())
+        for key in self.all() {
+            BASE64.encode_string(key.key.expose(), &mut text);
+            text.push(' ');
+            match key.created {
+                Some(created) => text.push_str(&created.to_string()),
+                None => text.push('-'),
+            }
+            text.push('\n');
+        }
+        text
     }
 
     /// Reads the key from its file.
@@ -150,11 +250,17 @@ impl MasterKey {
     /// [`KeyError::Exposed`] where others may read it, [`KeyError::Malformed`], [`KeyError::Io`].
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         let text = read_private(path)?;
-        let bytes = text
-            .strip_prefix(MASTER_HEADER)
-            .and_then(|rest| rest.strip_prefix('\n'))
-            .and_then(|rest| decode_key(rest.trim_end()));
-        bytes.map(Self::from_bytes).ok_or(KeyError::Malformed {
+        let parsed = match text.split_once('\n') {
+            Some((MASTER_HEADER, rest)) => {
+                decode_key(rest.trim_end()).map(|bytes| Self::from_bytes(bytes, None))
+            }
+            Some((RING_HEADER, rest)) => {
+                let keys: Option<Vec<Self>> = rest.lines().map(ring_line).collect();
+                keys.and_then(Self::ring)
+            }
+            Some(_) | None => None,
+        };
+        parsed.ok_or(KeyError::Malformed {
             path: path.to_owned(),
             expected: MASTER_HEADER,
         })
@@ -166,23 +272,67 @@ impl MasterKey {
     /// # Errors
     /// [`KeyError::Io`]; an existing file is never overwritten.
     pub fn write_recovery(&self, path: &Path) -> Result<RecoveryCode, KeyError> {
+        let code = RecoveryCode::generate()?;
+        self.write_recovery_under(path, &code)?;
+        Ok(code)
+    }
+
+    /// The same under a code that opens other keys too: one sheet of paper for all of them.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`]; an existing file is never overwritten.
+    pub fn write_recovery_under(&self, path: &Path, code: &RecoveryCode) -> Result<(), KeyError> {
+        write_private(path, self.recovery_text(code)?.as_bytes())
+    }
+
+    /// Puts a new recovery file in place of the one at `path`, all or nothing.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`]; the file is then what it was.
+    pub fn replace_recovery(&self, path: &Path, code: &RecoveryCode) -> Result<(), KeyError> {
+        replace_private(path, self.recovery_text(code)?.as_bytes())
+    }
+
+    fn recovery_text(&self, code: &RecoveryCode) -> Result<String, KeyError> {
         let failed = |source| KeyError::Crypt {
             what: "sealing the master key",
             source,
         };
-        let code = RecoveryCode::generate()?;
         let salt = crypt::random::<16>().map_err(failed)?;
         let key = crypt::derive(&salt, code.expose(), RECOVERY_DOMAIN).map_err(failed)?;
+        let mut plain = Zeroizing::new(Vec::with_capacity(KEY_BYTES.saturating_mul(MOST_KEYS)));
+        for key in self.all() {
+            plain.extend_from_slice(key.key.expose());
+        }
         let aad = recovery_aad(self.id);
-        let sealed = crypt::seal(key.expose(), &aad, self.key.expose()).map_err(failed)?;
-        let text = format!(
-            "{RECOVERY_HEADER}\n{}\n{}\n{}\n",
+        let sealed = crypt::seal(key.expose(), &aad, &plain).map_err(failed)?;
+        let header = if self.older.is_empty() {
+            RECOVERY_HEADER
+        } else {
+            RING_RECOVERY_HEADER
+        };
+        Ok(format!(
+            "{header}\n{}\n{}\n{}\n",
             self.id,
             BASE64.encode(salt),
             BASE64.encode(sealed)
-        );
-        write_private(path, text.as_bytes())?;
-        Ok(code)
+        ))
+    }
+
+    /// The name of the key that a recovery file brings back, without opening it.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`], [`KeyError::Malformed`].
+    pub fn recovered_by(path: &Path) -> Result<String, KeyError> {
+        let text = read_limited(path)?;
+        let mut lines = text.lines();
+        match (lines.next(), lines.next()) {
+            (Some(RECOVERY_HEADER | RING_RECOVERY_HEADER), Some(id)) => Ok(id.to_owned()),
+            _ => Err(KeyError::Malformed {
+                path: path.to_owned(),
+                expected: RECOVERY_HEADER,
+            }),
+        }
     }
 
     /// Gets the master key back from its recovery file and the code on paper.
@@ -196,7 +346,7 @@ impl MasterKey {
             expected: RECOVERY_HEADER,
         };
         let mut lines = text.lines();
-        let (Some(RECOVERY_HEADER), Some(id), Some(salt), Some(sealed)) =
+        let (Some(RECOVERY_HEADER | RING_RECOVERY_HEADER), Some(id), Some(salt), Some(sealed)) =
             (lines.next(), lines.next(), lines.next(), lines.next())
         else {
             return Err(malformed());
@@ -214,10 +364,10 @@ impl MasterKey {
         let key = crypt::derive(&salt, code.expose(), RECOVERY_DOMAIN).map_err(failed)?;
         let aad = recovery_aad(KeyId(id_bytes));
         let plain = crypt::open(key.expose(), &aad, &sealed).map_err(failed)?;
-        let bytes = <[u8; 32]>::try_from(plain.expose().as_slice())
-            .ok()
-            .ok_or_else(malformed)?;
-        Ok(Self::from_bytes(bytes))
+        let (keys, rest) = plain.expose().as_chunks::<KEY_BYTES>();
+        let keys = keys.iter().map(|bytes| Self::from_bytes(*bytes, None));
+        let ring = Self::ring(keys.collect()).filter(|_| rest.is_empty());
+        ring.ok_or_else(malformed)
     }
 
     /// Wraps a segment's data key; `aad` binds it to the header it stands in.
@@ -225,16 +375,28 @@ impl MasterKey {
         crypt::seal(self.key.expose(), aad, data_key)
     }
 
-    /// Unwraps what [`Self::wrap`] made.
+    /// Unwraps what [`Self::wrap`] of the key with the name `id` made.
     pub(super) fn unwrap(
         &self,
+        id: &str,
         aad: &[u8],
         wrapped: &[u8],
     ) -> Result<Secret<[u8; 32]>, CryptError> {
-        let plain = crypt::open(self.key.expose(), aad, wrapped)?;
+        let key = self.named(id).ok_or(CryptError)?;
+        let plain = crypt::open(key.key.expose(), aad, wrapped)?;
         let bytes = <[u8; 32]>::try_from(plain.expose().as_slice());
         Ok(Secret::new(bytes.ok().ok_or(CryptError)?))
     }
+}
+
+/// A line of a ring: a key and the time of its making.
+fn ring_line(line: &str) -> Option<MasterKey> {
+    let (key, created) = line.split_once(' ')?;
+    let created = match created {
+        "-" => None,
+        time => Some(time.parse().ok()?),
+    };
+    decode_key(key).map(|bytes| MasterKey::from_bytes(bytes, created))
 }
 
 fn recovery_aad(id: KeyId) -> Vec<u8> {
@@ -253,6 +415,31 @@ fn decode_key(text: &str) -> Option<[u8; 32]> {
 /// Writes a new file with mode 0600 and makes it durable.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
     write_new(path, bytes, 0o600)
+}
+
+/// Puts a file with mode 0600 in place of another, all or nothing, durably.
+fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
+    let failed = |source| KeyError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    // What an interrupted replacement left behind was never in force.
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    write_private(&new, bytes)?;
+    std::fs::rename(&new, path)
+        .and_then(|()| {
+            let parent = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+        })
+        .map_err(failed)
 }
 
 /// Writes a new file that everyone may read and makes it durable.
@@ -349,6 +536,8 @@ mod tests {
             ("header", "chartgate-master-key-v1\n"),
             ("short", "chartgate-master-key-v1\nAAAA\n"),
             ("other", "chartgate-master-recovery-v1\nAAAA\n"),
+            ("no ring", "chartgate-master-key-v2\n"),
+            ("no time", "chartgate-master-key-v2\nAAAA\n"),
         ] {
             let path = dir.path().join(name);
             write_private(&path, text.as_bytes()).unwrap();
@@ -373,5 +562,41 @@ mod tests {
         let other = RecoveryCode::generate().unwrap();
         let refused = MasterKey::recover(&path, &other).unwrap_err();
         assert!(matches!(refused, KeyError::Crypt { .. }));
+    }
+
+    #[test]
+    fn a_rotated_key_still_opens_and_comes_back_with_the_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, recovery) = (dir.path().join("master.key"), dir.path().join("m.recovery"));
+        let old = MasterKey::generate().unwrap();
+        old.write(&path).unwrap();
+        old.write_recovery(&recovery).unwrap();
+        let (old_id, wrapped) = (old.id().to_string(), old.wrap(b"aad", &[7; 32]).unwrap());
+
+        let now = "2026-11-25T09:00:00Z".parse().unwrap();
+        let new = old.succeeded(now).unwrap();
+        assert_ne!(new.id().to_string(), old_id);
+        let code = RecoveryCode::generate().unwrap();
+        new.replace_recovery(&recovery, &code).unwrap();
+        new.replace(&path).unwrap();
+        let read = MasterKey::read(&path).unwrap();
+        assert_eq!(read.created(), Some(now));
+        let recovered = MasterKey::recover(&recovery, &code).unwrap();
+        for ring in [read, recovered] {
+            let ids: Vec<KeyId> = ring.all().map(MasterKey::id).collect();
+            assert_eq!(ids, new.all().map(MasterKey::id).collect::<Vec<_>>());
+            assert!(ring.opens(&old_id));
+            let opened = ring.unwrap(&old_id, b"aad", &wrapped).unwrap();
+            assert_eq!(opened.expose(), &[7; 32]);
+            let id = ring.id().to_string();
+            assert!(ring.unwrap(&id, b"aad", &wrapped).is_err());
+        }
+        assert_eq!(
+            MasterKey::recovered_by(&recovery).unwrap(),
+            new.id().to_string()
+        );
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }

@@ -13,6 +13,7 @@ mod courier;
 mod crypt;
 mod disclose;
 mod error;
+mod extent;
 pub mod fault;
 mod files;
 mod header;
@@ -59,6 +60,7 @@ pub use disclose::{
     DiscloseError, Disclosed, Disclosure, Piece, Proven, Run, RunError, check_run, disclose,
 };
 pub use error::LogError;
+pub use extent::{Extent, extents};
 pub use files::{Access, Files, LockGuard, LogFile, ReadAt, RealFiles};
 pub use header::{AcceptedLoss, Cut, FORMAT_VERSION, Header, HeaderError, Opened, Previous};
 pub use headers::headers;

@@ -304,8 +304,10 @@ impl SigningKey {
         self.sign(&format!("{kind}\n{text}"))
     }
 
-    /// Signs a text that ends in a line break.
-    pub(super) fn sign(&self, text: &str) -> String {
+    /// Signs a text that ends in a line break. Its first line must say what kind of statement it is, so that none is
+    /// ever taken for one of another kind.
+    #[must_use]
+    pub fn sign(&self, text: &str) -> String {
         let mut blob = self.verifier.hash.to_vec();
         blob.extend_from_slice(self.pair.sign(text.as_bytes()).as_ref());
         format!(

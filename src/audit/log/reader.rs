@@ -251,12 +251,11 @@ impl Current {
         master: &MasterKey,
     ) -> Result<Self, LogError> {
         let header: &Header = &parsed.header;
-        let given = master.id().to_string();
-        if header.master_key != given {
+        if !master.opens(&header.master_key) {
             return Err(LogError::WrongMasterKey {
                 segment: name,
                 wanted: header.master_key.clone(),
-                given,
+                given: master.id().to_string(),
             });
         }
         let key = header

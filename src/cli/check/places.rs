@@ -5,9 +5,9 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use crate::config::Config;
 use crate::config::problem::Severity;
 use crate::config::source::{Document, says};
+use crate::config::{BackupTarget, Config};
 
 /// Checks each place that the gateway writes to.
 pub(super) fn check(document: &Document<'_>, config: &Config) {
@@ -18,6 +18,18 @@ pub(super) fn check(document: &Document<'_>, config: &Config) {
         let key = format!("audit.witnesses[{index}]");
         beside(document, &key, witness);
         same_disk(document, &key, &config.audit.directory, witness);
+    }
+    if let Some(backup) = &config.backup
+        && let BackupTarget::Directory(target) = &backup.target
+    {
+        directory(document, "backup.target", target);
+        closed(document, "backup.target", target);
+        if on_one_disk(&config.audit.directory, target) {
+            let message = "the backups are on the same file system as the trail";
+            let remedy =
+                "use another disk, host or bucket: a backup next to what it saves is lost with it";
+            document.at(Severity::Warning, "backup.target", says(message, remedy));
+        }
     }
     for (key, path) in [
         ("audit.directory", config.audit.directory.as_path()),
@@ -91,16 +103,20 @@ fn closed(document: &Document<'_>, key: &str, path: &Path) {
 
 /// A witness on the trail's own disk is lost and rolled back with it.
 fn same_disk(document: &Document<'_>, key: &str, trail: &Path, witness: &Path) {
+    if on_one_disk(trail, witness) {
+        let message = "the witness is on the same file system as the trail";
+        let remedy = "add one on another disk or host: only what left the machine shows that the trail was cut by someone with full control of it";
+        document.at(Severity::Warning, key, says(message, remedy));
+    }
+}
+
+fn on_one_disk(one: &Path, other: &Path) -> bool {
     let device = |path: &Path| {
         path.ancestors()
             .find_map(|path| std::fs::metadata(path).ok())
             .map(|found| found.dev())
     };
-    if device(trail).is_some() && device(trail) == device(witness) {
-        let message = "the witness is on the same file system as the trail";
-        let remedy = "add one on another disk or host: only what left the machine shows that the trail was cut by someone with full control of it";
-        document.at(Severity::Warning, key, says(message, remedy));
-    }
+    device(one).is_some() && device(one) == device(other)
 }
 
 #[cfg(test)]

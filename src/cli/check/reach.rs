@@ -7,6 +7,7 @@ use super::fetch::{self, Trust};
 use crate::config::problem::Severity;
 use crate::config::source::{Document, says};
 use crate::config::{Config, Issuer};
+use crate::segmentation::{self, Finding, Outcome};
 
 /// The part of a discovery document that sign-in depends on.
 #[derive(Debug, Deserialize)]
@@ -21,6 +22,7 @@ struct Discovery {
 
 /// Connects to everybody whom the gateway will need.
 pub(super) async fn check(document: &Document<'_>, config: &Config) {
+    bypass(document, config).await;
     for (index, issuer) in config.identity.issuers.iter().enumerate() {
         let name = format!("identity.issuer[{index}]");
         let trust = Trust {
@@ -54,6 +56,29 @@ pub(super) async fn check(document: &Document<'_>, config: &Config) {
                 &format!("emr[{index}].backend.url"),
                 says(message, remedy),
             );
+        }
+    }
+}
+
+/// A way around the gateway.
+async fn bypass(document: &Document<'_>, config: &Config) {
+    let findings = segmentation::probe(&config.segmentation.probes).await;
+    for (index, finding) in findings.into_iter().enumerate() {
+        let key = format!("segmentation.probe[{index}].name");
+        let Finding { name, emr, .. } = finding;
+        match finding.outcome {
+            Outcome::Closed(_) => {}
+            Outcome::Reachable(address) => {
+                let message = format!("the EMR `{emr}` answers at {address}, around the gateway");
+                let remedy = "let only the gateway through to it; docs/segmentation.md shows how";
+                document.at(Severity::Error, &key, says(message, remedy));
+            }
+            Outcome::Unknown(why) => {
+                let message = format!("the probe `{name}` could not be made: {why}");
+                let remedy =
+                    "name an address that is known here, and a source address of this machine";
+                document.at(Severity::Warning, &key, says(message, remedy));
+            }
         }
     }
 }
@@ -190,6 +215,30 @@ mod tests {
         assert_eq!(problem.key, "emr[0].backend.url");
         assert!(
             problem.message.contains("no connection to 127.0.0.1:"),
+            "{problem:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_emr_that_answers_around_the_gateway_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let beside = listener.local_addr().unwrap();
+        let probe = format!(
+            "[[segmentation.probe]]\nname = \"beside\"\nemr = \"emr\"\naddress = \"{beside}\"\n\n[admin]\n"
+        );
+        let fixture = Fixture::new();
+        let reading = fixture.replaced("[admin]\n", &probe);
+        let document = Document::parse(&reading.source).unwrap();
+        bypass(&document, &reading.config.unwrap()).await;
+        let problems = document.into_problems();
+        let problem = problems.iter().next().unwrap();
+        assert_eq!(problem.severity, Severity::Error);
+        assert!(
+            problem.message.contains("around the gateway"),
+            "{problem:?}"
+        );
+        assert!(
+            problem.remedy.contains("docs/segmentation.md"),
             "{problem:?}"
         );
     }

@@ -21,8 +21,8 @@ use crate::clock::SharedClock;
 /// Write a configuration, policies, keys and certificates to start from.
 ///
 /// Into DIR go a commented `chartgate.toml`, the policy bundle, a certificate for the EMR's host from a development
-/// CA (replace it before users come), the keys of trail and store, and the directories that they name. The recovery
-/// code of the trail's master key is printed once. Nothing that exists is overwritten, so it may be run again.
+/// CA (replace it before users come), the keys of trail, store and backups, and the directories that they name. The
+/// recovery code of these keys is printed once. Nothing that exists is overwritten, so it may be run again.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  chartgate init\n  \
     chartgate init /etc/chartgate --host emr.hospital.example --emr-url https://emr.internal:8443 \\\n      \
@@ -76,8 +76,8 @@ pub fn run(args: &InitArgs, console: &mut Console<'_>, clock: &SharedClock) -> R
     }
     certificates::write(&mut place, &args.host, clock.now())?;
     let recovery = keys::write(&mut place, &args.host)?;
-    if let Some(code) = recovery {
-        console.line(keys::instructions(&code.reveal()))?;
+    if let Some((code, opens)) = recovery {
+        console.line(keys::instructions(&code.reveal(), &opens))?;
     }
     let directory = args.directory.display();
     console.line(template::next_steps(&directory.to_string()))
@@ -198,7 +198,11 @@ mod tests {
         let before: Vec<String> = ["keys/master.key", "certs/server.pem", "chartgate.toml"]
             .map(read)
             .into();
-        fs::remove_file(dir.path().join("keys/store.key")).unwrap();
+        let again = init(dir.path(), &[]);
+        assert!(!again.out.contains("Recovery code"), "{}", again.out);
+        for name in ["keys/store.key", "keys/store.recovery"] {
+            fs::remove_file(dir.path().join(name)).unwrap();
+        }
         let again = init(dir.path(), &["--host", "other.example"]);
         assert_eq!(again.exit, Exit::Fine);
         let after: Vec<String> = ["keys/master.key", "certs/server.pem", "chartgate.toml"]
@@ -215,7 +219,11 @@ mod tests {
             "{}",
             again.out
         );
-        assert!(!again.out.contains("Recovery code"), "{}", again.out);
+        assert!(
+            again.out.contains("Recovery code of keys/store.key."),
+            "{}",
+            again.out
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::config::source::Source;
 /// The configuration that the README shows, with these choices in it.
 pub(super) const TEMPLATE: &str = include_str!("../templates/chartgate.toml");
 /// What must not be committed.
-pub(super) const GITIGNORE: &str = "keys/\nsecrets/\ndata/\nwitness/\ncerts/*.key\n";
+pub(super) const GITIGNORE: &str = "keys/\nsecrets/\ndata/\nbackups/\nwitness/\ncerts/*.key\n";
 /// The template's host.
 pub(super) const HOST: &str = "emr.hospital.example";
 /// The template's EMR.

@@ -1,9 +1,11 @@
 //! Reads a whole document into a [`Config`], section by section.
 
 mod alarm;
+mod backup;
 mod break_glass;
 mod emr;
 mod identity;
+mod segmentation;
 mod server;
 mod trail;
 
@@ -29,6 +31,8 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let store = trail::store(&mut root);
     let break_glass = break_glass::break_glass(&mut root);
     let update = trail::update(&mut root);
+    let backup = backup::backup(&mut root);
+    let segmentation = segmentation::segmentation(&mut root, emrs.as_deref());
     let admin = server::admin(&mut root);
     let detection = alarm::detection(&mut root);
     let notify = alarm::notify(&mut root);
@@ -45,6 +49,8 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         store: store?,
         break_glass,
         update,
+        backup,
+        segmentation,
         admin: admin?,
         detection: detection?,
         notify: notify?,
