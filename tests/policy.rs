@@ -252,7 +252,7 @@ async fn reloading_under_load_drops_nothing_and_mixes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_decision_is_explained_from_the_trail_and_a_review_is_signed_off() {
+async fn a_decision_is_explained_from_the_trail() {
     let house = House::open().await;
     let mut billing = house.at_work("billing.shah").await;
     billing
@@ -286,7 +286,12 @@ async fn a_decision_is_explained_from_the_trail_and_a_review_is_signed_off() {
         explained.out,
         explained.err
     );
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_review_is_signed_off_for_the_bundle_in_force_and_no_other() {
+    let house = House::open().await;
+    house.at_work("billing.shah").await;
     let shown = status(&house).await;
     assert!(
         shown.contains("LOOK  permission-review") && shown.contains("never signed off"),

@@ -126,6 +126,7 @@ fn what_the_template_shows_as_default_is_the_default() {
         "# command =",
         "# timeout =",
         "# directory =",
+        "# feed =",
     ];
     let uncommented: Vec<&str> = TEMPLATE
         .lines()

@@ -85,11 +85,31 @@ fn in_words(expression: &Value, scene: &Scene, says: &str) -> String {
     format!("`{}` {says}{known}", text(expression))
 }
 
-/// The expression as Cedar writes it.
+/// The expression as its author wrote it. Cedar itself would print a comparison as the negation that it keeps.
 fn text(expression: &Value) -> String {
-    let written = alone(&as_written(expression)).and_then(|policy| policy.to_cedar());
-    let inner = written.as_deref().and_then(|written| {
-        let (_, rest) = written.split_once("when {")?;
+    written(&as_written(expression))
+}
+
+fn written(expression: &Value) -> String {
+    for operator in [">=", ">", "||", "&&"] {
+        let sides = expression
+            .get(operator)
+            .and_then(|sides| Some((sides.get("left")?, sides.get("right")?)));
+        if let Some((left, right)) = sides {
+            let side = |side: &Value| {
+                let text = written(side);
+                if operator == "&&" && side.get("||").is_some() {
+                    format!("({text})")
+                } else {
+                    text
+                }
+            };
+            return format!("{} {operator} {}", side(left), side(right));
+        }
+    }
+    let printed = alone(expression).and_then(|policy| policy.to_cedar());
+    let inner = printed.as_deref().and_then(|printed| {
+        let (_, rest) = printed.split_once("when {")?;
         let (inner, _) = rest.rsplit_once('}')?;
         Some(inner.split_whitespace().collect::<Vec<_>>().join(" "))
     });
