@@ -21,7 +21,7 @@ pub enum UpdateCommand {
 
 /// Compare what this build is made of with an advisory feed.
 ///
-/// The feed is a file or directory of OSV records (https://ossf.github.io/osv-schema/) for the ecosystem crates.io,
+/// The feed is a file or directory of OSV records (the format of osv.dev) for the ecosystem crates.io,
 /// brought to this machine in the hospital's own way; nothing is fetched. Without --feed the running gateway compares
 /// with `update.feed` of its configuration, and that goes on record. Exits with 1 where something is found.
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ use crate::posture::sbom;
     after_long_help = "Examples:\n  chartgate version\n  chartgate version --sbom > chartgate.cdx.json"
 )]
 pub struct VersionArgs {
-    /// Print the bill of materials of this build instead (CycloneDX 1.5, JSON).
+    /// Print the bill of materials of this build instead (`CycloneDX` 1.5, JSON).
     #[arg(long)]
     sbom: bool,
 }

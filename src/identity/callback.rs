@@ -102,6 +102,33 @@ impl CallbackError {
             Self::Randomness(_) | Self::Header => Refusal::Internal,
         }
     }
+
+    /// Who the provider vouched for before it went wrong, and how long they have to wait.
+    fn vouched(self) -> (Option<Box<User>>, Option<Throttle>) {
+        match self {
+            Self::Mfa(user) | Self::Locked(user) => (Some(user), None),
+            Self::TooOften(throttle, user) => (Some(user), Some(throttle)),
+            Self::Method
+            | Self::Duplicate
+            | Self::Unknown
+            | Self::Store(_)
+            | Self::OtherIssuer
+            | Self::Denied(_)
+            | Self::NoCode
+            | Self::IssuerGone
+            | Self::Provider(_)
+            | Self::Exchange(_)
+            | Self::Token(_)
+            | Self::Claims(_)
+            | Self::StepUpSession
+            | Self::StepUpUser
+            | Self::StepUpUnknown
+            | Self::StepUpStale
+            | Self::Ended
+            | Self::Randomness(_)
+            | Self::Header => (None, None),
+        }
+    }
 }
 
 /// The parameters of a callback. Each occurs once at most.
@@ -145,11 +172,7 @@ impl Identity {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "a sign-in was refused");
                 // The provider vouches for who it was; that they got no further is what the record says.
-                let (user, throttle) = match error {
-                    CallbackError::Mfa(user) | CallbackError::Locked(user) => (Some(user), None),
-                    CallbackError::TooOften(throttle, user) => (Some(user), Some(throttle)),
-                    _other => (None, None),
-                };
+                let (user, throttle) = error.vouched();
                 if let Some(user) = user {
                     received.facts_mut().principal = Some(Arc::new(Principal::User(*user)));
                 }

@@ -63,7 +63,7 @@ pub(super) enum SendError {
 #[derive(Debug, Default)]
 pub(super) struct State(Mutex<Condition>);
 
-/// What [`State`] holds.
+/// How a receiver is, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
     /// When an alarm got there last.

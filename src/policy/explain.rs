@@ -306,7 +306,7 @@ mod tests {
         );
         let clauses = unmet(&explanation, "lockdown-3-clinical-core");
         assert_eq!(clauses.len(), 1, "{clauses:?}");
-        assert!(clauses[0].contains("(principal in [Role::"), "{clauses:?}");
+        assert!(clauses[0].contains("principal in [Role::"), "{clauses:?}");
         let open = Scene {
             lockdown: 0,
             ..scene

@@ -1,4 +1,4 @@
-//! What this build is made of: the packages of `Cargo.lock`, as a CycloneDX bill of materials.
+//! What this build is made of: the packages of `Cargo.lock`, as a `CycloneDX` bill of materials.
 //!
 //! The lock file is part of the binary, so the list is that of the build, not of whatever lies beside it. It names the
 //! packages of every platform; what only tests and benches need is left out.
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 const LOCK: &str = include_str!("../../Cargo.lock");
 const MANIFEST: &str = include_str!("../../Cargo.toml");
-/// The version of CycloneDX that is written.
+/// The version of `CycloneDX` that is written.
 const CYCLONEDX: &str = "1.5";
 
 /// Why the list cannot be read.
@@ -84,12 +84,11 @@ fn read(lock: &str, manifest: &str) -> Result<Vec<Component>, SbomError> {
             .push(&package.version);
     }
     // A dependency is written `name`, or `name version` where there are several versions of it.
-    let full = |written: &str| match written.split_once(' ') {
-        Some((name, version)) => {
+    let full = |written: &str| {
+        if let Some((name, version)) = written.split_once(' ') {
             let version = version.split(' ').next().unwrap_or(version);
             format!("{name} {version}")
-        }
-        None => {
+        } else {
             let version = versions.get(written).and_then(|all| all.first());
             format!("{written} {}", version.unwrap_or(&""))
         }

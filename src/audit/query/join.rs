@@ -1,7 +1,7 @@
 //! Joins an admission with its outcome while the trail goes by.
 //!
 //! *Owns*: what is held back. Answers come in the order of the trail; a request that is still open when
-//! [`WINDOW`] later ones have gone by (a live stream, a long download) is set aside and comes when it ends.
+//! `WINDOW` later ones have gone by (a live stream, a long download) is set aside and comes when it ends.
 //! Memory is bounded by that window and by what can be in flight at once.
 //! *Never*: an answer lost or given twice.
 

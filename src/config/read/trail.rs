@@ -205,7 +205,7 @@ pub(super) fn store(root: &mut Section<'_>) -> Option<Store> {
 pub(super) fn update(root: &mut Section<'_>) -> Update {
     let mut section = root.table("update");
     let feed: Option<String> = section.optional("feed");
-    let days = |days: u64| Duration::from_hours(24 * days);
+    let days = |days: u64| Duration::from_hours(days.saturating_mul(24));
     let update = Update {
         // The feed need not be there yet: it arrives in its own time, and the status says whether it did.
         feed: feed.map(|path| section.document().source().resolve(&path)),

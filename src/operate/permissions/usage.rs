@@ -197,7 +197,7 @@ impl Permissions {
     /// Reads from the trail who used what, once the reading is on record.
     ///
     /// # Errors
-    /// [`UsageError`].
+    /// Where the reading cannot go on record, or the trail cannot be read.
     pub async fn usage(
         &self,
         operator: &str,
