@@ -8,6 +8,7 @@
 //! *On failure*: beyond the bounds a value of mode `block` refuses the request; one of mode `detect` passes, counted.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::{REFERER, USER_AGENT};
@@ -31,7 +32,8 @@ const MOST_NAME: usize = 64;
 /// Looks at requests.
 #[derive(Debug, Default)]
 pub(super) struct Inspection {
-    inspector: Inspector,
+    // Compiled once: when the gateway starts, or where nobody said how to inspect, when the first value is looked at.
+    inspector: OnceLock<Inspector>,
     settings: Settings,
     blocked: AtomicU64,
     detected: AtomicU64,
@@ -40,6 +42,7 @@ pub(super) struct Inspection {
 impl Inspection {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
+            inspector: OnceLock::from(Inspector::new()),
             settings,
             ..Self::default()
         }
@@ -215,7 +218,8 @@ impl Look<'_> {
             }
         }
         let inspection = self.inspection;
-        inspection.inspector.look(seen, scope, &mut |rule| {
+        let inspector = inspection.inspector.get_or_init(Inspector::new);
+        inspector.look(seen, scope, &mut |rule| {
             self.found(rule.id, rule.class.word(), place, name, mode);
         });
     }
