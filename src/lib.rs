@@ -15,6 +15,7 @@ pub mod detect;
 pub mod emr;
 pub mod gateway;
 pub mod identity;
+pub mod inspect;
 pub mod limit;
 pub mod notify;
 pub mod operate;

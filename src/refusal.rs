@@ -86,6 +86,13 @@ refusals! {
     /// An `Expect` other than `100-continue`.
     ExpectationRefused = "1016", EXPECTATION_FAILED, "An expectation cannot be met", "The request demands something that is not supported.", "If an application sent this, it must leave out the Expect header.";
 
+    /// A value looks like an attack (SQL injection, cross-site scripting, traversal, command injection, lookup string); the record names rule and field (`chartgate inspect --list`).
+    ValueBlocked = "1017", BAD_REQUEST, "Something in this request cannot be accepted", "A field holds characters in an order that is used to attack systems like this one.", "Write it in other words, without quotes, brackets or code. If it is what you have to enter, report the request id to IT.";
+    /// A virtual patch of the EMR profile closes the page, or does not let this value through to a known hole; the record names the patch.
+    Patched = "1018", FORBIDDEN, "This part of the EMR is closed for safety", "This page of the EMR has a known weakness. What was asked of it is not let through until the EMR is mended.", "Use the EMR through its own pages. If you need this page for your work, report the request id to IT.";
+    /// A field whose values are inspected and blocked is larger, or there are more of them, than is inspected (`[inspection]`).
+    Uninspectable = "1019", PAYLOAD_TOO_LARGE, "There is too much in this request", "The request holds more than can be looked through before it is let through.", "Send less at once, or ask IT to raise the limits of inspection for this page.";
+
     /// No session: the user has to sign in.
     LoginRequired = "2001", UNAUTHORIZED, "Please sign in", "You are not signed in.", "Sign in; you will come back to the page you asked for.";
     /// The session ended by inactivity or age.

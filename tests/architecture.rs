@@ -12,6 +12,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("store", 2),
     ("request", 2),
     ("telemetry", 2),
+    ("inspect", 2),
     ("outbound", 2),
     ("limit", 3),
     ("identity", 3),

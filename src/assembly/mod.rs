@@ -288,13 +288,14 @@ async fn assemble(
     let bindings = Arc::new(Bindings::new(Arc::new(StoredBindings::new(store.clone()))));
     let profiles = permissions::profiles(&config.emrs, &config.policy.directory, &bundle)
         .map_err(StartError::Profiles)?;
-    let emrs = Arc::new(Emrs::with_profiles(
+    let emrs = Emrs::with_profiles(
         &config.emrs,
         profiles,
         config.server.body_timeout,
         bindings,
         clock.clone(),
-    ));
+    );
+    let emrs = Arc::new(emrs.inspecting(config.inspection));
     let policies = Arc::new(Policies::new(bundle, 1));
     let roles = Arc::new(RolesOfBundle(policies.clone()));
     let identity = Identity::new(&config.identity, store.clone(), clock.clone(), roles)?;

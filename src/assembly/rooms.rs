@@ -5,6 +5,7 @@
 
 mod glass;
 pub(super) mod permissions;
+mod prevention;
 mod retention;
 mod saved;
 mod updates;
@@ -86,6 +87,7 @@ pub(super) struct Rooms {
     /// Detection, and alarms out.
     pub(super) alarms: Alarms,
     answers: Answers,
+    emrs: Arc<Emrs>,
     /// What is known to be vulnerable in this build.
     pub(super) updates: Arc<Updates>,
     /// Backups, where they are configured.
@@ -164,6 +166,7 @@ impl Rooms {
         Ok(Self {
             backups,
             probes,
+            emrs: on.emrs.clone(),
             updates: Updates::new(on.config.update.clone(), audit.clone(), clock.clone()),
             answers: Answers::new(audit.clone(), holdings, clock.clone()),
             permissions,
@@ -199,6 +202,7 @@ impl Rooms {
         checks.push(updates::check(&self.updates.state()));
         checks.push(saved::backup(self.backups.as_ref()));
         checks.push(saved::segmentation(&self.probes));
+        checks.extend(prevention::checks(&self.emrs, self.clock.now()));
         checks
     }
 

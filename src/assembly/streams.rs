@@ -229,6 +229,7 @@ mod tests {
                 fields: BTreeMap::new(),
                 poll: false,
                 emr_user: None,
+                inspected: crate::request::facts::Inspected::default(),
             })),
             decision: None,
             generation: 1,

@@ -63,6 +63,7 @@ pub(crate) fn facts(action: Action, patients: &[&str]) -> Facts {
             fields: BTreeMap::from([("q".to_owned(), "smith & co".to_owned())]),
             poll: false,
             emr_user: None,
+            inspected: crate::request::facts::Inspected::default(),
         })),
         decision: Some(Decision {
             verdict: Verdict::Allow,

@@ -140,7 +140,7 @@ Users (name, password, current one-time code, TOTP secret, groups):
 
 In the EMR itself everybody signs in with the same name and the password {}
 
-Seven things to try:
+Eight things to try:
   1. Open {url} as dr.okafor, sign in to the EMR, search for a patient, open the chart, write a note.
   2. Sign in as dr.weber, who has no second factor: refused, and told why.
   3. As billing.shah open a patient's notes: refused by policy (CG-3001).
@@ -151,7 +151,9 @@ Seven things to try:
   6. As nurse.lind open /patients/select?set_pid=1, then 2, 3 … up to 12: an alarm appears here, a case is opened, and
      the sessions of nurse.lind end. Then:
        chartgate case list --config {config}
-  7. Watch the trail while you do it, in another terminal:
+  7. As dr.okafor search for a patient called ' OR 1=1-- (refused, CG-1017), then write a note with <script> in it: it
+     passes, because notes are free text, and what was found is on record. `chartgate inspect \"' OR 1=1--\"` says why.
+  8. Watch the trail while you do it, in another terminal:
        chartgate audit show --follow --config {config}
 
 Ctrl-C closes the clinic.",

@@ -15,6 +15,7 @@ pub mod detect;
 mod gateway;
 pub mod incident;
 pub mod init;
+pub mod inspect;
 pub mod keys;
 pub mod lockdown;
 pub mod notify;
@@ -73,6 +74,7 @@ enum Command {
     #[command(subcommand)]
     Incident(incident::IncidentCommand),
     Init(init::InitArgs),
+    Inspect(inspect::InspectArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     #[command(subcommand)]
@@ -157,6 +159,7 @@ fn dispatch(
         Command::Detect(command) => detect::run(command, console),
         Command::Incident(command) => incident::run(command, console, clock),
         Command::Init(args) => init::run(args, console, clock),
+        Command::Inspect(args) => inspect::run(args, console),
         Command::Keys(command) => keys::run(command, console, clock),
         Command::Policy(command) => policy::run(command, console, clock),
         Command::Lockdown(command) => lockdown::run(command, console),

@@ -12,6 +12,7 @@ pub mod chain;
 mod cross;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod inspection;
 pub mod load;
 pub mod problem;
 mod read;
@@ -59,6 +60,8 @@ pub struct Config {
     pub backup: Option<Backup>,
     /// Probes for a way around the gateway.
     pub segmentation: Segmentation,
+    /// Inspection of the values of requests.
+    pub inspection: inspection::Inspection,
     /// Health, metrics and the operators' socket.
     pub admin: Admin,
     /// Detection of misuse on the trail.

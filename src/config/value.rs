@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::inspection::Mode;
 use super::section::article;
 use super::source::{Says, says};
 use super::unit::{Size, parse_duration, show_duration};
@@ -373,6 +374,12 @@ impl Value for HostHeader {
 impl Value for ErrorPages {
     fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
         one_of(value, faults, &[("pass", Self::Pass), ("hide", Self::Hide)])
+    }
+}
+
+impl Value for Mode {
+    fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
+        one_of(value, faults, &Self::ALL.map(|mode| (mode.word(), mode)))
     }
 }
 

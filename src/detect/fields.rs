@@ -78,6 +78,21 @@ pub const FIELDS: &[Field] = &[
     field("poll", Truth, "whether the request is a background poll"),
     field("patient", Texts, "the ids of the patients concerned"),
     field("patients", Number, "how many patients are concerned"),
+    field(
+        "finding",
+        Texts,
+        "the ids of the inspection rules that found an attack in a value, like `sql-union`",
+    ),
+    field(
+        "finding_class",
+        Texts,
+        "their classes: `sql`, `xss`, `path`, `command`, `lookup`",
+    ),
+    field(
+        "patch",
+        Text,
+        "the id of the virtual patch that refused the request",
+    ),
     field("verdict", Text, "`allow` or `deny`"),
     field("policy", Texts, "the ids of the deciding policies"),
     field("purpose", Text, "the purpose of use"),

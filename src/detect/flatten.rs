@@ -106,6 +106,15 @@ fn mapping_of(mapping: &Mapping, fields: &mut Fields) {
     fields.text("section", Some(&mapping.section));
     fields.text("sensitivity", Some(&mapping.sensitivity));
     fields.set("poll", Value::Truth(mapping.poll));
+    let inspected = &mapping.inspected;
+    if !inspected.findings.is_empty() {
+        let findings = || inspected.findings.iter();
+        let rules = findings().map(|found| found.rule.clone()).collect();
+        let classes = findings().map(|found| found.class.clone()).collect();
+        fields.set("finding", Value::Texts(rules));
+        fields.set("finding_class", Value::Texts(classes));
+    }
+    fields.text("patch", inspected.patch.as_deref());
 }
 
 /// Patients of an outcome are those that it adds: the admission's have been seen with the admission.
@@ -194,6 +203,7 @@ pub(super) mod tests {
                 fields: BTreeMap::new(),
                 poll: false,
                 emr_user: None,
+                inspected: crate::request::facts::Inspected::default(),
             })),
             decision: None,
             generation: 1,

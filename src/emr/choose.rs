@@ -22,6 +22,15 @@ pub(super) struct Choice {
     considered: Vec<Arc<Route>>,
 }
 
+/// What beside the route asks something of the body.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Beyond<'a> {
+    /// Where a sign-in names its user.
+    pub(super) login_user: Option<&'a Source>,
+    /// The body whose fields a virtual patch looks at.
+    pub(super) patched: Option<BodyNeed>,
+}
+
 enum Step {
     Read(usize, Arc<Route>),
     Chosen(Arc<Route>, usize, Vec<(String, String)>),
@@ -116,16 +125,14 @@ impl Choice {
     pub(super) async fn complete(
         &mut self,
         route: &Route,
-        login_user: Option<&Source>,
+        beyond: Beyond<'_>,
         received: &mut Received,
         otherwise: Duration,
     ) -> Result<(), Refusal> {
         let asks_query = self.considered.iter().any(|route| route.asks_query());
-        let need = match route.body() {
-            BodyNeed::Unread if asks_query => BodyNeed::NoRepeat,
-            need @ (BodyNeed::Unread | BodyNeed::Form | BodyNeed::Json | BodyNeed::NoRepeat) => {
-                need
-            }
+        let need = match (route.body(), beyond.patched) {
+            (BodyNeed::Unread, None) if asks_query => BodyNeed::NoRepeat,
+            (BodyNeed::Unread | BodyNeed::NoRepeat, Some(need)) | (need, _) => need,
         };
         if matches!(self.content, Content::Unread) {
             self.content = content::read(need, route, received, otherwise).await?;
@@ -145,7 +152,7 @@ impl Choice {
         for considered in &self.considered {
             inputs.stand_once(considered.decisive())?;
         }
-        inputs.stand_once(route.decisive().chain(login_user))
+        inputs.stand_once(route.decisive().chain(beyond.login_user))
     }
 
     /// The request, as conditions and extractors see it.

@@ -10,6 +10,7 @@ use http::HeaderValue;
 
 use super::bindings::{Bindings, CookieKey};
 use super::cookies::Presented;
+use super::inspection::Inspection;
 use super::profile::{Problem, Profile};
 use super::set_cookie::removal;
 use crate::clock::SharedClock;
@@ -112,6 +113,7 @@ pub struct Emrs {
     pub(super) clock: SharedClock,
     pub(super) body_timeout: Duration,
     pub(super) selection_wait: Duration,
+    pub(super) inspection: Inspection,
 }
 
 impl Emrs {
@@ -139,6 +141,7 @@ impl Emrs {
             .iter()
             .zip(profiles.list)
             .map(|(emr, profile)| {
+                profile.continue_counts(&emr.profile);
                 Arc::new(Emr {
                     index: emr.index,
                     name: emr.name.clone(),
@@ -191,7 +194,29 @@ impl Emrs {
             clock,
             body_timeout,
             selection_wait: SELECTION_WAIT,
+            inspection: Inspection::default(),
         }
+    }
+
+    /// Inspects the values of requests with these bounds, and by these modes where profiles do not say.
+    #[must_use]
+    pub fn inspecting(self, settings: config::inspection::Inspection) -> Self {
+        Self {
+            inspection: Inspection::new(settings),
+            ..self
+        }
+    }
+
+    /// How often values were found that look like an attack: requests refused, and findings that passed.
+    #[must_use]
+    pub fn inspection_counts(&self) -> (u64, u64) {
+        self.inspection.counts()
+    }
+
+    /// All EMRs, as they are now.
+    #[must_use]
+    pub fn all(&self) -> Arc<Vec<Arc<Emr>>> {
+        self.list.load_full()
     }
 
     /// Index of the EMR that is served under `host` (lower case, no port).

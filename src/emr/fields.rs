@@ -78,7 +78,8 @@ impl Inputs<'_> {
         }
     }
 
-    fn all(&self, source: &Source) -> Result<Vec<String>, Refusal> {
+    /// Every value at `source`.
+    pub(super) fn all(&self, source: &Source) -> Result<Vec<String>, Refusal> {
         match source {
             Source::Path(name) => Ok(self.capture(name).map(str::to_owned).into_iter().collect()),
             Source::Query(name) => field(self.query(), name, Refusal::AmbiguousTarget),

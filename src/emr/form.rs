@@ -67,6 +67,11 @@ fn spelling(key: &str, name: &str) -> Spelling {
     }
 }
 
+/// Whether some parser takes `key`, as it was sent, for the field called `name`.
+pub(super) fn is_alike(key: &str, name: &str) -> bool {
+    spelling(key, name) != Spelling::Other
+}
+
 /// The name as PHP would register it. An array name (`ids[]`) is compared whole.
 fn plain(name: &str, is_array: bool) -> String {
     let name = name.trim();

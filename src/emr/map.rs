@@ -6,19 +6,20 @@
 
 use std::sync::Arc;
 
-use super::choose::{Choice, choose};
+use super::choose::{Beyond, Choice, choose};
 use super::classify::{Exchange, Held, Sign};
 use super::emrs::{Emr, Emrs};
 use super::fields::shortened;
 use super::lessons::Listener;
 use super::overrides;
+use super::patches::Applied;
 use super::profile::{
-    BindUser, DEFAULT_BODY_LIMIT, Effect, Need, PatientRule, Polling, Route, RouteTraits,
+    BindUser, BodyNeed, DEFAULT_BODY_LIMIT, Effect, Need, PatientRule, Polling, Route, RouteTraits,
 };
 use super::sessions::{self, OwnSessions};
 use crate::identity::identify::Identified;
 use crate::refusal::Refusal;
-use crate::request::facts::{Action, Mapping};
+use crate::request::facts::{Action, Inspected, Mapping};
 use crate::request::{PatientRef, Received, Refused, Target};
 
 /// The route id and section of a request that no profile maps.
@@ -182,11 +183,20 @@ impl Emrs {
         check_head(identified.received(), route.as_deref())?;
 
         let mut sign = None;
+        let applied = Applied::to(emr.profile(), identified.received());
         if let Some(route) = route.as_deref() {
             sign = self
-                .read_fields(&emr, route, &mut choice, identified, mapping)
+                .read_fields(
+                    &emr,
+                    route,
+                    applied.need(),
+                    &mut choice,
+                    identified,
+                    mapping,
+                )
                 .await?;
         }
+        self.refuse_attacks(&emr, &applied, &choice, identified.received(), mapping)?;
         let own = sessions::own(&self.bindings, &emr, identified).await?;
         note_session(&own, mapping);
         if let Some(route) = route.as_deref() {
@@ -217,11 +227,36 @@ impl Emrs {
         Ok((traits, exchange))
     }
 
+    /// Brings the values of the request before virtual patches and inspection.
+    fn refuse_attacks(
+        &self,
+        emr: &Emr,
+        applied: &Applied,
+        choice: &Choice,
+        received: &Received,
+        mapping: &mut Mapping,
+    ) -> Result<(), Refusal> {
+        let (route, inspected) = (choice.route.as_deref(), &mut mapping.inspected);
+        let patched = applied.refuse(choice, received, inspected);
+        let clean = patched.and_then(|()| {
+            let profile = emr.profile();
+            self.inspection
+                .examine(profile, route, choice, received, inspected)
+        });
+        if clean.is_err() {
+            // SECURITY: what looks like an attack is on record by rule and field. The value is not: it may be what it
+            // was meant to steal, and it goes on to every reader of the trail.
+            mapping.fields.clear();
+        }
+        clean
+    }
+
     /// Reads the fields that the route maps or records, and what a sign-in says of its user.
     async fn read_fields(
         &self,
         emr: &Emr,
         route: &Route,
+        patched: Option<BodyNeed>,
         choice: &mut Choice,
         identified: &mut Identified,
         mapping: &mut Mapping,
@@ -230,14 +265,12 @@ impl Emrs {
             .profile()
             .login()
             .filter(|login| login.route == route.id());
-        let user_source = login.map(|login| &login.user);
+        let beyond = Beyond {
+            login_user: login.map(|login| &login.user),
+            patched,
+        };
         choice
-            .complete(
-                route,
-                user_source,
-                identified.received_mut(),
-                self.body_timeout,
-            )
+            .complete(route, beyond, identified.received_mut(), self.body_timeout)
             .await?;
         let inputs = choice.inputs(identified.received());
         mapping.fields = inputs.recorded(route)?;
@@ -338,6 +371,7 @@ pub(super) fn mapping_of(route: Option<&Route>) -> Mapping {
         fields: std::collections::BTreeMap::new(),
         poll: route.is_some_and(|route| route.polling() == Polling::Background),
         emr_user: None,
+        inspected: Inspected::default(),
     }
 }
 

@@ -17,11 +17,13 @@ mod form;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod id;
+mod inspection;
 mod json;
 pub mod lessons;
 mod links;
 pub mod map;
 mod overrides;
+mod patches;
 mod pattern;
 pub mod profile;
 pub mod rehearse;

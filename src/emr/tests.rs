@@ -1,7 +1,9 @@
 //! Drives requests through the mapping and answers through the classification, with the shipped profiles.
 
 mod fields;
+mod inspection;
 mod links;
+mod patches;
 mod problems;
 mod selection;
 mod sessions;
@@ -39,6 +41,9 @@ use crate::store::StoreError;
 
 const SAMPLE: &str = include_str!("../../policies/emr/sample-clinic.toml");
 const OPAL: &str = include_str!("../../policies/emr/opal.toml");
+const OPENEMR: &str = include_str!("../../policies/emr/openemr.toml");
+const OPENMRS: &str = include_str!("../../policies/emr/openmrs.toml");
+const OSCAR: &str = include_str!("../../policies/emr/oscar.toml");
 const ORTHANC: &str = include_str!("../../policies/emr/orthanc.toml");
 
 /// A store in memory that can be made unreachable.

@@ -748,6 +748,7 @@ mod tests {
                 fields: BTreeMap::new(),
                 poll: false,
                 emr_user: None,
+                inspected: crate::request::facts::Inspected::default(),
             };
             Mapped::for_test(identified, 0, traits, mapping)
         }

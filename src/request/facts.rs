@@ -156,6 +156,55 @@ pub struct Mapping {
     /// The user name that the EMR's own session belongs to, where the profile could learn it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emr_user: Option<String>,
+    /// What inspection and virtual patches found in the request's values; empty in records of before there were any.
+    #[serde(default, skip_serializing_if = "Inspected::is_empty")]
+    pub inspected: Inspected,
+}
+
+/// What was found in the values of a request. Never a value.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspected {
+    /// What looks like an attack, at most [`Inspected::MOST`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// How many values were not looked at, or only at their beginning, because they were beyond the bounds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub beyond: u32,
+    /// The virtual patch that refused the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch: Option<String>,
+    /// The field that the patch does not let through; none where it closes the whole page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch_field: Option<String>,
+}
+
+impl Inspected {
+    /// Most findings that one record holds; the first ones.
+    pub const MOST: usize = 16;
+
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.findings.is_empty() && self.beyond == 0 && self.patch.is_none()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// A value that looks like an attack: which rule says so, and where it stood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The rule's stable id, like `sql-union`.
+    pub rule: String,
+    /// The rule's class: `sql`, `xss`, `path`, `command` or `lookup`.
+    pub class: String,
+    /// Where: `query:q`, `form:text`, `json:note`, `path:document`, `header:referer`.
+    pub field: String,
+    /// What was done: `block` or `detect`.
+    pub mode: String,
 }
 
 /// The inputs of a decision beyond principal and mapping, and what came of it.

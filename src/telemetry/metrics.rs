@@ -89,6 +89,8 @@ metrics! {
     OPEN_INCIDENTS = "chartgate_open_incidents", Gauge, [], "Incidents whose clocks run.";
     LOCKED_USERS = "chartgate_locked_users", Gauge, [], "Users who are locked out.";
     LOCKDOWN_LEVEL = "chartgate_lockdown_level", Gauge, [], "The highest lockdown level in force for anyone, 0 to 4.";
+    INSPECTION_FINDINGS = "chartgate_inspection_findings_total", Counter, ["class", "mode"], "Values of requests that look like an attack, by class (`sql`, `xss`, `path`, `command`, `lookup`) and by what was done (`block`, `detect`).";
+    PATCH_HITS = "chartgate_patch_hits_total", Counter, ["patch"], "Requests that a virtual patch refused, by its id.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
     VULNERABILITIES = "chartgate_known_vulnerabilities", Gauge, [], "Components of this build that the advisory feed names.";
     EMR_BYPASS = "chartgate_emr_bypass", Gauge, ["emr"], "1 where an EMR answers around the gateway, 0 where nobody does.";

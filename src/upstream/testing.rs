@@ -178,6 +178,7 @@ pub(crate) fn limited(
         fields: std::collections::BTreeMap::new(),
         poll: false,
         emr_user: None,
+        inspected: crate::request::facts::Inspected::default(),
     };
     let mapped = Mapped::for_test(identified, 0, traits, mapping);
     Limited::for_test(Authorized::for_test(mapped, Obligations::default(), until))

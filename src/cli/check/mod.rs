@@ -148,7 +148,7 @@ pub(super) fn preflight(file: &Path, clock: &SharedClock) -> Result<Config, Prob
 fn offline(document: &Document<'_>, config: &Config, clock: &SharedClock) -> Problems {
     certificates::check(document, config, clock.now());
     places::check(document, config);
-    vocabulary::check(document, config)
+    vocabulary::check(document, config, clock.now())
 }
 
 #[cfg(test)]

@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
 use crate::config::Config;
 use crate::config::problem::{Place, Problem, Problems, Severity};
 use crate::config::source::{Document, says};
@@ -13,14 +17,14 @@ use crate::policy::tables::Report;
 use crate::request::Action;
 
 /// Loads bundle and profiles as `serve` would. The problems of their files are returned.
-pub(super) fn check(document: &Document<'_>, config: &Config) -> Problems {
+pub(super) fn check(document: &Document<'_>, config: &Config, now: Timestamp) -> Problems {
     actions(document, config);
     let (mut problems, read) = bundle(&config.policy.directory);
     // A gateway that runs would not take this bundle; one that starts has no other.
     problems.append(misses(read.as_ref(), Severity::Warning));
     problems.append(detections(config));
     for emr in &config.emrs {
-        problems.append(profile(&emr.profile));
+        problems.append(profile(&emr.profile, day_of(now)));
     }
     problems
 }
@@ -82,7 +86,7 @@ fn detections(config: &Config) -> Problems {
 }
 
 /// A profile that does not load, or whose routes get in each other's way.
-pub(in crate::cli) fn profile(file: &Path) -> Problems {
+pub(in crate::cli) fn profile(file: &Path, today: Date) -> Problems {
     let mut problems = Problems::default();
     match Profile::read(file) {
         Err(found) => {
@@ -98,7 +102,9 @@ pub(in crate::cli) fn profile(file: &Path) -> Problems {
             }
         }
         Ok(profile) => {
-            for finding in profile.report() {
+            let routes = profile.report().into_iter().map(|found| ("route", found));
+            let patches = profile.patch_report(today).into_iter();
+            for (what, finding) in routes.chain(patches.map(|found| ("patch", found))) {
                 let remedy = match finding.kind {
                     FindingKind::Unreachable => "move it before that route, or remove it",
                     FindingKind::Overlap => {
@@ -107,8 +113,13 @@ pub(in crate::cli) fn profile(file: &Path) -> Problems {
                     FindingKind::UnknownSection => {
                         "correct it, or make sure that your policies speak of it"
                     }
+                    FindingKind::PatchExpired => {
+                        "see whether the EMR is mended: remove the patch, or give it a later date"
+                    }
+                    FindingKind::PatchUnmapped => "correct its path or methods, or remove it",
+                    FindingKind::PatchOverlap => "make one of the two more specific",
                 };
-                let message = format!("route `{}`: {}", finding.route, finding.message);
+                let message = format!("{what} `{}`: {}", finding.route, finding.message);
                 problems.push(at_line(
                     file,
                     Some(finding.line),
@@ -120,6 +131,11 @@ pub(in crate::cli) fn profile(file: &Path) -> Problems {
         }
     }
     problems
+}
+
+/// The day in UTC: expiry is a matter of days, not of hours.
+pub(in crate::cli) fn day_of(now: Timestamp) -> Date {
+    TimeZone::UTC.to_datetime(now).date()
 }
 
 pub(in crate::cli) fn at_line(
@@ -177,7 +193,7 @@ mod tests {
         let fixture = Fixture::with_policies();
         let reading = fixture.read(&TEMPLATE.replace("Export = ", "Exprot = "));
         let document = Document::parse(&reading.source).unwrap();
-        let files = check(&document, &reading.config.unwrap());
+        let files = check(&document, &reading.config.unwrap(), Timestamp::UNIX_EPOCH);
         assert!(files.is_empty(), "{files}");
         let problems = document.into_problems();
         let problem = problems.iter().next().unwrap();
@@ -191,7 +207,7 @@ mod tests {
         fixture.write("policies/emr/opal.toml", "nonsense = true\n");
         let reading = fixture.read(TEMPLATE);
         let document = Document::parse(&reading.source).unwrap();
-        let problems = check(&document, &reading.config.unwrap());
+        let problems = check(&document, &reading.config.unwrap(), Timestamp::UNIX_EPOCH);
         let problem = problems.iter().next().unwrap();
         assert_eq!(problem.severity, Severity::Error);
         assert!(
@@ -209,7 +225,7 @@ mod tests {
         );
         let reading = fixture.read(TEMPLATE);
         let document = Document::parse(&reading.source).unwrap();
-        let problems = check(&document, &reading.config.unwrap());
+        let problems = check(&document, &reading.config.unwrap(), Timestamp::UNIX_EPOCH);
         let problem = problems.iter().next().unwrap();
         assert!(problem.file.ends_with("policies/care.cedar"), "{problem:?}");
         assert!(problem.place.is_some());
@@ -221,7 +237,7 @@ mod tests {
         fixture.write("policies/detections/own.yml", "title: T\nnonsense: 1\n");
         let reading = fixture.read(TEMPLATE);
         let document = Document::parse(&reading.source).unwrap();
-        let problems = check(&document, &reading.config.unwrap());
+        let problems = check(&document, &reading.config.unwrap(), Timestamp::UNIX_EPOCH);
         let problem = problems
             .iter()
             .find(|problem| problem.message.contains("`nonsense`"))

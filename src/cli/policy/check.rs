@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Place;
 use crate::cli::check::vocabulary::{self, at_line};
 use crate::cli::console::{Console, Failure};
+use crate::clock::SharedClock;
 use crate::config::problem::{Problem, Severity};
 use crate::policy::decide::Active;
 use crate::policy::tables::Report;
@@ -16,7 +17,7 @@ use crate::policy::tables::Report;
 /// Check a policy bundle: policies, schema, roles, networks, EMR profiles and decision tables.
 ///
 /// Prints every problem at once, each with file, line and remedy. Beside errors it warns of roles that nothing grants,
-/// of policies that no table tests, and of routes that never match. Errors end with exit code 64; they keep a running
+/// of policies that no table tests, of routes that never match, and of virtual patches that expired. Errors end with exit code 64; they keep a running
 /// gateway from putting the bundle in force.
 #[derive(Debug, Args)]
 #[command(
@@ -31,12 +32,16 @@ pub(in crate::cli) struct CheckArgs {
 }
 
 /// Runs the command.
-pub(super) fn run(args: &CheckArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(super) fn run(
+    args: &CheckArgs,
+    console: &mut Console<'_>,
+    clock: &SharedClock,
+) -> Result<(), Failure> {
     let directory = args.place.directory()?;
     let (mut problems, read) = vocabulary::bundle(&directory);
     problems.append(vocabulary::misses(read.as_ref(), Severity::Error));
     for file in profiles(&directory) {
-        problems.append(vocabulary::profile(&file));
+        problems.append(vocabulary::profile(&file, vocabulary::day_of(clock.now())));
     }
     if let Some(active) = &read {
         for warning in warnings(active) {

@@ -97,7 +97,7 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     match command {
         PolicyCommand::Activate(args) => activate::run(args, console),
-        PolicyCommand::Check(args) => check::run(args, console),
+        PolicyCommand::Check(args) => check::run(args, console, clock),
         PolicyCommand::Explain(args) => explain::run(args, console, clock),
         PolicyCommand::Fmt(args) => fmt::run(args, console),
         PolicyCommand::Review(args) => review::run(args, console, clock),

@@ -5,6 +5,7 @@ mod backup;
 mod break_glass;
 mod emr;
 mod identity;
+mod inspection;
 mod segmentation;
 mod server;
 mod trail;
@@ -33,6 +34,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let update = trail::update(&mut root);
     let backup = backup::backup(&mut root);
     let segmentation = segmentation::segmentation(&mut root, emrs.as_deref());
+    let inspection = inspection::inspection(&mut root);
     let admin = server::admin(&mut root);
     let detection = alarm::detection(&mut root);
     let notify = alarm::notify(&mut root);
@@ -51,6 +53,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         update,
         backup,
         segmentation,
+        inspection,
         admin: admin?,
         detection: detection?,
         notify: notify?,

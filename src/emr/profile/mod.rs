@@ -8,16 +8,18 @@
 
 mod head;
 mod parse;
+mod patch;
 mod problem;
 mod raw;
 mod report;
 mod route;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use http::Method;
 
+pub use patch::Patch;
 pub use problem::Problem;
 pub use report::{Finding, FindingKind};
 pub use route::Polling;
@@ -28,6 +30,7 @@ pub(super) use route::{
 };
 
 use super::answer::AnswerRule;
+use crate::config::inspection::Mode;
 
 /// The sections of a chart, and the parts of an EMR, that the shipped policies know.
 pub const SECTIONS: &[&str] = &[
@@ -80,6 +83,26 @@ pub struct Profile {
     routes: Vec<Arc<Route>>,
     by_first: HashMap<String, Vec<usize>>,
     any_first: Vec<usize>,
+    inspect: Modes,
+    patches: Vec<Arc<Patch>>,
+}
+
+/// The modes of inspection that a profile, or one of its routes, states. `[inspect]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Modes {
+    pub(super) mode: Option<Mode>,
+    /// By the name of a field: of the query, of a form, of a JSON object, or of a path segment.
+    pub(super) fields: BTreeMap<String, Mode>,
+}
+
+/// A body that is read so that its fields can be inspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum InspectedBody {
+    /// `application/x-www-form-urlencoded`; anything else is refused.
+    Form,
+    /// JSON; anything else is refused.
+    Json,
 }
 
 /// How the EMR's own sign-in is recognised.
@@ -224,6 +247,26 @@ impl Profile {
     #[must_use]
     pub const fn cookies(&self) -> &CookieHardening {
         &self.cookies
+    }
+
+    /// Its virtual patches.
+    #[must_use]
+    pub fn patches(&self) -> &[Arc<Patch>] {
+        &self.patches
+    }
+
+    /// The modes of inspection that hold for all routes.
+    pub(super) const fn inspect(&self) -> &Modes {
+        &self.inspect
+    }
+
+    /// Goes on counting the hits of patches where `before` left off.
+    pub(super) fn continue_counts(&self, before: &Self) {
+        for patch in &self.patches {
+            if let Some(same) = before.patches.iter().find(|other| other.id() == patch.id()) {
+                patch.continue_count(same);
+            }
+        }
     }
 
     pub(super) const fn login(&self) -> Option<&Login> {

@@ -10,12 +10,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::head::{Identifiers, cookies, login, logout, session};
 use super::problem::Problems;
-use super::raw::{RawCookies, RawHead, RawLogin, RawLogout, RawRoute, RawSession};
-use super::{Effect, Login, PatientRule, Problem, Profile, Route};
+use super::raw::{RawCookies, RawHead, RawInspect, RawLogin, RawLogout, RawRoute, RawSession};
+use super::{Effect, Login, Modes, PatientRule, Problem, Profile, Route, Source};
 use crate::emr::profile::route::{Need, Polling};
 
+mod inspect;
 mod limits;
 mod links;
+mod patches;
 mod routes;
 
 use routes::RouteReader;
@@ -65,6 +67,8 @@ impl Profile {
 fn assemble(mut table: Spanned<DeTable<'_>>, problems: &mut Problems<'_>) -> Option<Profile> {
     let top = table.get_mut();
     let routes = top.remove("route");
+    let patches = top.remove("patch");
+    let inspect_section = section::<RawInspect>(top, "inspect", problems);
     let session_section = section::<RawSession>(top, "session", problems);
     let login_section = section::<RawLogin>(top, "login", problems);
     let logout_section = section::<RawLogout>(top, "logout", problems);
@@ -98,6 +102,11 @@ fn assemble(mut table: Spanned<DeTable<'_>>, problems: &mut Problems<'_>) -> Opt
         problems,
     );
 
+    let inspect = inspect_section.map_or_else(Modes::default, |(raw, line)| {
+        inspect::of_profile(&raw, line, problems)
+    });
+    let patches = patches::read(patches, problems);
+
     let head = head?;
     let (by_first, any_first) = index(&routes);
     Some(Profile {
@@ -111,6 +120,8 @@ fn assemble(mut table: Spanned<DeTable<'_>>, problems: &mut Problems<'_>) -> Opt
         routes,
         by_first,
         any_first,
+        inspect,
+        patches,
     })
 }
 

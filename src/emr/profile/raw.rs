@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{BindUser, MethodOverride, SameSite};
+use super::{BindUser, InspectedBody, MethodOverride, SameSite};
+use crate::config::inspection::Mode;
 use crate::emr::id::IdForm;
 use crate::request::facts::Action;
 use crate::request::target::Ambiguity;
@@ -194,6 +195,8 @@ pub(super) struct RawRoute {
     pub(super) websocket: Option<bool>,
     pub(super) pass_authorization: Option<bool>,
     pub(super) multipart: Option<bool>,
+    #[serde(default)]
+    pub(super) inspect: RawInspect,
     pub(super) body_limit: Option<String>,
     pub(super) body_timeout: Option<String>,
     #[serde(default)]
@@ -201,4 +204,47 @@ pub(super) struct RawRoute {
     #[serde(default)]
     pub(super) record: RawRecord,
     pub(super) no_store: Option<bool>,
+}
+
+/// `[inspect]` and `inspect = { .. }`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawInspect {
+    pub(super) mode: Option<Mode>,
+    pub(super) body: Option<InspectedBody>,
+    #[serde(default)]
+    pub(super) fields: BTreeMap<String, Mode>,
+}
+
+/// One place, or several.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected { query = .. } or a list of such places"
+)]
+pub(super) enum RawSources {
+    One(RawSource),
+    Several(Vec<RawSource>),
+}
+
+/// A pattern that the whole value fits, or the values themselves.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a pattern or a list of values")]
+pub(super) enum RawAllow {
+    Pattern(String),
+    Values(Vec<String>),
+}
+
+/// `[[patch]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPatch {
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) source: String,
+    pub(super) expires: toml::value::Datetime,
+    pub(super) methods: Vec<String>,
+    pub(super) path: RawPaths,
+    pub(super) field: Option<RawSources>,
+    pub(super) allow: Option<RawAllow>,
 }

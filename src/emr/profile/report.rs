@@ -1,5 +1,9 @@
 //! What `check` says about a profile that loads: routes that never match, and routes that get in each other's way.
 
+use std::sync::Arc;
+
+use jiff::civil::Date;
+
 use super::route::Place;
 use super::{Profile, Route, SECTIONS};
 
@@ -8,9 +12,9 @@ use super::{Profile, Route, SECTIONS};
 pub struct Finding {
     /// What kind of thing.
     pub kind: FindingKind,
-    /// The line of the route.
+    /// The line of the route or patch.
     pub line: usize,
-    /// The route.
+    /// The route, or the patch.
     pub route: String,
     /// What was found, for a person.
     pub message: String,
@@ -25,6 +29,12 @@ pub enum FindingKind {
     Overlap,
     /// The shipped policies do not know the section.
     UnknownSection,
+    /// The day by which somebody was to look at a patch is over; the patch holds on.
+    PatchExpired,
+    /// No route takes a request that the patch is about: policy refuses them as `Unmapped`.
+    PatchUnmapped,
+    /// Two patches decide about the same place of the same requests.
+    PatchOverlap,
 }
 
 impl Profile {
@@ -61,6 +71,42 @@ impl Profile {
                         first.id, first.line
                     ),
                 ));
+            }
+        }
+        findings
+    }
+
+    /// Looks at the patches as they stand on the day `today`.
+    #[must_use]
+    pub fn patch_report(&self, today: Date) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (position, patch) in self.patches.iter().enumerate() {
+            let mut note = |kind, message| {
+                findings.push(Finding {
+                    kind,
+                    line: patch.line,
+                    route: patch.id.clone(),
+                    message,
+                });
+            };
+            if patch.expires < today {
+                let message = format!("expired on {}, and holds on", patch.expires);
+                note(FindingKind::PatchExpired, message);
+            }
+            let is_mapped = |route: &Arc<Route>| {
+                route.methods.meet(&patch.methods) && patch.meets(&route.paths)
+            };
+            if !self.routes.iter().any(is_mapped) {
+                let message = "no route takes any of its requests".to_owned();
+                note(FindingKind::PatchUnmapped, message);
+            }
+            let earlier = self.patches.iter().take(position);
+            for first in earlier.filter(|first| first.overlaps(patch)) {
+                let message = format!(
+                    "patch `{}` (line {}) decides about the same place of the same requests",
+                    first.id, first.line
+                );
+                note(FindingKind::PatchOverlap, message);
             }
         }
         findings

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::RouteTraits;
+use super::{Modes, RouteTraits};
 use crate::emr::answer::AnswerRule;
 use crate::emr::id::IdPattern;
 use crate::emr::json::Pointer;
@@ -20,6 +20,19 @@ pub(in crate::emr) enum Source {
     Form(String),
     Json(Pointer),
     Header(HeaderName),
+}
+
+impl Source {
+    /// The place as records name it. It is the profile's word, not the request's.
+    pub(in crate::emr) fn label(&self) -> String {
+        match self {
+            Self::Path(name) => format!("path:{name}"),
+            Self::Query(name) => format!("query:{name}"),
+            Self::Form(name) => format!("form:{name}"),
+            Self::Json(pointer) => format!("json:{}", pointer.as_str()),
+            Self::Header(name) => format!("header:{name}"),
+        }
+    }
 }
 
 /// What a condition asks of a field.
@@ -234,6 +247,7 @@ pub struct Route {
     pub(super) multipart: Multipart,
     pub(super) allow: Vec<Ambiguity>,
     pub(super) record: Record,
+    pub(super) inspect: Modes,
 }
 
 /// How a route stands among the others.
@@ -350,6 +364,11 @@ impl Route {
 
     pub(in crate::emr) const fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// The modes of inspection that hold here.
+    pub(in crate::emr) const fn inspect(&self) -> &Modes {
+        &self.inspect
     }
 
     /// Whether a query field decides what the request means.

@@ -341,6 +341,7 @@ fn facts_of(mut facts: Facts, offer: &Offer) -> Facts {
         fields: BTreeMap::new(),
         poll: false,
         emr_user: None,
+        inspected: crate::request::facts::Inspected::default(),
     }));
     facts
 }

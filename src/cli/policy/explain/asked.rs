@@ -14,6 +14,7 @@ use crate::cli::console::Failure;
 use crate::cli::policy::{check, trail};
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::config::inspection::Inspection;
 use crate::emr::profile::Profile;
 use crate::emr::rehearse::{Chart, rehearse};
 use crate::policy::question::{CareRelation, PrincipalKind, Purpose, Training};
@@ -30,8 +31,10 @@ pub(super) struct Asked {
     pub(super) line: String,
     /// What it means.
     pub(super) mapping: Mapping,
-    /// One for each patient.
+    /// One for each patient; none where it is refused before policy is asked.
     pub(super) scenes: Vec<Scene>,
+    /// Why a virtual patch or the inspection refuses it before policy is asked, if one does.
+    pub(super) refused: Option<Refusal>,
     /// What was decided then, if it is on the trail.
     pub(super) recorded: Option<Shown>,
 }
@@ -95,13 +98,18 @@ impl Asked {
         if mapping.patients.is_empty() {
             scenes.extend(Scene::of_record(facts, None));
         }
-        if scenes.is_empty() {
+        let known = Refusal::ALL.iter().find(|refusal| refusal.code() == code);
+        let refused = known
+            .copied()
+            .filter(|_| !mapping.inspected.is_empty() && scenes.is_empty());
+        if scenes.is_empty() && refused.is_none() {
             return Err(before());
         }
         Ok(Self {
             line: format!("{} {}", facts.method, facts.path),
             mapping: Mapping::clone(mapping),
             scenes,
+            refused,
             recorded: Some(shown),
         })
     }
@@ -109,6 +117,7 @@ impl Asked {
     fn made_up(line: &str, args: &ExplainArgs, clock: &SharedClock) -> Result<Self, Failure> {
         let who = who(args, clock)?;
         let (emr, file) = profile_file(args)?;
+        let inspection = inspection(args)?;
         let profile = Profile::read(&file).map_err(|problems| {
             let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
             wrong(lines.join("\n"))
@@ -118,7 +127,7 @@ impl Asked {
             .enable_all()
             .build()?;
         let rehearsed = runtime
-            .block_on(rehearse(&profile, &mut received))
+            .block_on(rehearse(&profile, &mut received, inspection))
             .map_err(|refusal| {
                 Failure::Failed(format!(
                     "refused before policy is asked ({}): {} {}",
@@ -128,6 +137,15 @@ impl Asked {
                 ))
             })?;
         let mut mapping = rehearsed.mapping;
+        if rehearsed.refused.is_some() {
+            return Ok(Self {
+                line: line.to_owned(),
+                mapping,
+                scenes: Vec::new(),
+                refused: rehearsed.refused,
+                recorded: None,
+            });
+        }
         match rehearsed.chart {
             Chart::Named => {}
             Chart::Missing => {
@@ -166,6 +184,7 @@ impl Asked {
             line: line.to_owned(),
             mapping,
             scenes,
+            refused: None,
             recorded: None,
         })
     }
@@ -252,6 +271,16 @@ fn who(args: &ExplainArgs, clock: &SharedClock) -> Result<Who, Failure> {
         roles: principal.roles().clone(),
         mfa: principal.proof().mfa,
     })
+}
+
+/// How values are inspected where profiles do not say: as configured, else by default.
+fn inspection(args: &ExplainArgs) -> Result<Inspection, Failure> {
+    let config = args.place.config_file();
+    if args.place.policies.is_some() || !config.exists() {
+        return Ok(Inspection::default());
+    }
+    let config = Config::load_for_reading(&config).map_err(Failure::Problems)?;
+    Ok(config.inspection)
 }
 
 /// The EMR's name and profile: of the configuration where one is used, else of the bundle's folder.

@@ -217,6 +217,43 @@ mod tests {
     }
 
     #[test]
+    fn inspection_and_patches_are_explained() {
+        let base = ["--roles", "physician", "--emr", "sample-clinic"];
+        let attack = "GET /patients/search?q=%27+OR+1=1--";
+        let told = explain(&[&base[..], &[attack]].concat());
+        for expected in [
+            "value     sql-breakout in query:q (block): a quote ends the EMR's text",
+            "refused before policy is asked (CG-1017): ",
+        ] {
+            assert!(told.out.contains(expected), "{expected}\n{}", told.out);
+        }
+        let json = explain(&[&base[..], &["--json", attack]].concat());
+        let document: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+        assert_eq!(document["refused"], "CG-1017");
+        assert_eq!(
+            document["mapping"]["inspected"]["findings"][0]["class"],
+            "sql"
+        );
+        let patched = explain(&[&base[..], &["GET /chart/documents/9.bak"]].concat());
+        let expected = "patch     RIVERSIDE-2026-01 does not let path:document through\n";
+        assert!(patched.out.contains(expected), "{}", patched.out);
+        let note = [
+            "--patient",
+            "4",
+            "--form",
+            "text=<script>",
+            "POST /chart/notes",
+        ];
+        let passes = explain(&[&base[..], &note].concat());
+        assert!(
+            passes.out.contains("xss-tag in form:text (detect)"),
+            "{}",
+            passes.out
+        );
+        assert!(passes.out.contains("permitted\n"), "{}", passes.out);
+    }
+
+    #[test]
     fn a_wrong_command_line_says_what_would_be_right() {
         for (line, says) in [
             (&["GET /chart"][..], "--roles"),

@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 use super::asked::Asked;
 use crate::cli::console::{Console, Failure};
 use crate::cli::policy::printable;
+use crate::inspect::RULES;
 use crate::policy::compile::Outcome;
 use crate::policy::explain::{Bearing, Explanation, Finding};
 use crate::policy::question::PrincipalKind;
 use crate::policy::scene::Scene;
 use crate::refusal::Refusal;
 use crate::request::Action;
-use crate::request::facts::Verdict;
+use crate::request::facts::{Inspected, Verdict};
 
 /// Why policy refuses; nothing where it permits.
 fn refusal(scene: &Scene, outcome: &Outcome) -> Option<Refusal> {
@@ -49,6 +50,7 @@ pub(super) fn as_json(asked: &Asked, explained: &[(&Scene, Explanation)]) -> Val
         "request": asked.line,
         "roles": asked.scenes.first().map(|scene| &scene.roles),
         "mapping": asked.mapping,
+        "refused": asked.refused.map(Refusal::code),
         "decisions": decisions,
         "recorded": asked.recorded,
     })
@@ -80,12 +82,48 @@ pub(super) fn tell(
             crate::audit::show::line(recorded)
         ))?;
     }
+    inspected(&mapping.inspected, console)?;
+    if let Some(refusal) = asked.refused {
+        console.line(format_args!(
+            "\nrefused before policy is asked ({}): {} {}",
+            refusal.code(),
+            refusal.detail(),
+            refusal.remedy()
+        ))?;
+    }
     for (scene, explanation) in explained {
         console.line("")?;
         if let Some(patient) = patient(scene) {
             console.line(format_args!("patient {}", printable(&patient)))?;
         }
         decision(scene, explanation, all, console)?;
+    }
+    Ok(())
+}
+
+/// What inspection and virtual patches make of the request's values.
+fn inspected(inspected: &Inspected, console: &mut Console<'_>) -> Result<(), Failure> {
+    if let Some(patch) = &inspected.patch {
+        let field = inspected.patch_field.as_deref();
+        let what = field.map_or_else(
+            || "closes the page".to_owned(),
+            |field| format!("does not let {field} through"),
+        );
+        console.line(printable(&format!("  patch     {patch} {what}")))?;
+    }
+    for finding in &inspected.findings {
+        let rule = RULES.iter().find(|rule| rule.id == finding.rule);
+        let title = rule.map_or("a rule of another version", |rule| rule.title);
+        console.line(printable(&format!(
+            "  value     {} in {} ({}): {title}",
+            finding.rule, finding.field, finding.mode
+        )))?;
+    }
+    if inspected.beyond > 0 {
+        console.line(format_args!(
+            "  value     {} beyond the bounds of inspection",
+            inspected.beyond
+        ))?;
     }
     Ok(())
 }

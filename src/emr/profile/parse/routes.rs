@@ -7,10 +7,10 @@ use super::super::problem::Problems;
 use super::super::raw::{RawPaths, RawPatient, RawRecord, RawRoute, RawSource, RawTest};
 use super::super::route::{BodyNeed, Methods, Multipart, Place};
 use super::super::{
-    DEFAULT_BODY_LIMIT, Effect, FieldTest, Login, MOST_READ, MethodOverride, PatientRule, Record,
-    Route, RouteTraits, Source, Test,
+    DEFAULT_BODY_LIMIT, Effect, FieldTest, InspectedBody, Login, MOST_READ, MethodOverride,
+    PatientRule, Record, Route, RouteTraits, Source, Test,
 };
-use super::{limits, links};
+use super::{inspect, limits, links};
 use crate::emr::answer::AnswerRule;
 use crate::emr::json::Pointer;
 use crate::emr::pattern::PathPattern;
@@ -84,9 +84,15 @@ impl RouteReader<'_> {
             },
             allow: raw.allow,
             record,
+            inspect: inspect::modes(&raw.inspect),
             id: raw.id,
         };
-        route.body = body_need(&route, login_user, self.overriding, at, problems);
+        let read = Read {
+            login_user,
+            inspected: raw.inspect.body,
+            overriding: self.overriding,
+        };
+        route.body = body_need(&route, &read, at, problems);
         Some(route)
     }
 
@@ -181,7 +187,7 @@ impl RouteReader<'_> {
     }
 }
 
-fn methods(raw: &[String], line: usize, problems: &mut Problems<'_>) -> Option<Methods> {
+pub(super) fn methods(raw: &[String], line: usize, problems: &mut Problems<'_>) -> Option<Methods> {
     if raw.iter().any(|method| method == "*") {
         return Some(Methods::Any);
     }
@@ -211,7 +217,7 @@ fn methods(raw: &[String], line: usize, problems: &mut Problems<'_>) -> Option<M
     (read.len() == raw.len() && !raw.is_empty()).then_some(Methods::Of(read))
 }
 
-fn paths(raw: &RawPaths, line: usize, problems: &mut Problems<'_>) -> Vec<PathPattern> {
+pub(super) fn paths(raw: &RawPaths, line: usize, problems: &mut Problems<'_>) -> Vec<PathPattern> {
     let texts = match raw {
         RawPaths::One(text) => std::slice::from_ref(text),
         RawPaths::Several(texts) => texts.as_slice(),
@@ -406,16 +412,26 @@ fn limits(
     )
 }
 
+/// Why a body is read, beyond what the route itself asks of it.
+struct Read<'a> {
+    login_user: Option<&'a Source>,
+    inspected: Option<InspectedBody>,
+    overriding: MethodOverride,
+}
+
 fn body_need(
     route: &Route,
-    login_user: Option<&Source>,
-    overriding: MethodOverride,
+    read: &Read<'_>,
     at: &dyn Fn(&str) -> usize,
     problems: &mut Problems<'_>,
 ) -> BodyNeed {
-    let decisive = || route.decisive().chain(login_user);
-    let form = decisive().any(|s| matches!(s, Source::Form(_))) || !route.record.form.is_empty();
-    let json = decisive().any(|s| matches!(s, Source::Json(_))) || !route.record.json.is_empty();
+    let decisive = || route.decisive().chain(read.login_user);
+    let form = read.inspected == Some(InspectedBody::Form)
+        || decisive().any(|s| matches!(s, Source::Form(_)))
+        || !route.record.form.is_empty();
+    let json = read.inspected == Some(InspectedBody::Json)
+        || decisive().any(|s| matches!(s, Source::Json(_)))
+        || !route.record.json.is_empty();
     let query = decisive().any(|s| matches!(s, Source::Query(_)));
     if form && json {
         problems.add(
@@ -443,7 +459,7 @@ fn body_need(
         BodyNeed::Form
     } else if json {
         BodyNeed::Json
-    } else if (query || overriding == MethodOverride::Form) && can_have_body {
+    } else if (query || read.overriding == MethodOverride::Form) && can_have_body {
         BodyNeed::NoRepeat
     } else {
         BodyNeed::Unread
