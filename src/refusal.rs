@@ -85,6 +85,8 @@ refusals! {
     UnsupportedBody = "1015", UNSUPPORTED_MEDIA_TYPE, "This kind of content is not accepted", "What was sent is encoded in a way that cannot be checked.", "If an application sent this, it must send plain, uncompressed content.";
     /// An `Expect` other than `100-continue`.
     ExpectationRefused = "1016", EXPECTATION_FAILED, "An expectation cannot be met", "The request demands something that is not supported.", "If an application sent this, it must leave out the Expect header.";
+    /// The browser is older than `client.browsers` accepts, or does not say what it is where that is refused.
+    BrowserRefused = "1017", FORBIDDEN, "This browser is too old", "Patient records are not opened in a browser whose known weaknesses are not mended any more, or that does not say what it is.", "Use an up-to-date browser: update this one and restart it, or open another one on this computer. IT can help.";
 
     /// No session: the user has to sign in.
     LoginRequired = "2001", UNAUTHORIZED, "Please sign in", "You are not signed in.", "Sign in; you will come back to the page you asked for.";

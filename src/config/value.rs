@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::client::{BrowserVersion, Reaction, Readers};
 use super::section::article;
 use super::source::{Says, says};
 use super::unit::{Size, parse_duration, show_duration};
@@ -347,6 +348,44 @@ impl<T: Value> Value for Vec<T> {
             .filter_map(|item| T::read(item, faults))
             .collect();
         Some(read).filter(|read| read.len() == array.len())
+    }
+}
+
+impl Value for BrowserVersion {
+    fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
+        let text = match value.get_ref() {
+            DeValue::Integer(integer) if integer.radix() == 10 => Some(integer.as_str()),
+            other => other.as_str(),
+        };
+        let read = text.and_then(Self::parse);
+        if read.is_none() {
+            faults.push(mistyped(value, "a version", "120` or `\"16.4\""));
+        }
+        read
+    }
+}
+
+impl Value for Reaction {
+    fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
+        one_of(
+            value,
+            faults,
+            &[
+                ("allow", Self::Allow),
+                ("warn", Self::Warn),
+                ("refuse", Self::Refuse),
+            ],
+        )
+    }
+}
+
+impl Value for Readers {
+    fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
+        one_of(
+            value,
+            faults,
+            &[("everyone", Self::Everyone), ("browsers", Self::Browsers)],
+        )
     }
 }
 

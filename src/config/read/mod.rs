@@ -3,6 +3,7 @@
 mod alarm;
 mod backup;
 mod break_glass;
+mod client;
 mod emr;
 mod identity;
 mod segmentation;
@@ -34,6 +35,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let backup = backup::backup(&mut root);
     let segmentation = segmentation::segmentation(&mut root, emrs.as_deref());
     let admin = server::admin(&mut root);
+    let client = client::client(&mut root);
     let detection = alarm::detection(&mut root);
     let notify = alarm::notify(&mut root);
     let log = server::log(&mut root);
@@ -52,6 +54,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         backup,
         segmentation,
         admin: admin?,
+        client,
         detection: detection?,
         notify: notify?,
         log,
