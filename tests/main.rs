@@ -17,6 +17,7 @@ mod binary;
 mod break_glass;
 mod contain;
 mod harness;
+mod hygiene;
 mod monitoring;
 mod path;
 mod policy;

@@ -129,7 +129,10 @@ impl Parts {
             || "no notice before sign-in (`client.sign_in_banner`)".to_owned(),
             |banner| {
                 let digest = banner.digest();
-                format!("notice before sign-in {}", digest.get(..19).unwrap_or(digest))
+                format!(
+                    "notice before sign-in {}",
+                    digest.get(..19).unwrap_or(digest)
+                )
             },
         );
         Check {

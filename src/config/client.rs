@@ -55,7 +55,8 @@ impl BrowserVersion {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split('.').map(|digits| {
-            let fits = (1..=5).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+            let fits =
+                (1..=5).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
             digits.parse().ok().filter(|_| fits)
         });
         Some(Self {
@@ -105,7 +106,9 @@ mod tests {
         assert_eq!(read("120.0.6099.71"), read("120"));
         assert_eq!(read("16.4").to_string(), "16.4");
         assert_eq!(read("120.0").to_string(), "120");
-        for text in ["", "W.X.Y.Z", "16.", ".4", "-1", "+1", "123456", "1.x", "70000", " 1"] {
+        for text in [
+            "", "W.X.Y.Z", "16.", ".4", "-1", "+1", "123456", "1.x", "70000", " 1",
+        ] {
             assert_eq!(BrowserVersion::parse(text), None, "{text}");
         }
     }

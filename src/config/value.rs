@@ -353,10 +353,11 @@ impl<T: Value> Value for Vec<T> {
 
 impl Value for BrowserVersion {
     fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
-        let text = match value.get_ref() {
-            DeValue::Integer(integer) if integer.radix() == 10 => Some(integer.as_str()),
-            other => other.as_str(),
-        };
+        let integer = value.get_ref().as_integer();
+        let decimal = integer.filter(|integer| integer.radix() == 10);
+        let text = decimal
+            .map(toml::de::DeInteger::as_str)
+            .or_else(|| value.get_ref().as_str());
         let read = text.and_then(Self::parse);
         if read.is_none() {
             faults.push(mistyped(value, "a version", "120` or `\"16.4\""));

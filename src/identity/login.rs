@@ -134,7 +134,12 @@ impl Identity {
             }
             (Some(_) | None, _) => None,
         };
-        let sent = self.send(received.parts(), &wish.return_to, purpose, (browser, banner.clone()));
+        let sent = self.send(
+            received.parts(),
+            &wish.return_to,
+            purpose,
+            (browser, banner.clone()),
+        );
         Ok(((Event::LoginStarted, sent.await?), banner))
     }
 

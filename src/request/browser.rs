@@ -416,7 +416,10 @@ mod tests {
         }
         let long = format!("Chrome/124.0 {}", "x".repeat(LONGEST));
         assert_eq!(of(&long), None);
-        let two = headers(&[("user-agent", "Chrome/124.0"), ("user-agent", "Chrome/99.0")]);
+        let two = headers(&[
+            ("user-agent", "Chrome/124.0"),
+            ("user-agent", "Chrome/99.0"),
+        ]);
         assert_eq!(stated(&two), None);
     }
 
@@ -427,10 +430,18 @@ mod tests {
                 .map(|browser| browser.to_string())
         };
         let hint = |version: &str| {
-            format!("\"Chromium\";v=\"{version}\", \"Google Chrome\";v=\"{version}\", \"Not-A.Brand\";v=\"99\"")
+            format!(
+                "\"Chromium\";v=\"{version}\", \"Google Chrome\";v=\"{version}\", \"Not-A.Brand\";v=\"99\""
+            )
         };
-        assert_eq!(hinted("Chrome/124.0.0.0", &hint("98")).unwrap(), "Chrome 98");
-        assert_eq!(hinted("Chrome/98.0.0.0", &hint("124")).unwrap(), "Chrome 98");
+        assert_eq!(
+            hinted("Chrome/124.0.0.0", &hint("98")).unwrap(),
+            "Chrome 98"
+        );
+        assert_eq!(
+            hinted("Chrome/98.0.0.0", &hint("124")).unwrap(),
+            "Chrome 98"
+        );
         assert_eq!(hinted("Kiosk/1", &hint("124")).unwrap(), "Chrome 124");
         assert_eq!(hinted("Firefox/115.0", &hint("98")).unwrap(), "Firefox 115");
         let edge = "\"Microsoft Edge\";v=\"124\", \"Chromium\";v=\"123\"";

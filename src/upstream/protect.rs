@@ -28,10 +28,7 @@ pub(super) fn protect(
     }
     match pages.sniffing {
         Sniffing::Nosniff => {
-            headers.insert(
-                X_CONTENT_TYPE_OPTIONS,
-                HeaderValue::from_static("nosniff"),
-            );
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         }
         Sniffing::Leave => {}
     }
@@ -47,9 +44,7 @@ pub(super) fn protect(
         headers.append(name, value.clone());
     }
     for (name, value) in &pages.defaults {
-        headers
-            .entry(name)
-            .or_insert_with(|| value.clone());
+        headers.entry(name).or_insert_with(|| value.clone());
     }
     if traits.no_store {
         keep_nowhere(headers);
@@ -190,12 +185,21 @@ mod tests {
 
     #[test]
     fn an_option_that_browsers_ignore_is_replaced() {
-        for ignored in ["ALLOW-FROM https://portal.example", "ALLOWALL", "sameorigin, x", ""] {
+        for ignored in [
+            "ALLOW-FROM https://portal.example",
+            "ALLOWALL",
+            "sameorigin, x",
+            "",
+        ] {
             let headers = by_default(&[
                 ("x-frame-options", ignored),
                 ("content-security-policy", "script-src 'self'"),
             ]);
-            assert_eq!(all(&headers, "x-frame-options"), ["SAMEORIGIN"], "{ignored}");
+            assert_eq!(
+                all(&headers, "x-frame-options"),
+                ["SAMEORIGIN"],
+                "{ignored}"
+            );
             assert_eq!(
                 all(&headers, "content-security-policy"),
                 ["script-src 'self'", "frame-ancestors 'self'"]

@@ -132,8 +132,11 @@ fn what_is_about_a_patient_is_asked_for_afresh() {
         let (url, _) = back_end(|mut peer: Peer| async move {
             while let Some(head) = peer.head().await {
                 let head = head.to_ascii_lowercase();
-                peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{head}", head.len()))
-                    .await;
+                peer.send(format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{head}",
+                    head.len()
+                ))
+                .await;
             }
         })
         .await;
@@ -144,14 +147,18 @@ fn what_is_about_a_patient_is_asked_for_afresh() {
             ("if-match", "\"2\""),
             ("range", "bytes=0-9"),
         ];
-        for (method, no_store, forwarded) in
-            [("GET", true, 2), ("GET", false, 4), ("PUT", true, 4)]
+        for (method, no_store, forwarded) in [("GET", true, 2), ("GET", false, 4), ("PUT", true, 4)]
         {
             let mut asked = request(method, "/chart", &fields);
             asked.traits.no_store = no_store;
-            let answered = upstream.exchanged(asked.admitted(&Outcomes::default())).await.unwrap();
+            let answered = upstream
+                .exchanged(asked.admitted(&Outcomes::default()))
+                .await
+                .unwrap();
             let head = text(&upstream, answered).await;
-            let kept = fields.iter().filter(|(name, _)| head.contains(&format!("\n{name}:")));
+            let kept = fields
+                .iter()
+                .filter(|(name, _)| head.contains(&format!("\n{name}:")));
             assert_eq!(kept.count(), forwarded, "{method} {no_store} {head}");
             assert!(head.contains("\nif-match:"), "{head}");
         }

@@ -40,11 +40,13 @@ fn browsers(mut section: Section<'_>) -> Browsers {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if let Some(name) = exempt.iter().find(|name| !name.bytes().all(is_token)) {
         let message = format!("`{name}` is not the name of a product");
-        let remedy = "write what stands before the slash in the client's User-Agent, like `\"WardKiosk\"`";
+        let remedy =
+            "write what stands before the slash in the client's User-Agent, like `\"WardKiosk\"`";
         section.error("exempt", says(message, remedy));
     }
     if let Some(name) = exempt.iter().find(|name| in_every_browser(name)) {
-        let message = format!("browsers of every age call themselves `{name}`: none would be judged");
+        let message =
+            format!("browsers of every age call themselves `{name}`: none would be judged");
         let remedy = "name a product of your own, like `\"WardKiosk\"`";
         section.error("exempt", says(message, remedy));
     }
@@ -71,9 +73,19 @@ fn browsers(mut section: Section<'_>) -> Browsers {
 
 fn in_every_browser(name: &str) -> bool {
     let common = [
-        "Mozilla", "AppleWebKit", "Gecko", "Chrome", "Edg", "Firefox", "Safari", "Version", "Mobile",
+        "Mozilla",
+        "AppleWebKit",
+        "Gecko",
+        "Chrome",
+        "Edg",
+        "Firefox",
+        "Safari",
+        "Version",
+        "Mobile",
     ];
-    common.iter().any(|common| common.eq_ignore_ascii_case(name))
+    common
+        .iter()
+        .any(|common| common.eq_ignore_ascii_case(name))
 }
 
 /// `[client.sign_in_banner]`
@@ -120,11 +132,20 @@ fn fitting(section: &Section<'_>, key: &'static str, text: &str) -> Option<Strin
     let text = text.replace("\r\n", "\n");
     let text = text.trim();
     let (message, remedy) = if text.is_empty() {
-        ("the banner has no text", "write what people have to know before they sign in")
+        (
+            "the banner has no text",
+            "write what people have to know before they sign in",
+        )
     } else if text.len() > LONGEST {
-        ("the banner is longer than 8 KiB", "nobody reads that much: shorten it")
+        (
+            "the banner is longer than 8 KiB",
+            "nobody reads that much: shorten it",
+        )
     } else if text.chars().any(|c| c.is_control() && c != '\n') {
-        ("the banner holds control characters", "write plain text with line ends only")
+        (
+            "the banner holds control characters",
+            "write plain text with line ends only",
+        )
     } else {
         return Some(text.to_owned());
     };

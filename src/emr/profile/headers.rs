@@ -147,7 +147,10 @@ pub(super) fn headers(raw: RawHeaders, line: usize, problems: &mut Problems<'_>)
         let value = value("permissions_policy", permissions, line, problems);
         defaults.extend(value.map(|value| (PERMISSIONS_POLICY, value)));
     }
-    let opener = match raw.cross_origin_opener.unwrap_or(Opener::SameOriginAllowPopups) {
+    let opener = match raw
+        .cross_origin_opener
+        .unwrap_or(Opener::SameOriginAllowPopups)
+    {
         Opener::SameOrigin => Some("same-origin"),
         Opener::SameOriginAllowPopups => Some("same-origin-allow-popups"),
         Opener::Leave => None,
@@ -172,12 +175,7 @@ pub(super) fn headers(raw: RawHeaders, line: usize, problems: &mut Problems<'_>)
     }
 }
 
-fn value(
-    key: &str,
-    text: &str,
-    line: usize,
-    problems: &mut Problems<'_>,
-) -> Option<HeaderValue> {
+fn value(key: &str, text: &str, line: usize, problems: &mut Problems<'_>) -> Option<HeaderValue> {
     let text = text.trim();
     let value = HeaderValue::from_str(text)
         .ok()
@@ -254,7 +252,11 @@ mod tests {
         assert_eq!(headers.sniffing, Sniffing::Leave);
         assert_eq!(headers.frames, Frames::Deny);
         assert_eq!(headers.policies.len(), 2);
-        let names: Vec<_> = headers.defaults.iter().map(|(n, v)| (n.as_str(), v)).collect();
+        let names: Vec<_> = headers
+            .defaults
+            .iter()
+            .map(|(n, v)| (n.as_str(), v))
+            .collect();
         assert_eq!(
             names,
             [
