@@ -5,7 +5,7 @@ use crate::emr::profile::Profile;
 /// Whether answers of a route with these keys may be kept nowhere, or what is wrong with it.
 fn no_store(action: &str, keys: &str) -> Result<bool, String> {
     let text = format!(
-        "version = 1\nname = \"x\"\n[session]\ncookies = [\"s\"]\n[[route]]\nid = \"r\"\nmethods = [\"GET\"]\npath = \"/{{id}}\"\naction = \"{action}\"\nsection = \"summary\"\n{keys}\n"
+        "version = 1\nname = \"x\"\npatient_system = \"urn:x\"\n[session]\ncookies = [\"s\"]\n[[route]]\nid = \"r\"\nmethods = [\"GET\"]\npath = \"/{{id}}\"\naction = \"{action}\"\nsection = \"summary\"\n{keys}\n"
     );
     let profile = Profile::parse(&text, "x.toml").map_err(|problems| {
         let problem = &problems[0];
