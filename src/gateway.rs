@@ -213,7 +213,7 @@ impl Gateway {
         let purpose = match route {
             OwnRoute::Login | OwnRoute::Callback => Purpose::SignIn,
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
-            OwnRoute::Logout | OwnRoute::SignedOut => Purpose::Ordinary,
+            OwnRoute::Logout | OwnRoute::SignedOut => Purpose::SignOut,
         };
         let received = stages.screen.screen(received, purpose)?.into_received();
         let manner = Manner::of(received.parts());
@@ -301,7 +301,10 @@ impl Gateway {
         manner: Manner,
     ) -> Result<Response<AnswerBody>, Refused> {
         match self.audit.handled(handled).await {
-            Ok(response) => Ok(response.map(AnswerBody::from)),
+            Ok(mut response) => {
+                respond::own::protect(response.headers_mut(), self.stages.backends.hsts());
+                Ok(response.map(AnswerBody::from))
+            }
             Err(unrecorded) => {
                 tracing::error!(error = %unrecorded.error, "not answered: no durable record");
                 Ok(respond::refused::trail_down(&manner).map(AnswerBody::from))
@@ -319,6 +322,7 @@ impl Gateway {
                 respond::refused::trail_down(unrecorded.refused.manner())
             }
         };
+        respond::own::protect(response.headers_mut(), self.stages.backends.hsts());
         if foreign {
             // The next person at a shared workstation must not present the last one's EMR session for ever.
             let host = host

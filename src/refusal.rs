@@ -92,6 +92,8 @@ refusals! {
     Patched = "1018", FORBIDDEN, "This part of the EMR is closed for safety", "This page of the EMR has a known weakness. What was asked of it is not let through until the EMR is mended.", "Use the EMR through its own pages. If you need this page for your work, report the request id to IT.";
     /// A field whose values are inspected and blocked is larger, or there are more of them, than is inspected (`[inspection]`).
     Uninspectable = "1019", PAYLOAD_TOO_LARGE, "There is too much in this request", "The request holds more than can be looked through before it is let through.", "Send less at once, or ask IT to raise the limits of inspection for this page.";
+    /// The browser is older than `client.browsers` accepts, or does not say what it is where that is refused.
+    BrowserRefused = "1020", FORBIDDEN, "This browser is too old", "Patient records are not opened in a browser whose known weaknesses are not mended any more, or that does not say what it is.", "Use an up-to-date browser: update this one and restart it, or open another one on this computer. IT can help.";
 
     /// No session: the user has to sign in.
     LoginRequired = "2001", UNAUTHORIZED, "Please sign in", "You are not signed in.", "Sign in; you will come back to the page you asked for.";

@@ -17,6 +17,7 @@ mod binary;
 mod break_glass;
 mod contain;
 mod harness;
+mod hygiene;
 mod inspection;
 mod monitoring;
 mod path;

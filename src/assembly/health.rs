@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::admin::health::{Check, Health, Status, Weight};
 use crate::audit::log::Health as LogHealth;
 use crate::clock::SharedClock;
+use crate::config::client::Reaction;
 use crate::gateway::Stages;
 use crate::server::Certificates;
 use crate::telemetry::metrics as names;
@@ -30,6 +31,7 @@ impl Health for Parts {
         checks.extend(self.witnesses());
         checks.push(self.issuers());
         checks.extend(self.certificates());
+        checks.push(self.clients());
         checks
     }
 }
@@ -105,6 +107,39 @@ impl Parts {
             status: state,
             weight: Weight::Advisory,
             detail,
+        }
+    }
+
+    fn clients(&self) -> Check {
+        let browsers = self.stages.screen.browsers().map_or_else(
+            || "no minimum versions (`client.browsers`)".to_owned(),
+            |browsers| {
+                let (warned, refused) = browsers.counts();
+                let below = match browsers.below() {
+                    Reaction::Refuse => "refused",
+                    Reaction::Allow | Reaction::Warn => "warned",
+                };
+                format!(
+                    "{}; below is {below}; {refused} refused, {warned} warned since the start",
+                    browsers.accepted()
+                )
+            },
+        );
+        let banner = self.stages.identity.banner().map_or_else(
+            || "no notice before sign-in (`client.sign_in_banner`)".to_owned(),
+            |banner| {
+                let digest = banner.digest();
+                format!(
+                    "notice before sign-in {}",
+                    digest.get(..19).unwrap_or(digest)
+                )
+            },
+        );
+        Check {
+            name: "client".to_owned(),
+            status: Status::Green,
+            weight: Weight::Advisory,
+            detail: format!("{browsers}; {banner}"),
         }
     }
 

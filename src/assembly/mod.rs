@@ -33,7 +33,8 @@ use crate::desk::offers::Offers;
 use crate::emr::bindings::Bindings;
 use crate::emr::emrs::Emrs;
 use crate::gateway::{Gateway, Stages};
-use crate::identity::Identity;
+use crate::identity::{Banner, Identity};
+use crate::limit::browsers::Browsers;
 use crate::limit::charge::Charges;
 use crate::limit::screen::Screen;
 use crate::operate::permissions;
@@ -298,8 +299,11 @@ async fn assemble(
     let emrs = Arc::new(emrs.inspecting(config.inspection));
     let policies = Arc::new(Policies::new(bundle, 1));
     let roles = Arc::new(RolesOfBundle(policies.clone()));
-    let identity = Identity::new(&config.identity, store.clone(), clock.clone(), roles)?;
     let master = Arc::new(MasterKey::read(&config.audit.master_key)?);
+    let banner = config.client.sign_in_banner.as_ref();
+    let banner = banner.map(|banner| Banner::new(banner, &master.derive_input()));
+    let (kept, time) = (store.clone(), clock.clone());
+    let identity = Identity::new(&config.identity, kept, time, roles, banner)?;
     let offers = Arc::new(Offers::new(&master.derive_input()).ok_or(StartError::Offers)?);
     let rooms = Rooms::open(&Foundations {
         config,
@@ -316,7 +320,10 @@ async fn assemble(
     })
     .await?;
     let stages = Arc::new(Stages {
-        screen: Screen::new(&config.limits),
+        screen: Screen::new(
+            &config.limits,
+            config.client.browsers.clone().map(Browsers::new),
+        ),
         identity,
         emrs,
         policies,

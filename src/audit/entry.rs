@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::outcome::Outcome;
 use crate::request::facts::Verdict;
-use crate::request::{Event, Facts, PatientRef, Refused};
+use crate::request::{Event, Facts, Notice, PatientRef, Refused};
 
 /// The schema version that this build writes.
 pub const VERSION: u32 = 1;
@@ -124,9 +124,14 @@ impl<'f> Entry<&'f Facts> {
     /// A request was refused.
     #[must_use]
     pub fn refuse(node: &Arc<str>, time: Timestamp, refused: &'f Refused) -> Self {
+        let browser = refused.notice().and_then(Notice::recorded_browser);
         Self {
             facts: Some(refused.facts()),
             refusal: Some(refused.refusal().code().to_owned()),
+            detail: browser
+                .map(|browser| ("browser".to_owned(), browser))
+                .into_iter()
+                .collect(),
             ..Self::new(node, time, Phase::Refuse)
         }
     }

@@ -17,7 +17,7 @@ use crate::telemetry::metrics::Metrics;
 /// Run the sample clinic: an identity provider, a small EMR and the gateway in front of it.
 ///
 /// Everything is invented and runs in this process, on loopback only, with certificates made on the fly. It prints
-/// the address, the users with their passwords and one-time codes, and seven things to try, some of which are refused.
+/// the address, the users with their passwords and one-time codes, and eight things to try, some of which are refused.
 /// Ctrl-C drains it and prints how to verify the trail. Never put real data into it.
 #[derive(Debug, Args)]
 #[command(
@@ -140,7 +140,7 @@ Users (name, password, current one-time code, TOTP secret, groups):
 
 In the EMR itself everybody signs in with the same name and the password {}
 
-Eight things to try:
+Nine things to try:
   1. Open {url} as dr.okafor, sign in to the EMR, search for a patient, open the chart, write a note.
   2. Sign in as dr.weber, who has no second factor: refused, and told why.
   3. As billing.shah open a patient's notes: refused by policy (CG-3001).
@@ -153,7 +153,10 @@ Eight things to try:
        chartgate case list --config {config}
   7. As dr.okafor search for a patient called ' OR 1=1-- (refused, CG-1017), then write a note with <script> in it: it
      passes, because notes are free text, and what was found is on record. `chartgate inspect \"' OR 1=1--\"` says why.
-  8. Watch the trail while you do it, in another terminal:
+  8. Open {url} with an old browser: refused, and told what would do (CG-1020). What is in force says `client` in
+        chartgate status --config {config}
+      For example: curl -k -H 'Accept: text/html' -A 'Mozilla/5.0 (X11; rv:78.0) Gecko/20100101 Firefox/78.0' {url}
+  9. Watch the trail while you do it, in another terminal:
        chartgate audit show --follow --config {config}
 
 Ctrl-C closes the clinic.",

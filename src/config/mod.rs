@@ -9,6 +9,7 @@
 
 pub mod alarm;
 pub mod chain;
+pub mod client;
 mod cross;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -64,6 +65,8 @@ pub struct Config {
     pub inspection: inspection::Inspection,
     /// Health, metrics and the operators' socket.
     pub admin: Admin,
+    /// What is asked of browsers, and said before sign-in.
+    pub client: client::Client,
     /// Detection of misuse on the trail.
     pub detection: alarm::Detection,
     /// Where alarms are sent.

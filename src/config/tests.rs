@@ -94,6 +94,16 @@ fn what_the_template_shows_as_default_is_the_default() {
         line.starts_with("# ") && (key.contains(" = ") || key.starts_with('['))
     };
     let skipped = [
+        "# [client.",
+        "# chrome =",
+        "# edge =",
+        "# firefox =",
+        "# safari =",
+        "# below =",
+        "# unknown =",
+        "# exempt =",
+        "# text =",
+        "# show_to =",
         "# ca =",
         "# client_certificate =",
         "# acr =",
@@ -871,4 +881,125 @@ fn a_probe_that_would_find_nothing_out_is_refused() {
         (probes[0].host.as_str(), probes[0].port),
         ("127.0.0.1", 8080)
     );
+}
+
+const BROWSERS: &str = "[client.browsers]\nchrome = 120\nsafari = \"16.4\"\nbelow = \"refuse\"\nunknown = \"warn\"\nexempt = [\"WardKiosk\"]\n";
+const BANNER: &str = "[client.sign_in_banner]\ntext = \"\"\"\nOne.\n\nTwo.\"\"\"\n";
+
+fn with_client(section: &str) -> String {
+    TEMPLATE.replacen("[limits]", &format!("{section}\n[limits]"), 1)
+}
+
+#[test]
+fn what_is_asked_of_browsers_and_people_is_read() {
+    use super::client::{BrowserVersion, Reaction, Readers};
+    let fixture = Fixture::new();
+    let config = Config::load_text(&fixture, &with_client(&format!("{BROWSERS}{BANNER}"))).unwrap();
+    let browsers = config.client.browsers.unwrap();
+    assert_eq!(browsers.chrome, BrowserVersion::parse("120"));
+    assert_eq!(browsers.safari, BrowserVersion::parse("16.4"));
+    assert_eq!(browsers.edge, None);
+    assert_eq!(
+        (browsers.below, browsers.unknown),
+        (Reaction::Refuse, Reaction::Warn)
+    );
+    let banner = config.client.sign_in_banner.unwrap();
+    assert_eq!(
+        (banner.text.as_str(), banner.show_to),
+        ("One.\n\nTwo.", Readers::Everyone)
+    );
+    fixture.write("banner.txt", "\u{fc}ber\r\nuns\n");
+    let from_file = "[client.sign_in_banner]\nfile = \"banner.txt\"\nshow_to = \"browsers\"\n";
+    let config = Config::load_text(&fixture, &with_client(from_file)).unwrap();
+    assert_eq!(config.client.sign_in_banner.unwrap().text, "\u{fc}ber\nuns");
+    let bare = Config::load_text(&fixture, TEMPLATE).unwrap();
+    assert_eq!(bare.client, super::client::Client::default());
+}
+
+#[test]
+fn nonsense_about_browsers_and_banners_is_a_problem() {
+    let fixture = Fixture::new();
+    fixture.write("long.txt", &"x".repeat(9000));
+    for (section, about) in [
+        (
+            "[client.browsers]\nfirefox = 1\nchrome = \"new\"",
+            "a version",
+        ),
+        ("[client.browsers]\nchrome = -1", "a version"),
+        ("[client.browsers]\nchrome = 0x78", "a version"),
+        (
+            "[client.browsers]\nchrome = 120\nbelow = \"block\"",
+            "is not \"allow\"",
+        ),
+        (
+            "[client.browsers]\nchrome = 120\nbelow = \"allow\"",
+            "nothing follows",
+        ),
+        ("[client.browsers]\nbelow = \"warn\"", "no minimum version"),
+        (
+            "[client.browsers]\nchrome = 120\nexempt = [\"a b\"]",
+            "not the name",
+        ),
+        (
+            "[client.browsers]\nchrome = 120\nexempt = [\"mozilla\"]",
+            "of every age",
+        ),
+        ("[client.browsers]\nopera = 1\nchrome = 1", "not known"),
+        ("[client.sign_in_banner]", "no text"),
+        (
+            "[client.sign_in_banner]\ntext = \"a\"\nfile = \"b\"",
+            "two texts",
+        ),
+        (
+            "[client.sign_in_banner]\ntext = \"a\\u0007\"",
+            "control characters",
+        ),
+        ("[client.sign_in_banner]\nfile = \"long.txt\"", "8 KiB"),
+        (
+            "[client.sign_in_banner]\nfile = \"none.txt\"",
+            "cannot be read",
+        ),
+        (
+            "[client.sign_in_banner]\ntext = \"a\"\nshow_to = \"some\"",
+            "is not \"everyone\"",
+        ),
+    ] {
+        let reading = fixture.read(&with_client(section));
+        let mut problems = reading.problems.iter();
+        assert!(
+            problems.any(|problem| problem.message.contains(about) && !problem.remedy.is_empty()),
+            "{section}: {}",
+            reading.problems
+        );
+    }
+}
+
+#[test]
+fn what_the_template_shows_for_clients_is_read() {
+    let fixture = Fixture::new();
+    let (head, shown) = TEMPLATE.split_once("# [client.browsers]\n").unwrap();
+    let (shown, rest) = shown.split_once("\n\n# Requests per interval").unwrap();
+    let is_key = |line: &&str| line.contains(" = ") || line.starts_with("# [");
+    let shown: Vec<&str> = shown
+        .lines()
+        .filter(is_key)
+        .map(|line| line.trim_start_matches("# "))
+        .collect();
+    let shown = shown.join("\n");
+    let text = format!("{head}[client.browsers]\n{shown}\n\n# Requests per interval{rest}");
+    let reading = fixture.read(&text);
+    assert!(reading.problems.is_empty(), "{}", reading.problems);
+    let client = reading.config.unwrap().client;
+    let browsers = client.browsers.unwrap();
+    assert!(browsers.edge.is_some() && browsers.exempt.is_empty());
+    // What is shown for what may be left out is the default.
+    assert_eq!(
+        (browsers.below, browsers.unknown),
+        (
+            super::client::Reaction::Warn,
+            super::client::Reaction::Allow
+        )
+    );
+    let banner = client.sign_in_banner.unwrap();
+    assert_eq!(banner.show_to, super::client::Readers::Everyone);
 }

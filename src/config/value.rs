@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::client::{BrowserVersion, Reaction, Readers};
 use super::inspection::Mode;
 use super::section::article;
 use super::source::{Says, says};
@@ -348,6 +349,45 @@ impl<T: Value> Value for Vec<T> {
             .filter_map(|item| T::read(item, faults))
             .collect();
         Some(read).filter(|read| read.len() == array.len())
+    }
+}
+
+impl Value for BrowserVersion {
+    fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
+        let integer = value.get_ref().as_integer();
+        let decimal = integer.filter(|integer| integer.radix() == 10);
+        let text = decimal
+            .map(toml::de::DeInteger::as_str)
+            .or_else(|| value.get_ref().as_str());
+        let read = text.and_then(Self::parse);
+        if read.is_none() {
+            faults.push(mistyped(value, "a version", "120` or `\"16.4\""));
+        }
+        read
+    }
+}
+
+impl Value for Reaction {
+    fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
+        one_of(
+            value,
+            faults,
+            &[
+                ("allow", Self::Allow),
+                ("warn", Self::Warn),
+                ("refuse", Self::Refuse),
+            ],
+        )
+    }
+}
+
+impl Value for Readers {
+    fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
+        one_of(
+            value,
+            faults,
+            &[("everyone", Self::Everyone), ("browsers", Self::Browsers)],
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use jiff::Timestamp;
 
-use super::profile::{Flag, Profile, SameSite};
+use super::profile::{DomainScope, Flag, Profile, SameSite};
 
 /// What a `Set-Cookie` does to one cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +46,11 @@ fn is_past(line: &str, now: Timestamp) -> bool {
         .is_some_and(|at| at.unix_timestamp() <= now.as_second())
 }
 
-/// Adds the attributes that the profile asks for and the EMR left out; everything else stays byte for byte.
+/// Adds the attributes that the profile asks for and the EMR left out, and takes out `Domain`; everything else stays
+/// byte for byte.
 ///
 /// SECURITY: a cookie without flags leaves by plain HTTP, is read by injected script, and rides on cross-site
-/// requests.
+/// requests; one with a domain goes to every host below it, past the gateway.
 #[must_use]
 pub fn harden_set_cookie(profile: &Profile, value: &HeaderValue) -> HeaderValue {
     let bytes = value.as_bytes().trim_ascii();
@@ -70,7 +71,10 @@ pub fn harden_set_cookie(profile: &Profile, value: &HeaderValue) -> HeaderValue 
         .collect();
     let lacks = |attribute: &[u8]| !attributes.iter().any(|own| own == attribute);
     let wanted = profile.cookies().of(&name);
-    let mut line = bytes.to_vec();
+    let mut line = match wanted.domain {
+        DomainScope::Strip if !lacks(b"domain") => without_domain(bytes),
+        DomainScope::Strip | DomainScope::Keep => bytes.to_vec(),
+    };
     let mut add = |text: &[u8]| {
         line.extend_from_slice(b"; ");
         line.extend_from_slice(text);
@@ -91,6 +95,18 @@ pub fn harden_set_cookie(profile: &Profile, value: &HeaderValue) -> HeaderValue 
     }
     // A header value with ASCII appended is a header value.
     HeaderValue::from_bytes(&line).unwrap_or_else(|_| value.clone())
+}
+
+/// The line without its `Domain` attributes. The first part is the cookie itself, whatever it is called.
+fn without_domain(line: &[u8]) -> Vec<u8> {
+    let is_domain = |part: &[u8]| {
+        let name = part.split(|b| *b == b'=').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"domain")
+    };
+    let parts = line.split(|b| *b == b';').enumerate();
+    let kept = parts.filter(|(position, part)| *position == 0 || !is_domain(part));
+    let kept: Vec<&[u8]> = kept.map(|(_, part)| part).collect();
+    kept.join(&b";"[..])
 }
 
 /// A `Set-Cookie` that removes the cookie called `name` from the browser.
@@ -118,6 +134,7 @@ same_site = "strict"
 secure = false
 http_only = false
 same_site = "leave"
+domain = "keep"
 [[route]]
 id = "r"
 methods = ["GET"]
@@ -154,13 +171,42 @@ section = "shell"
     fn what_the_emr_says_stays() {
         for line in [
             "S=1; SECURE; httponly; samesite=None",
-            "S=1; secure;HttpOnly ; SameSite = Strict; Path=/; Domain=x; Partitioned; Priority=High",
+            "S=1; secure;HttpOnly ; SameSite = Strict; Path=/; Partitioned; Priority=High",
         ] {
             assert_eq!(hardened(line), line);
         }
         assert_eq!(
             hardened("S=Secure; X-Unknown=1"),
             "S=Secure; X-Unknown=1; Secure; HttpOnly; SameSite=Lax"
+        );
+    }
+
+    #[test]
+    fn a_cookie_is_for_the_gateway_s_host_alone() {
+        assert_eq!(
+            hardened("S=1; Domain=emr.internal; Path=/"),
+            "S=1; Path=/; Secure; HttpOnly; SameSite=Lax"
+        );
+        assert_eq!(
+            hardened("domain=1; domain = .x ;DOMAIN; Path=/"),
+            "domain=1; Path=/; Secure; HttpOnly; SameSite=Lax"
+        );
+        assert_eq!(hardened("plain=1; Domain=x"), "plain=1; Domain=x");
+        // What the prefixes demand (RFC 6265bis §4.1.3) is what is left.
+        assert_eq!(
+            hardened("__Host-S=1; Path=/; Domain=x"),
+            "__Host-S=1; Path=/; Secure; HttpOnly; SameSite=Lax"
+        );
+    }
+
+    #[test]
+    fn a_profile_that_says_nothing_hardens_every_cookie() {
+        let text = "version = 1\nname = \"x\"\n[[route]]\nid = \"r\"\nmethods = [\"GET\"]\npath = \"/\"\naction = \"Navigate\"\nsection = \"shell\"\n";
+        let profile = Profile::parse(text, "x.toml").unwrap();
+        let value = HeaderValue::from_static("plain=1; Domain=x");
+        assert_eq!(
+            harden_set_cookie(&profile, &value),
+            "plain=1; Secure; HttpOnly; SameSite=Lax"
         );
     }
 
@@ -194,10 +240,19 @@ section = "shell"
 
     proptest! {
         #[test]
-        fn hardening_only_appends_and_happens_once(line in "[a-zA-Z=; -]{0,40}") {
+        fn hardening_happens_once_and_leaves_the_rest_as_it_was(line in "[a-zA-Z=-]{0,12}(; ?(Path=/|Domain=[a-z.]{0,4}|Secure|secure=x|HttpOnly|SameSite=None|[a-z= ]{0,6})){0,6}") {
             let value = HeaderValue::from_str(&line).unwrap();
             let once = harden_set_cookie(&profile(), &value);
-            prop_assert!(once.as_bytes().starts_with(line.trim().as_bytes()));
+            let text = once.to_str().unwrap();
+            let own = |line: &str| -> Vec<String> {
+                let parts = line.trim().split(';').enumerate();
+                let kept = parts.filter(|(at, part)| *at == 0 || !part.trim().to_ascii_lowercase().starts_with("domain"));
+                kept.map(|(_, part)| part.to_owned()).collect()
+            };
+            prop_assert!(own(text).starts_with(&own(&line)), "{} {}", line, text);
+            let lower = text.to_ascii_lowercase();
+            prop_assert!(lower.contains("; secure") || lower.contains(";secure"));
+            prop_assert!(lower.contains("samesite") && lower.contains("httponly"));
             prop_assert_eq!(harden_set_cookie(&profile(), &once), once);
         }
     }

@@ -1,5 +1,6 @@
 //! Drives requests through the mapping and answers through the classification, with the shipped profiles.
 
+mod caching;
 mod fields;
 mod inspection;
 mod links;

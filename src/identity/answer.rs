@@ -52,6 +52,9 @@ impl Answer {
             HeaderValue::from_static("text/html; charset=utf-8"),
         );
         headers.insert(CONTENT_SECURITY_POLICY, policy);
+        // Under `no-referrer` browsers send `Origin: null` with a form (Fetch standard, "append a request Origin header"),
+        // which the screen refuses.
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Some(answer)
     }

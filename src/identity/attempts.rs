@@ -30,6 +30,9 @@ pub(super) struct Attempt {
     pub(super) started: Timestamp,
     /// What for.
     pub(super) purpose: Purpose,
+    /// The notice that was acknowledged before, by its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) banner: Option<String>,
 }
 
 impl std::fmt::Debug for Attempt {
@@ -191,6 +194,7 @@ mod tests {
             authority: "emr.example".into(),
             started: clock.now(),
             purpose: Purpose::StepUp("k".into()),
+            banner: None,
         }
     }
 

@@ -10,7 +10,7 @@ use http::Method;
 use super::answer::Answer;
 use super::attempts::{Attempt, Purpose};
 use super::cookie::{self, LOGIN_COOKIE, Presented};
-use super::login::{Told, callback_url, handled};
+use super::login::{self, Told, callback_url, handled};
 use super::oidc::claims::{ClaimsError, Expected, ExpectedId, Verified, validate_id_token};
 use super::oidc::jws::Kind;
 use super::oidc::{ExchangeError, Metadata, Provider, ProviderError, TokenError, Tokens};
@@ -167,7 +167,10 @@ impl Identity {
         limit: AccountLimit<'_>,
     ) -> Result<Handled, Refused> {
         match self.finish(&mut received, limit).await {
-            Ok(told) => Ok(handled(received, told)),
+            Ok((told, banner)) => Ok(Handled {
+                detail: login::acknowledged(banner),
+                ..handled(received, told)
+            }),
             Err(error) => {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "a sign-in was refused");
@@ -189,7 +192,7 @@ impl Identity {
         &self,
         received: &mut Received,
         limit: AccountLimit<'_>,
-    ) -> Result<Told, CallbackError> {
+    ) -> Result<(Told, Option<String>), CallbackError> {
         let parts = received.parts();
         if parts.method != Method::GET {
             return Err(CallbackError::Method);
@@ -202,7 +205,7 @@ impl Identity {
             let live = current.ok_or(CallbackError::Unknown)?;
             self.name(received.facts_mut(), &live);
             let answer = Answer::redirect("/").ok_or(CallbackError::Header)?;
-            return Ok((Event::PageShown, answer));
+            return Ok(((Event::PageShown, answer), None));
         };
         let signed_in = self.sign_in(&attempt, &parameters).await;
         let (opening, event) = match signed_in
@@ -224,7 +227,7 @@ impl Identity {
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
-        Ok((event, answer.set_cookie(cookie)))
+        Ok(((event, answer.set_cookie(cookie)), attempt.banner))
     }
 
     async fn attempt(

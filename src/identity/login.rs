@@ -1,9 +1,16 @@
-//! `GET /.chartgate/login`: remembers where to come back to and sends the browser to the identity provider.
+//! `/.chartgate/login`: remembers where to come back to and sends the browser to the identity provider.
+//!
+//! Where a notice has to be read first, `GET` shows it and its form, a `POST`, goes on.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use askama::Template as _;
 use http::Method;
 
 use super::answer::Answer;
 use super::attempts::{Attempt, Purpose, StartError};
+use super::banner::{Banner, BannerPage};
 use super::cookie::{self, LOGIN_COOKIE, Presented, SESSION_COOKIE};
 use super::oidc::{Challenge, ExchangeError, ProviderError};
 use super::routes::{Asked, OwnRoute};
@@ -13,7 +20,7 @@ use super::token::{NoRandomness, Token};
 use super::{Identity, ReturnTo};
 use crate::refusal::Refusal;
 use crate::request::received::Parts;
-use crate::request::{Event, Facts, Handled, Received, Refused, Target};
+use crate::request::{BodyError, Event, Facts, Handled, Notice, Received, Refused, Target};
 use crate::store::StoreError;
 
 /// Why a sign-in could not be started.
@@ -21,6 +28,10 @@ use crate::store::StoreError;
 pub(super) enum LoginError {
     #[error("method not accepted")]
     Method,
+    #[error("the form cannot be read: {0}")]
+    Form(#[source] BodyError),
+    #[error("the page cannot be made: {0}")]
+    Page(#[source] askama::Error),
     #[error("the session could not be looked up: {0}")]
     Sessions(#[source] StoreError),
     #[error("the identity provider is not available: {0}")]
@@ -42,7 +53,9 @@ impl LoginError {
             Self::Sessions(_) | Self::Start(StartError::Store(_)) => Refusal::StoreUnavailable,
             Self::Provider(_) => Refusal::ProviderUnavailable,
             Self::Start(StartError::Busy) => Refusal::Busy,
-            Self::Request(_)
+            Self::Form(error) => error.refusal(),
+            Self::Page(_)
+            | Self::Request(_)
             | Self::Start(StartError::Encoding)
             | Self::Randomness(_)
             | Self::Header => Refusal::Internal,
@@ -53,10 +66,28 @@ impl LoginError {
 /// What the browser is told and the record says.
 pub(super) type Told = (Event, Answer);
 
+/// The largest form.
+const LARGEST: u64 = 16 * 1024;
+/// A form must have arrived within this.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// What the record says where the notice does not concern the one who signs in.
+const NOT_SHOWN: &str = "not shown";
+
+/// What a request for a sign-in asks for, wherever it says so.
+struct Wish {
+    return_to: ReturnTo,
+    asked: Asked,
+    /// What proves that the notice was shown, where the form was sent.
+    ticket: Option<String>,
+}
+
 impl Identity {
     pub(super) async fn login(&self, mut received: Received) -> Result<Handled, Refused> {
         match self.start(&mut received).await {
-            Ok(told) => Ok(handled(received, told)),
+            Ok((told, banner)) => Ok(Handled {
+                detail: acknowledged(banner),
+                ..handled(received, told)
+            }),
             Err(error) => {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "no sign-in was started");
@@ -65,19 +96,16 @@ impl Identity {
         }
     }
 
-    async fn start(&self, received: &mut Received) -> Result<Told, LoginError> {
+    async fn start(&self, received: &mut Received) -> Result<(Told, Option<String>), LoginError> {
+        let wish = self.wish(received).await?;
         let parts = received.parts();
-        if parts.method != Method::GET {
-            return Err(LoginError::Method);
-        }
-        let (return_to, asked) = asked(&parts.target);
         let session = self.session_of(parts).await.map_err(LoginError::Sessions)?;
-        let purpose = match (session, asked) {
+        let purpose = match (session, wish.asked) {
             // Another tab signed in already (oauth2-proxy#611): nothing to do.
             (Some(live), Asked::SignIn) => {
                 self.name(received.facts_mut(), &live);
-                let answer = Answer::redirect(return_to.as_str()).ok_or(LoginError::Header)?;
-                return Ok((Event::PageShown, answer));
+                let answer = Answer::redirect(wish.return_to.as_str()).ok_or(LoginError::Header)?;
+                return Ok(((Event::PageShown, answer), None));
             }
             (Some(live), Asked::StepUp) => {
                 let purpose = Purpose::StepUp(live.key().to_owned());
@@ -86,8 +114,101 @@ impl Identity {
             }
             (None, Asked::SignIn | Asked::StepUp) => Purpose::SignIn,
         };
-        let answer = self.send(received.parts(), &return_to, purpose).await?;
-        Ok((Event::LoginStarted, answer))
+        let browser = match cookie::presented(&received.parts().headers, LOGIN_COOKIE) {
+            Presented::One(browser) => browser,
+            Presented::Nothing | Presented::Malformed => {
+                Token::generate().map_err(LoginError::Randomness)?
+            }
+        };
+        let banner = match (&self.banner, &purpose) {
+            (Some(banner), Purpose::SignIn) => {
+                if !banner.concerns(&received.parts().headers) {
+                    Some(NOT_SHOWN.to_owned())
+                } else if self.has_read(banner, &wish, &browser, received.parts()) {
+                    Some(banner.digest().to_owned())
+                } else {
+                    let answer = self.notice(banner, &wish, &browser, received)?;
+                    let digest = banner.digest().to_owned();
+                    return Ok(((Event::PageShown, answer), Some(digest)));
+                }
+            }
+            (Some(_) | None, _) => None,
+        };
+        let sent = self.send(
+            received.parts(),
+            &wish.return_to,
+            purpose,
+            (browser, banner.clone()),
+        );
+        Ok(((Event::LoginStarted, sent.await?), banner))
+    }
+
+    /// What is asked for: in the address, or in the form of the notice.
+    async fn wish(&self, received: &mut Received) -> Result<Wish, LoginError> {
+        let parts = received.parts();
+        if parts.method == Method::GET {
+            let (return_to, asked) = asked(&parts.target);
+            return Ok(Wish {
+                return_to,
+                asked,
+                ticket: None,
+            });
+        }
+        if parts.method != Method::POST || self.banner.is_none() {
+            return Err(LoginError::Method);
+        }
+        let body = received.body_mut().read(LARGEST, DEADLINE).await;
+        let form = body.map_err(LoginError::Form)?;
+        let mut wish = Wish {
+            return_to: ReturnTo::start(),
+            asked: Asked::SignIn,
+            ticket: Some(String::new()),
+        };
+        // Of a field that is there twice the last one counts: neither can do more than the other.
+        for (name, value) in form_urlencoded::parse(&form) {
+            match &*name {
+                "return_to" => wish.return_to = ReturnTo::parse(&value),
+                "ticket" => wish.ticket = Some(value.into_owned()),
+                _other => {}
+            }
+        }
+        Ok(wish)
+    }
+
+    fn has_read(&self, banner: &Banner, wish: &Wish, browser: &Token, parts: &Parts) -> bool {
+        let (now, lifetime) = (self.clock().now(), self.attempts.timeout());
+        wish.ticket.as_ref().is_some_and(|ticket| {
+            banner.is_acknowledged(ticket, (browser, &parts.authority), now, lifetime)
+        })
+    }
+
+    /// The notice, with the form that goes on.
+    fn notice(
+        &self,
+        banner: &Banner,
+        wish: &Wish,
+        browser: &Token,
+        received: &Received,
+    ) -> Result<Answer, LoginError> {
+        let parts = received.parts();
+        let nonce = parts.id.to_string();
+        let ticket = banner.ticket(browser, &parts.authority, self.clock().now());
+        let page = BannerPage {
+            authority: &parts.authority,
+            nonce: &nonce,
+            paragraphs: banner.paragraphs(),
+            action: OwnRoute::Login.path(),
+            return_to: wish.return_to.as_str(),
+            ticket: &ticket,
+            again: wish.ticket.is_some().then_some(
+                "This page has to be confirmed again: it was open too long, or this browser does not keep cookies.",
+            ),
+            notes: received.told().iter().filter_map(Notice::of_browser).collect(),
+        };
+        let html = page.render().map_err(LoginError::Page)?;
+        let answer = Answer::page(html, &nonce).ok_or(LoginError::Header)?;
+        let binding = cookie::set_login(browser, self.attempts.timeout());
+        Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
     }
 
     async fn send(
@@ -95,6 +216,7 @@ impl Identity {
         parts: &Parts,
         return_to: &ReturnTo,
         purpose: Purpose,
+        (browser, banner): (Token, Option<String>),
     ) -> Result<Answer, LoginError> {
         // `Identity::new` refuses a configuration without a provider.
         let provider = self
@@ -104,12 +226,6 @@ impl Identity {
         let state = Token::generate().map_err(LoginError::Randomness)?;
         let nonce = Token::generate().map_err(LoginError::Randomness)?;
         let nonce = nonce.expose().expose().clone();
-        let browser = match cookie::presented(&parts.headers, LOGIN_COOKIE) {
-            Presented::One(browser) => browser,
-            Presented::Nothing | Presented::Malformed => {
-                Token::generate().map_err(LoginError::Randomness)?
-            }
-        };
         let challenge = Challenge {
             state: state.expose(),
             nonce: nonce.clone(),
@@ -129,6 +245,7 @@ impl Identity {
             authority: parts.authority.clone(),
             started: self.clock().now(),
             purpose,
+            banner,
         };
         self.attempts
             .start(&state, &browser, &attempt)
@@ -160,13 +277,19 @@ impl Identity {
     }
 }
 
+/// The notice before sign-in, as particulars of a record.
+pub(super) fn acknowledged(banner: Option<String>) -> BTreeMap<String, String> {
+    let named = banner.map(|banner| ("banner".to_owned(), banner));
+    named.into_iter().collect()
+}
+
 /// What is recorded and sent.
 pub(super) fn handled(received: Received, (event, answer): Told) -> Handled {
     let (_, _, _, facts) = received.into_parts();
     Handled {
         facts,
         event,
-        detail: std::collections::BTreeMap::new(),
+        detail: BTreeMap::new(),
         response: answer.into_response(),
     }
 }

@@ -9,6 +9,7 @@ mod answer;
 mod attempts;
 mod backchannel;
 mod background;
+mod banner;
 mod callback;
 pub mod cookie;
 pub mod identify;
@@ -48,6 +49,7 @@ use crate::request::{Handled, Principal, Received, Refused, Role};
 use crate::store::{Store, StoreError};
 
 use attempts::Attempts;
+pub use banner::Banner;
 pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
@@ -112,6 +114,7 @@ pub struct Identity {
     attempts: Attempts,
     notices: Notices,
     locks: Locks,
+    banner: Option<Banner>,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
     store: Store,
@@ -130,6 +133,7 @@ impl Identity {
         store: Store,
         clock: SharedClock,
         roles: Arc<dyn RoleMap>,
+        banner: Option<Banner>,
     ) -> Result<Arc<Self>, IdentityError> {
         let providers = config
             .issuers
@@ -144,6 +148,7 @@ impl Identity {
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             notices: Notices::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             locks: Locks::default(),
+            banner,
             providers,
             store,
             clock,
@@ -217,6 +222,12 @@ impl Identity {
     /// [`StoreError`] when the store did not confirm it; sessions then go on.
     pub async fn end_every_session(&self) -> Result<(), StoreError> {
         self.sessions.end_everything().await
+    }
+
+    /// The notice before sign-in.
+    #[must_use]
+    pub const fn banner(&self) -> Option<&Banner> {
+        self.banner.as_ref()
     }
 
     const fn sessions(&self) -> &Sessions {

@@ -141,7 +141,7 @@ async fn identity(
         issuers: vec![provider.issuer()],
     };
     change(&mut config);
-    Identity::new(&config, store, shared, Arc::new(Physicians)).unwrap()
+    Identity::new(&config, store, shared, Arc::new(Physicians), None).unwrap()
 }
 
 /// A request as the stages before this one leave it.

@@ -2,6 +2,7 @@
 //!
 //! *Owns*: the governor maps.
 
+pub mod browsers;
 pub mod charge;
 pub mod keyed;
 pub mod screen;

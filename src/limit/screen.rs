@@ -1,15 +1,18 @@
-//! The second stage: cheap checks per address and origin, before any disk or crypto.
+//! The second stage: cheap checks per address, origin and browser, before any disk or crypto.
 //!
 //! *Owns*: the limiters keyed by client address.
-//! *On failure*: 429 with the time to wait, or `CG-1012` for a change that comes from another site.
+//! *On failure*: 429 with the time to wait, `CG-1012` for a change that comes from another site, or
+//! `CG-1020` for a browser that is too old.
 
 use std::net::IpAddr;
 
 use http::Method;
 
+use super::browsers::{Browsers, Verdict};
 use super::keyed::Keyed;
 use crate::config::Limits;
 use crate::refusal::Refusal;
+use crate::request::received::Audience;
 use crate::request::{Received, Refused};
 
 /// A request that passed the limits of its address and is not a cross-site change.
@@ -54,6 +57,8 @@ pub enum Purpose {
     Ordinary,
     /// Starting or finishing a sign-in.
     SignIn,
+    /// Signing out: always possible, whatever the browser.
+    SignOut,
     /// A notice from the identity provider, which is a server and sends no `Origin`.
     ServerNotice,
 }
@@ -63,23 +68,26 @@ pub enum Purpose {
 pub struct Screen {
     address: Keyed<IpAddr>,
     login: Keyed<IpAddr>,
+    browsers: Option<Browsers>,
 }
 
 impl Screen {
-    /// Screens by `limits`.
+    /// Screens by `limits`, and pages that people open by their `browsers`.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, browsers: Option<Browsers>) -> Self {
         Self {
             address: Keyed::new("address", limits.address, limits.max_keys),
             login: Keyed::new("login", limits.login_address, limits.max_keys),
+            browsers,
         }
     }
 
     /// Screens a request.
     ///
     /// # Errors
-    /// [`Refused`] when its address sent too much, or when it is a change from another site.
-    pub fn screen(&self, received: Received, purpose: Purpose) -> Result<Screened, Refused> {
+    /// [`Refused`] when its address sent too much, when it is a change from another site, or when its browser is too
+    /// old.
+    pub fn screen(&self, mut received: Received, purpose: Purpose) -> Result<Screened, Refused> {
         let key = received.parts().client.limit_key();
         if let Err(throttle) = self.address.check(&key) {
             return Err(received.refuse(Refusal::AddressRate).throttled(throttle));
@@ -95,7 +103,34 @@ impl Screen {
         {
             return Err(received.refuse(Refusal::CrossSite));
         }
+        if let Some(browsers) = self.judges(&received, purpose) {
+            match browsers.judge(&received.parts().headers) {
+                Verdict::Accepted => {}
+                Verdict::Warned(notice) => received.tell(notice),
+                Verdict::Refused(notice) => {
+                    return Err(received.refuse(Refusal::BrowserRefused).telling(notice));
+                }
+            }
+        }
         Ok(Screened { received })
+    }
+
+    /// The minimum versions, where there are any.
+    #[must_use]
+    pub const fn browsers(&self) -> Option<&Browsers> {
+        self.browsers.as_ref()
+    }
+
+    /// Judged are the pages that people open; what these load comes from the same browser.
+    fn judges(&self, received: &Received, purpose: Purpose) -> Option<&Browsers> {
+        let parts = received.parts();
+        let judged = match purpose {
+            Purpose::Ordinary | Purpose::SignIn => {
+                Audience::of(&parts.method, &parts.headers) == Audience::Navigation
+            }
+            Purpose::SignOut | Purpose::ServerNotice => false,
+        };
+        self.browsers.as_ref().filter(|_| judged)
     }
 
     /// Forgets addresses that are back at their full burst.

@@ -302,7 +302,8 @@ impl InForce {
             && inquiry.opens_by_break_glass();
         let valid_until = ruling.valid_until(&matter, now);
         let obligations = ruling.outcome.obligations;
-        let notices = notices(circumstances, ruling.grant.as_ref());
+        let mut notices = notices(circumstances, ruling.grant.as_ref());
+        notices.extend_from_slice(mapped.received().told());
         mapped.received_mut().facts_mut().decision = Some(ruling.into_decision(circumstances));
         match refusal {
             Some(_) if opens => Err(offered(mapped, now)),

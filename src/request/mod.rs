@@ -5,6 +5,7 @@
 pub mod address;
 pub mod answer;
 pub mod body;
+pub mod browser;
 pub mod facts;
 pub mod handled;
 pub mod hygiene;

@@ -2,7 +2,11 @@
 //!
 //! It follows from the circumstances of a decision, and is shown by [`crate::respond`].
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+
+use super::browser::Browser;
 
 /// Something that the reader of a page has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +28,18 @@ pub enum Notice {
         /// Until when.
         by: Timestamp,
     },
+    /// The browser is older than is accepted.
+    OldBrowser {
+        /// What it says it is.
+        browser: Browser,
+        /// What would do, in words.
+        accepted: Arc<str>,
+    },
+    /// The browser does not say what it is.
+    UnknownBrowser {
+        /// What would do, in words.
+        accepted: Arc<str>,
+    },
     /// A course is overdue.
     TrainingLapsed {
         /// Since when.
@@ -40,6 +56,40 @@ impl Notice {
             Self::Lockdown { .. } => "lockdown",
             Self::TrainingDue { .. } => "training-due",
             Self::TrainingLapsed { .. } => "training-lapsed",
+            Self::OldBrowser { .. } => "old-browser",
+            Self::UnknownBrowser { .. } => "unknown-browser",
+        }
+    }
+
+    /// What is said of a browser, where that is what it is about.
+    #[must_use]
+    pub fn of_browser(&self) -> Option<String> {
+        match self {
+            Self::OldBrowser { browser, accepted } => Some(format!(
+                "{browser} is older than is accepted here; known weaknesses of it are not mended any more. Accepted are {accepted}, or newer."
+            )),
+            Self::UnknownBrowser { accepted } => Some(format!(
+                "this browser does not say what it is. Accepted are {accepted}, or newer."
+            )),
+            Self::BreakGlass { .. }
+            | Self::Lockdown { .. }
+            | Self::TrainingDue { .. }
+            | Self::TrainingLapsed { .. } => None,
+        }
+    }
+
+    /// The browser as it is put on record, where that is what it is about.
+    #[must_use]
+    pub fn recorded_browser(&self) -> Option<String> {
+        match self {
+            Self::OldBrowser { browser, .. } => {
+                Some(format!("{} {}", browser.family.word(), browser.version))
+            }
+            Self::UnknownBrowser { .. } => Some("unknown".to_owned()),
+            Self::BreakGlass { .. }
+            | Self::Lockdown { .. }
+            | Self::TrainingDue { .. }
+            | Self::TrainingLapsed { .. } => None,
         }
     }
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Version};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Body, ClientAddr, Facts, Offer, PeerAddr, Target};
+use super::{Body, ClientAddr, Facts, Notice, Offer, PeerAddr, Target};
 use crate::refusal::Refusal;
 
 /// The id of a request: in the answer, in the record, and sent to the EMR as `X-Request-Id`. Always ours.
@@ -65,6 +65,7 @@ struct Contents {
     body: Body,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
     facts: Facts,
+    told: Vec<Notice>,
 }
 
 /// The parsed head of a request.
@@ -144,6 +145,7 @@ impl Received {
                 body,
                 upgrade,
                 facts,
+                told: Vec::new(),
             }),
         }
     }
@@ -163,6 +165,17 @@ impl Received {
     /// What is known so far, for a stage to add what it found.
     pub fn facts_mut(&mut self) -> &mut Facts {
         &mut self.contents.facts
+    }
+
+    /// What a stage found that the reader has to be told.
+    #[must_use]
+    pub fn told(&self) -> &[Notice] {
+        &self.contents.told
+    }
+
+    /// Notes something that the reader has to be told.
+    pub fn tell(&mut self, notice: Notice) {
+        self.contents.told.push(notice);
     }
 
     /// The body, for the one stage that may read it before admission.
@@ -200,6 +213,7 @@ impl Received {
             body,
             upgrade,
             facts,
+            told: _,
         } = *self.contents;
         (parts, body, upgrade, facts)
     }
@@ -233,6 +247,7 @@ struct Ending {
     throttle: Option<Throttle>,
     retry: Option<Duration>,
     offer: Option<Offer>,
+    notice: Option<Notice>,
 }
 
 /// What a limit says to someone who reached it.
@@ -338,6 +353,7 @@ impl Refused {
                 throttle: None,
                 retry: None,
                 offer: None,
+                notice: None,
             }),
         }
     }
@@ -357,6 +373,12 @@ impl Refused {
     /// States that breaking the glass would lift it.
     pub fn offering(mut self, offer: Offer) -> Self {
         self.ending.offer = Some(offer);
+        self
+    }
+
+    /// States what exactly is wrong, for the page and the record.
+    pub fn telling(mut self, notice: Notice) -> Self {
+        self.ending.notice = Some(notice);
         self
     }
 
@@ -388,6 +410,12 @@ impl Refused {
     #[must_use]
     pub fn offer(&self) -> Option<&Offer> {
         self.ending.offer.as_ref()
+    }
+
+    /// What exactly is wrong, where that can be said.
+    #[must_use]
+    pub fn notice(&self) -> Option<&Notice> {
+        self.ending.notice.as_ref()
     }
 
     /// The limit that was reached.

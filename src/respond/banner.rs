@@ -104,7 +104,11 @@ const fn concerns(audience: Audience, notice: &Notice) -> bool {
         (Audience::Navigation, _) | (Audience::Subresource, Notice::BreakGlass { .. }) => true,
         (
             Audience::Subresource,
-            Notice::Lockdown { .. } | Notice::TrainingDue { .. } | Notice::TrainingLapsed { .. },
+            Notice::Lockdown { .. }
+            | Notice::TrainingDue { .. }
+            | Notice::TrainingLapsed { .. }
+            | Notice::OldBrowser { .. }
+            | Notice::UnknownBrowser { .. },
         )
         | (Audience::Program, _) => false,
     }

@@ -4,6 +4,7 @@
 
 mod banner;
 mod notices;
+pub mod own;
 pub mod refused;
 
 use bytes::Bytes;

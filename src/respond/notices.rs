@@ -19,7 +19,10 @@ pub(super) fn html(told: &[&Notice]) -> String {
         let (title, text) = words(notice, &zone);
         let color = match notice {
             Notice::BreakGlass { .. } | Notice::Lockdown { .. } => "#7a1f1f",
-            Notice::TrainingDue { .. } | Notice::TrainingLapsed { .. } => "#5b4300",
+            Notice::TrainingDue { .. }
+            | Notice::TrainingLapsed { .. }
+            | Notice::OldBrowser { .. }
+            | Notice::UnknownBrowser { .. } => "#5b4300",
         };
         let _ = write!(
             html,
@@ -64,6 +67,9 @@ fn words(notice: &Notice, zone: &TimeZone) -> (&'static str, String) {
                 day(*since, zone)
             ),
         ),
+        Notice::OldBrowser { .. } | Notice::UnknownBrowser { .. } => {
+            ("Your browser", notice.of_browser().unwrap_or_default())
+        }
     }
 }
 
@@ -125,6 +131,12 @@ mod tests {
             (Notice::Lockdown { level: 2 }, "nothing can be changed"),
             (Notice::TrainingDue { by: due }, "by 2026-12-31"),
             (Notice::TrainingLapsed { since: due }, "since 2026-12-31"),
+            (
+                Notice::UnknownBrowser {
+                    accepted: "Firefox 115".into(),
+                },
+                "Accepted are Firefox 115",
+            ),
         ] {
             let html = of(&notice);
             assert!(html.contains(words), "{html}");

@@ -16,6 +16,7 @@ use crate::desk::offers::Offers;
 use crate::identity::cookie;
 use crate::identity::routes::{Asked, login_location};
 use crate::refusal::Refusal;
+use crate::request::Notice;
 use crate::request::received::{Audience, Manner, Throttle};
 
 #[derive(Template)]
@@ -29,6 +30,7 @@ struct Page<'a> {
     nonce: &'a str,
     retry: Option<u64>,
     link: Option<Link>,
+    note: Option<String>,
 }
 
 struct Link {
@@ -66,7 +68,8 @@ pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
         href,
         label: "Break the glass",
     });
-    let mut response = answer(refused.refusal(), refused.manner(), retry, link);
+    let note = refused.notice().and_then(Notice::of_browser);
+    let mut response = answer(refused.refusal(), refused.manner(), (retry, note), link);
     if let Some(throttle) = refused.throttle() {
         throttle_headers(response.headers_mut(), throttle);
     }
@@ -76,13 +79,13 @@ pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
 /// The one answer that needs no record: the trail itself is down.
 #[must_use]
 pub fn trail_down(manner: &Manner) -> Response<Bytes> {
-    answer(Refusal::AuditUnavailable, manner, None, None)
+    answer(Refusal::AuditUnavailable, manner, (None, None), None)
 }
 
 fn answer(
     refusal: Refusal,
     manner: &Manner,
-    retry: Option<Duration>,
+    (retry, note): (Option<Duration>, Option<String>),
     offer: Option<Link>,
 ) -> Response<Bytes> {
     let sign_in = sign_in_link(refusal, manner);
@@ -93,7 +96,7 @@ fn answer(
         (Audience::Navigation | Audience::Subresource, _) => page(
             refusal,
             manner,
-            retry,
+            (retry, note),
             offer.or_else(|| link(refusal, sign_in)),
         ),
         (Audience::Program, _) => problem(refusal, manner, sign_in),
@@ -169,7 +172,7 @@ fn link(refusal: Refusal, sign_in: Option<String>) -> Option<Link> {
 fn page(
     refusal: Refusal,
     manner: &Manner,
-    retry: Option<Duration>,
+    (retry, note): (Option<Duration>, Option<String>),
     link: Option<Link>,
 ) -> Response<Bytes> {
     let id = manner.id.to_string();
@@ -182,6 +185,7 @@ fn page(
         nonce: &id,
         retry: retry.map(seconds),
         link,
+        note,
     };
     // A template of fixed text cannot fail to render; if it did, the code alone is the page.
     let html = page.render().unwrap_or_else(|_| refusal.code().to_owned());

@@ -12,13 +12,14 @@ use http::{Response, StatusCode};
 use super::Upstream;
 use super::answered::{Answered, Delivery};
 use super::headers::{REQUEST_ID, is_gateway_cookie};
+use super::protect::protect;
 use super::rewrite::{self, Places};
 use crate::config::ErrorPages;
 use crate::emr::classify::Classified;
-use crate::emr::profile::{Profile, RouteTraits};
+use crate::emr::profile::Profile;
 use crate::emr::set_cookie::harden_set_cookie;
 use crate::refusal::Refusal;
-use crate::request::hygiene::{remove_all, remove_hop_by_hop, tokens};
+use crate::request::hygiene::{remove_all, remove_hop_by_hop};
 use crate::request::received::Audience;
 use crate::request::{AnswerBody, Notice, Refused};
 
@@ -42,21 +43,41 @@ impl Cleaned {
 const REMOVED: &[&str] = &[
     "alt-svc",
     "expect-ct",
+    "liferay-portal",
+    "microsoftofficewebserver",
+    "microsoftsharepointteamservices",
     "nel",
     "public-key-pins",
     "public-key-pins-report-only",
     "report-to",
     "reporting-endpoints",
     "server",
+    "sourcemap",
     "strict-transport-security",
     "via",
     "x-accel-redirect",
+    "x-application-context",
     "x-aspnet-version",
     "x-aspnetmvc-version",
+    "x-backend",
+    "x-backend-server",
+    "x-cf-routing-endpoint",
+    "x-debug-token",
+    "x-debug-token-link",
+    "x-drupal-cache",
+    "x-envoy-upstream-service-time",
     "x-generator",
+    "x-litespeed-cache",
+    "x-page-speed",
+    "x-php-version",
     "x-powered-by",
+    "x-powered-by-plesk",
     "x-runtime",
     "x-sendfile",
+    "x-served-by",
+    "x-server",
+    "x-sourcemap",
+    "x-varnish",
     "x-version",
 ];
 
@@ -78,7 +99,10 @@ impl Upstream {
         let traits = answered.traits().clone();
         let (identified, mut parts, delivery) = answered.into_parts();
         let switched = restate_upgrade(&mut parts);
-        remove_all(&mut parts.headers, |name| REMOVED.contains(&name));
+        let pages = profiled.profile().headers();
+        remove_all(&mut parts.headers, |name| {
+            REMOVED.contains(&name) || pages.removed.iter().any(|removed| removed == name)
+        });
         if !traits.pass_authorization {
             // SECURITY: nobody is to be asked for the EMR's password by the browser where what they type is not
             // passed on: the service account is the gateway's affair.
@@ -96,7 +120,8 @@ impl Upstream {
                 host: &received.host,
             },
         );
-        protect(&mut parts.headers, &traits, self.backends.hsts.as_ref());
+        let hsts = self.backends.hsts.as_ref();
+        protect(&mut parts.headers, pages, &traits, hsts);
         if let Ok(id) = HeaderValue::try_from(received.id.to_string()) {
             parts.headers.insert(REQUEST_ID, id);
         }
@@ -143,36 +168,6 @@ fn harden_cookies(headers: &mut HeaderMap, profile: &Profile) {
             continue;
         }
         headers.append(header::SET_COOKIE, harden_set_cookie(profile, &cookie));
-    }
-}
-
-/// The gateway's own protections.
-fn protect(headers: &mut HeaderMap, traits: &RouteTraits, hsts: Option<&HeaderValue>) {
-    if let Some(hsts) = hsts {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
-    }
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    // Addresses of an EMR name patients; they are nobody else's business.
-    if headers
-        .get(header::REFERRER_POLICY)
-        .is_none_or(|policy| policy != "no-referrer")
-    {
-        headers.insert(
-            header::REFERRER_POLICY,
-            HeaderValue::from_static("same-origin"),
-        );
-    }
-    if traits.no_store {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.remove(header::EXPIRES);
-        headers.remove(header::PRAGMA);
-    }
-    let varies = tokens(headers, &header::VARY).any(|token| token == "cookie" || token == "*");
-    if !varies {
-        headers.append(header::VARY, HeaderValue::from_static("Cookie"));
     }
 }
 

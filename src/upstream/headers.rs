@@ -59,6 +59,9 @@ pub(super) fn build(
     if is_page && !limited.authorized().notices().is_empty() {
         ask_for_all(headers, &parts.method);
     }
+    if limited.authorized().mapped().traits().no_store {
+        ask_afresh(headers, &parts.method);
+    }
     frame(headers, parts, emr, empty);
     if emr.backend.protocol == BackendProtocol::Http1 {
         headers.insert(header::HOST, text(host)?);
@@ -131,6 +134,16 @@ fn ask_for_all(headers: &mut HeaderMap, method: &Method) {
         ] {
             headers.remove(name);
         }
+    }
+}
+
+/// Asks for an answer about a patient as if nothing was kept of an earlier one: nothing may have been, and "not
+/// modified" would have a copy shown that stems from before the gateway.
+fn ask_afresh(headers: &mut HeaderMap, method: &Method) {
+    // Of a change they are conditions, and stay.
+    if [Method::GET, Method::HEAD].contains(method) {
+        headers.remove(header::IF_NONE_MATCH);
+        headers.remove(header::IF_MODIFIED_SINCE);
     }
 }
 

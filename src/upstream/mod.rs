@@ -14,6 +14,7 @@ pub mod forward;
 mod headers;
 pub mod outgoing;
 pub mod pool;
+mod protect;
 pub mod recorded;
 mod rewrite;
 pub mod streams;
@@ -147,6 +148,12 @@ impl Backends {
             }
         }
         JwkSet { keys }
+    }
+
+    /// `Strict-Transport-Security`, where it is sent.
+    #[must_use]
+    pub const fn hsts(&self) -> Option<&HeaderValue> {
+        self.hsts.as_ref()
     }
 
     /// The live streams.

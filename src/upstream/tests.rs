@@ -109,6 +109,7 @@ fn a_page_that_gets_a_notice_is_asked_for_whole_and_plain() {
             (fields("document", "navigate"), false, false),
         ] {
             let mut asked = request("GET", "/chart", &fields);
+            asked.traits.no_store = false;
             if told {
                 asked.notices = vec![crate::request::Notice::Lockdown { level: 1 }];
             }
@@ -120,6 +121,46 @@ fn a_page_that_gets_a_notice_is_asked_for_whole_and_plain() {
             for name in ["if-none-match", "range:"] {
                 assert_eq!(head.contains(name), !plain, "{name} {head}");
             }
+        }
+    });
+}
+
+/// A copy from before the gateway is not to be confirmed; the conditions of a change are the EMR's affair.
+#[test]
+fn what_is_about_a_patient_is_asked_for_afresh() {
+    local(async {
+        let (url, _) = back_end(|mut peer: Peer| async move {
+            while let Some(head) = peer.head().await {
+                let head = head.to_ascii_lowercase();
+                peer.send(format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{head}",
+                    head.len()
+                ))
+                .await;
+            }
+        })
+        .await;
+        let upstream = upstream(emr(&url));
+        let fields = [
+            ("if-none-match", "\"1\""),
+            ("if-modified-since", "Thu, 01 Jan 2026 00:00:00 GMT"),
+            ("if-match", "\"2\""),
+            ("range", "bytes=0-9"),
+        ];
+        for (method, no_store, forwarded) in [("GET", true, 2), ("GET", false, 4), ("PUT", true, 4)]
+        {
+            let mut asked = request(method, "/chart", &fields);
+            asked.traits.no_store = no_store;
+            let answered = upstream
+                .exchanged(asked.admitted(&Outcomes::default()))
+                .await
+                .unwrap();
+            let head = text(&upstream, answered).await;
+            let kept = fields
+                .iter()
+                .filter(|(name, _)| head.contains(&format!("\n{name}:")));
+            assert_eq!(kept.count(), forwarded, "{method} {no_store} {head}");
+            assert!(head.contains("\nif-match:"), "{head}");
         }
     });
 }
@@ -917,7 +958,11 @@ fn an_answers_head_is_cleaned_and_protected() {
             [
                 "cache-control: no-store",
                 "content-length: 0",
+                "content-security-policy: frame-ancestors 'self'",
+                "cross-origin-opener-policy: same-origin-allow-popups",
+                "cross-origin-resource-policy: same-origin",
                 "location: https://emr.example:8443/next?a=%2F",
+                "permissions-policy: camera=(self), microphone=(self), geolocation=(self), payment=(), browsing-topics=()",
                 "referrer-policy: same-origin",
                 "set-cookie: PHPSESSID=1; path=/; Secure; HttpOnly; SameSite=Lax",
                 "set-cookie: s=2; Secure; SameSite=Strict; HttpOnly",
@@ -925,6 +970,7 @@ fn an_answers_head_is_cleaned_and_protected() {
                 "vary: Accept",
                 "vary: Cookie",
                 "x-content-type-options: nosniff",
+                "x-frame-options: SAMEORIGIN",
             ]
         );
     });

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
+use http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -54,6 +54,8 @@ pub(crate) struct Browser {
     pub(crate) cookies: BTreeMap<(String, String), String>,
     /// Send what a script sends instead of what a navigation sends.
     pub(crate) scripted: bool,
+    /// What it says it is; nothing, as a script does, where there is none.
+    pub(crate) agent: Option<&'static str>,
 }
 
 pub(crate) fn tls_client(ca_pem: &std::path::Path) -> rustls::ClientConfig {
@@ -77,6 +79,7 @@ impl Browser {
             address: gateway,
             cookies: BTreeMap::new(),
             scripted: false,
+            agent: None,
         }
     }
 
@@ -184,6 +187,9 @@ impl Browser {
             request = request
                 .header(ORIGIN, format!("{}://{authority}", url.scheme()))
                 .header("sec-fetch-site", "same-origin");
+        }
+        if let Some(agent) = self.agent {
+            request = request.header(USER_AGENT, agent);
         }
         if let Some(jar) = self.cookie_header(&authority) {
             request = request.header(COOKIE, jar);

@@ -86,6 +86,16 @@ impl House {
         self.people().sign_in(browser, user, url).await
     }
 
+    /// The same in a given browser.
+    pub(crate) async fn at_work_in(&self, browser: Browser, user: &str) -> Browser {
+        self.people().at_work(browser, user).await
+    }
+
+    /// Goes on as `user` from where a browser was sent to sign in.
+    pub(crate) async fn sign_in_from(&self, browser: &mut Browser, user: &str, page: Page) -> Page {
+        self.people().sign_in_from(browser, user, page).await
+    }
+
     fn people(&self) -> People {
         let facts = self.clinic.facts();
         People::of(&facts.url, &facts.issuer)

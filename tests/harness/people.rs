@@ -49,8 +49,21 @@ impl People {
 
     /// Opens `url`, and signs in as `user` where that is asked for.
     pub(crate) async fn sign_in(&self, browser: &mut Browser, user: &str, url: &str) -> Page {
-        let person = person(user);
         let page = browser.visit(url).await;
+        self.sign_in_from(browser, user, page).await
+    }
+
+    /// Goes on as `user` from where a browser was sent to sign in: the notice before it, or the provider.
+    pub(crate) async fn sign_in_from(&self, browser: &mut Browser, user: &str, page: Page) -> Page {
+        let person = person(user);
+        let page = if page.url.path() == "/.chartgate/login" && page.status == 200 {
+            let (return_to, ticket) = (hidden(&page, "return_to"), hidden(&page, "ticket"));
+            let fields = [("return_to", &*return_to), ("ticket", &*ticket)];
+            browser.post_form(page.url.as_str(), &fields).await
+        } else {
+            page
+        };
+        let page = browser.follow(page).await;
         if !page.url.as_str().starts_with(&self.issuer) {
             return page;
         }
@@ -97,5 +110,15 @@ pub(crate) fn hidden(page: &Page, name: &str) -> String {
         .split_once(&marker)
         .unwrap_or_else(|| panic!("no field {name} in {text}"))
         .1;
-    rest.split('"').next().unwrap().to_owned()
+    let value = rest.split('"').next().unwrap();
+    [
+        ("&#34;", "\""),
+        ("&#60;", "<"),
+        ("&#62;", ">"),
+        ("&#38;", "&"),
+    ]
+    .iter()
+    .fold(value.to_owned(), |value, (entity, c)| {
+        value.replace(entity, c)
+    })
 }

@@ -3,6 +3,7 @@
 mod alarm;
 mod backup;
 mod break_glass;
+mod client;
 mod emr;
 mod identity;
 mod inspection;
@@ -36,6 +37,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let segmentation = segmentation::segmentation(&mut root, emrs.as_deref());
     let inspection = inspection::inspection(&mut root);
     let admin = server::admin(&mut root);
+    let client = client::client(&mut root);
     let detection = alarm::detection(&mut root);
     let notify = alarm::notify(&mut root);
     let log = server::log(&mut root);
@@ -55,6 +57,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         segmentation,
         inspection,
         admin: admin?,
+        client,
         detection: detection?,
         notify: notify?,
         log,

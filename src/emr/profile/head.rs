@@ -9,7 +9,7 @@ use super::problem::Problems;
 use super::raw::{
     RawAnswer, RawCookies, RawHead, RawLogin, RawLogout, RawRoute, RawSession, RawSource, RawStatus,
 };
-use super::{CookieHardening, Flag, Hardening, Login, Logout, SameSite, Source};
+use super::{CookieHardening, DomainScope, Flag, Hardening, Login, Logout, SameSite, Source};
 use crate::emr::answer::{AnswerRule, Glob, NewSession, StatusRule};
 use crate::emr::id::{IdForm, IdPattern};
 use crate::emr::json::Pointer;
@@ -151,6 +151,7 @@ pub(super) fn cookies(raw: RawCookies) -> CookieHardening {
         secure: flag(raw.secure, Flag::Add),
         http_only: flag(raw.http_only, Flag::Add),
         same_site: raw.same_site.unwrap_or(SameSite::Lax),
+        domain: raw.domain.unwrap_or(DomainScope::Strip),
     };
     let except: HashMap<_, _> = raw
         .except
@@ -160,6 +161,7 @@ pub(super) fn cookies(raw: RawCookies) -> CookieHardening {
                 secure: flag(cookie.secure, default.secure),
                 http_only: flag(cookie.http_only, default.http_only),
                 same_site: cookie.same_site.unwrap_or(default.same_site),
+                domain: cookie.domain.unwrap_or(default.domain),
             };
             (name, hardening)
         })

@@ -7,6 +7,7 @@
 //! *On failure*: every [`Problem`] of the file at once.
 
 mod head;
+mod headers;
 mod parse;
 mod patch;
 mod problem;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+pub use headers::{Frames, PageHeaders, Sniffing, names_directive};
 pub use patch::Patch;
 pub use problem::Problem;
 pub use report::{Finding, FindingKind};
@@ -80,6 +82,7 @@ pub struct Profile {
     login: Option<Login>,
     logout: Option<Logout>,
     cookies: CookieHardening,
+    headers: PageHeaders,
     routes: Vec<Arc<Route>>,
     by_first: HashMap<String, Vec<usize>>,
     any_first: Vec<usize>,
@@ -184,15 +187,26 @@ pub(super) enum SameSite {
     Leave,
 }
 
-/// What is added to one cookie.
+/// Whether a cookie may name the domain that it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum DomainScope {
+    /// `Domain` is taken out: the cookie is for the gateway's host name alone.
+    Strip,
+    /// It stays: the EMR shares the cookie with its neighbours.
+    Keep,
+}
+
+/// What is done to one cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hardening {
     pub(super) secure: Flag,
     pub(super) http_only: Flag,
     pub(super) same_site: SameSite,
+    pub(super) domain: DomainScope,
 }
 
-/// What is added to the EMR's cookies. `[cookies]`
+/// What is done to the EMR's cookies. `[cookies]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CookieHardening {
     default: Hardening,
@@ -200,7 +214,7 @@ pub struct CookieHardening {
 }
 
 impl CookieHardening {
-    /// What is added to the cookie called `name`.
+    /// What is done to the cookie called `name`.
     pub(super) fn of(&self, name: &str) -> Hardening {
         self.except.get(name).copied().unwrap_or(self.default)
     }
@@ -243,7 +257,7 @@ impl Profile {
         self.logout.as_ref()
     }
 
-    /// What is added to the EMR's cookies.
+    /// What is done to the EMR's cookies.
     #[must_use]
     pub const fn cookies(&self) -> &CookieHardening {
         &self.cookies
@@ -267,6 +281,12 @@ impl Profile {
                 patch.continue_count(same);
             }
         }
+    }
+
+    /// The protections of its pages.
+    #[must_use]
+    pub const fn headers(&self) -> &PageHeaders {
+        &self.headers
     }
 
     pub(super) const fn login(&self) -> Option<&Login> {

@@ -9,6 +9,7 @@ use serde::de::IntoDeserializer;
 use toml::de::{DeTable, DeValue};
 
 use super::head::{Identifiers, cookies, login, logout, session};
+use super::headers::{RawHeaders, headers};
 use super::problem::Problems;
 use super::raw::{RawCookies, RawHead, RawInspect, RawLogin, RawLogout, RawRoute, RawSession};
 use super::{Effect, Login, Modes, PatientRule, Problem, Profile, Route, Source};
@@ -73,6 +74,7 @@ fn assemble(mut table: Spanned<DeTable<'_>>, problems: &mut Problems<'_>) -> Opt
     let login_section = section::<RawLogin>(top, "login", problems);
     let logout_section = section::<RawLogout>(top, "logout", problems);
     let cookie_section = section::<RawCookies>(top, "cookies", problems);
+    let header_section = section::<RawHeaders>(top, "headers", problems);
     let head = RawHead::deserialize(table.into_deserializer())
         .map_err(|error| problems.refused(&error, 1))
         .ok();
@@ -84,6 +86,9 @@ fn assemble(mut table: Spanned<DeTable<'_>>, problems: &mut Problems<'_>) -> Opt
     let logout =
         logout_section.and_then(|(raw, line)| logout(raw, line, problems).map(|l| (l, line)));
     let cookies = cookies(cookie_section.map(|(raw, _)| raw).unwrap_or_default());
+
+    let (raw, line) = header_section.unwrap_or_default();
+    let headers = headers(raw, line, problems);
 
     let reader = RouteReader {
         identifiers: identifiers.unwrap_or_default(),
@@ -117,6 +122,7 @@ fn assemble(mut table: Spanned<DeTable<'_>>, problems: &mut Problems<'_>) -> Opt
         login: login.map(|(login, _)| login),
         logout: logout.map(|(logout, _)| logout),
         cookies,
+        headers,
         routes,
         by_first,
         any_first,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{BindUser, InspectedBody, MethodOverride, SameSite};
+use super::{BindUser, DomainScope, InspectedBody, MethodOverride, SameSite};
 use crate::config::inspection::Mode;
 use crate::emr::id::IdForm;
 use crate::request::facts::Action;
@@ -58,6 +58,7 @@ pub(super) struct RawCookies {
     pub(super) secure: Option<bool>,
     pub(super) http_only: Option<bool>,
     pub(super) same_site: Option<SameSite>,
+    pub(super) domain: Option<DomainScope>,
     #[serde(default)]
     pub(super) except: BTreeMap<String, RawCookie>,
 }
@@ -69,6 +70,7 @@ pub(super) struct RawCookie {
     pub(super) secure: Option<bool>,
     pub(super) http_only: Option<bool>,
     pub(super) same_site: Option<SameSite>,
+    pub(super) domain: Option<DomainScope>,
 }
 
 /// How an answer is recognised.
@@ -162,6 +164,13 @@ pub(super) struct RawRecord {
     pub(super) json: Vec<String>,
 }
 
+/// `cache = "emr"`: the EMR decides about caching although the route is about a patient.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawCache {
+    Emr,
+}
+
 /// `[[route]]`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -204,6 +213,8 @@ pub(super) struct RawRoute {
     #[serde(default)]
     pub(super) record: RawRecord,
     pub(super) no_store: Option<bool>,
+    pub(super) cache: Option<RawCache>,
+    pub(super) cache_reason: Option<String>,
 }
 
 /// `[inspect]` and `inspect = { .. }`
