@@ -20,6 +20,7 @@ pub mod lockdown;
 pub mod notify;
 mod output;
 mod policy;
+pub mod posture;
 pub mod refusals;
 pub mod report;
 pub mod segmentation;
@@ -81,6 +82,7 @@ enum Command {
     Notify(notify::NotifyCommand),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    Posture(posture::PostureArgs),
     Refusals(refusals::RefusalsArgs),
     #[command(subcommand)]
     Report(report::ReportCommand),
@@ -159,6 +161,7 @@ fn dispatch(
         Command::Init(args) => init::run(args, console, clock),
         Command::Keys(command) => keys::run(command, console, clock),
         Command::Policy(command) => policy::run(command, console, clock),
+        Command::Posture(args) => posture::run(args, console, clock),
         Command::Lockdown(command) => lockdown::run(command, console),
         Command::Notify(command) => notify::run(command, console),
         Command::Refusals(args) => refusals::run(args, console),
