@@ -159,7 +159,7 @@ impl Report {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION"),
             assessed: facts.now,
-            node: facts.config.audit.node.clone(),
+            node: printable(&facts.config.audit.node),
             configuration: printable(configuration),
             gateway: match &facts.running {
                 Ok(_) => "running".to_owned(),
@@ -382,7 +382,7 @@ mod tests {
         };
         assert_eq!(
             keys(&json),
-            "assessed checks configuration controls format gateway node summary version"
+            "format version assessed node configuration gateway summary checks controls"
         );
         assert_eq!(json["format"], 1);
         assert_eq!(json["gateway"], "running");
