@@ -196,8 +196,15 @@ impl Report {
     fn write_text(&self, out: &mut String) -> std::fmt::Result {
         writeln!(
             out,
-            "Security posture of {}, {:.0}, {} (gateway: {})\n",
-            self.node, self.assessed, self.configuration, self.gateway
+            "Security posture of {}, {:.0}, {} ({})\n",
+            self.node,
+            self.assessed,
+            self.configuration,
+            if self.gateway == "running" {
+                "gateway running"
+            } else {
+                &self.gateway
+            }
         )?;
         for verdict in ORDER {
             let found = self.with(verdict);
