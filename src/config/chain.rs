@@ -177,10 +177,6 @@ fn parse_leaf(chain: &[CertificateDer<'static>], path: &Path) -> Result<Leaf, Ch
 fn key_size(certificate: &X509Certificate<'_>) -> KeySize {
     let key = certificate.public_key();
     let parsed = key.parsed();
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "an open list of key types, of which certificates for TLS use these"
-    )]
     let (kind, bits) = match &parsed {
         Ok(PublicKey::RSA(key)) => ("RSA", key.key_size()),
         Ok(PublicKey::EC(point)) => ("EC", point.key_size()),

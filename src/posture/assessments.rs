@@ -224,7 +224,7 @@ mod tests {
         let checks = checks::all().count();
         Summary {
             checks,
-            passed: checks - failing.len(),
+            passed: checks.saturating_sub(failing.len()),
             failed: failing.len(),
             failing: failing.iter().map(|id| (*id).to_owned()).collect(),
             ..Summary::default()

@@ -33,6 +33,10 @@ use crate::posture::running::Running;
     after_long_help = "Examples:\n  chartgate posture --config /etc/chartgate/chartgate.toml\n  chartgate posture --html posture.html\n  \
     chartgate posture --json | jq '.checks[] | select(.verdict == \"fail\")'"
 )]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line, as clap has them"
+)]
 pub struct PostureArgs {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml")]

@@ -173,7 +173,7 @@ fn change(facts: &mut Facts, change: impl FnOnce(&mut Kept)) {
 pub(super) const FIXTURES: &[super::tests::Fixture] = &[
     ("backup-configured", |facts| facts.config.backup = None),
     ("backup-fresh", |facts| {
-        change(facts, |kept| kept.backup = None)
+        change(facts, |kept| kept.backup = None);
     }),
     ("backup-fresh", |facts| {
         if let Some(backup) = &mut facts.config.backup {
@@ -181,10 +181,10 @@ pub(super) const FIXTURES: &[super::tests::Fixture] = &[
         }
     }),
     ("backup-elsewhere", |facts| {
-        facts.disks.backups = facts.disks.trail
+        facts.disks.backups = facts.disks.trail;
     }),
     ("restore-drilled", |facts| {
-        change(facts, |kept| kept.drill = None)
+        change(facts, |kept| kept.drill = None);
     }),
     ("restore-drilled", |facts| {
         change(facts, |kept| {

@@ -141,6 +141,16 @@ fn running(now: Timestamp) -> Running {
     }
 }
 
+fn compared(now: Timestamp) -> Comparison {
+    Comparison {
+        at: now,
+        feed_newest: now.checked_sub(HOUR).unwrap(),
+        records: 900,
+        components: 300,
+        findings: Vec::new(),
+    }
+}
+
 /// A gateway with which everything is in order.
 pub(in crate::posture) fn sound() -> Facts {
     let now: Timestamp = "2026-11-25T12:00:00Z".parse().unwrap();
@@ -153,7 +163,7 @@ pub(in crate::posture) fn sound() -> Facts {
             file: "certs/server.pem".into(),
             served: true,
             leaf: Ok(Leaf {
-                not_after: now.checked_add(HOUR * 24 * 90).unwrap(),
+                not_after: now.checked_add(Duration::from_hours(24 * 90)).unwrap(),
                 key_kind: "EC",
                 key_bits: 256,
             }),
@@ -197,13 +207,7 @@ pub(in crate::posture) fn sound() -> Facts {
             newest_segment: Some(now.checked_sub(HOUR).unwrap()),
             ..Trail::default()
         }),
-        advisories: Ok(Some(Comparison {
-            at: now,
-            feed_newest: now.checked_sub(HOUR).unwrap(),
-            records: 900,
-            components: 300,
-            findings: Vec::new(),
-        })),
+        advisories: Ok(Some(compared(now))),
         listeners: Ok(vec![Listener {
             address,
             old_version: Taken::Refused,

@@ -118,15 +118,15 @@ pub(super) const FIXTURES: &[super::tests::Fixture] = &[
         facts.secrets[0].exposed = Ok(Some("master.key can be read by others".to_owned()));
     }),
     ("keys-readable", |facts| {
-        facts.keys[0].id = Err("no such file".to_owned())
+        facts.keys[0].id = Err("no such file".to_owned());
     }),
     ("keys-recoverable", |facts| {
         facts.keys[1].recovers = Err("no such file".to_owned());
     }),
     ("keys-recoverable", |facts| {
-        facts.keys[1].recovers = Ok("another".to_owned())
+        facts.keys[1].recovers = Ok("another".to_owned());
     }),
     ("keys-distinct", |facts| {
-        facts.keys[2].id = facts.keys[0].id.clone()
+        facts.keys[2].id = facts.keys[0].id.clone();
     }),
 ];

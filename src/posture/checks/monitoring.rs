@@ -240,7 +240,7 @@ fn change(facts: &mut Facts, change: impl FnOnce(&mut Running)) {
 #[cfg(test)]
 pub(super) const FIXTURES: &[super::tests::Fixture] = &[
     ("detections-hold", |facts| {
-        facts.config.detection.enabled = false
+        facts.config.detection.enabled = false;
     }),
     ("detections-hold", |facts| {
         if let Ok(found) = &mut facts.detections {
@@ -249,7 +249,7 @@ pub(super) const FIXTURES: &[super::tests::Fixture] = &[
     }),
     ("detector-follows", |facts| {
         change(facts, |running| {
-            running.detector = Err("the trail cannot be read".to_owned())
+            running.detector = Err("the trail cannot be read".to_owned());
         });
     }),
     ("alarms-sent", |facts| {
@@ -258,15 +258,15 @@ pub(super) const FIXTURES: &[super::tests::Fixture] = &[
     }),
     ("alarms-arrive", |facts| {
         change(facts, |running| {
-            running.receivers[0].trouble = Some("502".to_owned())
+            running.receivers[0].trouble = Some("502".to_owned());
         });
     }),
     ("cases-closed", |facts| {
-        let opened = facts.now.checked_sub(SERIOUS * 2).unwrap();
+        let opened = facts.now.checked_sub(LIGHT).unwrap();
         change(facts, |running| running.cases[0].opened = opened);
     }),
     ("break-glass-reviewed", |facts| {
-        change(facts, |running| running.glasses_overdue = 1)
+        change(facts, |running| running.glasses_overdue = 1);
     }),
     ("response-plan", |facts| facts.plan = Ok(7)),
 ];

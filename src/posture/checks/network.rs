@@ -131,7 +131,7 @@ fn bypass(facts: &Facts) -> Verdict {
 #[cfg(test)]
 pub(super) const FIXTURES: &[super::tests::Fixture] = &[
     ("bypass-probed", |facts| {
-        facts.config.segmentation.probes.clear()
+        facts.config.segmentation.probes.clear();
     }),
     ("no-bypass", |facts| {
         if let Ok(probes) = &mut facts.probes {

@@ -311,44 +311,44 @@ fn change(facts: &mut Facts, change: impl FnOnce(&mut Bundle)) {
 pub(super) const FIXTURES: &[super::tests::Fixture] = &[
     ("default-deny", |facts| {
         change(facts, |bundle| {
-            bundle.roleless = vec!["Read notes".to_owned()]
+            bundle.roleless = vec!["Read notes".to_owned()];
         });
     }),
     ("unmapped-refused", |facts| {
         change(facts, |bundle| {
-            bundle.unmapped = vec!["it-admin".to_owned()]
+            bundle.unmapped = vec!["it-admin".to_owned()];
         });
     }),
     ("step-up", |facts| {
         change(facts, |bundle| {
-            bundle.unconfirmed = vec!["him: Export export".to_owned()]
+            bundle.unconfirmed = vec!["him: Export export".to_owned()];
         });
     }),
     ("lockdown-effective", |facts| {
         change(facts, |bundle| {
-            bundle.through_lockdown = vec!["L2 nurse: Update notes".to_owned()]
+            bundle.through_lockdown = vec!["L2 nurse: Update notes".to_owned()];
         });
     }),
     ("break-glass-open", |facts| {
-        change(facts, |bundle| bundle.glass_roles.clear())
+        change(facts, |bundle| bundle.glass_roles.clear());
     }),
     ("break-glass-narrow", |facts| {
         change(facts, |bundle| {
-            bundle.glass_takes = vec!["physician: Print notes".to_owned()]
+            bundle.glass_takes = vec!["physician: Print notes".to_owned()];
         });
     }),
     ("emr-log-untouched", |facts| {
         change(facts, |bundle| {
-            bundle.log_changed = vec!["it-admin: Delete".to_owned()]
+            bundle.log_changed = vec!["it-admin: Delete".to_owned()];
         });
     }),
     ("decision-tables", |facts| {
         change(facts, |bundle| {
-            bundle.missed = vec!["a case: expected deny, found allow".to_owned()]
+            bundle.missed = vec!["a case: expected deny, found allow".to_owned()];
         });
     }),
     ("decision-tables", |facts| {
-        change(facts, |bundle| bundle.expected = 0)
+        change(facts, |bundle| bundle.expected = 0);
     }),
     ("permission-review", |facts| {
         if let Ok(kept) = &mut facts.kept {

@@ -47,12 +47,11 @@ fn every_check_has_a_fixture_that_makes_it_fail_with_a_remedy() {
         let check = check.unwrap_or_else(|| panic!("a fixture is for no check: {id}"));
         let mut facts = sound();
         break_it(&mut facts);
-        match (check.judge)(&facts) {
-            Verdict::Fail { evidence, remedy } => {
-                assert!(!evidence.is_empty() && !remedy.is_empty(), "{id}");
-            }
-            other => panic!("{id} does not fail: {other:?}"),
-        }
+        let verdict = (check.judge)(&facts);
+        let Verdict::Fail { evidence, remedy } = verdict else {
+            panic!("{id} does not fail: {verdict:?}");
+        };
+        assert!(!evidence.is_empty() && !remedy.is_empty(), "{id}");
         failed.insert(*id);
     }
     for check in all() {

@@ -276,18 +276,18 @@ fn change(facts: &mut Facts, change: impl FnOnce(&mut Trail)) {
 pub(super) const FIXTURES: &[super::tests::Fixture] = &[
     ("trail-intact", |facts| {
         change(facts, |trail| {
-            trail.problems = vec!["record 7 was altered".to_owned()]
+            trail.problems = vec!["record 7 was altered".to_owned()];
         });
     }),
     ("trail-witnessed", |facts| {
-        change(facts, |trail| trail.witnessed = None)
+        change(facts, |trail| trail.witnessed = None);
     }),
     ("trail-witnessed", |facts| {
-        change(facts, |trail| trail.last = 1_000_000)
+        change(facts, |trail| trail.last = 1_000_000);
     }),
     ("trail-witnessed", |facts| {
         change(facts, |trail| {
-            trail.silent = vec!["checkpoints: no such file".to_owned()]
+            trail.silent = vec!["checkpoints: no such file".to_owned()];
         });
     }),
     ("witness-elsewhere", |facts| {
@@ -311,7 +311,7 @@ pub(super) const FIXTURES: &[super::tests::Fixture] = &[
         facts.written[0].exposed = Ok(Some("data/trail can be entered by others".to_owned()));
     }),
     ("clock-true", |facts| {
-        facts.clock.synchronised = Some(Synchronised::No)
+        facts.clock.synchronised = Some(Synchronised::No);
     }),
     ("clock-true", |facts| {
         if let Ok(running) = &mut facts.running {

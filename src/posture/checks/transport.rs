@@ -450,7 +450,7 @@ pub(super) const FIXTURES: &[super::tests::Fixture] = &[
         }
     }),
     ("hsts", |facts| {
-        facts.config.server.hsts_max_age = Duration::ZERO
+        facts.config.server.hsts_max_age = Duration::ZERO;
     }),
     ("emr-transport", |facts| {
         facts.config.emrs[0].backend.url = "http://emr.internal:8080".parse().unwrap();
@@ -461,7 +461,7 @@ pub(super) const FIXTURES: &[super::tests::Fixture] = &[
         emr.identity.assertion = None;
     }),
     ("emr-error-pages", |facts| {
-        facts.config.emrs[0].error_pages = ErrorPages::Pass
+        facts.config.emrs[0].error_pages = ErrorPages::Pass;
     }),
     ("emr-cookies", |facts| {
         facts.profiles[0].bare_cookies = vec!["OpenEMR without HttpOnly".to_owned()];

@@ -279,6 +279,6 @@ pub(super) const FIXTURES: &[super::tests::Fixture] = &[
         }
     }),
     ("log-discreet", |facts| {
-        facts.config.log.filter = "info,chartgate=debug".to_owned()
+        facts.config.log.filter = "info,chartgate=debug".to_owned();
     }),
 ];
