@@ -5,6 +5,7 @@ mod commands;
 mod crash;
 mod demo;
 mod handover;
+mod posture;
 mod segmentation;
 mod service;
 mod stop;

@@ -55,6 +55,8 @@ pub enum AdminRequest {
     Backup(crate::backup::Ask),
     /// Segmentation.
     Segmentation(crate::segmentation::Ask),
+    /// The security posture; the values are those of [`crate::posture::assessments::Ask`].
+    Posture(crate::posture::assessments::Ask),
 }
 
 /// A request as it stands on its line.

@@ -152,6 +152,23 @@ impl Alarms {
         }
     }
 
+    /// How many records detection is behind; why it does not follow.
+    pub(super) fn following(&self) -> Result<u64, String> {
+        if !self.config.enabled {
+            return Err("detection is switched off in the configuration".to_owned());
+        }
+        if let Some(trouble) = self.state.trouble() {
+            return Err(trouble);
+        }
+        match self.state.failed_responses() {
+            0 => {
+                let newest = self.ground.audit.log().status().sequence;
+                Ok(newest.saturating_sub(self.state.position()))
+            }
+            failed => Err(format!("{failed} responses could not be carried out")),
+        }
+    }
+
     /// Starts to follow the trail.
     pub(super) fn start(&self, background: &mut JoinSet<()>, ending: &watch::Receiver<bool>) {
         self.notifier.start(background, ending);

@@ -41,6 +41,9 @@ pub enum StartError {
     /// The date of the last review of permissions.
     #[error("the review of permissions: {0}")]
     Review(#[from] ReviewError),
+    /// The newest assessment of the posture.
+    #[error("the assessment of the posture: {0}")]
+    Posture(#[from] crate::posture::assessments::AssessmentError),
     /// EMR profiles.
     #[error("EMR profiles:\n{}", lines(.0))]
     Profiles(Vec<crate::emr::profile::Problem>),

@@ -10,6 +10,7 @@ mod containment;
 mod error;
 mod health;
 mod operators;
+pub(crate) mod posture;
 mod rooms;
 mod streams;
 mod wiring;

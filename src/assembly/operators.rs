@@ -15,6 +15,7 @@ use crate::admin::health::Health as _;
 use crate::admin::protocol::{AdminError, AdminErrorKind, AdminRequest, Operator};
 use crate::admin::socket::{AdminApi, Replies};
 use crate::assembly::health::Parts;
+use crate::assembly::posture;
 use crate::assembly::rooms::{Rooms, permissions};
 use crate::audit::answers::{Answering, Ask, Piece};
 use crate::audit::log::{MasterKey, RealFiles};
@@ -110,6 +111,10 @@ impl AdminApi for Operators {
                     self.probe(operator, &replies).await
                 }
                 AdminRequest::Backup(ask) => self.backup(operator, ask, &replies).await,
+                AdminRequest::Posture(ask) => {
+                    let answer = posture::answer(&self.parts, &self.rooms, operator.name(), ask);
+                    replies.send(&answer.await.map_err(failed)?).await
+                }
             }
         })
     }

@@ -36,6 +36,7 @@ use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::operate::permissions::{Grounds, Permissions};
 use crate::policy::decide::Policies;
+use crate::posture::assessments::Assessments;
 use crate::posture::updates::Updates;
 use crate::segmentation::Probes;
 use crate::store::Store;
@@ -94,6 +95,8 @@ pub(super) struct Rooms {
     pub(super) backups: Option<Backups>,
     /// Probes for a way around the gateway.
     pub(super) probes: Probes,
+    /// Assessments of the posture.
+    pub(super) assessments: Arc<Assessments>,
 }
 
 impl Rooms {
@@ -162,11 +165,13 @@ impl Rooms {
         )
         .await?;
         let probes = Probes::open(on.config, audit.clone(), clock.clone());
+        let assessments = Assessments::open(store.clone(), audit.clone(), clock.clone()).await?;
         let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone());
         Ok(Self {
             backups,
             probes,
             emrs: on.emrs.clone(),
+            assessments,
             updates: Updates::new(on.config.update.clone(), audit.clone(), clock.clone()),
             answers: Answers::new(audit.clone(), holdings, clock.clone()),
             permissions,
@@ -203,6 +208,7 @@ impl Rooms {
         checks.push(saved::backup(self.backups.as_ref()));
         checks.push(saved::segmentation(&self.probes));
         checks.extend(prevention::checks(&self.emrs, self.clock.now()));
+        checks.push(super::posture::check(&self.assessments));
         checks
     }
 

@@ -21,6 +21,7 @@ pub mod lockdown;
 pub mod notify;
 mod output;
 mod policy;
+pub mod posture;
 pub mod refusals;
 pub mod report;
 pub mod segmentation;
@@ -83,6 +84,7 @@ enum Command {
     Notify(notify::NotifyCommand),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    Posture(posture::PostureArgs),
     Refusals(refusals::RefusalsArgs),
     #[command(subcommand)]
     Report(report::ReportCommand),
@@ -162,6 +164,7 @@ fn dispatch(
         Command::Inspect(args) => inspect::run(args, console),
         Command::Keys(command) => keys::run(command, console, clock),
         Command::Policy(command) => policy::run(command, console, clock),
+        Command::Posture(args) => posture::run(args, console, clock),
         Command::Lockdown(command) => lockdown::run(command, console),
         Command::Notify(command) => notify::run(command, console),
         Command::Refusals(args) => refusals::run(args, console),

@@ -9,6 +9,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 use super::Certificate;
 
@@ -52,10 +53,21 @@ pub enum ChainError {
     },
 }
 
+/// The key that a certificate is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeySize {
+    /// `RSA`, `EC`, or `other`.
+    pub kind: &'static str,
+    /// Its size in bits.
+    pub bits: usize,
+}
+
 /// The first certificate of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
     names: Vec<String>,
+    /// The key that it is for.
+    pub key: KeySize,
     /// Before this it does not count.
     pub not_before: Timestamp,
     /// After this it does not count.
@@ -156,9 +168,22 @@ fn parse_leaf(chain: &[CertificateDer<'static>], path: &Path) -> Result<Leaf, Ch
     let validity = certificate.validity();
     Ok(Leaf {
         names: names.collect(),
+        key: key_size(&certificate),
         not_before: time(validity.not_before.timestamp())?,
         not_after: time(validity.not_after.timestamp())?,
     })
+}
+
+fn key_size(certificate: &X509Certificate<'_>) -> KeySize {
+    let key = certificate.public_key();
+    let parsed = key.parsed();
+    let (kind, bits) = match &parsed {
+        Ok(PublicKey::RSA(key)) => ("RSA", key.key_size()),
+        Ok(PublicKey::EC(point)) => ("EC", point.key_size()),
+        // Ed25519 and the like: the size of the key as it stands in the certificate.
+        _ => ("other", key.subject_public_key.data.len().saturating_mul(8)),
+    };
+    KeySize { kind, bits }
 }
 
 #[cfg(test)]
@@ -168,6 +193,10 @@ mod tests {
     fn leaf_for(names: &[&str]) -> Leaf {
         Leaf {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
+            key: KeySize {
+                kind: "EC",
+                bits: 256,
+            },
             not_before: Timestamp::UNIX_EPOCH,
             not_after: Timestamp::MAX,
         }
@@ -202,6 +231,7 @@ mod tests {
         };
         let leaf = matched(&certificate).unwrap();
         assert_eq!(leaf.names(), ["emr.hospital.example"]);
+        assert_eq!((leaf.key.kind, leaf.key.bits), ("EC", 256));
         assert!(leaf.not_before < leaf.not_after);
 
         let foreign = Certificate {

@@ -94,6 +94,7 @@ metrics! {
     PATCH_HITS = "chartgate_patch_hits_total", Counter, ["patch"], "Requests that a virtual patch refused, by its id.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
     VULNERABILITIES = "chartgate_known_vulnerabilities", Gauge, [], "Components of this build that the advisory feed names.";
+    POSTURE_FAILED = "chartgate_posture_failed_checks", Gauge, [], "Checks that failed in the newest assessment of the posture.";
     EMR_BYPASS = "chartgate_emr_bypass", Gauge, ["emr"], "1 where an EMR answers around the gateway, 0 where nobody does.";
     BACKUP_AGE = "chartgate_backup_age_seconds", Gauge, [], "Age of the newest backup; of a gateway that made none, how long it has been running.";
     BACKUP_BYTES = "chartgate_backup_bytes", Gauge, [], "Bytes in clear of the newest backup.";

@@ -118,18 +118,7 @@ fn examine(
 /// # Errors
 /// Every problem, where one of them is an error.
 pub(super) fn preflight(file: &Path, clock: &SharedClock) -> Result<Config, Problems> {
-    let Reading {
-        source,
-        config,
-        mut problems,
-    } = load::read(file)?;
-    let Some(config) = config else {
-        return Err(problems);
-    };
-    let document = Document::parse(&source)?;
-    problems.append(offline(&document, &config, clock));
-    problems.append(document.into_problems());
-    problems.sort();
+    let (config, problems) = look(file, clock)?;
     if problems.count(Severity::Error) > 0 {
         return Err(problems);
     }
@@ -142,6 +131,26 @@ pub(super) fn preflight(file: &Path, clock: &SharedClock) -> Result<Config, Prob
         );
     }
     Ok(config)
+}
+
+/// Reads a configuration, with every problem that can be found without anybody else.
+///
+/// # Errors
+/// Every problem, where no configuration can be made of the file.
+pub(super) fn look(file: &Path, clock: &SharedClock) -> Result<(Config, Problems), Problems> {
+    let Reading {
+        source,
+        config,
+        mut problems,
+    } = load::read(file)?;
+    let Some(config) = config else {
+        return Err(problems);
+    };
+    let document = Document::parse(&source)?;
+    problems.append(offline(&document, &config, clock));
+    problems.append(document.into_problems());
+    problems.sort();
+    Ok((config, problems))
 }
 
 /// The checks that need nobody else. Problems of other files are returned, those of the configuration are noted.

@@ -125,15 +125,15 @@ fn existing(section: &Section<'_>, key: &str, path: PathBuf) -> Option<PathBuf> 
 }
 
 /// A path whose file holds a secret: it must exist and be closed to others.
+///
+/// One that is open to others keeps a gateway from starting; it does not keep an assessment from naming it beside
+/// everything else.
 fn secret_file(section: &mut Section<'_>, key: &'static str, example: &str) -> Option<PathBuf> {
-    let path = path(section, key, example)?;
-    match secrets::guard(&path) {
-        Ok(_) => Some(path),
-        Err(said) => {
-            section.error(key, said);
-            None
-        }
+    let path = file(section, key, example)?;
+    if let Err(said) = secrets::guard(&path) {
+        section.error(key, said);
     }
+    Some(path)
 }
 
 /// Every item, or nothing: a list with a hole would be a shorter list than the operator wrote.

@@ -289,6 +289,31 @@ impl Profile {
         &self.headers
     }
 
+    /// Session cookies that are let out without what protects them, each with what it lacks.
+    #[must_use]
+    pub fn bare_session_cookies(&self) -> Vec<String> {
+        let mut bare = Vec::new();
+        for name in &self.sessions {
+            let wanted = self.cookies.of(name);
+            let lacks = [
+                ("Secure", wanted.secure == Flag::Leave),
+                ("HttpOnly", wanted.http_only == Flag::Leave),
+                (
+                    "SameSite",
+                    matches!(wanted.same_site, SameSite::None | SameSite::Leave),
+                ),
+            ];
+            let lacks: Vec<&str> = lacks
+                .into_iter()
+                .filter_map(|(what, lacks)| lacks.then_some(what))
+                .collect();
+            if !lacks.is_empty() {
+                bare.push(format!("`{name}` without {}", lacks.join(", ")));
+            }
+        }
+        bare
+    }
+
     pub(super) const fn login(&self) -> Option<&Login> {
         self.login.as_ref()
     }

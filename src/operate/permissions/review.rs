@@ -76,7 +76,10 @@ pub enum ReviewError {
 
 impl Review {
     /// The last one, if there was any.
-    pub(super) async fn last(store: &Store) -> Result<Option<Self>, ReviewError> {
+    ///
+    /// # Errors
+    /// [`ReviewError`], where the store does not answer or holds no review.
+    pub async fn last(store: &Store) -> Result<Option<Self>, ReviewError> {
         let entry = store.get(Table::Upkeep, KEY).await?;
         Ok(entry
             .map(|entry| serde_json::from_slice(entry.value.expose()))
@@ -131,6 +134,12 @@ impl Permissions {
         self.shared.reviewed.store(Some(Arc::new(review.clone())));
         self.measure();
         Ok(review)
+    }
+
+    /// The last review, if there was any.
+    #[must_use]
+    pub fn reviewed(&self) -> Option<Review> {
+        self.shared.reviewed.load_full().map(Arc::unwrap_or_clone)
     }
 
     /// When the next review is due; nothing where none was signed off yet.

@@ -1,0 +1,155 @@
+//! Every check has a fixture that passes and at least one that makes it fail, and is evidence for rules that there are.
+
+use std::collections::BTreeSet;
+
+use super::fixture::sound;
+use super::{Area, Verdict, all};
+use crate::posture::controls::{CONTROLS, Control};
+use crate::posture::facts::Facts;
+
+/// A check, and what makes it fail.
+pub(in crate::posture) type Fixture = (&'static str, fn(&mut Facts));
+
+fn fixtures() -> impl Iterator<Item = &'static Fixture> {
+    [
+        super::transport::FIXTURES,
+        super::sign_in::FIXTURES,
+        super::permissions::FIXTURES,
+        super::trail::FIXTURES,
+        super::keys::FIXTURES,
+        super::backups::FIXTURES,
+        super::network::FIXTURES,
+        super::monitoring::FIXTURES,
+        super::upkeep::FIXTURES,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+#[test]
+fn everything_passes_where_everything_is_sound() {
+    let facts = sound();
+    for check in all() {
+        let verdict = (check.judge)(&facts);
+        assert!(
+            matches!(&verdict, Verdict::Pass { evidence } if !evidence.is_empty()),
+            "{}: {verdict:?}",
+            check.id
+        );
+    }
+}
+
+#[test]
+fn every_check_has_a_fixture_that_makes_it_fail_with_a_remedy() {
+    let mut failed = BTreeSet::new();
+    for (id, break_it) in fixtures() {
+        let check = all().find(|check| check.id == *id);
+        let check = check.unwrap_or_else(|| panic!("a fixture is for no check: {id}"));
+        let mut facts = sound();
+        break_it(&mut facts);
+        let verdict = (check.judge)(&facts);
+        let Verdict::Fail { evidence, remedy } = verdict else {
+            panic!("{id} does not fail: {verdict:?}");
+        };
+        assert!(!evidence.is_empty() && !remedy.is_empty(), "{id}");
+        failed.insert(*id);
+    }
+    for check in all() {
+        assert!(
+            failed.contains(check.id),
+            "no fixture makes {} fail",
+            check.id
+        );
+    }
+}
+
+#[test]
+fn checks_are_many_named_once_and_evidence_for_rules_that_there_are() {
+    let mut ids = BTreeSet::new();
+    for check in all() {
+        let word = |c: char| c.is_ascii_lowercase() || c == '-';
+        assert!(
+            check.id.chars().all(word) && check.id.len() <= 22,
+            "{}",
+            check.id
+        );
+        assert!(ids.insert(check.id), "{} stands twice", check.id);
+        assert!(
+            check.asks.ends_with('?') && !check.asks.contains('|'),
+            "{}",
+            check.id
+        );
+        assert!(!check.controls.is_empty(), "{} is for nothing", check.id);
+        let cited: BTreeSet<&str> = check.controls.iter().copied().collect();
+        assert_eq!(
+            cited.len(),
+            check.controls.len(),
+            "{} cites twice",
+            check.id
+        );
+        for id in check.controls {
+            assert!(
+                Control::cited(id).is_some(),
+                "{}: {id} is no rule",
+                check.id
+            );
+        }
+    }
+    assert!(ids.len() >= 25, "{} checks", ids.len());
+    for area in Area::ALL {
+        assert!(all().any(|check| check.area == *area), "{area:?}");
+    }
+}
+
+#[test]
+fn every_rule_has_a_check_or_somebody_else_who_must() {
+    for control in CONTROLS {
+        let checked = all().any(|check| check.controls.contains(&control.id));
+        assert!(checked || control.rest.is_some(), "{}", control.id);
+    }
+    // Every paragraph of 164.312 and of 170.315(d) but those that no gateway can do has one.
+    for control in CONTROLS.iter().filter(|control| control.rest.is_none()) {
+        assert!(all().any(|check| check.controls.contains(&control.id)));
+    }
+}
+
+#[test]
+fn what_is_not_known_never_passes_nor_fails() {
+    let mut facts = sound();
+    let why = || "not running".to_owned();
+    facts.running = Err(why());
+    facts.kept = Err(why());
+    facts.trail = Err(why());
+    facts.listeners = Err(why());
+    facts.plain = Err(why());
+    facts.probes = Err(why());
+    facts.clock = crate::posture::facts::Clock::default();
+    let unknown: Vec<&str> = all()
+        .filter(|check| matches!((check.judge)(&facts), Verdict::Unknown { .. }))
+        .map(|check| check.id)
+        .collect();
+    assert_eq!(
+        unknown,
+        [
+            "tls-versions",
+            "tls-suites",
+            "http-redirects",
+            "permission-review",
+            "trail-intact",
+            "trail-witnessed",
+            "witness-reached",
+            "trail-durable",
+            "clock-true",
+            "backup-fresh",
+            "restore-drilled",
+            "no-bypass",
+            "detector-follows",
+            "alarms-arrive",
+            "cases-closed",
+            "break-glass-reviewed",
+            "not-root",
+            "no-core-dumps",
+            "version-running",
+        ]
+    );
+}
