@@ -55,6 +55,8 @@ pub enum AdminRequest {
     Backup(crate::backup::Ask),
     /// Segmentation.
     Segmentation(crate::segmentation::Ask),
+    /// How people stand with their courses; the values are [`crate::training::Piece`]s.
+    Training(crate::training::Ask),
 }
 
 /// A request as it stands on its line.

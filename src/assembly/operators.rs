@@ -109,6 +109,10 @@ impl AdminApi for Operators {
                 AdminRequest::Segmentation(segmentation::Ask::Probe) => {
                     self.probe(operator, &replies).await
                 }
+                AdminRequest::Training(ask) => {
+                    let answer = self.rooms.training.answer(ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
                 AdminRequest::Backup(ask) => self.backup(operator, ask, &replies).await,
             }
         })

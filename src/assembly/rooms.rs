@@ -7,6 +7,7 @@ mod glass;
 pub(super) mod permissions;
 mod retention;
 mod saved;
+mod training;
 mod updates;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use super::alarms::Alarms;
 use super::{StartError, containment, ended};
 use crate::admin::health::Check;
 use crate::audit::answers::{Answers, Holdings};
+use crate::audit::follow::Place;
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::trail::Audit;
 use crate::backup::Backups;
@@ -34,10 +36,12 @@ use crate::operate::containment::Containment;
 use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::operate::permissions::{Grounds, Permissions};
+use crate::operate::report::Reports;
 use crate::policy::decide::Policies;
 use crate::posture::updates::Updates;
 use crate::segmentation::Probes;
 use crate::store::Store;
+use crate::training::Training;
 use crate::upstream::Streams;
 
 /// What rooms stand on.
@@ -92,6 +96,9 @@ pub(super) struct Rooms {
     pub(super) backups: Option<Backups>,
     /// Probes for a way around the gateway.
     pub(super) probes: Probes,
+    /// Courses.
+    pub(super) training: Training,
+    reports: Reports,
 }
 
 impl Rooms {
@@ -160,6 +167,17 @@ impl Rooms {
         )
         .await?;
         let probes = Probes::open(on.config, audit.clone(), clock.clone());
+        let training = Training::open(crate::training::Ground {
+            settings: on.config.training.clone(),
+            store: store.clone(),
+            audit: audit.clone(),
+            place: Place {
+                directory: on.trail.clone(),
+                master: on.master.clone(),
+            },
+            policies: on.policies.clone(),
+            clock: clock.clone(),
+        });
         let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone());
         Ok(Self {
             backups,
@@ -170,6 +188,8 @@ impl Rooms {
             break_glass,
             clock: clock.clone(),
             incidents: incidents.await?,
+            training: training.await?,
+            reports: Reports::new(cases.clone(), audit.clone()),
             cases,
             containment,
             alarms,
@@ -184,7 +204,11 @@ impl Rooms {
 
     /// Who answers the gateway's pages for people who are signed in.
     pub(super) fn desks(&self) -> Desks {
-        Desks::new(vec![Arc::new(self.break_glass.clone())])
+        Desks::new(vec![
+            Arc::new(self.break_glass.clone()),
+            Arc::new(self.training.clone()),
+            Arc::new(self.reports.clone()),
+        ])
     }
 
     /// How each room is: the lines of `chartgate status`.
@@ -199,6 +223,7 @@ impl Rooms {
         checks.push(updates::check(&self.updates.state()));
         checks.push(saved::backup(self.backups.as_ref()));
         checks.push(saved::segmentation(&self.probes));
+        checks.push(training::check(&self.training.condition().await));
         checks
     }
 
@@ -215,5 +240,6 @@ impl Rooms {
         }
         background.spawn(self.probes.clone().keep(end()));
         background.spawn(Arc::clone(&self.updates).run(end()));
+        background.spawn(self.training.clone().run(end()));
     }
 }

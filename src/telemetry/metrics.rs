@@ -89,6 +89,7 @@ metrics! {
     OPEN_INCIDENTS = "chartgate_open_incidents", Gauge, [], "Incidents whose clocks run.";
     LOCKED_USERS = "chartgate_locked_users", Gauge, [], "Users who are locked out.";
     LOCKDOWN_LEVEL = "chartgate_lockdown_level", Gauge, [], "The highest lockdown level in force for anyone, 0 to 4.";
+    TRAINING_USERS = "chartgate_training_users", Gauge, ["course", "state"], "People whom a course concerns, by how they stand with it: `current`, `due`, `urgent`, `lapsed`.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
     VULNERABILITIES = "chartgate_known_vulnerabilities", Gauge, [], "Components of this build that the advisory feed names.";
     EMR_BYPASS = "chartgate_emr_bypass", Gauge, ["emr"], "1 where an EMR answers around the gateway, 0 where nobody does.";

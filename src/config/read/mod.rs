@@ -8,6 +8,7 @@ mod identity;
 mod segmentation;
 mod server;
 mod trail;
+mod training;
 
 use std::path::PathBuf;
 
@@ -30,6 +31,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let audit = trail::audit(&mut root);
     let store = trail::store(&mut root);
     let break_glass = break_glass::break_glass(&mut root);
+    let training = training::training(&mut root);
     let update = trail::update(&mut root);
     let backup = backup::backup(&mut root);
     let segmentation = segmentation::segmentation(&mut root, emrs.as_deref());
@@ -48,6 +50,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         audit: audit?,
         store: store?,
         break_glass,
+        training,
         update,
         backup,
         segmentation,
