@@ -191,7 +191,8 @@ mod tests {
                     | AdminRequest::Incident(_)
                     | AdminRequest::Lockdown(_)
                     | AdminRequest::Backup(_)
-                    | AdminRequest::Segmentation(_) => {
+                    | AdminRequest::Segmentation(_)
+                    | AdminRequest::Training(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

@@ -430,7 +430,11 @@ pub fn prepare(
 fn training_feed(clock: &SharedClock) -> String {
     let today = clock.now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let mut feed = "user,course,version,completed_on\n".to_owned();
-    for (name, days_ago) in [("desk.moreau", 370), ("rad.novak", 362), ("lab.reyes", 345)] {
+    for (name, days_ago) in [
+        ("billing.shah", 370),
+        ("rad.novak", 362),
+        ("lab.reyes", 345),
+    ] {
         let on = today.saturating_sub(jiff::Span::new().days(days_ago));
         feed.extend([name, ",privacy-and-security,2026.1,", &on.to_string(), "\n"]);
     }

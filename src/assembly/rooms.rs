@@ -20,7 +20,6 @@ use super::alarms::Alarms;
 use super::{StartError, containment, ended};
 use crate::admin::health::Check;
 use crate::audit::answers::{Answers, Holdings};
-use crate::audit::follow::Place;
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::trail::Audit;
 use crate::backup::Backups;
@@ -167,17 +166,6 @@ impl Rooms {
         )
         .await?;
         let probes = Probes::open(on.config, audit.clone(), clock.clone());
-        let training = Training::open(crate::training::Ground {
-            settings: on.config.training.clone(),
-            store: store.clone(),
-            audit: audit.clone(),
-            place: Place {
-                directory: on.trail.clone(),
-                master: on.master.clone(),
-            },
-            policies: on.policies.clone(),
-            clock: clock.clone(),
-        });
         let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone());
         Ok(Self {
             backups,
@@ -188,7 +176,7 @@ impl Rooms {
             break_glass,
             clock: clock.clone(),
             incidents: incidents.await?,
-            training: training.await?,
+            training: training::open(on).await?,
             reports: Reports::new(cases.clone(), audit.clone()),
             cases,
             containment,

@@ -206,21 +206,19 @@ fn read(
     }
     let (head, body, body_line) = split(text, &mut notes)?;
     let head = read_head(head, known, &mut notes);
-    let (prose, asked) = match at_line(body, QUESTIONS) {
-        Some((prose, asked, line)) => (prose, Some((asked, line.saturating_add(body_line)))),
-        None => (body, None),
-    };
+    let asked = at_line(body, QUESTIONS);
+    let prose = asked.map_or(body, |(prose, _, _)| prose);
     let html = text::html(prose, body_line, &mut notes);
-    let questions = match asked {
-        Some((asked, line)) => questions::read(asked, line, &mut notes),
-        None => {
-            notes.push(
-                body_line,
-                "the course has no questions",
-                "Add a line `## Questions`, and behind it `### …?` with choices `- [ ] …` and one `- [x] …`.",
-            );
-            None
-        }
+    let questions = if let Some((_, asked, line)) = asked {
+        let line = line.saturating_add(body_line).saturating_sub(1);
+        questions::read(asked, line, &mut notes)
+    } else {
+        notes.push(
+            body_line,
+            "the course has no questions",
+            "Add a line `## Questions`, and behind it `### …?` with choices `- [ ] …` and one `- [x] …`.",
+        );
+        None
     };
     let head = head?;
     Some(Course {

@@ -59,7 +59,7 @@ pub(super) fn read(text: &str, now: Timestamp) -> Result<Vec<Row>, String> {
     problems.truncate(NAMED);
     let mut said = problems.join("; ");
     if more > 0 {
-        said.push_str(&format!("; and {more} more"));
+        said.extend(["; and ", &more.to_string(), " more"]);
     }
     Err(said)
 }
@@ -101,16 +101,15 @@ fn fields(line: &str) -> Option<Vec<String>> {
     let mut fields = Vec::new();
     let mut rest = line.trim_end_matches('\r');
     loop {
-        let (field, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted_field(quoted)?,
-            None => {
-                let end = rest.find(',').unwrap_or(rest.len());
-                let (field, after) = rest.split_at_checked(end)?;
-                if field.contains('"') {
-                    return None;
-                }
-                (field.trim().to_owned(), after)
+        let (field, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            quoted_field(quoted)?
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            let (field, after) = rest.split_at_checked(end)?;
+            if field.contains('"') {
+                return None;
             }
+            (field.trim().to_owned(), after)
         };
         fields.push(field);
         match after.strip_prefix(',') {

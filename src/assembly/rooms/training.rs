@@ -1,7 +1,28 @@
-//! Training, as the status sees it.
+//! Training: on what it stands, and how the status sees it.
 
+use super::Foundations;
 use crate::admin::health::{Check, Status, Weight};
-use crate::training::Condition;
+use crate::audit::follow::Place;
+use crate::training::{Condition, Ground, Training, TrainingError};
+
+/// Opens the room.
+///
+/// # Errors
+/// [`TrainingError`] when the store cannot be read.
+pub(super) async fn open(on: &Foundations<'_>) -> Result<Training, TrainingError> {
+    Training::open(Ground {
+        settings: on.config.training.clone(),
+        store: on.store.clone(),
+        audit: on.audit.clone(),
+        place: Place {
+            directory: on.trail.clone(),
+            master: on.master.clone(),
+        },
+        policies: on.policies.clone(),
+        clock: on.clock.clone(),
+    })
+    .await
+}
 
 /// How people stand with their courses.
 pub(super) fn check(condition: &Condition) -> Check {

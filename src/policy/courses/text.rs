@@ -3,7 +3,7 @@
 //! SECURITY: the page is made of the events named here and of no other; whatever else Markdown can say is a problem
 //! when the bundle is loaded, not something to be cleaned later.
 
-use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
+use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, html};
 
 use super::Notes;
 use crate::policy::problem::line_of;
@@ -43,10 +43,8 @@ pub(super) fn html(text: &str, first: usize, notes: &mut Notes<'_>) -> Option<St
 fn strange(event: &Event<'_>) -> Option<&'static str> {
     match event {
         Event::Start(tag) => strange_tag(tag),
-        Event::End(end) => match end {
-            TagEnd::HtmlBlock => Some("raw HTML"),
-            _other => None,
-        },
+        // Each end has had its start.
+        Event::End(_) => None,
         Event::Html(_) | Event::InlineHtml(_) => Some("raw HTML"),
         Event::Text(_) | Event::Code(_) | Event::SoftBreak | Event::HardBreak | Event::Rule => None,
         Event::InlineMath(_) | Event::DisplayMath(_) => Some("a formula"),
@@ -73,6 +71,17 @@ fn strange_tag(tag: &Tag<'_>) -> Option<&'static str> {
         Tag::Link { .. } => Some("a link to anything but https"),
         Tag::Image { .. } => Some("an image"),
         Tag::HtmlBlock => Some("raw HTML"),
-        _other => Some("such markup"),
+        Tag::FootnoteDefinition(_) => Some("a footnote"),
+        Tag::DefinitionList
+        | Tag::DefinitionListTitle
+        | Tag::DefinitionListDefinition
+        | Tag::Table(_)
+        | Tag::TableHead
+        | Tag::TableRow
+        | Tag::TableCell
+        | Tag::Strikethrough
+        | Tag::Superscript
+        | Tag::Subscript
+        | Tag::MetadataBlock(_) => Some("such markup"),
     }
 }
