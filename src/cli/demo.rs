@@ -17,7 +17,7 @@ use crate::telemetry::metrics::Metrics;
 /// Run the sample clinic: an identity provider, a small EMR and the gateway in front of it.
 ///
 /// Everything is invented and runs in this process, on loopback only, with certificates made on the fly. It prints
-/// the address, the users with their passwords and one-time codes, and seven things to try, some of which are refused.
+/// the address, the users with their passwords and one-time codes, and eight things to try, some of which are refused.
 /// Ctrl-C drains it and prints how to verify the trail. Never put real data into it.
 #[derive(Debug, Args)]
 #[command(
@@ -140,7 +140,7 @@ Users (name, password, current one-time code, TOTP secret, groups):
 
 In the EMR itself everybody signs in with the same name and the password {}
 
-Seven things to try:
+Eight things to try:
   1. Open {url} as dr.okafor, sign in to the EMR, search for a patient, open the chart, write a note.
   2. Sign in as dr.weber, who has no second factor: refused, and told why.
   3. As billing.shah open a patient's notes: refused by policy (CG-3001).
@@ -151,7 +151,10 @@ Seven things to try:
   6. As nurse.lind open /patients/select?set_pid=1, then 2, 3 … up to 12: an alarm appears here, a case is opened, and
      the sessions of nurse.lind end. Then:
        chartgate case list --config {config}
-  7. Watch the trail while you do it, in another terminal:
+  7. As rad.novak open the EMR: a course is due within the week. As billing.shah, who is overdue, enter a charge: refused,
+     until the course is done. Report something suspicious from any page of the gateway. Then:
+       chartgate training status --config {config}
+  8. Watch the trail while you do it, in another terminal:
        chartgate audit show --follow --config {config}
 
 Ctrl-C closes the clinic.",

@@ -83,7 +83,7 @@ impl House {
     }
 
     fn pass(&self, days: u32) {
-        self.beneath.clock.advance(DAY * days);
+        self.beneath.clock.advance(DAY.saturating_mul(days));
     }
 }
 

@@ -43,10 +43,14 @@ pub(super) fn html(text: &str, first: usize, notes: &mut Notes<'_>) -> Option<St
 fn strange(event: &Event<'_>) -> Option<&'static str> {
     match event {
         Event::Start(tag) => strange_tag(tag),
-        // Each end has had its start.
-        Event::End(_) => None,
         Event::Html(_) | Event::InlineHtml(_) => Some("raw HTML"),
-        Event::Text(_) | Event::Code(_) | Event::SoftBreak | Event::HardBreak | Event::Rule => None,
+        // Each end has had its start.
+        Event::End(_)
+        | Event::Text(_)
+        | Event::Code(_)
+        | Event::SoftBreak
+        | Event::HardBreak
+        | Event::Rule => None,
         Event::InlineMath(_) | Event::DisplayMath(_) => Some("a formula"),
         Event::FootnoteReference(_) => Some("a footnote"),
         Event::TaskListMarker(_) => Some("a task list"),
