@@ -333,7 +333,10 @@ async fn the_sample_clinic_shows_every_step_by_its_feed() {
     assert_eq!(told.refusal(), Some("CG-3010"), "{}", told.text());
     clerk.visit(&house.url("/patients/select?set_pid=4")).await;
     let refused = clerk
-        .post_form(&house.url("/billing"), &[("code", "99213")])
+        .post_form(
+            &house.url("/billing"),
+            &[("pid", "4"), ("code", "99213"), ("amount", "80")],
+        )
         .await;
     assert_eq!(refused.refusal(), Some("CG-3011"), "{}", refused.text());
     let imported = house.of_event(Event::TrainingImported);

@@ -171,7 +171,9 @@ async fn an_attestation_holds_as_long_as_the_course_says_and_outlives_a_restart(
     assert_eq!(house.stands(), State::Lapsed);
     assert!(matches!(room.answered(&[Some(0)]).await, Judged::Passed(_)));
     assert_eq!(house.stands(), State::Current);
-    house.pass(364);
+    house.pass(200);
+    room.noticed(&["nurse"]).await;
+    house.pass(164);
     assert_eq!(house.stands(), State::Urgent);
     house
         .policies
