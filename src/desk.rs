@@ -3,6 +3,7 @@
 //! A desk answers identified visitors only; what it answers is on record before it is sent.
 
 pub mod offers;
+pub mod page;
 
 use std::sync::Arc;
 

@@ -28,6 +28,7 @@ use crate::identity::routes::{OwnRoute, is_own};
 use crate::limit::charge::Charges;
 use crate::limit::screen::{Purpose, Screen};
 use crate::policy::decide::{InForce, Policies};
+use crate::policy::remind::Reminders;
 use crate::refusal::Refusal;
 use crate::request::received::Manner;
 use crate::request::{AnswerBody, Body, Event, Handled, Received, Refused, Target};
@@ -45,6 +46,8 @@ pub struct Stages {
     pub emrs: Arc<Emrs>,
     /// Policies.
     pub policies: Arc<Policies>,
+    /// Who was reminded today of a course that is due.
+    pub reminders: Reminders,
     /// Limits per user.
     pub charges: Charges,
     /// The trail.
@@ -151,6 +154,7 @@ impl Gateway {
         let now = stages.clock.now();
         let circumstances = in_force.circumstances(&mapped, now);
         let authorized = in_force.decide(mapped, &circumstances, now)?;
+        let authorized = stages.reminders.remind(authorized, now)?;
         let limited = stages.charges.charge(authorized)?;
         let admitted = self.audit.admit(limited).await?;
         let classified = self.exchange(admitted).await?;

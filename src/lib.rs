@@ -31,4 +31,5 @@ pub mod segmentation;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod training;
 pub mod upstream;

@@ -143,6 +143,11 @@ refusals! {
     /// Lockdown level 4 is in force for the user, the role, the EMR, or everyone (`chartgate lockdown status`).
     Downtime = "3009", SERVICE_UNAVAILABLE, "The EMR is closed for the time being", "Access to this EMR was closed to protect it. The downtime procedure of the hospital is in force.", "Work by the downtime procedure of your ward: paper charts, the printed medication lists, the phone. The lock is lifted centrally; nothing is wrong with your account or this computer.";
 
+    /// A course that the user has to do is due within seven days: said once a day in each session, on a top-level `GET`, before anything reaches the EMR.
+    TrainingUrgent = "3010", PRECONDITION_REQUIRED, "Your security training is due within a week", "A course that you have to do is due soon. Once it is overdue, charts can still be read, but nothing can be written, printed or exported. This page is shown once a day.", "Take the course now, or continue to where you were going and take it later.";
+    /// A course is overdue, and that alone is why policy says no; what was asked for changes or takes out something.
+    TrainingLapsed = "3011", FORBIDDEN, "Your security training is overdue", "Until you have done the course that is overdue, the EMR is read-only for you: charts open, and break-glass works, but nothing can be written, printed or exported.", "Take the course; it works again at once. If you had typed something, open the course in another tab: it is still on the page before this one.";
+
     /// Too many requests from one address.
     AddressRate = "4001", TOO_MANY_REQUESTS, "Too many requests from this address", "More requests arrived from this network address than are accepted.", "Wait for the time stated and try again.";
     /// Too many requests by one user.

@@ -30,6 +30,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("posture", 5),
     ("backup", 5),
     ("segmentation", 5),
+    ("training", 5),
     ("server", 6),
     ("admin", 6),
     ("demo", 6),

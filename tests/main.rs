@@ -24,4 +24,5 @@ mod path;
 mod policy;
 mod properties;
 mod refusals;
+mod training;
 mod wire;

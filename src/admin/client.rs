@@ -192,7 +192,8 @@ mod tests {
                     | AdminRequest::Lockdown(_)
                     | AdminRequest::Backup(_)
                     | AdminRequest::Segmentation(_)
-                    | AdminRequest::Posture(_) => {
+                    | AdminRequest::Posture(_)
+                    | AdminRequest::Training(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

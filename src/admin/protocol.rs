@@ -57,6 +57,8 @@ pub enum AdminRequest {
     Segmentation(crate::segmentation::Ask),
     /// The security posture; the values are those of [`crate::posture::assessments::Ask`].
     Posture(crate::posture::assessments::Ask),
+    /// How people stand with their courses; the values are [`crate::training::Piece`]s.
+    Training(crate::training::Ask),
 }
 
 /// A request as it stands on its line.

@@ -388,6 +388,11 @@ pub fn prepare(
     let config = dir.join("chartgate.toml");
     fs::write(&config, text).map_err(failed(&config))?;
 
+    let feed = dir.join("training.csv");
+    if !feed.exists() {
+        fs::write(&feed, training_feed(clock)).map_err(failed(&feed))?;
+    }
+
     let (mut words, mut complaints) = (Vec::new(), Vec::new());
     let exit = {
         let mut console = Console::over(io::empty(), &mut words, &mut complaints);
@@ -419,6 +424,21 @@ pub fn prepare(
         ca_cert: dir.join("certs/ca.pem"),
         webhook_secret,
     })
+}
+
+/// What the learning management system of the sample clinic knows: one clerk is overdue, and two people are due soon.
+fn training_feed(clock: &SharedClock) -> String {
+    let today = clock.now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let mut feed = "user,course,version,completed_on\n".to_owned();
+    for (name, days_ago) in [
+        ("billing.shah", 370),
+        ("rad.novak", 362),
+        ("lab.reyes", 345),
+    ] {
+        let on = today.saturating_sub(jiff::Span::new().days(days_ago));
+        feed.extend([name, ",privacy-and-security,2026.1,", &on.to_string(), "\n"]);
+    }
+    feed
 }
 
 /// Writes a secret that nobody knew before.

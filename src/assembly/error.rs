@@ -65,6 +65,9 @@ pub enum StartError {
     /// Lockdowns.
     #[error("lockdowns: {0}")]
     Lockdown(#[from] LockdownError),
+    /// Training.
+    #[error("training: {0}")]
+    Training(#[from] crate::training::TrainingError),
     /// Limits.
     #[error(transparent)]
     Limits(#[from] UnknownAction),

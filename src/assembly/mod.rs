@@ -41,6 +41,7 @@ use crate::limit::screen::Screen;
 use crate::operate::permissions;
 use crate::policy::bundle::Bundle;
 use crate::policy::decide::Policies;
+use crate::policy::remind::Reminders;
 use crate::request::Event;
 use crate::request::hygiene::Hygiene;
 use crate::server::{self, Certificates, Inherited, Listeners, Reception, Setup};
@@ -328,6 +329,7 @@ async fn assemble(
         identity,
         emrs,
         policies,
+        reminders: Reminders::default(),
         charges: Charges::new(&config.limits)?,
         audit,
         offers,

@@ -110,6 +110,10 @@ impl AdminApi for Operators {
                 AdminRequest::Segmentation(segmentation::Ask::Probe) => {
                     self.probe(operator, &replies).await
                 }
+                AdminRequest::Training(ask) => {
+                    let answer = self.rooms.training.answer(ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
                 AdminRequest::Backup(ask) => self.backup(operator, ask, &replies).await,
                 AdminRequest::Posture(ask) => {
                     let answer = posture::answer(&self.parts, &self.rooms, operator.name(), ask);

@@ -8,6 +8,7 @@ pub(super) mod permissions;
 mod prevention;
 mod retention;
 mod saved;
+mod training;
 mod updates;
 
 use std::path::PathBuf;
@@ -35,11 +36,13 @@ use crate::operate::containment::Containment;
 use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::operate::permissions::{Grounds, Permissions};
+use crate::operate::report::Reports;
 use crate::policy::decide::Policies;
 use crate::posture::assessments::Assessments;
 use crate::posture::updates::Updates;
 use crate::segmentation::Probes;
 use crate::store::Store;
+use crate::training::Training;
 use crate::upstream::Streams;
 
 /// What rooms stand on.
@@ -97,6 +100,9 @@ pub(super) struct Rooms {
     pub(super) probes: Probes,
     /// Assessments of the posture.
     pub(super) assessments: Arc<Assessments>,
+    /// Courses.
+    pub(super) training: Training,
+    reports: Reports,
 }
 
 impl Rooms {
@@ -178,6 +184,8 @@ impl Rooms {
             break_glass,
             clock: clock.clone(),
             incidents: incidents.await?,
+            training: training::open(on).await?,
+            reports: Reports::new(cases.clone(), audit.clone()),
             cases,
             containment,
             alarms,
@@ -192,7 +200,11 @@ impl Rooms {
 
     /// Who answers the gateway's pages for people who are signed in.
     pub(super) fn desks(&self) -> Desks {
-        Desks::new(vec![Arc::new(self.break_glass.clone())])
+        Desks::new(vec![
+            Arc::new(self.break_glass.clone()),
+            Arc::new(self.training.clone()),
+            Arc::new(self.reports.clone()),
+        ])
     }
 
     /// How each room is: the lines of `chartgate status`.
@@ -209,6 +221,7 @@ impl Rooms {
         checks.push(saved::segmentation(&self.probes));
         checks.extend(prevention::checks(&self.emrs, self.clock.now()));
         checks.push(super::posture::check(&self.assessments));
+        checks.push(training::check(&self.training.condition().await));
         checks
     }
 
@@ -225,5 +238,6 @@ impl Rooms {
         }
         background.spawn(self.probes.clone().keep(end()));
         background.spawn(Arc::clone(&self.updates).run(end()));
+        background.spawn(self.training.clone().run(end()));
     }
 }

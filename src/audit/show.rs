@@ -320,6 +320,8 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::BackupDrilled => "backup-drilled",
         Event::Restored => "restored",
         Event::TrainingAttested => "training-attested",
+        Event::TrainingFailed => "training-failed",
+        Event::SuspicionReported => "suspicion-reported",
         Event::TrainingImported => "training-imported",
         Event::UpdateChecked => "update-checked",
         Event::PostureAssessed => "posture",

@@ -185,6 +185,8 @@ const fn priority_of(event: Event) -> Priority {
         | Event::BackupDrilled
         | Event::Restored
         | Event::TrainingAttested
+        | Event::TrainingFailed
+        | Event::SuspicionReported
         | Event::TrainingImported
         | Event::UpdateChecked
         | Event::PostureAssessed

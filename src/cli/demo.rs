@@ -140,7 +140,7 @@ Users (name, password, current one-time code, TOTP secret, groups):
 
 In the EMR itself everybody signs in with the same name and the password {}
 
-Nine things to try:
+Ten things to try:
   1. Open {url} as dr.okafor, sign in to the EMR, search for a patient, open the chart, write a note.
   2. Sign in as dr.weber, who has no second factor: refused, and told why.
   3. As billing.shah open a patient's notes: refused by policy (CG-3001).
@@ -156,7 +156,10 @@ Nine things to try:
   8. Open {url} with an old browser: refused, and told what would do (CG-1020). What is in force says `client` in
         chartgate status --config {config}
       For example: curl -k -H 'Accept: text/html' -A 'Mozilla/5.0 (X11; rv:78.0) Gecko/20100101 Firefox/78.0' {url}
-  9. Watch the trail while you do it, in another terminal:
+  9. As rad.novak open the EMR: a course is due within the week. As billing.shah, who is overdue, enter a charge: refused,
+     until the course is done. Report something suspicious from any page of the gateway. Then:
+        chartgate training status --config {config}
+ 10. Watch the trail while you do it, in another terminal:
        chartgate audit show --follow --config {config}
 
 Ctrl-C closes the clinic.",

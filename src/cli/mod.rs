@@ -29,6 +29,7 @@ pub mod serve;
 pub mod session;
 pub mod status;
 mod trail;
+pub mod training;
 pub mod update;
 pub mod user;
 pub mod version;
@@ -94,6 +95,8 @@ enum Command {
     #[command(subcommand)]
     Session(session::SessionCommand),
     Status(status::StatusArgs),
+    #[command(subcommand)]
+    Training(training::TrainingCommand),
     #[command(subcommand)]
     Update(update::UpdateCommand),
     #[command(subcommand)]
@@ -173,6 +176,7 @@ fn dispatch(
         Command::Serve(args) => serve::run(args, console, clock),
         Command::Session(command) => session::run(command, console),
         Command::Status(args) => status::run(args, console),
+        Command::Training(command) => training::run(command, console),
         Command::User(command) => user::run(command, console),
         Command::Update(command) => update::run(command, console, clock),
         Command::Version(args) => version::run(args, console),

@@ -55,6 +55,8 @@ pub struct Config {
     pub store: Store,
     /// Breaking the glass.
     pub break_glass: BreakGlass,
+    /// Courses.
+    pub training: Training,
     /// Known vulnerabilities.
     pub update: Update,
     /// Backups, where there are any.
@@ -373,6 +375,15 @@ pub struct BreakGlass {
     pub per_day: usize,
     /// Someone else must have reviewed it within this. Default 24 h.
     pub review_within: Duration,
+}
+
+/// Courses that people have to do. `[training]`
+#[derive(Debug, Clone)]
+pub struct Training {
+    /// The time from when a course, or a new version of it, first concerns somebody until it is due. Default 45 days.
+    pub grace: Duration,
+    /// A CSV file of what was attested elsewhere.
+    pub feed: Option<PathBuf>,
 }
 
 /// Comparison with known vulnerabilities. `[update]`

@@ -8,6 +8,12 @@ pub const PREFIX: &str = ".chartgate";
 /// The form to break the glass with: a page of the gateway's own that a step-up may come back to.
 pub const BREAK_GLASS: &str = "/.chartgate/break-glass";
 
+/// The page of courses; each course is below it.
+pub const TRAINING: &str = "/.chartgate/training";
+
+/// The form to report something suspicious with.
+pub const REPORT: &str = "/.chartgate/report";
+
 /// A path of the gateway's own, under `/.chartgate/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OwnRoute {
@@ -67,7 +73,11 @@ pub fn is_own(target: &Target) -> bool {
 /// Whether a sign-in may come back to `target` although it is the gateway's own: showing it changes nothing.
 #[must_use]
 pub fn may_return_to(target: &Target) -> bool {
-    target.path() == BREAK_GLASS
+    let path = target.path();
+    [BREAK_GLASS, TRAINING, REPORT].contains(&path)
+        || path
+            .strip_prefix(TRAINING)
+            .is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// What a sign-in is for.

@@ -137,6 +137,29 @@ impl Cases {
     /// # Errors
     /// [`CaseError`].
     pub async fn open(&self, opening: Opening) -> Result<Opened, CaseError> {
+        self.opened(opening, Vec::new()).await
+    }
+
+    /// Opens a case with what its opener has to say, as its first note.
+    ///
+    /// # Errors
+    /// [`CaseError`].
+    pub async fn open_with(
+        &self,
+        opening: Opening,
+        by: &str,
+        said: &str,
+    ) -> Result<Opened, CaseError> {
+        text("note", said)?;
+        let note = Note {
+            at: self.clock.now(),
+            by: by.to_owned(),
+            text: said.to_owned(),
+        };
+        self.opened(opening, vec![note]).await
+    }
+
+    async fn opened(&self, opening: Opening, notes: Vec<Note>) -> Result<Opened, CaseError> {
         text("title", &opening.title)?;
         for name in [&opening.user, &opening.patient, &opening.rule]
             .into_iter()
@@ -150,6 +173,8 @@ impl Cases {
             && let Some(mut case) = self.read(number).await?
         {
             case.join(&opening, now);
+            let room = MOST_NOTES.saturating_sub(case.notes.len());
+            case.notes.extend(notes.into_iter().take(room));
             self.write(&case).await?;
             return Ok(Opened::Joined(number));
         }
@@ -157,7 +182,8 @@ impl Cases {
             return Err(CaseError::TooMany);
         }
         let number = *next;
-        let case = Case::opened(number, opening, now);
+        let mut case = Case::opened(number, opening, now);
+        case.notes = notes;
         self.audit
             .event(Event::CaseOpened, None, case.as_recorded())
             .await?;

@@ -10,6 +10,7 @@ pub mod containment;
 pub mod incidents;
 pub mod lockdown;
 pub mod permissions;
+pub mod report;
 
 use std::time::Duration;
 

@@ -11,7 +11,8 @@ use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validato
 use miette::Diagnostic;
 use serde::Deserialize;
 
-use super::files::{Files, TABLES};
+use super::courses::{self, Course};
+use super::files::{COURSES, Files, TABLES};
 use super::networks::Networks;
 use super::problem::{BundleError, Findings, first_offset, line_of};
 use super::roles::Roles;
@@ -40,6 +41,7 @@ pub struct Bundle {
     roles: Roles,
     networks: Networks,
     tables: Tables,
+    courses: Arc<[Course]>,
     profiles: Arc<BTreeMap<PathBuf, String>>,
     digest: String,
 }
@@ -73,6 +75,7 @@ impl Bundle {
             };
             Tables::read(files.within(TABLES), &words, &mut findings)
         });
+        let courses = courses::read_all(files.within(COURSES), known, &mut findings);
         match (manifest, schema, grants) {
             (Some(manifest), Some((_, vocabulary)), Some(grants)) if findings.is_empty() => {
                 Ok(Self {
@@ -84,6 +87,7 @@ impl Bundle {
                     roles: grants,
                     networks,
                     tables: tables.unwrap_or_default(),
+                    courses: courses.into(),
                     profiles: Arc::new(files.profiles()),
                     digest: files.digest(),
                 })
@@ -137,6 +141,12 @@ impl Bundle {
     #[must_use]
     pub const fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// The courses that people have to do, by id.
+    #[must_use]
+    pub const fn courses(&self) -> &Arc<[Course]> {
+        &self.courses
     }
 
     /// The texts of its EMR profiles, by path (`emr/opal.toml`).

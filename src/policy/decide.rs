@@ -297,9 +297,12 @@ impl InForce {
         let inquiry = Inquiry::of(&self.active, &matter, circumstances, now);
         let ruling = Ruling::on(&inquiry);
         let refusal = ruling.refusal(&matter, now);
-        let opens = refusal == Some(Refusal::PolicyDenied)
-            && is_repeatable(&mapped)
-            && inquiry.opens_by_break_glass();
+        // A bundle may close charts to who is late with a course; breaking the glass still opens them.
+        let closed = matches!(
+            refusal,
+            Some(Refusal::PolicyDenied | Refusal::TrainingLapsed)
+        );
+        let opens = closed && is_repeatable(&mapped) && inquiry.opens_by_break_glass();
         let valid_until = ruling.valid_until(&matter, now);
         let obligations = ruling.outcome.obligations;
         let mut notices = notices(circumstances, ruling.grant.as_ref());
@@ -472,7 +475,7 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    fn ask(&self, patient: Option<&PatientRef>, glass: Glass) -> Arc<Outcome> {
+    fn ask(&self, patient: Option<&PatientRef>, glass: Glass, training: Training) -> Arc<Outcome> {
         let Matter {
             emr,
             principal,
@@ -494,12 +497,31 @@ impl<'a> Inquiry<'a> {
             purpose: circumstances.purpose,
             lockdown: circumstances.lockdown,
             zone: &circumstances.zone,
-            training: circumstances.training,
+            training,
             break_glass: match glass {
                 Glass::Broken => true,
                 Glass::AsItIs => self.opened(patient).is_some(),
             },
         })
+    }
+
+    /// What policy says for every patient concerned, or once where there is none, to somebody who stands so with
+    /// training.
+    fn ask_for_all(&self, training: Training) -> Outcome {
+        let mut each = self.matter.mapping.patients.iter();
+        let first = each.next();
+        each.fold(
+            (*self.ask(first, Glass::AsItIs, training)).clone(),
+            |all, patient| all.and(&self.ask(Some(patient), Glass::AsItIs, training)),
+        )
+    }
+
+    /// Whether a course that is overdue is all that stands in the way.
+    fn lapsed_only(&self, outcome: &Outcome) -> bool {
+        self.circumstances.training == Training::Lapsed
+            && outcome.verdict == Verdict::Deny
+            && outcome.errors.is_empty()
+            && self.ask_for_all(Training::Current).verdict == Verdict::Allow
     }
 
     /// Whether breaking the glass for the one patient concerned would turn a refusal into a permit: for looking only.
@@ -511,7 +533,7 @@ impl<'a> Inquiry<'a> {
         if !mapping.action.only_looks() {
             return false;
         }
-        let outcome = self.ask(Some(patient), Glass::Broken);
+        let outcome = self.ask(Some(patient), Glass::Broken, self.circumstances.training);
         self.circumstances.lockdown < DOWNTIME
             && outcome.verdict == Verdict::Allow
             && outcome.errors.is_empty()
@@ -525,6 +547,8 @@ struct Ruling {
     grant: Option<Grant>,
     /// The lockdown level that applied.
     lockdown: u8,
+    /// Whether it is only for an overdue course that policy says no.
+    lapsed: bool,
 }
 
 /// What lockdown adds to whatever the bundle says, so that no bundle can leave it out.
@@ -543,12 +567,8 @@ impl Ruling {
     fn on(inquiry: &Inquiry<'_>) -> Self {
         let mapping = inquiry.matter.mapping;
         let lockdown = inquiry.circumstances.lockdown;
-        let mut each = mapping.patients.iter();
-        let first = each.next();
-        let mut outcome = each.fold(
-            (*inquiry.ask(first, Glass::AsItIs)).clone(),
-            |all, patient| all.and(&inquiry.ask(Some(patient), Glass::AsItIs)),
-        );
+        let mut outcome = inquiry.ask_for_all(inquiry.circumstances.training);
+        let lapsed = inquiry.lapsed_only(&outcome);
         lock_down(&mut outcome, mapping.action, lockdown);
         let concerned = mapping.patients.iter().map(Some);
         let nobody = mapping.patients.is_empty().then_some(None);
@@ -561,6 +581,7 @@ impl Ruling {
             outcome,
             grant,
             lockdown,
+            lapsed,
         }
     }
 
@@ -575,6 +596,8 @@ impl Ruling {
                 Refusal::Unmapped
             } else if matter.principal.roles().is_empty() {
                 Refusal::NoRole
+            } else if self.lapsed {
+                Refusal::TrainingLapsed
             } else {
                 Refusal::PolicyDenied
             }),
@@ -1109,6 +1132,98 @@ mod tests {
             assert_eq!(refused.refusal(), told);
             assert!(refused.offer().is_none());
         }
+    }
+
+    #[test]
+    fn an_overdue_course_makes_the_emr_read_only_and_never_stops_breaking_the_glass() {
+        let decide = |roles, action, section, training, broken| {
+            let case = Case::new(roles, action, section).on(&["7"]);
+            let grants: &[Grant] = &[Grant {
+                id: "bg".to_owned(),
+                system: patient("7").system,
+                patient: "7".to_owned(),
+                expires: at(SESSION_END),
+            }];
+            case.decide(&Circumstances {
+                care_relation: CareRelation::Assigned,
+                training,
+                grants: if broken {
+                    Arc::from(grants)
+                } else {
+                    Arc::default()
+                },
+                ..Circumstances::default()
+            })
+            .map_err(|refused| refused.refusal())
+            .map(drop)
+        };
+        for action in [Action::Create, Action::Update, Action::Order, Action::Sign] {
+            let asked = |training, broken| {
+                let section = if action == Action::Update {
+                    "summary"
+                } else {
+                    "notes"
+                };
+                decide(&["physician"], action, section, training, broken)
+            };
+            let before = asked(Training::Urgent, false);
+            for training in [Training::Unknown, Training::Current, Training::Due] {
+                assert_eq!(asked(training, false), before, "{action:?}");
+            }
+            if before.is_ok() {
+                assert_eq!(asked(Training::Lapsed, false), Err(Refusal::TrainingLapsed));
+                assert_eq!(asked(Training::Lapsed, true), Ok(()), "{action:?}");
+            } else {
+                // What is refused anyway is not blamed on the course.
+                assert_eq!(asked(Training::Lapsed, false), before, "{action:?}");
+            }
+        }
+        assert_eq!(
+            decide(
+                &["physician"],
+                Action::Create,
+                "notes",
+                Training::Lapsed,
+                false
+            ),
+            Err(Refusal::TrainingLapsed)
+        );
+        for training in Training::ALL {
+            assert_eq!(
+                decide(&["physician"], Action::Read, "notes", *training, false),
+                Ok(())
+            );
+            assert_eq!(
+                decide(&["nurse"], Action::Read, "sensitive", *training, true),
+                Ok(())
+            );
+        }
+    }
+
+    #[test]
+    fn a_bundle_that_closes_charts_to_the_late_still_offers_to_break_the_glass() {
+        let bundle = small_with(
+            r#"@id("late") @doc("Who is late reads nothing.")
+            forbid (principal, action, resource) when { context.training == "lapsed" } unless { context.break_glass };"#,
+        );
+        let mut mapped = Case::new(&["nurse"], Action::Read, "notes")
+            .on(&["7"])
+            .mapped();
+        let mapping = mapped.mapping().clone();
+        let principal = mapped.identified().principal().clone();
+        let facts = mapped.received_mut().facts_mut();
+        facts.principal = Some(Arc::new(principal));
+        facts.session = Some("a1".to_owned());
+        facts.mapping = Some(Arc::new(mapping));
+        let circumstances = Circumstances {
+            training: Training::Lapsed,
+            ..Circumstances::default()
+        };
+        let refused = Policies::new(bundle, 1)
+            .in_force()
+            .decide(mapped, &circumstances, at(NOW))
+            .expect_err("refused");
+        assert_eq!(refused.refusal(), Refusal::BreakGlassOffered);
     }
 
     #[test]

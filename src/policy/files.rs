@@ -19,6 +19,8 @@ const MOST_FILES: usize = 1_000;
 const PROFILES: &str = "emr";
 /// The folder whose `*.toml` files are tables of expected decisions.
 pub(super) const TABLES: &str = "tests";
+/// The folder whose `*.md` files are courses.
+pub(super) const COURSES: &str = "training";
 /// What a bundle may hold for people alone: no part of its digest.
 const README: &str = "README.md";
 
@@ -55,7 +57,7 @@ impl Files {
                 Ok(name) => {
                     let folder = name
                         .to_str()
-                        .filter(|name| [PROFILES, TABLES].contains(name));
+                        .filter(|name| [PROFILES, TABLES, COURSES].contains(name));
                     if let Some(folder) = folder {
                         read_folder(directory, folder, &mut texts, findings);
                     }
@@ -141,14 +143,15 @@ fn is_policy_file(name: &Path) -> bool {
     name.extension() == Some(OsStr::new("cedar"))
 }
 
-/// The texts of a folder's `*.toml` files.
+/// The texts of a folder's `*.toml` files; of courses, its `*.md` files.
 fn read_folder(
     directory: &Path,
     folder: &str,
     texts: &mut BTreeMap<PathBuf, String>,
     findings: &mut Findings,
 ) {
-    let is_toml = |name: &Path| name.extension() == Some(OsStr::new("toml"));
+    let kind = if folder == COURSES { "md" } else { "toml" };
+    let is_of_kind = |name: &Path| name.extension() == Some(OsStr::new(kind));
     let Ok(entries) = fs::read_dir(directory.join(folder)) else {
         // A file of this name is none that a bundle holds, and is reported as such.
         return;
@@ -156,7 +159,7 @@ fn read_folder(
     for entry in entries.take(MOST_FILES).flatten() {
         let name = Path::new(folder).join(entry.file_name());
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        if is_toml(&name) && !hidden {
+        if is_of_kind(&name) && !hidden {
             if let Some(text) = read_text(directory, &name, findings) {
                 texts.insert(name, text);
             }
@@ -166,6 +169,13 @@ fn read_folder(
                 None,
                 "the file is no table of expected decisions",
                 "Name tables *.toml; a table under another name would never be asked.",
+            );
+        } else if folder == COURSES && !hidden {
+            findings.push(
+                &name,
+                None,
+                "the file is no course",
+                "Name courses *.md; nobody would be asked to do a course under another name.",
             );
         }
     }

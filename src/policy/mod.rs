@@ -9,6 +9,7 @@
 
 pub mod bundle;
 pub mod compile;
+pub mod courses;
 pub mod decide;
 pub mod explain;
 mod files;
@@ -18,6 +19,7 @@ pub mod obligation;
 pub mod problem;
 pub mod question;
 pub mod reads;
+pub mod remind;
 pub mod roles;
 pub mod rule;
 pub mod scene;

@@ -101,6 +101,11 @@ impl Findings {
         self.0.is_empty()
     }
 
+    /// How many problems there are so far.
+    pub(super) const fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The error, in the order of files and lines.
     pub(super) fn into_error(mut self, directory: &Path) -> BundleError {
         self.0.sort();

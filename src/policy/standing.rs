@@ -46,20 +46,9 @@ impl Scope {
     }
 }
 
-/// When the courses that a user must attest are due.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Courses {
-    /// No course is required of anyone.
-    #[default]
-    NotRequired,
-    /// The first due date by user id; who is not listed attested nothing and had until `otherwise`.
-    Due {
-        /// By user id.
-        by_user: BTreeMap<String, Timestamp>,
-        /// For everyone else.
-        otherwise: Timestamp,
-    },
-}
+/// When the first course of each user is due, by user id. Who is not listed has none, or was never seen: their time
+/// begins when they are.
+pub type Dues = BTreeMap<String, Timestamp>;
 
 /// What is in force beside the bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -68,8 +57,8 @@ pub struct Standing {
     pub lockdowns: BTreeMap<Scope, u8>,
     /// Open break-glass grants by user id.
     pub grants: BTreeMap<String, Arc<[Grant]>>,
-    /// Courses.
-    pub courses: Courses,
+    /// Courses. Shared: the standing is copied whenever anything in it changes.
+    pub dues: Arc<Dues>,
 }
 
 impl Standing {
@@ -90,34 +79,32 @@ impl Standing {
         self.grants.get(user).cloned().unwrap_or_default()
     }
 
-    /// When the first course of a user is due; nothing where no course is required.
+    /// When the first course of a user is due; nothing where none is required.
     #[must_use]
     pub fn training_due(&self, user: &str) -> Option<Timestamp> {
-        match &self.courses {
-            Courses::NotRequired => None,
-            Courses::Due { by_user, otherwise } => Some(*by_user.get(user).unwrap_or(otherwise)),
-        }
+        self.dues.get(user).copied()
     }
 
     /// How a user stands with training at `now`.
     #[must_use]
     pub fn training(&self, user: &str, now: Timestamp) -> Training {
-        match &self.courses {
-            Courses::NotRequired => Training::Unknown,
-            Courses::Due { by_user, otherwise } => {
-                let due = by_user.get(user).unwrap_or(otherwise);
-                let left = due.duration_since(now);
-                if left <= SignedDuration::ZERO {
-                    Training::Lapsed
-                } else if left <= URGENT {
-                    Training::Urgent
-                } else if left <= DUE {
-                    Training::Due
-                } else {
-                    Training::Current
-                }
-            }
-        }
+        self.training_due(user)
+            .map_or(Training::Unknown, |due| until(due, now))
+    }
+}
+
+/// How somebody stands at `now` whose course is due at `due`.
+#[must_use]
+pub fn until(due: Timestamp, now: Timestamp) -> Training {
+    let left = due.duration_since(now);
+    if left <= SignedDuration::ZERO {
+        Training::Lapsed
+    } else if left <= URGENT {
+        Training::Urgent
+    } else if left <= DUE {
+        Training::Due
+    } else {
+        Training::Current
     }
 }
 
@@ -172,10 +159,7 @@ mod tests {
         let day = SignedDuration::from_hours(24);
         let due: Timestamp = "2026-12-31T00:00:00Z".parse().unwrap();
         let standing = Standing {
-            courses: Courses::Due {
-                by_user: BTreeMap::from([("main|7".to_owned(), due)]),
-                otherwise: Timestamp::UNIX_EPOCH,
-            },
+            dues: Arc::new(BTreeMap::from([("main|7".to_owned(), due)])),
             ..Standing::default()
         };
         let at = |days: i32| standing.training("main|7", due.checked_sub(day * days).unwrap());
@@ -183,10 +167,7 @@ mod tests {
         assert_eq!(at(30), Training::Due);
         assert_eq!(at(7), Training::Urgent);
         assert_eq!(at(0), Training::Lapsed);
-        assert_eq!(standing.training("main|8", due), Training::Lapsed);
-        assert_eq!(
-            Standing::default().training("main|8", due),
-            Training::Unknown
-        );
+        assert_eq!(standing.training("main|8", due), Training::Unknown);
+        assert_eq!(standing.training_due("main|8"), None);
     }
 }

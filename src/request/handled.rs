@@ -86,6 +86,10 @@ pub enum Event {
     Restored,
     /// A user attested a course.
     TrainingAttested,
+    /// A user did not pass a course.
+    TrainingFailed,
+    /// A user reported something suspicious.
+    SuspicionReported,
     /// Attestations were imported.
     TrainingImported,
     /// The build was compared with known advisories.

@@ -26,13 +26,27 @@ pub(super) fn html(told: &[&Notice]) -> String {
         };
         let _ = write!(
             html,
-            "<table role=\"presentation\" data-chartgate=\"{}\" width=\"100%\" cellpadding=\"8\" bgcolor=\"{color}\"><tr><td><font color=\"#ffffff\"><b>{title}:</b> {}</font></td></tr></table>",
+            "<table role=\"presentation\" data-chartgate=\"{}\" width=\"100%\" cellpadding=\"8\" bgcolor=\"{color}\"><tr><td><font color=\"#ffffff\"><b>{title}:</b> {}{}</font></td></tr></table>",
             notice.word(),
-            escaped(&text)
+            escaped(&text),
+            link(notice)
         );
     }
     html.push_str("</div>");
     html
+}
+
+/// What leads on from a notice.
+const fn link(notice: &Notice) -> &'static str {
+    match notice {
+        Notice::BreakGlass { .. }
+        | Notice::Lockdown { .. }
+        | Notice::OldBrowser { .. }
+        | Notice::UnknownBrowser { .. } => "",
+        Notice::TrainingDue { .. } | Notice::TrainingLapsed { .. } => {
+            " <a href=\"/.chartgate/training\" target=\"_top\"><font color=\"#ffffff\">Take the course</font></a>"
+        }
+    }
 }
 
 fn words(notice: &Notice, zone: &TimeZone) -> (&'static str, String) {
@@ -141,6 +155,8 @@ mod tests {
             let html = of(&notice);
             assert!(html.contains(words), "{html}");
             assert!(html.contains("role=\"status\"") && html.contains(notice.word()));
+            let leads_on = html.contains("href=\"/.chartgate/training\"");
+            assert_eq!(leads_on, notice.word().starts_with("training"));
         }
         let utc = time("2026-12-31T14:05:00Z".parse().unwrap(), &TimeZone::UTC);
         assert_eq!(utc, "14:05 UTC");

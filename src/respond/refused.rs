@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::audit::refuse::Recorded;
 use crate::desk::offers::Offers;
 use crate::identity::cookie;
-use crate::identity::routes::{Asked, login_location};
+use crate::identity::routes::{Asked, TRAINING, login_location};
 use crate::refusal::Refusal;
 use crate::request::Notice;
 use crate::request::received::{Audience, Manner, Throttle};
@@ -29,7 +29,7 @@ struct Page<'a> {
     request_id: &'a str,
     nonce: &'a str,
     retry: Option<u64>,
-    link: Option<Link>,
+    links: Vec<Link>,
     note: Option<String>,
 }
 
@@ -97,7 +97,7 @@ fn answer(
             refusal,
             manner,
             (retry, note),
-            offer.or_else(|| link(refusal, sign_in)),
+            offer.map_or_else(|| links(refusal, sign_in, manner), |offer| vec![offer]),
         ),
         (Audience::Program, _) => problem(refusal, manner, sign_in),
     };
@@ -147,33 +147,40 @@ fn redirect(href: &str) -> Response<Bytes> {
 }
 
 /// Where the page leads on to.
-fn link(refusal: Refusal, sign_in: Option<String>) -> Option<Link> {
-    sign_in
-        .map(|href| Link {
-            href,
-            label: "Sign in",
-        })
-        .or_else(|| {
-            matches!(
-                refusal,
-                Refusal::LoginStateUnknown
-                    | Refusal::LoginRefused
-                    | Refusal::ProviderDenied
-                    | Refusal::MfaRequired
-                    | Refusal::ProviderUnavailable
-            )
-            .then(|| Link {
-                href: "/".to_owned(),
-                label: "Start again",
-            })
-        })
+fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link> {
+    let one = |href: &str, label| {
+        let href = href.to_owned();
+        vec![Link { href, label }]
+    };
+    if let Some(href) = sign_in {
+        return one(&href, "Sign in");
+    }
+    if matches!(
+        refusal,
+        Refusal::LoginStateUnknown
+            | Refusal::LoginRefused
+            | Refusal::ProviderDenied
+            | Refusal::MfaRequired
+            | Refusal::ProviderUnavailable
+    ) {
+        return one("/", "Start again");
+    }
+    if refusal == Refusal::TrainingUrgent {
+        let mut both = one(TRAINING, "Take the course");
+        both.extend(one(&manner.return_to, "Continue to the EMR"));
+        return both;
+    }
+    if refusal == Refusal::TrainingLapsed {
+        return one(TRAINING, "Take the course");
+    }
+    Vec::new()
 }
 
 fn page(
     refusal: Refusal,
     manner: &Manner,
     (retry, note): (Option<Duration>, Option<String>),
-    link: Option<Link>,
+    links: Vec<Link>,
 ) -> Response<Bytes> {
     let id = manner.id.to_string();
     let page = Page {
@@ -184,7 +191,7 @@ fn page(
         request_id: &id,
         nonce: &id,
         retry: retry.map(seconds),
-        link,
+        links,
         note,
     };
     // A template of fixed text cannot fail to render; if it did, the code alone is the page.

@@ -87,7 +87,7 @@ const fn class_of_event(event: Event) -> Class {
         Event::BreakGlass | Event::BreakGlassEnded => PRIVILEGES,
         Event::Started | Event::Recovered => APP_START,
         Event::Stopped => APP_STOP,
-        Event::Alarm | Event::RefusalsSummed => FINDING,
+        Event::Alarm | Event::RefusalsSummed | Event::SuspicionReported => FINDING,
         Event::CaseOpened | Event::IncidentOpened => INCIDENT_OPENED,
         Event::CaseClosed | Event::IncidentClosed => INCIDENT_CLOSED,
         Event::PageShown
@@ -112,6 +112,7 @@ const fn class_of_event(event: Event) -> Class {
         | Event::BackupDrilled
         | Event::Restored
         | Event::TrainingAttested
+        | Event::TrainingFailed
         | Event::TrainingImported
         | Event::KeyRotated => API_UPDATE,
     }

@@ -63,6 +63,10 @@ bundle!(
     "tests/portal.toml",
     "tests/services.toml",
     "tests/technical.toml",
+    "tests/training.toml",
+    "training.cedar",
+    "training/break-glass.md",
+    "training/privacy-and-security.md",
 );
 
 #[cfg(test)]

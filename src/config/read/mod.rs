@@ -10,6 +10,7 @@ mod inspection;
 mod segmentation;
 mod server;
 mod trail;
+mod training;
 
 use std::path::PathBuf;
 
@@ -32,6 +33,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let audit = trail::audit(&mut root);
     let store = trail::store(&mut root);
     let break_glass = break_glass::break_glass(&mut root);
+    let training = training::training(&mut root);
     let update = trail::update(&mut root);
     let backup = backup::backup(&mut root);
     let segmentation = segmentation::segmentation(&mut root, emrs.as_deref());
@@ -52,6 +54,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         audit: audit?,
         store: store?,
         break_glass,
+        training,
         update,
         backup,
         segmentation,

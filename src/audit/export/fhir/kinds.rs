@@ -135,6 +135,7 @@ impl Kind {
             Event::RefusalsSummed
             | Event::BreakGlassReviewed
             | Event::Alarm
+            | Event::SuspicionReported
             | Event::CaseOpened
             | Event::CaseClosed
             | Event::IncidentOpened
@@ -145,6 +146,7 @@ impl Kind {
             | Event::BackupDrilled
             | Event::Restored
             | Event::TrainingAttested
+            | Event::TrainingFailed
             | Event::TrainingImported
             | Event::UpdateChecked
             | Event::PostureAssessed => Self::Application,
