@@ -30,7 +30,7 @@ use crate::desk::Desks;
 use crate::desk::offers::Offers;
 use crate::emr::emrs::Emrs;
 use crate::identity::Identity;
-use crate::operate::break_glass::{self, BreakGlass};
+use crate::operate::break_glass::BreakGlass;
 use crate::operate::cases::Cases;
 use crate::operate::containment::Containment;
 use crate::operate::incidents::{self, Incidents};
@@ -123,17 +123,7 @@ impl Rooms {
             clock: on.clock.clone(),
         })
         .await?;
-        let break_glass = BreakGlass::open(break_glass::Ground {
-            settings: on.config.break_glass.clone(),
-            store: on.store.clone(),
-            audit: on.audit.clone(),
-            trail: on.trail.clone(),
-            master: on.master.clone(),
-            policies: on.policies.clone(),
-            offers: on.offers.clone(),
-            clock: on.clock.clone(),
-        })
-        .await?;
+        let break_glass = glass::open(on).await?;
         let (store, audit, clock) = (&on.store, &on.audit, &on.clock);
         let cases = Cases::load(store.clone(), audit.clone(), clock.clone()).await?;
         let containment = Containment::load(

@@ -8,6 +8,7 @@
 //! *On failure*: exit code 64.
 
 pub mod alarm;
+mod backup;
 pub mod chain;
 pub mod client;
 mod cross;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::secret::Secret;
+pub use backup::{Backup, BackupContent, BackupSource, BackupTarget, S3Target};
 
 /// Everything that a gateway is configured with.
 #[derive(Debug, Clone)]
@@ -395,74 +397,6 @@ pub struct Update {
     pub max_age: Duration,
     /// Compared at the start and then this often. Default 24 h.
     pub check_interval: Duration,
-}
-
-/// Backups. `[backup]`
-#[derive(Debug, Clone)]
-pub struct Backup {
-    /// The configuration file itself, which is backed up too.
-    pub configuration: PathBuf,
-    /// Where they go.
-    pub target: BackupTarget,
-    /// The key file that seals them; never part of a backup.
-    pub key: PathBuf,
-    /// How often one is made. Default 24 h.
-    pub schedule: Duration,
-    /// One that is older is an alarm. Default 36 h.
-    pub max_age: Duration,
-    /// What is saved beside what Chartgate owns.
-    pub sources: Vec<BackupSource>,
-}
-
-/// Where backups go. `backup.target`
-#[derive(Debug, Clone)]
-pub enum BackupTarget {
-    /// A directory.
-    Directory(PathBuf),
-    /// A bucket of an S3-compatible store.
-    S3(Box<S3Target>),
-}
-
-/// A bucket. `backup.target.s3`
-#[derive(Debug, Clone)]
-pub struct S3Target {
-    /// The store's address, without the bucket.
-    pub endpoint: url::Url,
-    /// The bucket, addressed by path.
-    pub bucket: String,
-    /// The region that requests are signed for. Default `us-east-1`.
-    pub region: String,
-    /// What every name begins with: nothing, or a path that ends in `/`.
-    pub prefix: String,
-    /// The account.
-    pub access_key_id: String,
-    /// Its secret, read from the named file.
-    pub secret_access_key: Secret<String>,
-    /// Private CA of the store, PEM; else the system's roots.
-    pub ca: Option<PathBuf>,
-}
-
-/// Something else that is backed up. `[[backup.source]]`
-#[derive(Debug, Clone)]
-pub struct BackupSource {
-    /// A short name.
-    pub name: String,
-    /// What it is.
-    pub content: BackupContent,
-}
-
-/// What a source is.
-#[derive(Debug, Clone)]
-pub enum BackupContent {
-    /// The files below a directory.
-    Directory(PathBuf),
-    /// What a command prints.
-    Command {
-        /// Program and arguments; no shell.
-        command: Vec<String>,
-        /// It is stopped after this. Default 1 h.
-        timeout: Duration,
-    },
 }
 
 /// Probes for a way around the gateway. `[segmentation]`

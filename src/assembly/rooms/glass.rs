@@ -1,7 +1,24 @@
 //! Break-glass, as the status sees it.
 
+use super::Foundations;
 use crate::admin::health::{Check, Status, Weight};
-use crate::operate::break_glass;
+use crate::assembly::StartError;
+use crate::operate::break_glass::{self, BreakGlass};
+
+/// Opens the room; grants of before are in force when this returns.
+pub(super) async fn open(on: &Foundations<'_>) -> Result<BreakGlass, StartError> {
+    let room = BreakGlass::open(break_glass::Ground {
+        settings: on.config.break_glass.clone(),
+        store: on.store.clone(),
+        audit: on.audit.clone(),
+        trail: on.trail.clone(),
+        master: on.master.clone(),
+        policies: on.policies.clone(),
+        offers: on.offers.clone(),
+        clock: on.clock.clone(),
+    });
+    Ok(room.await?)
+}
 
 /// How reviews stand.
 pub(super) fn check(condition: break_glass::Condition) -> Check {

@@ -15,6 +15,7 @@ use super::raw::{RawCookies, RawHead, RawInspect, RawLogin, RawLogout, RawRoute,
 use super::{Effect, Login, Modes, PatientRule, Problem, Profile, Route, Source};
 use crate::emr::profile::route::{Need, Polling};
 
+mod caching;
 mod inspect;
 mod limits;
 mod links;
