@@ -32,13 +32,13 @@ fn offer(page: &Page) -> String {
 }
 
 impl House {
-    async fn on_chart(&self, user: &str, patient: &str) -> Browser {
+    pub(crate) async fn on_chart(&self, user: &str, patient: &str) -> Browser {
         let mut browser = self.at_work(user).await;
         self.select(&mut browser, patient).await;
         browser
     }
 
-    async fn select(&self, browser: &mut Browser, patient: &str) {
+    pub(crate) async fn select(&self, browser: &mut Browser, patient: &str) {
         let url = self.url(&format!("/patients/select?set_pid={patient}"));
         let page = browser.visit(&url).await;
         assert_eq!(page.status, StatusCode::OK, "{}", page.text());
@@ -58,7 +58,7 @@ impl House {
         browser.post_form(&url, &fields).await
     }
 
-    async fn opened(&self, browser: &mut Browser, path: &str) -> Page {
+    pub(crate) async fn opened(&self, browser: &mut Browser, path: &str) -> Page {
         let refused = browser.get(&self.url(path)).await;
         let sent = self.break_glass(browser, &offer(&refused)).await;
         assert_eq!(sent.status, StatusCode::SEE_OTHER, "{}", sent.text());

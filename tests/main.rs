@@ -16,6 +16,7 @@ mod architecture;
 mod binary;
 mod break_glass;
 mod contain;
+mod day;
 mod harness;
 mod hygiene;
 mod inspection;

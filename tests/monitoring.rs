@@ -17,7 +17,7 @@ fn alarms(house: &House) -> Vec<BTreeMap<String, String>> {
 }
 
 /// The alarm of `rule` as the clinic's receiver got it.
-async fn told(house: &mut House, rule: &str) -> Value {
+pub(crate) async fn told(house: &mut House, rule: &str) -> Value {
     let next = async {
         loop {
             let alarm = house.clinic.next_alarm().await.unwrap();
