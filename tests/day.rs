@@ -194,7 +194,15 @@ async fn evening(house: &House) {
         "{drilled}"
     );
     let screen = run(house, &["status"]).await;
-    for line in ["lockdown", "cases", "training", "backup", "posture"] {
+    for line in [
+        "sessions ",
+        "CG-3001 ",
+        "lockdown",
+        "cases",
+        "training",
+        "backup",
+        "posture",
+    ] {
         assert!(screen.contains(line), "{line}: {screen}");
     }
 }

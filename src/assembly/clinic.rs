@@ -393,6 +393,11 @@ pub fn prepare(
         fs::write(&feed, training_feed(clock)).map_err(failed(&feed))?;
     }
 
+    let advisories = dir.join("osv.jsonl");
+    if !advisories.exists() {
+        fs::write(&advisories, ADVISORIES).map_err(failed(&advisories))?;
+    }
+
     let (mut words, mut complaints) = (Vec::new(), Vec::new());
     let exit = {
         let mut console = Console::over(io::empty(), &mut words, &mut complaints);
@@ -425,6 +430,10 @@ pub fn prepare(
         webhook_secret,
     })
 }
+
+/// The advisory feed of the sample clinic: one that was published, and is mended in what this build carries.
+const ADVISORIES: &str = r#"{"id":"RUSTSEC-2024-0336","modified":"2024-04-19T12:00:00Z","aliases":["CVE-2024-32650"],"summary":"`rustls::ConnectionCommon::complete_io` could fall into an infinite loop based on network input","affected":[{"package":{"ecosystem":"crates.io","name":"rustls"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0.0.0-0"},{"fixed":"0.21.11"},{"introduced":"0.22.0"},{"fixed":"0.22.4"},{"introduced":"0.23.0"},{"fixed":"0.23.5"}]}]}]}
+"#;
 
 /// What the learning management system of the sample clinic knows: one clerk is overdue, and two people are due soon.
 fn training_feed(clock: &SharedClock) -> String {

@@ -8,6 +8,7 @@ pub(super) mod permissions;
 mod prevention;
 mod retention;
 mod saved;
+mod traffic;
 mod training;
 mod updates;
 
@@ -103,6 +104,7 @@ pub(super) struct Rooms {
     /// Courses.
     pub(super) training: Training,
     reports: Reports,
+    audit: Audit,
 }
 
 impl Rooms {
@@ -166,6 +168,7 @@ impl Rooms {
         Ok(Self {
             backups,
             probes,
+            audit: audit.clone(),
             emrs: on.emrs.clone(),
             assessments,
             updates: Updates::new(on.config.update.clone(), audit.clone(), clock.clone()),
@@ -201,6 +204,8 @@ impl Rooms {
     pub(super) async fn checks(&self) -> Vec<Check> {
         let mut checks = permissions::checks(&self.permissions);
         checks.push(glass::check(self.break_glass.condition().await));
+        checks.push(traffic::sessions(&self.containment).await);
+        checks.push(traffic::refusals(self.audit.refusals()));
         checks.extend(containment::checks(self, self.clock.now()));
         checks.extend(self.alarms.checks());
         let answers = self.answers.clone();

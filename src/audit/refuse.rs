@@ -38,8 +38,7 @@ impl Audit {
     /// # Errors
     /// [`Unrecorded`] when it could not be made durable.
     pub async fn refuse(&self, refused: Refused) -> Result<Recorded, Box<Unrecorded>> {
-        metrics::counter!("chartgate_refusals_total", "code" => refused.refusal().code())
-            .increment(1);
+        self.shared.tally.refused(refused.refusal().code());
         if refused.facts().principal.is_none()
             && let Ok(address) = refused.facts().client.parse::<std::net::IpAddr>()
         {

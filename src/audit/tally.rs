@@ -1,7 +1,9 @@
-//! Counts the outcomes of admitted requests.
+//! Counts the outcomes of admitted requests, and refusals by code.
 //!
-//! *Owns*: its metrics. They are looked up once, not with each request.
+//! *Owns*: its metrics, those of outcomes looked up once and not with each request; the counts since the start.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Histogram};
@@ -18,6 +20,8 @@ pub(super) struct Tally {
     server_error: Counter,
     unanswered: Counter,
     seconds: Histogram,
+    /// By code, of which there are as many as the catalogue has.
+    refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl std::fmt::Debug for Tally {
@@ -37,7 +41,21 @@ impl Tally {
             server_error: class("5xx"),
             unanswered: class("none"),
             seconds: metrics::histogram!(names::REQUEST_SECONDS),
+            refusals: Mutex::default(),
         }
+    }
+
+    pub(super) fn refused(&self, code: &'static str) {
+        metrics::counter!(names::REFUSALS, "code" => code).increment(1);
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = refusals.entry(code).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Refusals since the start, by code.
+    pub(super) fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.clone()
     }
 
     pub(super) fn count(&self, outcome: &Outcome) {

@@ -68,6 +68,12 @@ impl Audit {
         }
     }
 
+    /// How many requests were refused since the start, by code.
+    #[must_use]
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.shared.tally.refusals()
+    }
+
     /// A handle of its own for a worker thread: the writer wakes each worker once, not each request.
     #[must_use]
     pub fn for_worker(&self) -> Self {

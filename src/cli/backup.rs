@@ -168,7 +168,7 @@ fn make(args: &RunArgs, console: &mut Console<'_>) -> Result<(), Failure> {
         console.line(&value)?;
     } else {
         console.line(format_args!(
-            "backup {} at {}\n{} files, {} bytes, of which {} were new at the target; trail up to record {}; {} ms",
+            "backup {} at {}\n{} files, {} bytes; {} sealed bytes were new at the target; trail up to record {}; {} ms",
             made.id, made.target, made.files, made.bytes, made.stored, made.sequence, made.millis
         ))?;
     }

@@ -17,7 +17,7 @@ use crate::telemetry::metrics::Metrics;
 /// Run the sample clinic: an identity provider, a small EMR and the gateway in front of it.
 ///
 /// Everything is invented and runs in this process, on loopback only, with certificates made on the fly. It prints
-/// the address, the users with their passwords and one-time codes, and eight things to try, some of which are refused.
+/// the address, the users with their passwords and one-time codes, and a walk through what it is protected by.
 /// Ctrl-C drains it and prints how to verify the trail. Never put real data into it.
 #[derive(Debug, Args)]
 #[command(
@@ -140,33 +140,52 @@ Users (name, password, current one-time code, TOTP secret, groups):
 
 In the EMR itself everybody signs in with the same name and the password {}
 
-Ten things to try:
-  1. Open {url} as dr.okafor, sign in to the EMR, search for a patient, open the chart, write a note.
-  2. Sign in as dr.weber, who has no second factor: refused, and told why.
-  3. As billing.shah open a patient's notes: refused by policy (CG-3001).
-  4. As him.doyle export a chart as CSV; wait five minutes and try again: a fresh sign-in is asked for.
-  5. As nurse.lind open a patient's protected notes: refused, and you are offered to break the glass. Then, as
-     somebody else, see what was opened and review it:
-       chartgate breakglass list --config {config}
-  6. As nurse.lind open /patients/select?set_pid=1, then 2, 3 … up to 12: an alarm appears here, a case is opened, and
-     the sessions of nurse.lind end. Then:
-       chartgate case list --config {config}
-  7. As dr.okafor search for a patient called ' OR 1=1-- (refused, CG-1017), then write a note with <script> in it: it
-     passes, because notes are free text, and what was found is on record. `chartgate inspect \"' OR 1=1--\"` says why.
-  8. Open {url} with an old browser: refused, and told what would do (CG-1020). What is in force says `client` in
-        chartgate status --config {config}
-      For example: curl -k -H 'Accept: text/html' -A 'Mozilla/5.0 (X11; rv:78.0) Gecko/20100101 Firefox/78.0' {url}
-  9. As rad.novak open the EMR: a course is due within the week. As billing.shah, who is overdue, enter a charge: refused,
-     until the course is done. Report something suspicious from any page of the gateway. Then:
-        chartgate training status --config {config}
- 10. Watch the trail while you do it, in another terminal:
-       chartgate audit show --follow --config {config}
+{}
 
 Ctrl-C closes the clinic.",
         ca_cert.display(),
         data_dir.display(),
         people.join("\n"),
         emr_login.password,
-        config = config.display(),
+        things_to_try(url, &config.display().to_string()),
+    )
+}
+
+/// A walk through what the clinic is protected by: first as its people, then as those who run the gateway.
+fn things_to_try(url: &str, config: &str) -> String {
+    format!(
+        "\
+Nine things to try in the browser:
+  1. As dr.okafor sign in here and then to the EMR, search for a patient, open the chart, write a note.
+  2. As dr.weber, who has no second factor, sign in: refused, and told why.
+  3. As billing.shah open a patient's notes: refused by policy (CG-3001), and the page says what to do.
+  4. As him.doyle export a chart as CSV; wait five minutes and try again: a fresh sign-in is asked for.
+  5. As nurse.lind open a patient's protected notes: refused, and you are offered to break the glass.
+  6. As nurse.lind open /patients/select?set_pid=1, then 2, 3 … up to 12: an alarm appears here, a case is opened, and
+     the sessions of nurse.lind end.
+  7. As dr.okafor search for a patient called ' OR 1=1-- (refused, CG-1017), then write a note with <script> in it: it
+     passes, because notes are free text, and what was found is on record.
+  8. As rad.novak open the EMR: a course is due within the week. As billing.shah, who is overdue, enter a charge: refused
+     until the course is done. Report something suspicious from any page of the gateway.
+  9. Come with an old browser: refused, and told what would do (CG-1020).
+     curl -k -H 'Accept: text/html' -A 'Mozilla/5.0 (X11; rv:78.0) Gecko/20100101 Firefox/78.0' {url}
+
+And as those who run it, in another terminal, each command with --config {config}
+  chartgate status                                      how everything is, on one screen
+  chartgate audit show --follow                         the trail, while you do the above
+  chartgate report patient 1                            who opened this chart, when and why
+  chartgate policy explain --roles billing --patient 1 'GET /chart/notes'
+                                                        why that is refused
+  chartgate policy review                               who may do what, and who does
+  chartgate breakglass list                             broken glasses; `breakglass review` closes one
+  chartgate case list                                   what alarms and reports became
+  chartgate incident open --case 1                      its clocks; `incident evidence` packs the records
+  chartgate lockdown set L2 --reason drill              nothing can be changed; `lockdown lift` ends it
+  chartgate segmentation probe                          does the EMR answer around the gateway?
+  chartgate backup run                                  then `backup drill` brings it back, and measures
+  chartgate keys status                                 what seals the data, and what brings a lost key back
+  chartgate training status                             who has to do which course
+  chartgate update check                                known vulnerabilities of this build
+  chartgate posture                                     more than sixty checks: what of all this holds"
     )
 }
