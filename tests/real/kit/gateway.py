@@ -94,8 +94,9 @@ class Gateway:
     def start(self, under=()):
         """`under` is a command that runs the gateway, such as `taskset`."""
         self.process = self._stage.start("chartgate", [*under, binary(), "serve", "--config", self.config])
-        # It answers operators last of all; a socket that the one before left behind answers nobody.
+        # A socket that the one before left behind answers nobody.
         net.await_true("the admin socket", self._answers_operators, 30, 0.02)
+        net.await_port(self.port, 30, self.process.alive)
         return self
 
     def _answers_operators(self):

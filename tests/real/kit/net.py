@@ -1,5 +1,6 @@
 """Names, ports and HTTP sessions. Names under .test lead to this machine, for every client made here."""
 
+import random
 import socket
 import time
 
@@ -18,10 +19,20 @@ socket.getaddrinfo = _resolve
 
 
 def free_port():
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of 127.0.0.1 that nobody listens on, and that no outgoing connection is given before somebody does."""
+    for port in _below_ephemeral:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port is free")
+
+
+# Each is handed out once. Linux draws the ports of outgoing connections from 32768 up.
+_below_ephemeral = iter(random.sample(range(20_000, 32_768), 2_000))
 
 
 def await_port(port, seconds=30.0, alive=None):
