@@ -168,6 +168,13 @@ pub const CONTROLS: &[Control] = &[
         "Access establishment and modification",
     ),
     rest(
+        "45 CFR 164.308(a)(5)(i)",
+        Hipaa,
+        "Security awareness and training",
+        "teaching people who do not sign in through the gateway, and what the organisation's own procedures ask",
+        "the security official",
+    ),
+    rest(
         "45 CFR 164.308(a)(5)(ii)(A)",
         Hipaa,
         "Security reminders",

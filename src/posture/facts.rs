@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use super::running::{Kept, Running};
 use super::updates::Comparison;
 use crate::config::Config;
+use crate::config::inspection::Mode;
 
 /// A value, or why it is not known.
 pub type Known<T> = Result<T, String>;
@@ -158,6 +160,14 @@ pub struct Bundle {
     pub missed: Vec<String>,
     /// Policies that no table tests.
     pub untested: Vec<String>,
+    /// Courses, by id and version.
+    pub courses: Vec<String>,
+    /// Roles that no course is for.
+    pub untaught: Vec<String>,
+    /// How many permissions to change something, or to take it out, end with an overdue course.
+    pub ended_by_lapse: usize,
+    /// Those that do not.
+    pub left_by_lapse: Vec<String>,
 }
 
 /// An EMR profile.
@@ -171,6 +181,23 @@ pub struct Profile {
     pub findings: Vec<String>,
     /// Session cookies that leave without `Secure`, `HttpOnly` or `SameSite`.
     pub bare_cookies: Vec<String>,
+    /// What it keeps away from the EMR and from disks; why that is not known.
+    pub prevention: Known<Prevention>,
+}
+
+/// What a profile keeps away from the EMR, and from the disks of readers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prevention {
+    /// The mode of inspection that it states for all routes.
+    pub mode: Option<Mode>,
+    /// Routes that state a mode of their own.
+    pub exceptions: Vec<(String, Mode)>,
+    /// Virtual patches, with the day by which somebody has to look at them.
+    pub patches: Vec<(String, Date)>,
+    /// Routes about patients whose answers may be kept if the EMR says so.
+    pub cached: Vec<String>,
+    /// Those among them that are protected more than usual.
+    pub cached_sensitive: Vec<String>,
 }
 
 /// Detection rules.

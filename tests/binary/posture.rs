@@ -16,9 +16,39 @@ const NEW: &[&str] = &[
     "backup-elsewhere",
     "bypass-probed",
     "alarms-sent",
+    "browsers-current",
     "operators-named",
     "response-plan",
+    "sign-in-notice",
     "witness-elsewhere",
+];
+
+/// What is broken in one file, and which checks see it; the bundle's own tables see its policies, too.
+const TAMPERED: &[(&str, &str, &str, &str)] = &[
+    (
+        "chartgate.toml",
+        "idle_timeout = \"15m\"",
+        "idle_timeout = \"3h\"",
+        "idle-timeout",
+    ),
+    (
+        "policies/guards.cedar",
+        "unless { context.mfa }",
+        "unless { context.mfa || context.lockdown == 0 }",
+        "decision-tables mfa-policy",
+    ),
+    (
+        "policies/training.cedar",
+        "== \"lapsed\"",
+        "== \"current\"",
+        "decision-tables overdue-restricts",
+    ),
+    (
+        "policies/emr/opal.toml",
+        "mode = \"block\"",
+        "mode = \"detect\"",
+        "inspection-blocks",
+    ),
 ];
 
 async fn assess(config: &Path, extra: &[&str]) -> (Option<i32>, Value) {
@@ -63,6 +93,18 @@ fn closed(file: &Path, mode: u32) {
     fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
 }
 
+/// What can be put right in one place.
+fn put_right(home: &Path, config: &Path) {
+    replace(
+        config,
+        "0 = \"root\"",
+        "4001 = \"alice\"\n4002 = \"bob\"\n\n[client.browsers]\nchrome = 120\nedge = 120\nfirefox = 115\nsafari = 17\nbelow = \"refuse\"\n\n[client.sign_in_banner]\ntext = \"For patient care only.\"\n\n[segmentation]\n[[segmentation.probe]]\nname = \"other\"\nemr = \"emr\"\naddress = \"192.0.2.10:8080\"",
+    );
+    let plan = home.join("policies/response/incident-response.md");
+    let filled = fs::read_to_string(&plan).unwrap().replace('⟨', "");
+    fs::write(&plan, filled).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_directory_is_put_right_and_each_break_is_seen() {
     let dir = tempfile::tempdir().unwrap();
@@ -77,18 +119,17 @@ async fn a_new_directory_is_put_right_and_each_break_is_seen() {
     assert_eq!(verdict(&before, "trail-intact"), "unknown");
     assert_eq!(verdict(&before, "not-root"), "unknown");
 
-    // What can be put right in one place.
-    replace(
-        &config,
-        "0 = \"root\"",
-        "4001 = \"alice\"\n4002 = \"bob\"\n\n[segmentation]\n[[segmentation.probe]]\nname = \"other\"\nemr = \"emr\"\naddress = \"192.0.2.10:8080\"",
-    );
-    let plan = home.join("policies/response/incident-response.md");
-    let filled = fs::read_to_string(&plan).unwrap().replace('⟨', "");
-    fs::write(&plan, filled).unwrap();
+    put_right(&home, &config);
     let (_, after) = assess(&config, &["--offline"]).await;
     let left = failing(&after);
-    for right in ["operators-named", "bypass-probed", "response-plan"] {
+    for right in [
+        "operators-named",
+        "bypass-probed",
+        "response-plan",
+        "browsers-current",
+        "sign-in-notice",
+    ] {
+        assert_eq!(verdict(&after, right), "pass", "{right}: {after}");
         assert!(!left.contains(&right), "{left:?}");
     }
     let left: Vec<String> = left.into_iter().map(str::to_owned).collect();
@@ -96,11 +137,6 @@ async fn a_new_directory_is_put_right_and_each_break_is_seen() {
     // And what is broken in one place, each on its own.
     let master = home.join("keys/master.key");
     let guards = home.join("policies/guards.cedar");
-    let tampered = |file: &Path, from: &str, to: &str| {
-        let kept = fs::read(file).unwrap();
-        replace(file, from, to);
-        (file.to_owned(), kept)
-    };
     let is_seen = async |id: &str| {
         let (code, report) = assess(&config, &["--offline"]).await;
         assert_eq!(code, Some(1), "{id}");
@@ -118,17 +154,14 @@ async fn a_new_directory_is_put_right_and_each_break_is_seen() {
         "configuration-closed"
     );
     closed(&guards, 0o600);
-    let (file, kept) = tampered(&config, "idle_timeout = \"15m\"", "idle_timeout = \"3h\"");
-    assert_eq!(is_seen("idle-timeout").await, "idle-timeout");
-    fs::write(file, kept).unwrap();
-    let (file, kept) = tampered(
-        &guards,
-        "unless { context.mfa }",
-        "unless { context.mfa || context.lockdown == 0 }",
-    );
-    // The bundle's own tables see it, too.
-    assert_eq!(is_seen("mfa-policy").await, "decision-tables mfa-policy");
-    fs::write(file, kept).unwrap();
+    for (file, from, to, seen) in TAMPERED {
+        let file = home.join(file);
+        let kept = fs::read(&file).unwrap();
+        replace(&file, from, to);
+        let id = seen.split(' ').next_back().unwrap();
+        assert_eq!(is_seen(id).await, *seen);
+        fs::write(&file, kept).unwrap();
+    }
     fs::rename(home.join("keys/store.recovery"), home.join("keys/away")).unwrap();
     assert_eq!(is_seen("keys-recoverable").await, "keys-recoverable");
     fs::rename(home.join("keys/away"), home.join("keys/store.recovery")).unwrap();

@@ -269,6 +269,12 @@ impl Profile {
         &self.patches
     }
 
+    /// The mode of inspection that it states for all routes.
+    #[must_use]
+    pub const fn inspect_mode(&self) -> Option<Mode> {
+        self.inspect.mode
+    }
+
     /// The modes of inspection that hold for all routes.
     pub(super) const fn inspect(&self) -> &Modes {
         &self.inspect

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 
 use super::{Modes, RouteTraits};
+use crate::config::inspection::Mode;
 use crate::emr::answer::AnswerRule;
 use crate::emr::id::IdPattern;
 use crate::emr::json::Pointer;
@@ -297,6 +298,27 @@ impl Route {
     #[must_use]
     pub const fn traits(&self) -> &RouteTraits {
         &self.traits
+    }
+
+    /// The mode of inspection that it states for itself.
+    #[must_use]
+    pub const fn inspect_mode(&self) -> Option<Mode> {
+        self.inspect.mode
+    }
+
+    /// Whether the EMR decides if answers may be kept, although they are about patients (`cache = "emr"`).
+    #[must_use]
+    pub fn is_cached_as_the_emr_says(&self) -> bool {
+        let about_patients = self.action != Action::Navigate
+            || self.patient != PatientRule::None
+            || self.is_sensitive();
+        about_patients && !self.traits.no_store
+    }
+
+    /// Whether it is protected more than usual.
+    #[must_use]
+    pub fn is_sensitive(&self) -> bool {
+        matches!(self.sensitivity.as_str(), "R" | "V")
     }
 
     /// Whether it counts as activity.

@@ -5,12 +5,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::alarm::{Level, Selection, Webhook};
+use crate::config::client::{BrowserVersion, Browsers, Reaction, Readers, SignInBanner};
 use crate::config::fixture::Fixture;
+use crate::config::inspection::Mode;
 use crate::config::{Assertion, BackupContent, BackupSource, Config, Probe as ConfiguredProbe};
 use crate::posture::advisories::Finding;
 use crate::posture::facts::{
     Bundle, Certificate, Clock, Detections, Disks, Facts, Faults, Guarded, Key, Leaf, Listener,
-    Plain, Probe, Probed, Profile, Synchronised, Taken, Trail,
+    Plain, Prevention, Probe, Probed, Profile, Synchronised, Taken, Trail,
 };
 use crate::posture::running::{Backup, Drill, Kept, OpenCase, Outlet, Review, Running, Weight};
 use crate::posture::updates::Comparison;
@@ -54,6 +56,20 @@ fn config() -> Config {
         secret: Secret::new("secret".to_owned()),
         ca: None,
     }];
+    let at_least = |major| Some(BrowserVersion { major, minor: 0 });
+    config.client.browsers = Some(Browsers {
+        chrome: at_least(120),
+        edge: at_least(120),
+        firefox: at_least(115),
+        safari: at_least(16),
+        below: Reaction::Refuse,
+        unknown: Reaction::Allow,
+        exempt: Vec::new(),
+    });
+    config.client.sign_in_banner = Some(SignInBanner {
+        text: "For the care of patients only.".to_owned(),
+        show_to: Readers::Everyone,
+    });
     config.update.feed = Some("feeds/osv.jsonl".into());
     config.admin.operators = [(1000, "alice".to_owned()), (1001, "bob".to_owned())].into();
     config
@@ -151,6 +167,21 @@ fn compared(now: Timestamp) -> Comparison {
     }
 }
 
+fn profile() -> Profile {
+    Profile {
+        emr: "emr".to_owned(),
+        routes: Ok(40),
+        findings: Vec::new(),
+        bare_cookies: Vec::new(),
+        prevention: Ok(Prevention {
+            mode: Some(Mode::Block),
+            exceptions: vec![("notes".to_owned(), Mode::Detect)],
+            patches: vec![("EMR-2026-01".to_owned(), "2027-12-31".parse().unwrap())],
+            ..Prevention::default()
+        }),
+    }
+}
+
 /// A gateway with which everything is in order.
 pub(in crate::posture) fn sound() -> Facts {
     let now: Timestamp = "2026-11-25T12:00:00Z".parse().unwrap();
@@ -185,14 +216,11 @@ pub(in crate::posture) fn sound() -> Facts {
             glass_roles: vec!["physician".to_owned()],
             zones: vec!["on-site".to_owned()],
             expected: 100,
+            courses: vec!["privacy-and-security 2026.1".to_owned()],
+            ended_by_lapse: 40,
             ..Bundle::default()
         }),
-        profiles: vec![Profile {
-            emr: "emr".to_owned(),
-            routes: Ok(40),
-            findings: Vec::new(),
-            bare_cookies: Vec::new(),
-        }],
+        profiles: vec![profile()],
         detections: Ok(Detections {
             rules: 8,
             examples: 16,

@@ -1,7 +1,7 @@
 //! The checks: each a question, the rules it is evidence for, and a function from facts to an answer.
 //!
 //! A check is added to the table of its area, with a fixture that makes it fail beside it; the test of this module
-//! demands both. Areas of rooms that are built later (inspection, training, client hygiene) get their own file.
+//! demands both.
 //! *Never*: a check that asks the world itself, or that passes where something is not known.
 
 mod backups;
@@ -11,10 +11,12 @@ mod keys;
 mod monitoring;
 mod network;
 mod permissions;
+mod prevention;
 mod sign_in;
 #[cfg(test)]
 mod tests;
 mod trail;
+mod training;
 mod transport;
 mod upkeep;
 
@@ -43,6 +45,10 @@ pub enum Area {
     Network,
     /// What is noticed, and who acts.
     Monitoring,
+    /// What is kept away from the EMR, from readers' disks, and from people who were not told.
+    Prevention,
+    /// What people have to know.
+    Training,
     /// How the gateway is run.
     Upkeep,
 }
@@ -58,6 +64,8 @@ impl Area {
         Self::Backups,
         Self::Network,
         Self::Monitoring,
+        Self::Prevention,
+        Self::Training,
         Self::Upkeep,
     ];
 
@@ -73,6 +81,8 @@ impl Area {
             Self::Backups => "Backups",
             Self::Network => "Network",
             Self::Monitoring => "Monitoring",
+            Self::Prevention => "Prevention",
+            Self::Training => "Training",
             Self::Upkeep => "Upkeep",
         }
     }
@@ -219,6 +229,8 @@ pub fn all() -> impl Iterator<Item = &'static Check> {
         backups::CHECKS,
         network::CHECKS,
         monitoring::CHECKS,
+        prevention::CHECKS,
+        training::CHECKS,
         upkeep::CHECKS,
     ]
     .into_iter()

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use super::fixture::sound;
 use super::{Area, Verdict, all};
+use crate::config::client::{Reaction, Readers};
+use crate::config::inspection::Mode;
 use crate::posture::controls::{CONTROLS, Control};
 use crate::posture::facts::Facts;
 
@@ -20,6 +22,8 @@ fn fixtures() -> impl Iterator<Item = &'static Fixture> {
         super::backups::FIXTURES,
         super::network::FIXTURES,
         super::monitoring::FIXTURES,
+        super::prevention::FIXTURES,
+        super::training::FIXTURES,
         super::upkeep::FIXTURES,
     ]
     .into_iter()
@@ -152,4 +156,75 @@ fn what_is_not_known_never_passes_nor_fails() {
             "version-running",
         ]
     );
+}
+
+#[test]
+fn what_does_not_load_is_unknown_to_prevention_and_training() {
+    let mut facts = sound();
+    facts.bundle = Err("the bundle has 1 problems".to_owned());
+    facts.profiles[0].prevention = Err("no such file".to_owned());
+    let of = |area| all().filter(move |check| check.area == area);
+    let asked = of(Area::Prevention).chain(of(Area::Training));
+    let unknown: Vec<&str> = asked
+        .filter(|check| matches!((check.judge)(&facts), Verdict::Unknown { .. }))
+        .map(|check| check.id)
+        .collect();
+    assert_eq!(
+        unknown,
+        [
+            "inspection-blocks",
+            "patches-looked-at",
+            "charts-not-cached",
+            "courses-there",
+            "overdue-restricts",
+        ]
+    );
+}
+
+#[test]
+fn what_holds_and_wants_a_look_warns() {
+    let cases: &[Fixture] = &[
+        ("inspection-blocks", |facts| {
+            if let Ok(prevention) = &mut facts.profiles[0].prevention {
+                prevention.exceptions = vec![("upload".to_owned(), Mode::Off)];
+            }
+        }),
+        ("charts-not-cached", |facts| {
+            if let Ok(prevention) = &mut facts.profiles[0].prevention {
+                prevention.cached = vec!["logo".to_owned()];
+            }
+        }),
+        ("browsers-current", |facts| {
+            if let Some(browsers) = &mut facts.config.client.browsers {
+                browsers.below = Reaction::Warn;
+            }
+        }),
+        ("browsers-current", |facts| {
+            if let Some(browsers) = &mut facts.config.client.browsers {
+                browsers.safari = None;
+            }
+        }),
+        ("sign-in-notice", |facts| {
+            if let Some(banner) = &mut facts.config.client.sign_in_banner {
+                banner.show_to = Readers::Browsers;
+            }
+        }),
+        ("courses-there", |facts| {
+            if let Ok(bundle) = &mut facts.bundle {
+                bundle.untaught = vec!["billing".to_owned()];
+            }
+        }),
+        ("overdue-restricts", |facts| {
+            if let Ok(bundle) = &mut facts.bundle {
+                bundle.left_by_lapse = vec!["nurse: Create notes".to_owned()];
+            }
+        }),
+    ];
+    for (id, change) in cases {
+        let mut facts = sound();
+        change(&mut facts);
+        let check = all().find(|check| check.id == *id).unwrap();
+        let verdict = (check.judge)(&facts);
+        assert!(matches!(verdict, Verdict::Warn { .. }), "{id}: {verdict:?}");
+    }
 }

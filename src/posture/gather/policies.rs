@@ -8,10 +8,10 @@ use crate::emr::profile::{FindingKind, Profile as EmrProfile};
 use crate::policy::bundle::Bundle as PolicyBundle;
 use crate::policy::compile::Outcome;
 use crate::policy::decide::Active;
-use crate::policy::question::CareRelation;
+use crate::policy::question::{CareRelation, Training};
 use crate::policy::scene::{Scene, patient};
 use crate::policy::tables::Report;
-use crate::posture::facts::{Bundle, Known, Profile};
+use crate::posture::facts::{Bundle, Known, Prevention, Profile};
 use crate::request::facts::Verdict;
 use crate::request::{Action, Role};
 
@@ -38,6 +38,8 @@ const CHANGES: &[Action] = &[
     Action::Sign,
     Action::Administer,
 ];
+/// What takes data out.
+const TAKES_OUT: &[Action] = &[Action::Print, Action::Export, Action::Disclose];
 /// The section of the EMR's own log.
 const LOG: &str = "log";
 
@@ -95,11 +97,26 @@ pub(super) fn bundle(config: &Config) -> Known<Bundle> {
 fn named(active: &Active) -> Bundle {
     let bundle = active.bundle();
     let zones = bundle.networks().zones().iter();
+    let courses = bundle.courses();
     Bundle {
         title: format!("{} {}", bundle.name(), bundle.version()),
         digest: bundle.digest().to_owned(),
         policies: bundle.policies().len(),
         zones: zones.map(|zone| zone.name.to_string()).collect(),
+        courses: courses
+            .iter()
+            .map(|course| format!("{} {}", course.id(), course.version()))
+            .collect(),
+        untaught: bundle
+            .vocabulary()
+            .roles()
+            .iter()
+            .filter(|role| {
+                let roles = BTreeSet::from([Role::new(role.as_str())]);
+                !courses.iter().any(|course| course.concerns(&roles))
+            })
+            .cloned()
+            .collect(),
         ..Bundle::default()
     }
 }
@@ -135,6 +152,7 @@ impl Sweep<'_> {
         let roles = BTreeSet::from([Role::new(role)]);
         let cell = format!("{role}: {} {section}", action.name());
         let (mut mfa, mut may, mut unconfirmed) = (false, false, false);
+        let (mut permitted, mut after_lapse) = (false, false);
         let mut left = BTreeSet::new();
         for scene in situations(&roles, action, section) {
             mfa |= self.allows(&Scene {
@@ -146,6 +164,13 @@ impl Sweep<'_> {
                 continue;
             }
             may = true;
+            if CHANGES.contains(&action) || TAKES_OUT.contains(&action) {
+                permitted = true;
+                after_lapse |= self.allows(&Scene {
+                    training: Training::Lapsed,
+                    ..scene.clone()
+                });
+            }
             unconfirmed |= GRAVE.contains(&action) && outcome.obligations.step_up.is_none();
             for (level, takes_away) in [
                 (1, [Action::Export, Action::Disclose].contains(&action)),
@@ -165,6 +190,11 @@ impl Sweep<'_> {
         let found = &mut self.found;
         if mfa {
             found.without_mfa.push(cell.clone());
+        }
+        if after_lapse {
+            found.left_by_lapse.push(cell.clone());
+        } else if permitted {
+            found.ended_by_lapse = found.ended_by_lapse.saturating_add(1);
         }
         if unconfirmed {
             found.unconfirmed.push(cell.clone());
@@ -223,14 +253,18 @@ fn situations<'a>(
 
 pub(super) fn profiles(config: &Config) -> Vec<Profile> {
     let profile = |emr: &crate::config::Emr| match EmrProfile::read(&emr.profile) {
-        Err(problems) => Profile {
-            emr: emr.name.clone(),
-            routes: Err(problems
+        Err(problems) => {
+            let why = problems
                 .first()
-                .map_or_else(|| "does not load".to_owned(), ToString::to_string)),
-            findings: Vec::new(),
-            bare_cookies: Vec::new(),
-        },
+                .map_or_else(|| "does not load".to_owned(), ToString::to_string);
+            Profile {
+                emr: emr.name.clone(),
+                routes: Err(why.clone()),
+                findings: Vec::new(),
+                bare_cookies: Vec::new(),
+                prevention: Err(why),
+            }
+        }
         Ok(profile) => Profile {
             emr: emr.name.clone(),
             routes: Ok(profile.routes().len()),
@@ -249,7 +283,29 @@ pub(super) fn profiles(config: &Config) -> Vec<Profile> {
                 .map(|finding| format!("`{}`: {}", finding.route, finding.message))
                 .collect(),
             bare_cookies: profile.bare_session_cookies(),
+            prevention: Ok(prevention(&profile)),
         },
     };
     config.emrs.iter().map(profile).collect()
+}
+
+fn prevention(profile: &EmrProfile) -> Prevention {
+    let routes = || profile.routes().iter();
+    let cached = || routes().filter(|route| route.is_cached_as_the_emr_says());
+    Prevention {
+        mode: profile.inspect_mode(),
+        exceptions: routes()
+            .filter_map(|route| Some((route.id().to_owned(), route.inspect_mode()?)))
+            .collect(),
+        patches: profile
+            .patches()
+            .iter()
+            .map(|patch| (patch.id().to_owned(), patch.expires()))
+            .collect(),
+        cached: cached().map(|route| route.id().to_owned()).collect(),
+        cached_sensitive: cached()
+            .filter(|route| route.is_sensitive())
+            .map(|route| route.id().to_owned())
+            .collect(),
+    }
 }
