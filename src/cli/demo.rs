@@ -186,6 +186,6 @@ And as those who run it, in another terminal, each command with --config {config
   chartgate keys status                                 what seals the data, and what brings a lost key back
   chartgate training status                             who has to do which course
   chartgate update check                                known vulnerabilities of this build
-  chartgate posture                                     more than sixty checks: what of all this holds"
+  chartgate posture                                     more than seventy checks: what of all this holds"
     )
 }

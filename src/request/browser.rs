@@ -3,7 +3,7 @@
 //! It is what the client says. Whoever wants to can say anything; this helps those who did not know that their browser
 //! is old.
 //!
-//! *Never*: a guess. What does not say plainly what it is, is unknown. More than [`LONGEST`] bytes are not read.
+//! *Never*: a guess. What does not say plainly what it is, is unknown. More than `LONGEST` bytes are not read.
 
 use std::fmt;
 
