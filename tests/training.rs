@@ -208,7 +208,7 @@ async fn a_course_is_announced_then_urged_then_makes_the_emr_read_only() {
     let failed = house.takes(&mut nurse, "break-glass", false).await;
     assert_eq!(failed.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(
-        failed.text().contains("0 of 100 answers are right"),
+        failed.text().contains("0 % of the answers are right"),
         "{}",
         failed.text()
     );

@@ -180,6 +180,8 @@ impl Running {
         });
         let mut background = JoinSet::new();
         background.spawn(keep(metrics.clone(), ended(ending.clone())));
+        // Before the admin listener: whoever is told that the gateway is there can also connect to it.
+        let listeners = Listeners::bind(&config.server, inherited)?;
         let admin = start_admin(config, &parts, &rooms, metrics, &ending, &mut background).await?;
         rooms.start(&mut background, &ending);
         start_upkeep(&parts, &streams, &ending, &mut background);
@@ -192,7 +194,6 @@ impl Running {
                 )
             }
         };
-        let listeners = Listeners::bind(&config.server, inherited)?;
         let server = server::Running::start(listeners, setup, make)?;
         Ok(Self {
             server,

@@ -191,6 +191,10 @@ fn list(args: &ListArgs, console: &mut Console<'_>, clock: &SharedClock) -> Resu
                 .as_str()
                 .map_or_else(|| value.to_string(), str::to_owned)
         };
+        let problems: Vec<&str> = match value.get("problems").and_then(Value::as_array) {
+            Some(problems) => problems.iter().filter_map(Value::as_str).collect(),
+            None => Vec::new(),
+        };
         console.line(format_args!(
             "{}  {}  {:>6} files {:>12} bytes  record {}  {}",
             part("id"),
@@ -198,7 +202,7 @@ fn list(args: &ListArgs, console: &mut Console<'_>, clock: &SharedClock) -> Resu
             part("files"),
             part("bytes"),
             part("trail_sequence"),
-            part("problems"),
+            problems.join("; "),
         ))?;
     }
     if values.is_empty() {

@@ -179,7 +179,7 @@ impl Training {
             Ok(Judged::Failed { score }) => {
                 let wrong = course.right(&answers).map(|right| !right).collect();
                 let problem = format!(
-                    "{score} of 100 answers are right; {} are needed. Read the text again, and look at the questions that are marked.",
+                    "{score} % of the answers are right; {} % are needed. Read the text again, and look at the questions that are marked.",
                     course.pass_mark()
                 );
                 let attempt = Attempt {
