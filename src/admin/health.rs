@@ -39,6 +39,19 @@ pub struct Check {
     pub detail: String,
 }
 
+impl Check {
+    /// A part without which the gateway serves on.
+    #[must_use]
+    pub fn advisory(name: impl Into<String>, status: Status, detail: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            status,
+            weight: Weight::Advisory,
+            detail: detail.into(),
+        }
+    }
+}
+
 /// Who knows how the parts are. Called for each `/readyz`: it must not wait or work.
 pub trait Health: Send + Sync + Debug {
     /// The state of every part.

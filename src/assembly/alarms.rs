@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::StartError;
 use super::rooms::Foundations;
-use crate::admin::health::{Check, Status, Weight};
+use crate::admin::health::{Check, Status};
 use crate::audit::follow::Place;
 use crate::config::alarm::Detection;
 use crate::detect::{Alarm, Detector, Level, Responder, Response, RuleSet, State};
@@ -94,12 +94,7 @@ impl Alarms {
                     format!("{last}; {gave_up} alarms were passed over: read them on the trail"),
                 ),
             };
-            checks.push(Check {
-                name: format!("notify:{name}"),
-                status,
-                weight: Weight::Advisory,
-                detail,
-            });
+            checks.push(Check::advisory(format!("notify:{name}"), status, detail));
         }
         checks
     }
@@ -144,12 +139,7 @@ impl Alarms {
                 format!("{rules} rules, {behind} records behind, {alarms} alarms since the start"),
             )
         };
-        Check {
-            name: "detection".to_owned(),
-            status,
-            weight: Weight::Advisory,
-            detail,
-        }
+        Check::advisory("detection", status, detail)
     }
 
     /// How many records detection is behind; why it does not follow.

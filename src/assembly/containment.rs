@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::ended;
 use super::rooms::Rooms;
-use crate::admin::health::{Check, Status, Weight};
+use crate::admin::health::{Check, Status};
 use crate::operate::cases::{Cases, Level};
 use crate::operate::containment::Containment;
 use crate::operate::incidents::{Clock, Incidents};
@@ -38,15 +38,6 @@ pub(super) async fn keep_time(rooms: Rooms, ending: watch::Receiver<bool>) {
     }
 }
 
-fn check(name: &str, status: Status, detail: String) -> Check {
-    Check {
-        name: name.to_owned(),
-        status,
-        weight: Weight::Advisory,
-        detail,
-    }
-}
-
 fn cases(cases: &Cases) -> Check {
     let open = cases.open_by_level();
     let counts: Vec<String> = Level::ALL
@@ -55,13 +46,13 @@ fn cases(cases: &Cases) -> Check {
         .filter_map(|level| Some(format!("{} {}", open.get(level)?, level.word())))
         .collect();
     if counts.is_empty() {
-        return check("cases", Status::Green, "none is open".to_owned());
+        return Check::advisory("cases", Status::Green, "none is open".to_owned());
     }
     let detail = format!(
         "open: {}; see `chartgate case list --open`",
         counts.join(", ")
     );
-    check("cases", Status::Amber, detail)
+    Check::advisory("cases", Status::Amber, detail)
 }
 
 fn incidents(incidents: &Incidents, now: Timestamp) -> Check {
@@ -76,8 +67,8 @@ fn incidents(incidents: &Incidents, now: Timestamp) -> Check {
         .min_by_key(|(until, ..)| *until);
     let Some((until, number, clock)) = next else {
         return match open.len() {
-            0 => check("incidents", Status::Green, "none is open".to_owned()),
-            many => check(
+            0 => Check::advisory("incidents", Status::Green, "none is open".to_owned()),
+            many => Check::advisory(
                 "incidents",
                 Status::Amber,
                 format!("open: {many}; every clock has run out, see `chartgate incident list`"),
@@ -89,7 +80,7 @@ fn incidents(incidents: &Incidents, now: Timestamp) -> Check {
         open.len(),
         clock.name()
     );
-    check("incidents", Status::Amber, detail)
+    Check::advisory("incidents", Status::Amber, detail)
 }
 
 fn locks(containment: &Containment) -> Check {
@@ -97,7 +88,7 @@ fn locks(containment: &Containment) -> Check {
         0 => "nobody is locked out".to_owned(),
         many => format!("locked out: {many}; see `chartgate user list`"),
     };
-    check("locks", Status::Green, detail)
+    Check::advisory("locks", Status::Green, detail)
 }
 
 fn lockdown(lockdowns: &Lockdowns) -> Check {
@@ -112,11 +103,11 @@ fn lockdown(lockdowns: &Lockdowns) -> Check {
         more => format!(" and {more} more"),
     };
     if levels.is_empty() {
-        return check("lockdown", Status::Green, "none".to_owned());
+        return Check::advisory("lockdown", Status::Green, "none".to_owned());
     }
     let detail = format!(
         "{}{more}; see `chartgate lockdown status`",
         levels.join(", ")
     );
-    check("lockdown", Status::Amber, detail)
+    Check::advisory("lockdown", Status::Amber, detail)
 }

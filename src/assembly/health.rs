@@ -82,12 +82,7 @@ impl Parts {
                     ),
                 ),
             };
-            Check {
-                name: format!("witness:{}", witness.name),
-                status: state,
-                weight: Weight::Advisory,
-                detail,
-            }
+            Check::advisory(format!("witness:{}", witness.name), state, detail)
         };
         status.witnesses.into_iter().map(check).collect()
     }
@@ -155,12 +150,11 @@ impl Parts {
             } else {
                 (Status::Green, format!("valid for {days} days"))
             };
-            Check {
-                name: format!("certificate:{}", expiry.file.display()),
-                status: state,
-                weight: Weight::Advisory,
+            Check::advisory(
+                format!("certificate:{}", expiry.file.display()),
+                state,
                 detail,
-            }
+            )
         };
         self.certificates
             .expiries()

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::health::Parts;
 use super::rooms::Rooms;
-use crate::admin::health::{Check, Status, Weight as StatusWeight};
+use crate::admin::health::{Check, Status};
 use crate::audit::log::Health;
 use crate::backup::State as BackupState;
 use crate::operate::cases::{Cases, Level, Which};
@@ -41,12 +41,7 @@ pub(super) fn check(assessments: &Assessments) -> Check {
         Standing::Fine(detail) => (Status::Green, detail),
         Standing::Look(detail) => (Status::Amber, detail),
     };
-    Check {
-        name: "posture".to_owned(),
-        status,
-        weight: StatusWeight::Advisory,
-        detail,
-    }
+    Check::advisory("posture", status, detail)
 }
 
 async fn running(parts: &Parts, rooms: &Rooms) -> Result<Running, String> {

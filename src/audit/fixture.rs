@@ -1,17 +1,64 @@
 //! Records of an invented clinic, for the tests of what reads them.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::entry::{Entry, Phase};
+use super::log::{MasterKey, SigningKey};
 use super::outcome::{End, Outcome};
 use super::query::join::{Ended, Joined};
+use crate::config;
 use crate::request::facts::{Decision, Mapping, PatientSource, Verdict};
 use crate::request::principal::{Proof, User};
 use crate::request::{Action, Event, Facts, PatientRef, Principal, Role};
+
+/// A trail to be kept in `dir`, with keys made once.
+pub(crate) fn configured(dir: &Path) -> config::Audit {
+    let (master_key, signing_key) = (dir.join("master.key"), dir.join("signing.key"));
+    if !master_key.exists() {
+        MasterKey::generate().unwrap().write(&master_key).unwrap();
+        SigningKey::generate("gw1")
+            .unwrap()
+            .write(&signing_key, &dir.join("signing.pub"))
+            .unwrap();
+    }
+    config::Audit {
+        directory: dir.join("audit"),
+        master_key,
+        signing_key,
+        witnesses: vec![dir.join("witness")],
+        node: "gw1".to_owned(),
+        segment_bytes: 1 << 20,
+        checkpoint_records: 1_000,
+        checkpoint_interval: Duration::from_secs(10),
+        reserve_bytes: 0,
+        retention_years: 6,
+    }
+}
+
+/// Limits that are reached at once.
+pub(crate) fn limits() -> config::Limits {
+    let rate = config::Rate {
+        requests: NonZeroU32::MIN,
+        per: Duration::from_mins(1),
+        burst: NonZeroU32::MIN,
+    };
+    config::Limits {
+        address: rate,
+        user: rate,
+        actions: BTreeMap::new(),
+        login_address: rate,
+        login_account: rate,
+        anonymous_records: rate,
+        max_keys: 10,
+    }
+}
 
 /// When everything here happened.
 pub(crate) fn time() -> Timestamp {

@@ -323,50 +323,18 @@ fn left_behind(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::fixture::{self, limits};
     use crate::audit::log::{Priority, RealFiles};
     use crate::audit::show::{Filter, Show};
     use crate::clock::SystemClock;
     use crate::request::Facts;
-    use std::num::NonZeroU32;
     use std::time::Duration;
 
-    fn limits() -> config::Limits {
-        let rate = config::Rate {
-            requests: NonZeroU32::MIN,
-            per: Duration::from_mins(1),
-            burst: NonZeroU32::MIN,
-        };
-        config::Limits {
-            address: rate,
-            user: rate,
-            actions: BTreeMap::new(),
-            login_address: rate,
-            login_account: rate,
-            anonymous_records: rate,
-            max_keys: 10,
-        }
-    }
-
     fn configured(dir: &Path) -> config::Audit {
-        let (master_key, signing_key) = (dir.join("master.key"), dir.join("signing.key"));
-        if !master_key.exists() {
-            MasterKey::generate().unwrap().write(&master_key).unwrap();
-            SigningKey::generate("gw1")
-                .unwrap()
-                .write(&signing_key, &dir.join("signing.pub"))
-                .unwrap();
-        }
         config::Audit {
-            directory: dir.join("audit"),
-            master_key,
-            signing_key,
-            witnesses: vec![dir.join("witness")],
-            node: "gw1".to_owned(),
             segment_bytes: 1 << 26,
             checkpoint_records: 10,
-            checkpoint_interval: Duration::from_secs(10),
-            reserve_bytes: 0,
-            retention_years: 6,
+            ..fixture::configured(dir)
         }
     }
 

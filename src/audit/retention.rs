@@ -153,11 +153,11 @@ impl Holdings {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
     use std::path::Path;
 
     use super::*;
     use crate::audit::answers::{AnswerError, Answers, Ask, Piece};
+    use crate::audit::fixture;
     use crate::audit::log::{MasterKey, RealFiles, Truncation, headers, verify};
     use crate::audit::show::{Filter, Show};
     use crate::clock::{Clock, SharedClock, SystemClock};
@@ -178,41 +178,16 @@ mod tests {
     }
 
     fn configured(dir: &Path) -> config::Audit {
-        let (master_key, signing_key) = (dir.join("master.key"), dir.join("signing.key"));
-        MasterKey::generate().unwrap().write(&master_key).unwrap();
-        SigningKey::generate("gw1")
-            .unwrap()
-            .write(&signing_key, &dir.join("signing.pub"))
-            .unwrap();
         config::Audit {
-            directory: dir.join("audit"),
-            master_key,
-            signing_key,
-            witnesses: vec![dir.join("witness")],
-            node: "gw1".to_owned(),
             segment_bytes: 1 << 26,
             checkpoint_records: 1,
             checkpoint_interval: Duration::from_secs(1),
-            reserve_bytes: 0,
-            retention_years: 6,
+            ..fixture::configured(dir)
         }
     }
 
     async fn open(config: &config::Audit, day: &str) -> (Audit, Answers) {
-        let rate = config::Rate {
-            requests: NonZeroU32::MIN,
-            per: Duration::from_mins(1),
-            burst: NonZeroU32::MIN,
-        };
-        let limits = config::Limits {
-            address: rate,
-            user: rate,
-            actions: BTreeMap::new(),
-            login_address: rate,
-            login_account: rate,
-            anonymous_records: rate,
-            max_keys: 10,
-        };
+        let limits = fixture::limits();
         let time = format!("{day}T10:00:00Z").parse().unwrap();
         let clock: SharedClock = Arc::new(Calendar(time, SystemClock::shared()));
         let files = Arc::new(RealFiles);

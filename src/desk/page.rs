@@ -73,11 +73,20 @@ pub async fn typed(
     };
     let mut fields = BTreeMap::new();
     for (name, value) in form_urlencoded::parse(&body).into_owned() {
+        // SECURITY: with two of a field, which one counts would be whoever reads them's choice.
         if fields.insert(name, value).is_some() {
             return Err(visitor.refuse(Refusal::AmbiguousField));
         }
     }
     Ok((visitor, fields))
+}
+
+/// A text as it goes on record: plain line ends, and nothing else that moves a cursor.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
+    let kept = text.chars().filter(|c| *c == '\n' || !c.is_control());
+    kept.collect::<String>().trim().to_owned()
 }
 
 /// The answer to a visitor, with what goes on record first.

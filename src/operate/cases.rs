@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use crate::audit::trail::{Audit, AuditError};
 use crate::clock::SharedClock;
 use crate::request::Event;
-use crate::store::{Durability, NEVER, Store, StoreError, Table};
+use crate::store::{NEVER, Store, StoreError, Table};
 use crate::telemetry::metrics as names;
 
 pub use ask::{Ask, Which};
@@ -329,15 +329,8 @@ impl Cases {
             State::Open => NEVER,
             State::Closed(ended) => ended.at.saturating_add(KEPT).unwrap_or(NEVER),
         };
-        let value = case.encode()?;
         self.store
-            .put(
-                Table::Cases,
-                &key(case.number),
-                &value,
-                expires,
-                Durability::Immediate,
-            )
+            .keep(Table::Cases, &key(case.number), case, expires)
             .await?;
         {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);

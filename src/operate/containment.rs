@@ -20,7 +20,7 @@ use crate::audit::trail::{Audit, AuditError};
 use crate::clock::SharedClock;
 use crate::identity::{Identity, SessionView};
 use crate::request::Event;
-use crate::store::{Durability, NEVER, Store, StoreError, Table};
+use crate::store::{NEVER, Store, StoreError, Table};
 use crate::telemetry::metrics as names;
 
 pub use ask::{Ask, Whose};
@@ -324,17 +324,8 @@ impl Containment {
     }
 
     async fn put(&self, lock: &Lock) -> Result<(), ContainmentError> {
-        let value = serde_json::to_vec(lock).map_err(|error| {
-            StoreError::Unavailable(format!("a lock cannot be encoded: {error}"))
-        })?;
         self.store
-            .put(
-                Table::Locks,
-                &key_of(&lock.user),
-                &value,
-                NEVER,
-                Durability::Immediate,
-            )
+            .keep(Table::Locks, &key_of(&lock.user), lock, NEVER)
             .await?;
         Ok(())
     }

@@ -26,7 +26,7 @@ use crate::audit::show::ShowError;
 use crate::audit::trail::{Audit, AuditError};
 use crate::clock::SharedClock;
 use crate::request::Event;
-use crate::store::{Durability, NEVER, Store, StoreError, Table};
+use crate::store::{NEVER, Store, StoreError, Table};
 use crate::telemetry::metrics as names;
 
 pub use ask::{Ask, Which};
@@ -415,16 +415,9 @@ impl Incidents {
             State::Open => NEVER,
             State::Closed(ended) => ended.at.saturating_add(KEPT).unwrap_or(NEVER),
         };
-        let value = incident.encode()?;
         self.on
             .store
-            .put(
-                Table::Cases,
-                &key(incident.number),
-                &value,
-                expires,
-                Durability::Immediate,
-            )
+            .keep(Table::Cases, &key(incident.number), incident, expires)
             .await?;
         {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);

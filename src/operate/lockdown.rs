@@ -22,7 +22,7 @@ use crate::clock::SharedClock;
 use crate::policy::decide::Policies;
 use crate::policy::standing::Scope;
 use crate::request::{Event, Facts};
-use crate::store::{Durability, NEVER, Store, StoreError, Table};
+use crate::store::{NEVER, Store, StoreError, Table};
 use crate::telemetry::metrics as names;
 use crate::upstream::Streams;
 
@@ -330,16 +330,12 @@ impl Lockdowns {
     }
 
     async fn put(&self, lockdown: &Lockdown) -> Result<(), LockdownError> {
-        let value = serde_json::to_vec(lockdown).map_err(|error| {
-            StoreError::Unavailable(format!("a lockdown cannot be encoded: {error}"))
-        })?;
         self.store
-            .put(
+            .keep(
                 Table::Lockdowns,
                 &key_of(&in_words(&lockdown.scope)),
-                &value,
+                lockdown,
                 NEVER,
-                Durability::Immediate,
             )
             .await?;
         Ok(())

@@ -18,7 +18,7 @@ use super::cases::{CaseError, Cases, Kind, Level, Opening};
 use crate::audit::trail::Audit;
 use crate::config::Rate;
 use crate::desk::Desk;
-use crate::desk::page::{handled, page, typed};
+use crate::desk::page::{handled, page, plain, typed};
 use crate::identity::identify::Identified;
 use crate::identity::routes::REPORT;
 use crate::limit::keyed::Keyed;
@@ -237,13 +237,6 @@ fn problem(typed: &Typed) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// Line ends as they are in the case, and nothing else that moves a cursor.
-fn plain(text: &str) -> String {
-    let text = text.replace("\r\n", "\n");
-    let kept = text.chars().filter(|c| *c == '\n' || !c.is_control());
-    kept.collect::<String>().trim().to_owned()
 }
 
 const fn refusal(error: &CaseError) -> Refusal {

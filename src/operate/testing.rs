@@ -1,15 +1,13 @@
 //! A store, a trail and a clock for the unit tests of these rooms.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::audit::entry::Entry;
-use crate::audit::log::{MasterKey, RealFiles, SigningKey, Truncation};
+use crate::audit::fixture::{configured, limits};
+use crate::audit::log::{MasterKey, RealFiles, Truncation};
 use crate::audit::show::{Filter, Show};
 use crate::audit::trail::Audit;
 use crate::clock::{ManualClock, SharedClock};
@@ -37,7 +35,11 @@ impl Ground {
         let store = Store::open(Box::new(MemoryStore::new()), &master, shared.clone())
             .await
             .unwrap();
-        let config = configured(home.path());
+        let config = config::Audit {
+            directory: home.path().join("trail"),
+            checkpoint_records: 1,
+            ..configured(home.path())
+        };
         let limits = limits();
         let opened = Audit::open(
             &config,
@@ -80,43 +82,5 @@ impl Ground {
             .filter(|entry| entry.event == Some(event))
             .map(|entry| entry.detail)
             .collect()
-    }
-}
-
-fn limits() -> config::Limits {
-    let rate = config::Rate {
-        requests: NonZeroU32::MIN,
-        per: Duration::from_mins(1),
-        burst: NonZeroU32::MIN,
-    };
-    config::Limits {
-        address: rate,
-        user: rate,
-        actions: BTreeMap::new(),
-        login_address: rate,
-        login_account: rate,
-        anonymous_records: rate,
-        max_keys: 10,
-    }
-}
-
-fn configured(home: &Path) -> config::Audit {
-    let (master_key, signing_key) = (home.join("master.key"), home.join("signing.key"));
-    MasterKey::generate().unwrap().write(&master_key).unwrap();
-    SigningKey::generate("gw1")
-        .unwrap()
-        .write(&signing_key, &home.join("signing.pub"))
-        .unwrap();
-    config::Audit {
-        directory: home.join("trail"),
-        master_key,
-        signing_key,
-        witnesses: vec![home.join("witness")],
-        node: "gw1".to_owned(),
-        segment_bytes: 1 << 20,
-        checkpoint_records: 1,
-        checkpoint_interval: Duration::from_secs(10),
-        reserve_bytes: 0,
-        retention_years: 6,
     }
 }

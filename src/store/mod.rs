@@ -217,6 +217,24 @@ impl Store {
         .await
     }
 
+    /// Writes a value as JSON, to stay until it is over or for good, and returns once it is durable.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keep<T: serde::Serialize + Sync>(
+        &self,
+        table: Table,
+        key: &str,
+        value: &T,
+        expires: Timestamp,
+    ) -> Result<(), StoreError> {
+        let value = serde_json::to_vec(value).map_err(|error| {
+            StoreError::Unavailable(format!("a value cannot be encoded: {error}"))
+        })?;
+        self.put(table, key, &value, expires, Durability::Immediate)
+            .await
+    }
+
     /// Writes a value only where there is none. Of several concurrent calls exactly one stores.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Break-glass, as the status sees it.
 
 use super::Foundations;
-use crate::admin::health::{Check, Status, Weight};
+use crate::admin::health::{Check, Status};
 use crate::assembly::StartError;
 use crate::operate::break_glass::{self, BreakGlass};
 
@@ -41,10 +41,5 @@ pub(super) fn check(condition: break_glass::Condition) -> Check {
     } else {
         (Status::Green, "none open, every one reviewed".to_owned())
     };
-    Check {
-        name: "break-glass".to_owned(),
-        status,
-        weight: Weight::Advisory,
-        detail,
-    }
+    Check::advisory("break-glass", status, detail)
 }

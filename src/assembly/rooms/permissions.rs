@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::admin::health::{Check, Status, Weight};
+use crate::admin::health::{Check, Status};
 use crate::admin::protocol::{AdminError, AdminErrorKind, Operator};
 use crate::admin::socket::Replies;
 use crate::assembly::UPKEEP;
@@ -14,14 +14,15 @@ pub(super) fn checks(permissions: &Permissions) -> Vec<Check> {
     permissions
         .standings()
         .into_iter()
-        .map(|standing| Check {
-            name: standing.name.to_owned(),
-            status: match standing.calls {
-                Calls::Nobody => Status::Green,
-                Calls::Somebody => Status::Amber,
-            },
-            weight: Weight::Advisory,
-            detail: standing.detail,
+        .map(|standing| {
+            Check::advisory(
+                standing.name.to_owned(),
+                match standing.calls {
+                    Calls::Nobody => Status::Green,
+                    Calls::Somebody => Status::Amber,
+                },
+                standing.detail,
+            )
         })
         .collect()
 }

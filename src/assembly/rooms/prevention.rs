@@ -10,14 +10,13 @@ use crate::emr::emrs::Emrs;
 pub(super) fn checks(emrs: &Emrs, now: Timestamp) -> Vec<Check> {
     let (blocked, detected) = emrs.inspection_counts();
     vec![
-        Check {
-            name: "inspection".to_owned(),
-            status: Status::Green,
-            weight: Weight::Advisory,
-            detail: format!(
+        Check::advisory(
+            "inspection",
+            Status::Green,
+            format!(
                 "{blocked} requests refused, {detected} findings passed on record since the start"
             ),
-        },
+        ),
         patches(emrs, now),
     ]
 }

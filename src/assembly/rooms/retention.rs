@@ -1,6 +1,6 @@
 //! Retention of the trail, as the status sees it.
 
-use crate::admin::health::{Check, Status, Weight};
+use crate::admin::health::{Check, Status};
 use crate::audit::answers::Age;
 use crate::audit::log::LogError;
 
@@ -31,10 +31,5 @@ pub(super) fn check(age: Result<Age, LogError>) -> Check {
             (Status::Green, detail)
         }
     };
-    Check {
-        name: "retention".to_owned(),
-        status,
-        weight: Weight::Advisory,
-        detail,
-    }
+    Check::advisory("retention", status, detail)
 }

@@ -1,6 +1,6 @@
 //! Backups and probes, as the status sees them.
 
-use crate::admin::health::{Check, Status, Weight};
+use crate::admin::health::{Check, Status};
 use crate::backup::{Backups, Standing};
 use crate::segmentation::{self, Probes};
 
@@ -11,12 +11,7 @@ pub(super) fn segmentation(probes: &Probes) -> Check {
         segmentation::Standing::Look(detail) => (Status::Amber, detail),
         segmentation::Standing::Bad(detail) => (Status::Red, detail),
     };
-    Check {
-        name: "segmentation".to_owned(),
-        status,
-        weight: Weight::Advisory,
-        detail,
-    }
+    Check::advisory("segmentation", status, detail)
 }
 
 /// How old the newest backup is.
@@ -30,10 +25,5 @@ pub(super) fn backup(backups: Option<&Backups>) -> Check {
         Standing::Look(detail) => (Status::Amber, detail),
         Standing::Bad(detail) => (Status::Red, detail),
     };
-    Check {
-        name: "backup".to_owned(),
-        status,
-        weight: Weight::Advisory,
-        detail,
-    }
+    Check::advisory("backup", status, detail)
 }

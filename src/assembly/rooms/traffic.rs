@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::admin::health::{Check, Status, Weight};
+use crate::admin::health::{Check, Status};
 use crate::operate::containment::Containment;
 
 /// How many codes are named.
@@ -17,13 +17,13 @@ pub(super) async fn sessions(containment: &Containment) -> Check {
         ),
         Err(error) => (Status::Red, format!("cannot be counted: {error}")),
     };
-    check("sessions", status, detail)
+    Check::advisory("sessions", status, detail)
 }
 
 /// What was refused since the start, the most frequent code first.
 pub(super) fn refusals(refusals: BTreeMap<&'static str, u64>) -> Check {
     if refusals.is_empty() {
-        return check("refusals", Status::Green, "none since the start".to_owned());
+        return Check::advisory("refusals", Status::Green, "none since the start".to_owned());
     }
     let total = refusals
         .values()
@@ -40,16 +40,7 @@ pub(super) fn refusals(refusals: BTreeMap<&'static str, u64>) -> Check {
         more => named.push(format!("{more} other codes")),
     }
     let detail = format!("{total} since the start: {}", named.join(", "));
-    check("refusals", Status::Green, detail)
-}
-
-fn check(name: &str, status: Status, detail: String) -> Check {
-    Check {
-        name: name.to_owned(),
-        status,
-        weight: Weight::Advisory,
-        detail,
-    }
+    Check::advisory("refusals", Status::Green, detail)
 }
 
 #[cfg(test)]

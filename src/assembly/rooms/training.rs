@@ -1,7 +1,7 @@
 //! Training: on what it stands, and how the status sees it.
 
 use super::Foundations;
-use crate::admin::health::{Check, Status, Weight};
+use crate::admin::health::{Check, Status};
 use crate::audit::follow::Place;
 use crate::training::{Condition, Ground, Training, TrainingError};
 
@@ -46,10 +46,5 @@ pub(super) fn check(condition: &Condition) -> Check {
     } else {
         Status::Green
     };
-    Check {
-        name: "training".to_owned(),
-        status,
-        weight: Weight::Advisory,
-        detail,
-    }
+    Check::advisory("training", status, detail)
 }

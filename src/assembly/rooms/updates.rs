@@ -1,6 +1,6 @@
 //! Known vulnerabilities, as the status sees them.
 
-use crate::admin::health::{Check, Status, Weight};
+use crate::admin::health::{Check, Status};
 use crate::posture::updates::State;
 
 /// How the newest comparison stands.
@@ -33,10 +33,5 @@ pub(super) fn check(state: &State) -> Check {
             ),
         ),
     };
-    Check {
-        name: "updates".to_owned(),
-        status,
-        weight: Weight::Advisory,
-        detail,
-    }
+    Check::advisory("updates", status, detail)
 }

@@ -2,23 +2,19 @@
 //!
 //! *Never*: a patient, user or page that the form names; they come from the sealed offer alone.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use askama::Template;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
-};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{BreakGlass, Reason, Stated};
 use crate::desk::Desk;
 use crate::desk::offers::Stage;
+use crate::desk::page::{handled, page, plain, redirect, typed};
 use crate::identity::ReturnTo;
 use crate::identity::identify::Identified;
 use crate::identity::routes::{Asked, BREAK_GLASS, login_location};
@@ -28,8 +24,6 @@ use crate::request::{Event, Handled, Offer, Refused, Target};
 
 /// The largest form.
 const LARGEST: u64 = 32 * 1024;
-/// A form must have arrived within this.
-const DEADLINE: Duration = Duration::from_secs(20);
 /// The shortest and the longest text of a reason, in characters.
 const TEXT: std::ops::RangeInclusive<usize> = 10..=1_000;
 
@@ -116,19 +110,8 @@ impl BreakGlass {
     }
 
     /// Takes what was typed, and breaks the glass.
-    async fn taken(&self, mut visitor: Identified) -> Result<Handled, Refused> {
-        let body = visitor.received_mut().body_mut();
-        let body = match body.read(LARGEST, DEADLINE).await {
-            Ok(body) => body,
-            Err(error) => return Err(visitor.refuse(error.refusal())),
-        };
-        let mut fields: BTreeMap<String, String> = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(&body).into_owned() {
-            // SECURITY: with two tickets, which one counts would be whoever reads them's choice.
-            if fields.insert(name, value).is_some() {
-                return Err(visitor.refuse(Refusal::AmbiguousField));
-            }
-        }
+    async fn taken(&self, visitor: Identified) -> Result<Handled, Refused> {
+        let (visitor, mut fields) = typed(visitor, LARGEST).await?;
         let ticket = fields.remove("offer").unwrap_or_default();
         let opened = self
             .ground
@@ -138,14 +121,14 @@ impl BreakGlass {
         let Some(offer) = opened else {
             return Err(visitor.refuse(Refusal::BreakGlassVoid));
         };
-        let typed = Typed {
+        let said = Typed {
             reason: fields.remove("reason").unwrap_or_default(),
             text: plain(&fields.remove("text").unwrap_or_default()),
         };
-        let reason = match judged(&typed) {
+        let reason = match judged(&said) {
             Ok(reason) => reason,
             Err(problem) => {
-                let page = self.page(&visitor, &offer, &ticket, &typed, Some(problem));
+                let page = self.page(&visitor, &offer, &ticket, &said, Some(problem));
                 return Ok(told(visitor, &offer, "form-incomplete", page));
             }
         };
@@ -153,15 +136,15 @@ impl BreakGlass {
             principal: visitor.principal().clone(),
             facts: visitor.received().facts().clone(),
             reason,
-            text: typed.text,
+            text: said.text,
             offer: offer.clone(),
         };
         match self.break_it(stated).await {
             Ok(glass) => {
                 let back = ReturnTo::parse(&offer.return_to);
-                let mut handled = told(visitor, &offer, "broken", redirect(back.as_str()));
-                handled.detail.insert("grant".to_owned(), glass.id);
-                Ok(handled)
+                let mut answer = told(visitor, &offer, "broken", redirect(back.as_str()));
+                answer.detail.insert("grant".to_owned(), glass.id);
+                Ok(answer)
             }
             Err(error) => {
                 tracing::warn!(%error, request = %visitor.received().parts().id, "the glass was not broken");
@@ -207,12 +190,11 @@ impl BreakGlass {
         };
         // A template of text cannot fail to render; if it did, the page is empty and the chart stays closed.
         let html = form.render().unwrap_or_default();
-        let mut response = Response::new(Bytes::from(html));
-        if problem.is_some() {
-            *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
-        }
-        protect(&mut response, &nonce);
-        response
+        let status = match problem {
+            Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            None => StatusCode::OK,
+        };
+        page(html, status, &nonce)
     }
 
     /// What the policies that said no mean, in their own words.
@@ -251,16 +233,6 @@ fn is_for(offer: &Offer, visitor: &Identified) -> bool {
         && offer.authority == visitor.received().parts().authority
 }
 
-/// Line ends as they are on record, and nothing else that moves a cursor.
-fn plain(text: &str) -> String {
-    let text = text.replace("\r\n", "\n");
-    let text: String = text
-        .chars()
-        .filter(|c| *c == '\n' || !c.is_control())
-        .collect();
-    text.trim().to_owned()
-}
-
 /// The reason that was stated, or what is missing.
 fn judged(typed: &Typed) -> Result<Reason, &'static str> {
     let reason = Reason::of(&typed.reason).ok_or("Choose the reason that fits best.")?;
@@ -290,52 +262,16 @@ fn span(time: Duration) -> String {
     }
 }
 
-fn redirect(location: &str) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::SEE_OTHER;
-    if let Ok(location) = HeaderValue::from_str(location) {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// The page is this browser's alone, runs nothing, and stands in no frame.
-fn protect(response: &mut Response<Bytes>, nonce: &str) {
-    let headers = response.headers_mut();
-    let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    );
-    for (name, value) in [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CACHE_CONTROL, "no-store"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "same-origin"),
-        (CONTENT_SECURITY_POLICY, policy.as_str()),
-        (HeaderName::from_static("x-frame-options"), "DENY"),
-    ] {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
-    }
-}
-
 /// What goes on record about a visit to the form.
 fn told(visitor: Identified, offer: &Offer, step: &str, response: Response<Bytes>) -> Handled {
-    let is_head = visitor.received().parts().method == Method::HEAD;
-    let (received, _, _) = visitor.into_parts();
-    let (_, _, _, facts) = received.into_parts();
-    Handled {
-        facts: super::facts_of(facts, offer),
-        event: Event::PageShown,
-        detail: BTreeMap::from([("break_glass".to_owned(), step.to_owned())]),
-        response: if is_head {
-            response.map(|_| Bytes::new())
-        } else {
-            response
-        },
-    }
+    let mut handled = handled(
+        visitor,
+        Event::PageShown,
+        &[("break_glass", step)],
+        response,
+    );
+    handled.facts = super::facts_of(handled.facts, offer);
+    handled
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The room without the request path: who may break the glass how often, what survives a restart, what time does.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU32;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::audit::entry::Entry;
-use crate::audit::log::{RealFiles, SigningKey, Truncation};
+use crate::audit::fixture::{configured, limits};
+use crate::audit::log::{RealFiles, Truncation};
 use crate::audit::show::{Filter, Show};
 use crate::clock::ManualClock;
 use crate::policy::bundle::Bundle;
@@ -33,44 +33,6 @@ struct House {
 
 fn start() -> Timestamp {
     "2026-11-22T10:00:00Z".parse().unwrap()
-}
-
-fn configured(dir: &Path) -> config::Audit {
-    let (master_key, signing_key) = (dir.join("master.key"), dir.join("signing.key"));
-    MasterKey::generate().unwrap().write(&master_key).unwrap();
-    SigningKey::generate("gw1")
-        .unwrap()
-        .write(&signing_key, &dir.join("signing.pub"))
-        .unwrap();
-    config::Audit {
-        directory: dir.join("audit"),
-        master_key,
-        signing_key,
-        witnesses: vec![dir.join("witness")],
-        node: "gw1".to_owned(),
-        segment_bytes: 1 << 20,
-        checkpoint_records: 1_000,
-        checkpoint_interval: Duration::from_secs(10),
-        reserve_bytes: 0,
-        retention_years: 6,
-    }
-}
-
-fn limits() -> config::Limits {
-    let rate = config::Rate {
-        requests: NonZeroU32::MIN,
-        per: Duration::from_mins(1),
-        burst: NonZeroU32::MIN,
-    };
-    config::Limits {
-        address: rate,
-        user: rate,
-        actions: BTreeMap::new(),
-        login_address: rate,
-        login_account: rate,
-        anonymous_records: rate,
-        max_keys: 10,
-    }
 }
 
 /// A room over the store `home`, with a trail of its own.

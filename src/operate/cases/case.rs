@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{MOST_RECORDS, PREFIX, key};
-use crate::store::StoreError;
 
 /// How much harm may be done.
 #[derive(
@@ -320,11 +319,6 @@ impl Case {
             detail.insert("records".to_owned(), named.join(" "));
         }
         detail
-    }
-
-    pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        serde_json::to_vec(self)
-            .map_err(|error| StoreError::Unavailable(format!("a case cannot be encoded: {error}")))
     }
 
     /// Reads what the store keeps; `None`, with a line in the log, for what this version did not write.

@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{PREFIX, key};
-use crate::store::StoreError;
 
 const VERSION: u8 = 1;
 
@@ -116,12 +115,6 @@ impl Incident {
     #[must_use]
     pub const fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
-    }
-
-    pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        serde_json::to_vec(self).map_err(|error| {
-            StoreError::Unavailable(format!("an incident cannot be encoded: {error}"))
-        })
     }
 
     /// Reads what the store keeps; `None`, with a line in the log, for what this version did not write.
