@@ -148,7 +148,8 @@ impl Running {
         }
     }
 
-    /// Starts everything on an open trail. The ports are bound last: nobody connects to what cannot serve yet.
+    /// Starts everything on an open trail. The ports are bound when the stages and rooms stand; whoever connects before
+    /// the workers run waits in the queue of the port.
     async fn launch(
         config: &Config,
         prepared: Prepared,

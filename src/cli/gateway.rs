@@ -1,5 +1,8 @@
 //! Asking the running gateway, for commands that do.
 
+use std::path::PathBuf;
+
+use clap::Args;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -8,6 +11,17 @@ use crate::admin::client::AdminClient;
 use crate::admin::protocol::AdminRequest;
 use crate::config::Config;
 use crate::config::unit::parse_duration;
+
+/// What commands take that ask the gateway.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml")]
+    pub(super) config: PathBuf,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 /// Asks the gateway and hands each value of its answer to `each`.
 ///

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::audit::show::parse_since;
 use super::console::{Console, Failure};
-use super::gateway::{self, printable};
+use super::gateway::{self, Common, printable};
 use crate::admin::protocol::AdminRequest;
 use crate::audit::log::VerifierKey;
 use crate::audit::show::{Shown, line};
@@ -144,16 +144,6 @@ pub struct VerifyArgs {
     #[arg(long)]
     records: bool,
     /// Print the findings as one JSON document.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-struct Common {
-    /// The configuration file.
-    #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml")]
-    config: PathBuf,
-    /// Print the answer as JSON.
     #[arg(long)]
     json: bool,
 }

@@ -19,6 +19,7 @@ pub mod inspect;
 pub mod keys;
 pub mod lockdown;
 pub mod notify;
+mod offline;
 mod output;
 mod policy;
 pub mod posture;

@@ -1,11 +1,9 @@
 //! `chartgate session`: who is signed in, and ending it.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 
 use super::console::{Console, Failure};
-use super::gateway::{self, printable};
+use super::gateway::{self, Common, printable};
 use crate::admin::protocol::AdminRequest;
 use crate::config::Config;
 use crate::identity::SessionView;
@@ -58,16 +56,6 @@ pub struct EndArgs {
     reason: String,
     #[command(flatten)]
     common: Common,
-}
-
-#[derive(Debug, Args)]
-struct Common {
-    /// The configuration file.
-    #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml")]
-    config: PathBuf,
-    /// Print the answer as JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs the command.

@@ -2,7 +2,6 @@
 //!
 //! *Never*: an answer whose asking is not on record: the room that answers records it in both cases.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,16 +12,15 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::console::Failure;
+use super::offline;
 use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::protocol::AdminRequest;
 use crate::audit::answers::{Answers, Ask, Holdings, Piece};
-use crate::audit::log::{MasterKey, RealFiles, Truncation};
+use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::Filter;
-use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::config::unit::parse_duration;
-use crate::request::Event;
 use crate::request::facts::{Action, Verdict};
 
 /// What narrows a question down. Everything that is given must match.
@@ -183,30 +181,13 @@ async fn from_disk(
     clock: &SharedClock,
     each: &mut impl FnMut(Piece) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let uid = rustix::process::geteuid().as_raw();
-    let operator = config.admin.operators.get(&uid).ok_or_else(|| {
-        let message = format!("user id {uid} is no operator of this gateway; add `{uid} = \"your name\"` to [admin.operators]");
-        Failure::Configuration(message)
-    })?;
-    let files = Arc::new(RealFiles);
-    let opened = Audit::open(
-        &config.audit,
-        &config.limits,
-        files.clone(),
-        clock.clone(),
-        Truncation::Refuse,
-    )
-    .await;
-    let (audit, _) = opened.map_err(Failure::of)?;
+    let operator = offline::operator(config)?;
+    let audit = offline::open(config, clock).await.map_err(Failure::of)?;
     let master = Arc::new(MasterKey::read(&config.audit.master_key).map_err(Failure::of)?);
-    let holdings = Holdings::new(&config.audit, files, master);
+    let holdings = Holdings::new(&config.audit, Arc::new(RealFiles), master);
     let answers = Answers::new(audit.clone(), holdings, clock.clone());
     let answered = answer(&answers, operator, question, each).await;
-    audit
-        .event(Event::Stopped, None, BTreeMap::new())
-        .await
-        .map_err(Failure::of)?;
-    audit.log().shutdown().map_err(Failure::of)?;
+    offline::close(&audit).await?;
     answered
 }
 

@@ -1,11 +1,9 @@
 //! `chartgate user`: locking users out, and letting them in again.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 
 use super::console::{Console, Failure};
-use super::gateway::{self, printable, span};
+use super::gateway::{self, Common, printable, span};
 use crate::admin::protocol::AdminRequest;
 use crate::config::Config;
 use crate::operate::containment::{Ask, Lock};
@@ -65,16 +63,6 @@ pub struct UnlockArgs {
 pub struct ListArgs {
     #[command(flatten)]
     common: Common,
-}
-
-#[derive(Debug, Args)]
-struct Common {
-    /// The configuration file.
-    #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml")]
-    config: PathBuf,
-    /// Print the answer as JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs the command.

@@ -14,11 +14,11 @@ use serde_json::Value;
 
 use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::protocol::AdminRequest;
-use crate::audit::log::{LogError, MasterKey, RealFiles, Truncation};
+use crate::audit::log::{LogError, MasterKey, RealFiles};
 use crate::audit::open::OpenError;
 use crate::audit::show::{Filter, Show, Shown, line};
-use crate::audit::trail::Audit;
 use crate::cli::console::{Console, Failure};
+use crate::cli::offline;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::config::unit::parse_duration;
@@ -144,28 +144,15 @@ async fn from_disk(
     console: &mut Console<'_>,
     clock: &SharedClock,
 ) -> Result<Read, Failure> {
-    let uid = rustix::process::geteuid().as_raw();
-    let operator = config.admin.operators.get(&uid).ok_or_else(|| {
-        let message = format!("user id {uid} is no operator of this gateway; add `{uid} = \"your name\"` to [admin.operators]");
-        Failure::Configuration(message)
-    })?;
-    let files = Arc::new(RealFiles);
-    let opened = Audit::open(
-        &config.audit,
-        &config.limits,
-        files.clone(),
-        clock.clone(),
-        Truncation::Refuse,
-    )
-    .await;
-    let audit = match opened {
-        Ok((audit, _)) => audit,
+    let operator = offline::operator(config)?;
+    let audit = match offline::open(config, clock).await {
+        Ok(audit) => audit,
         Err(held @ OpenError::Log(LogError::Locked { .. })) => return Ok(Read::Held(held)),
         Err(error) => return Err(Failure::of(error)),
     };
     let asked = serde_json::to_string(filter).map_err(Failure::of)?;
     let detail = BTreeMap::from([
-        ("operator".to_owned(), operator.clone()),
+        ("operator".to_owned(), operator.to_owned()),
         ("filter".to_owned(), asked),
     ]);
     audit
@@ -174,13 +161,15 @@ async fn from_disk(
         .map_err(Failure::of)?;
     let master = Arc::new(MasterKey::read(&config.audit.master_key).map_err(Failure::of)?);
     let last = audit.log().status().sequence;
-    let mut show = Show::new(files, &config.audit.directory, master, filter.clone(), last);
+    let mut show = Show::new(
+        Arc::new(RealFiles),
+        &config.audit.directory,
+        master,
+        filter.clone(),
+        last,
+    );
     let printed = print_all(&mut show, args, console);
-    audit
-        .event(Event::Stopped, None, BTreeMap::new())
-        .await
-        .map_err(Failure::of)?;
-    audit.log().shutdown().map_err(Failure::of)?;
+    offline::close(&audit).await?;
     printed.map(|()| Read::Done)
 }
 

@@ -7,14 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use crate::audit::log::{LogError, MasterKey, RealFiles, RecoveryCode, Truncation};
+use crate::audit::log::{LogError, MasterKey, RecoveryCode};
 use crate::audit::open::OpenError;
 use crate::audit::trail::Audit;
 use crate::cli::console::{Console, Failure};
+use crate::cli::offline;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::request::Event;
@@ -91,12 +91,7 @@ async fn rotate(
     console: &mut Console<'_>,
     clock: &SharedClock,
 ) -> Result<(), Failure> {
-    let uid = rustix::process::geteuid().as_raw();
-    let operator = config.admin.operators.get(&uid).ok_or_else(|| {
-        Failure::Configuration(format!(
-            "user id {uid} is no operator of this gateway; add `{uid} = \"your name\"` to [admin.operators]"
-        ))
-    })?;
+    let operator = offline::operator(config)?;
     let file = which.file(config)?;
     // The trail is held for as long as keys change, so that no gateway starts in between.
     let audit = open(config, clock).await?;
@@ -125,7 +120,7 @@ async fn rotate(
         Which::Master | Which::Backup => None,
     };
     let mut detail = BTreeMap::from([
-        ("operator".to_owned(), operator.clone()),
+        ("operator".to_owned(), operator.to_owned()),
         ("key".to_owned(), which.name().to_owned()),
         ("id".to_owned(), new.id().to_string()),
         ("replaces".to_owned(), replaced.clone()),
@@ -137,9 +132,9 @@ async fn rotate(
         .event(Event::KeyRotated, None, detail)
         .await
         .map_err(Failure::of)?;
-    close(audit).await?;
+    offline::close(&audit).await?;
     // A segment under the new key is the proof that it works.
-    close(open(config, clock).await?).await?;
+    offline::close(&open(config, clock).await?).await?;
     let what = match (which, resealed) {
         (Which::Master, _) => "new segments are sealed under it".to_owned(),
         (Which::Store, count) => format!("{} values were sealed afresh", count.unwrap_or_default()),
@@ -153,23 +148,13 @@ async fn rotate(
 }
 
 async fn open(config: &Config, clock: &SharedClock) -> Result<Audit, Failure> {
-    let files = Arc::new(RealFiles);
-    let (audit, limits) = (&config.audit, &config.limits);
-    match Audit::open(audit, limits, files, clock.clone(), Truncation::Refuse).await {
-        Ok((audit, _)) => Ok(audit),
+    match offline::open(config, clock).await {
+        Ok(audit) => Ok(audit),
         Err(OpenError::Log(LogError::Locked { .. })) => Err(Failure::Failed(
             "the gateway runs with the keys that it started with; stop it, rotate, and start it again".to_owned(),
         )),
         Err(error) => Err(Failure::of(error)),
     }
-}
-
-async fn close(audit: Audit) -> Result<(), Failure> {
-    audit
-        .event(Event::Stopped, None, BTreeMap::new())
-        .await
-        .map_err(Failure::of)?;
-    audit.log().shutdown().map_err(Failure::of)
 }
 
 async fn reseal(config: &Config, keys: &MasterKey, clock: &SharedClock) -> Result<u64, Failure> {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::protocol::AdminRequest;
-use crate::audit::log::{MasterKey, RealFiles, Truncation};
+use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::{Filter, Show, Shown};
-use crate::audit::trail::Audit;
 use crate::cli::console::Failure;
+use crate::cli::offline;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::operate::permissions::{Ask, Usage, UsageLine};
@@ -87,24 +87,11 @@ async fn from_disk(
     clock: &SharedClock,
     mut each: impl FnMut(Shown),
 ) -> Result<(), Failure> {
-    let uid = rustix::process::geteuid().as_raw();
-    let operator = config.admin.operators.get(&uid).ok_or_else(|| {
-        Failure::Configuration(format!(
-            "user id {uid} is no operator of this gateway; add `{uid} = \"your name\"` to [admin.operators]"
-        ))
-    })?;
-    let files = Arc::new(RealFiles);
-    let opened = Audit::open(
-        &config.audit,
-        &config.limits,
-        files.clone(),
-        clock.clone(),
-        Truncation::Refuse,
-    );
-    let (audit, _) = opened.await.map_err(Failure::of)?;
+    let operator = offline::operator(config)?;
+    let audit = offline::open(config, clock).await.map_err(Failure::of)?;
     let asked = serde_json::to_string(filter).map_err(Failure::of)?;
     let detail = BTreeMap::from([
-        ("operator".to_owned(), operator.clone()),
+        ("operator".to_owned(), operator.to_owned()),
         ("filter".to_owned(), asked),
     ]);
     let recorded = audit.event(Event::AuditRead, None, detail).await;
@@ -112,7 +99,13 @@ async fn from_disk(
     let master = MasterKey::read(&config.audit.master_key).map_err(Failure::of)?;
     let last = audit.log().status().sequence;
     let directory = &config.audit.directory;
-    let mut show = Show::new(files, directory, Arc::new(master), filter.clone(), last);
+    let mut show = Show::new(
+        Arc::new(RealFiles),
+        directory,
+        Arc::new(master),
+        filter.clone(),
+        last,
+    );
     let read = loop {
         match show.next_match() {
             Ok(Some(shown)) => each(shown),
@@ -120,8 +113,6 @@ async fn from_disk(
             Err(error) => break Err(Failure::of(error)),
         }
     };
-    let stopped = audit.event(Event::Stopped, None, BTreeMap::new()).await;
-    stopped.map_err(Failure::of)?;
-    audit.log().shutdown().map_err(Failure::of)?;
+    offline::close(&audit).await?;
     read
 }

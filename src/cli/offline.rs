@@ -1,0 +1,51 @@
+//! The trail, opened by a command where no gateway holds it.
+//!
+//! *Never*: someone who is no operator of the gateway; a trail that is left without its end on record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::console::Failure;
+use crate::audit::log::{RealFiles, Truncation};
+use crate::audit::open::OpenError;
+use crate::audit::trail::Audit;
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::request::Event;
+
+/// Who runs the command, as the records name them.
+///
+/// # Errors
+/// [`Failure::Configuration`] for someone who is no operator.
+pub(super) fn operator(config: &Config) -> Result<&str, Failure> {
+    let uid = rustix::process::geteuid().as_raw();
+    let operator = config.admin.operators.get(&uid).map(String::as_str);
+    operator.ok_or_else(|| {
+        Failure::Configuration(format!(
+            "user id {uid} is no operator of this gateway; add `{uid} = \"your name\"` to [admin.operators]"
+        ))
+    })
+}
+
+/// Opens the trail, which goes on record.
+///
+/// # Errors
+/// [`OpenError`]; that another process holds it is one of them.
+pub(super) async fn open(config: &Config, clock: &SharedClock) -> Result<Audit, OpenError> {
+    let (audit, limits) = (&config.audit, &config.limits);
+    let files = Arc::new(RealFiles);
+    let opened = Audit::open(audit, limits, files, clock.clone(), Truncation::Refuse).await;
+    opened.map(|(audit, _)| audit)
+}
+
+/// Closes it in good order.
+///
+/// # Errors
+/// [`Failure`] where that cannot go on record.
+pub(super) async fn close(audit: &Audit) -> Result<(), Failure> {
+    audit
+        .event(Event::Stopped, None, BTreeMap::new())
+        .await
+        .map_err(Failure::of)?;
+    audit.log().shutdown().map_err(Failure::of)
+}
