@@ -161,6 +161,8 @@ pub struct Issuer {
     pub name_claim: String,
     /// Claim (JSON pointer) with the values that `roles.toml` maps to roles.
     pub roles_claim: String,
+    /// Claim (JSON pointer) with the date until which the user's training holds, where the provider states one.
+    pub training_claim: Option<String>,
 }
 
 /// What counts as proof of a second factor. At least one list is not empty.

@@ -11,13 +11,16 @@ use super::answer::Answer;
 use super::attempts::{Attempt, Purpose};
 use super::cookie::{self, LOGIN_COOKIE, Presented};
 use super::login::{self, Told, callback_url, handled};
-use super::oidc::claims::{ClaimsError, Expected, ExpectedId, Verified, validate_id_token};
+use super::oidc::claims::{
+    ClaimsError, Expected, ExpectedId, StatedTraining, Verified, validate_id_token,
+};
 use super::oidc::jws::Kind;
 use super::oidc::{ExchangeError, Metadata, Provider, ProviderError, TokenError, Tokens};
 use super::session::{Live, Opening, SessionId};
 use super::token::{NoRandomness, Token};
 use super::{AccountLimit, Identity};
 use crate::refusal::Refusal;
+use crate::request::handled::TRAINING_VALID_UNTIL;
 use crate::request::principal::User;
 use crate::request::received::{Parts, Throttle};
 use crate::request::{Event, Handled, Principal, Received, Refused, Target};
@@ -167,8 +170,8 @@ impl Identity {
         limit: AccountLimit<'_>,
     ) -> Result<Handled, Refused> {
         match self.finish(&mut received, limit).await {
-            Ok((told, banner)) => Ok(Handled {
-                detail: login::acknowledged(banner),
+            Ok((told, detail)) => Ok(Handled {
+                detail,
                 ..handled(received, told)
             }),
             Err(error) => {
@@ -192,7 +195,7 @@ impl Identity {
         &self,
         received: &mut Received,
         limit: AccountLimit<'_>,
-    ) -> Result<(Told, Option<String>), CallbackError> {
+    ) -> Result<(Told, BTreeMap<String, String>), CallbackError> {
         let parts = received.parts();
         if parts.method != Method::GET {
             return Err(CallbackError::Method);
@@ -205,9 +208,10 @@ impl Identity {
             let live = current.ok_or(CallbackError::Unknown)?;
             self.name(received.facts_mut(), &live);
             let answer = Answer::redirect("/").ok_or(CallbackError::Header)?;
-            return Ok(((Event::PageShown, answer), None));
+            return Ok(((Event::PageShown, answer), BTreeMap::new()));
         };
         let signed_in = self.sign_in(&attempt, &parameters).await;
+        let training = signed_in.as_ref().ok().map(|(_, v)| v.training);
         let (opening, event) = match signed_in
             .and_then(|(o, v)| judge_purpose(&attempt, current.as_deref(), o, &v, self.leeway))
             .and_then(|judged| charged(judged, limit))
@@ -227,7 +231,11 @@ impl Identity {
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
-        Ok(((event, answer.set_cookie(cookie)), attempt.banner))
+        let mut detail = login::acknowledged(attempt.banner);
+        if let Some(StatedTraining::Until(until)) = training {
+            detail.insert(TRAINING_VALID_UNTIL.to_owned(), until.to_string());
+        }
+        Ok(((event, answer.set_cookie(cookie)), detail))
     }
 
     async fn attempt(
@@ -333,6 +341,12 @@ impl Identity {
         let skew = now.duration_since(verified.issued).as_secs_f64();
         metrics::gauge!("chartgate_issuer_clock_skew_seconds", "issuer" => settings.name.clone())
             .set(skew);
+        if verified.training == StatedTraining::Unreadable {
+            tracing::warn!(
+                issuer = settings.name,
+                "the training claim is no date: nothing is taken from it"
+            );
+        }
         if verified.roles_elsewhere {
             tracing::warn!(
                 issuer = settings.name,

@@ -173,6 +173,7 @@ pub(super) fn received(method: &Method, target: &str, headers: HeaderMap, body: 
 pub(super) struct Seen {
     pub(super) facts: Facts,
     pub(super) event: Event,
+    pub(super) detail: BTreeMap<String, String>,
     pub(super) response: Response<Bytes>,
 }
 
@@ -233,12 +234,13 @@ impl Browser {
         let Handled {
             facts,
             event,
-            detail: _,
+            detail,
             response,
         } = handled;
         Ok(Seen {
             facts,
             event,
+            detail,
             response,
         })
     }

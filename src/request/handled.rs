@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Facts;
 
+/// In the record of a sign-in: until when the provider says that the user's training holds (RFC 3339).
+pub const TRAINING_VALID_UNTIL: &str = "training_valid_until";
+
 /// What happened, for records that are not about a request to the EMR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -59,6 +59,18 @@ pub(super) struct Person {
     pub(super) seen: Timestamp,
     /// Since when each course concerns them.
     pub(super) since: BTreeMap<String, Timestamp>,
+    /// Until when their training holds, as their identity provider stated last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) stated: Option<Timestamp>,
+}
+
+/// Somebody whom the trail shows at work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AtWork {
+    pub(super) name: String,
+    pub(super) roles: BTreeSet<Role>,
+    /// Until when their training holds, where the provider said so just now.
+    pub(super) stated: Option<Timestamp>,
 }
 
 /// Since when a version of a course is in force.
@@ -167,7 +179,7 @@ impl Book {
     /// Somebody is at work; gives back what has to be written down, if anything.
     pub(super) fn see(
         &mut self,
-        (user, name, roles): (&str, &str, &BTreeSet<Role>),
+        (user, seen): (&str, &AtWork),
         courses: &[Course],
         now: Timestamp,
     ) -> Option<Person> {
@@ -183,13 +195,17 @@ impl Book {
                 roles: BTreeSet::new(),
                 seen: Timestamp::MIN,
                 since: BTreeMap::new(),
+                stated: None,
             });
-        let is_known = person.name == name && person.roles == *roles;
+        let stated = seen.stated.or(person.stated);
+        let is_known =
+            person.name == seen.name && person.roles == seen.roles && person.stated == stated;
         if is_known && now.duration_since(person.seen) < RENEWED {
             return None;
         }
-        name.clone_into(&mut person.name);
-        person.roles.clone_from(roles);
+        seen.name.clone_into(&mut person.name);
+        person.roles.clone_from(&seen.roles);
+        person.stated = stated;
         person.seen = now;
         person.enrol(courses, now);
         Some(person.clone())
@@ -239,14 +255,13 @@ impl Book {
     /// When a course is due for someone whom it concerns.
     pub(super) fn due(&self, person: &Person, course: &Course, grace: SignedDuration) -> Timestamp {
         let counted = self.counted(person, course, grace);
-        counted.map_or_else(
-            || {
-                let since = person.since.get(course.id()).copied();
-                let since = since.unwrap_or(person.seen);
-                since.saturating_add(grace).unwrap_or(Timestamp::MAX)
-            },
-            |(_, until)| until,
-        )
+        let counted = counted.map(|(_, until)| until);
+        // What the provider states concerns every course; it grants no grace of its own.
+        counted.max(person.stated).unwrap_or_else(|| {
+            let since = person.since.get(course.id()).copied();
+            let since = since.unwrap_or(person.seen);
+            since.saturating_add(grace).unwrap_or(Timestamp::MAX)
+        })
     }
 
     /// The first due date of everyone whom a course concerns.

@@ -83,6 +83,7 @@ fn issuer(mut section: Section<'_>) -> Option<Issuer> {
     let request_acr = section.or("request_acr", Vec::new());
     let name_claim = section.or("name_claim", ClaimPointer("/preferred_username".to_owned()));
     let roles_claim = section.required("roles_claim", "roles_claim = \"/groups\"");
+    let training_claim = section.optional("training_claim");
     let why = "add `[identity.issuer.mfa]` with `amr = [[\"pwd\", \"otp\"]]` or `acr = [..]`: what proves a second factor";
     let mfa = section.required_table("mfa", why).map(mfa);
     section.done();
@@ -100,6 +101,7 @@ fn issuer(mut section: Section<'_>) -> Option<Issuer> {
         mfa: mfa?,
         name_claim: name_claim.0,
         roles_claim,
+        training_claim: training_claim.map(|ClaimPointer(pointer)| pointer),
     })
 }
 
