@@ -23,6 +23,7 @@ pub mod outbound;
 pub mod policy;
 pub mod posture;
 pub mod proofs;
+pub mod provision;
 pub mod refusal;
 pub mod request;
 pub mod respond;

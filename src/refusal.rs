@@ -123,6 +123,10 @@ refusals! {
     SessionUnknown = "2013", UNAUTHORIZED, "Your session is not known", "The session of this browser has ended or was never opened here.", "Sign in again; you will come back to the page you asked for.";
     /// The user was locked out by an operator or a detection rule (`chartgate user list`).
     UserLocked = "2014", FORBIDDEN, "Your account is locked here", "Access to patient records was locked for your account by those who watch over it.", "Call IT or your privacy officer and give the request id; they can unlock it.";
+    /// The directory (SCIM) or the personnel system says that this user does not work here any more; `chartgate provisioning show USER` says which and since when.
+    UserDeactivated = "2028", FORBIDDEN, "Your account is not active", "The directory says that this account is not in use any more.", "If you do work here, call IT or the personnel office and give the request id.";
+    /// A request to the SCIM endpoint without the right token, from a network that is not named, or where none is opened.
+    ProvisioningRefused = "2029", UNAUTHORIZED, "This directory is not known here", "The request to the provisioning endpoint does not prove where it comes from.", "Compare the token and the address of the SCIM client with `[provisioning.scim]`.";
 
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";

@@ -31,6 +31,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("backup", 5),
     ("segmentation", 5),
     ("training", 5),
+    ("provision", 5),
     ("server", 6),
     ("admin", 6),
     ("demo", 6),

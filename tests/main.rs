@@ -24,6 +24,7 @@ mod monitoring;
 mod path;
 mod policy;
 mod properties;
+mod provisioning;
 mod refusals;
 mod training;
 mod wire;

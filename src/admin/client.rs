@@ -193,6 +193,7 @@ mod tests {
                     | AdminRequest::Backup(_)
                     | AdminRequest::Segmentation(_)
                     | AdminRequest::Posture(_)
+                    | AdminRequest::Provision(_)
                     | AdminRequest::Training(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }

@@ -59,6 +59,8 @@ pub enum AdminRequest {
     Posture(crate::posture::assessments::Ask),
     /// How people stand with their courses; the values are [`crate::training::Piece`]s.
     Training(crate::training::Ask),
+    /// Who works here; the values are [`crate::provision::Piece`]s.
+    Provision(crate::provision::Ask),
 }
 
 /// A request as it stands on its line.

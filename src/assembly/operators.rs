@@ -114,6 +114,12 @@ impl AdminApi for Operators {
                     let answer = self.rooms.training.answer(ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
+                AdminRequest::Provision(ask) => {
+                    let room = self.rooms.provisions.as_ref();
+                    let room = room.ok_or_else(|| failed("`[provisioning]` is not configured"))?;
+                    let answer = room.answer_operator(ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
                 AdminRequest::Backup(ask) => self.backup(operator, ask, &replies).await,
                 AdminRequest::Posture(ask) => {
                     let answer = posture::answer(&self.parts, &self.rooms, operator.name(), ask);

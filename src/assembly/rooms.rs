@@ -6,6 +6,7 @@
 mod glass;
 pub(super) mod permissions;
 mod prevention;
+mod provision;
 mod retention;
 mod saved;
 mod traffic;
@@ -27,8 +28,8 @@ use crate::audit::trail::Audit;
 use crate::backup::Backups;
 use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::desk::Desks;
 use crate::desk::offers::Offers;
+use crate::desk::{Desk, Desks, Hatch};
 use crate::emr::emrs::Emrs;
 use crate::identity::Identity;
 use crate::operate::break_glass::BreakGlass;
@@ -41,6 +42,7 @@ use crate::operate::report::Reports;
 use crate::policy::decide::Policies;
 use crate::posture::assessments::Assessments;
 use crate::posture::updates::Updates;
+use crate::provision::Provisions;
 use crate::segmentation::Probes;
 use crate::store::Store;
 use crate::training::Training;
@@ -103,6 +105,8 @@ pub(super) struct Rooms {
     pub(super) assessments: Arc<Assessments>,
     /// Courses.
     pub(super) training: Training,
+    /// Who works here, where directory or personnel system say it.
+    pub(super) provisions: Option<Provisions>,
     reports: Reports,
     audit: Audit,
 }
@@ -164,10 +168,12 @@ impl Rooms {
         .await?;
         let probes = Probes::open(on.config, audit.clone(), clock.clone());
         let assessments = Assessments::open(store.clone(), audit.clone(), clock.clone()).await?;
+        let provisions = provision::open(on, &containment, &break_glass).await?;
         let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone());
         Ok(Self {
             backups,
             probes,
+            provisions,
             audit: audit.clone(),
             emrs: on.emrs.clone(),
             assessments,
@@ -193,11 +199,14 @@ impl Rooms {
 
     /// Who answers the gateway's pages for people who are signed in.
     pub(super) fn desks(&self) -> Desks {
-        Desks::new(vec![
+        let desks: Vec<Arc<dyn Desk>> = vec![
             Arc::new(self.break_glass.clone()),
             Arc::new(self.training.clone()),
             Arc::new(self.reports.clone()),
-        ])
+        ];
+        let provisions = self.provisions.clone();
+        let hatches = provisions.map(|room| -> Arc<dyn Hatch> { Arc::new(room) });
+        Desks::new(desks, hatches.into_iter().collect())
     }
 
     /// How each room is: the lines of `chartgate status`.
@@ -217,6 +226,9 @@ impl Rooms {
         checks.extend(prevention::checks(&self.emrs, self.clock.now()));
         checks.push(super::posture::check(&self.assessments));
         checks.push(training::check(&self.training.condition().await));
+        if let Some(provisions) = &self.provisions {
+            checks.push(provision::check(&provisions.condition().await));
+        }
         checks
     }
 
@@ -234,5 +246,8 @@ impl Rooms {
         background.spawn(self.probes.clone().keep(end()));
         background.spawn(Arc::clone(&self.updates).run(end()));
         background.spawn(self.training.clone().run(end()));
+        if let Some(provisions) = &self.provisions {
+            background.spawn(provisions.clone().run(end()));
+        }
     }
 }

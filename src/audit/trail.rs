@@ -168,6 +168,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::UserLocked
         | Event::SessionRevoked
         | Event::LockdownChanged
+        | Event::UserDeprovisioned
         | Event::Alarm => Priority::Care,
         Event::PageShown
         | Event::RefusalsSummed
@@ -194,6 +195,9 @@ const fn priority_of(event: Event) -> Priority {
         | Event::TrainingFailed
         | Event::SuspicionReported
         | Event::TrainingImported
+        | Event::UserProvisioned
+        | Event::ProvisioningImported
+        | Event::ProvisioningRead
         | Event::UpdateChecked
         | Event::PostureAssessed
         | Event::KeyRotated => Priority::Routine,

@@ -23,6 +23,7 @@ mod offline;
 mod output;
 mod policy;
 pub mod posture;
+pub mod provisioning;
 pub mod refusals;
 pub mod report;
 pub mod segmentation;
@@ -87,6 +88,8 @@ enum Command {
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     Posture(posture::PostureArgs),
+    #[command(subcommand)]
+    Provisioning(provisioning::ProvisioningCommand),
     Refusals(refusals::RefusalsArgs),
     #[command(subcommand)]
     Report(report::ReportCommand),
@@ -177,6 +180,7 @@ fn dispatch(
         Command::Serve(args) => serve::run(args, console, clock),
         Command::Session(command) => session::run(command, console),
         Command::Status(args) => status::run(args, console),
+        Command::Provisioning(command) => provisioning::run(command, console),
         Command::Training(command) => training::run(command, console),
         Command::User(command) => user::run(command, console),
         Command::Update(command) => update::run(command, console, clock),

@@ -17,6 +17,7 @@ pub(crate) mod fixture;
 pub mod inspection;
 pub mod load;
 pub mod problem;
+pub mod provision;
 mod read;
 pub mod secrets;
 mod section;
@@ -59,6 +60,8 @@ pub struct Config {
     pub break_glass: BreakGlass,
     /// Courses.
     pub training: Training,
+    /// Who works here, where the directory or the personnel system say it.
+    pub provisioning: Option<provision::Provisioning>,
     /// Known vulnerabilities.
     pub update: Update,
     /// Backups, where there are any.

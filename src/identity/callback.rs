@@ -57,6 +57,8 @@ enum CallbackError {
     Mfa(Box<User>),
     #[error("the user is locked out")]
     Locked(Box<User>),
+    #[error("the account is not active")]
+    Deactivated(Box<User>),
     #[error("the session to confirm is over, or not this browser's")]
     StepUpSession,
     #[error("someone else confirmed than the one whose session it is")]
@@ -88,6 +90,7 @@ impl CallbackError {
             Self::Mfa(_) => Refusal::MfaRequired,
             Self::TooOften(..) => Refusal::LoginRate,
             Self::Locked(_) => Refusal::UserLocked,
+            Self::Deactivated(_) => Refusal::UserDeactivated,
             Self::Duplicate
             | Self::OtherIssuer
             | Self::NoCode
@@ -109,7 +112,7 @@ impl CallbackError {
     /// Who the provider vouched for before it went wrong, and how long they have to wait.
     fn vouched(self) -> (Option<Box<User>>, Option<Throttle>) {
         match self {
-            Self::Mfa(user) | Self::Locked(user) => (Some(user), None),
+            Self::Mfa(user) | Self::Locked(user) | Self::Deactivated(user) => (Some(user), None),
             Self::TooOften(throttle, user) => (Some(user), Some(throttle)),
             Self::Method
             | Self::Duplicate
@@ -301,6 +304,9 @@ impl Identity {
         if self.locks().holds(&user, self.clock().now()) {
             return Err(CallbackError::Locked(Box::new(user)));
         }
+        if self.inactive.holds(&user) {
+            return Err(CallbackError::Deactivated(Box::new(user)));
+        }
         let opening = Opening {
             user,
             role_values: verified.role_values.clone(),
@@ -382,6 +388,10 @@ impl Identity {
         if self.locks().holds(live.user(), self.clock().now()) {
             self.sessions().end_or_remember(&live).await;
             return Err(CallbackError::Locked(Box::new(live.user().clone())));
+        }
+        if self.inactive.holds(live.user()) {
+            self.sessions().end_or_remember(&live).await;
+            return Err(CallbackError::Deactivated(Box::new(live.user().clone())));
         }
         if let Some(old) = current {
             if continued.as_ref() == Some(old.id()) {

@@ -63,6 +63,10 @@ impl Identity {
                 self.sessions().end_or_remember(&live).await;
                 Err(screened.refuse(Refusal::UserLocked))
             }
+            None if self.inactive.holds(live.user()) => {
+                self.sessions().end_or_remember(&live).await;
+                Err(screened.refuse(Refusal::UserDeactivated))
+            }
             None if principal.roles().is_empty() => Err(screened.refuse(Refusal::NoRole)),
             None => Ok(Identified {
                 screened,

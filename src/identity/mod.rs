@@ -12,6 +12,7 @@ mod background;
 mod banner;
 mod callback;
 pub mod cookie;
+mod deactivated;
 pub mod identify;
 mod locks;
 mod login;
@@ -50,6 +51,8 @@ use crate::store::{Store, StoreError};
 
 use attempts::Attempts;
 pub use banner::Banner;
+pub use deactivated::Deactivated;
+use deactivated::Inactive;
 pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
@@ -114,6 +117,7 @@ pub struct Identity {
     attempts: Attempts,
     notices: Notices,
     locks: Locks,
+    inactive: Inactive,
     banner: Option<Banner>,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
@@ -148,6 +152,7 @@ impl Identity {
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             notices: Notices::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             locks: Locks::default(),
+            inactive: Inactive::default(),
             banner,
             providers,
             store,

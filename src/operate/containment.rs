@@ -202,6 +202,19 @@ impl Containment {
         self.end(|session| session.is_of(user), reason, by).await
     }
 
+    /// Ends every session that is `meant`. Says how many there were.
+    ///
+    /// # Errors
+    /// [`ContainmentError`].
+    pub async fn end_where(
+        &self,
+        meant: impl Fn(&SessionView) -> bool,
+        reason: &str,
+        by: &By,
+    ) -> Result<usize, ContainmentError> {
+        self.end(meant, reason, by).await
+    }
+
     /// Ends one session, by its fingerprint.
     ///
     /// # Errors

@@ -35,6 +35,8 @@ pub enum By {
     },
     /// The time that was set is over.
     Expiry,
+    /// The directory or the personnel system.
+    Directory,
 }
 
 impl By {
@@ -53,6 +55,9 @@ impl By {
             Self::Expiry => {
                 detail.insert("by".to_owned(), "expiry".to_owned());
             }
+            Self::Directory => {
+                detail.insert("by".to_owned(), "directory".to_owned());
+            }
         }
     }
 }
@@ -67,6 +72,7 @@ impl std::fmt::Display for By {
                 case: Some(case),
             } => write!(f, "rule {rule}, case {case}"),
             Self::Expiry => f.write_str("expiry"),
+            Self::Directory => f.write_str("directory"),
         }
     }
 }

@@ -95,6 +95,14 @@ pub enum Event {
     SuspicionReported,
     /// Attestations were imported.
     TrainingImported,
+    /// A directory or the personnel system made a user known, or changed one.
+    UserProvisioned,
+    /// A directory or the personnel system says that a user does not work here any more.
+    UserDeprovisioned,
+    /// A file of the personnel system was taken over.
+    ProvisioningImported,
+    /// A directory asked which users are known.
+    ProvisioningRead,
     /// The build was compared with known advisories.
     UpdateChecked,
     /// The security posture was assessed.

@@ -30,6 +30,8 @@ pub enum Table {
     Cases,
     /// Attestations of courses, by user and course.
     Training,
+    /// Who works here, as directory and personnel system say it.
+    Provisioned,
     /// When what was last done: reviews, backups, drills, checks.
     Upkeep,
 }
@@ -47,6 +49,7 @@ impl Table {
         Self::Locks,
         Self::Cases,
         Self::Training,
+        Self::Provisioned,
         Self::Upkeep,
     ];
 
@@ -64,6 +67,7 @@ impl Table {
             Self::Locks => "locks",
             Self::Cases => "cases",
             Self::Training => "training",
+            Self::Provisioned => "provisioned",
             Self::Upkeep => "upkeep",
         }
     }
@@ -80,6 +84,7 @@ impl Table {
             | Self::Locks
             | Self::Cases
             | Self::Training
+            | Self::Provisioned
             | Self::Upkeep => false,
         }
     }

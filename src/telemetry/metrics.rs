@@ -93,6 +93,7 @@ metrics! {
     INSPECTION_FINDINGS = "chartgate_inspection_findings_total", Counter, ["class", "mode"], "Values of requests that look like an attack, by class (`sql`, `xss`, `path`, `command`, `lookup`) and by what was done (`block`, `detect`).";
     PATCH_HITS = "chartgate_patch_hits_total", Counter, ["patch"], "Requests that a virtual patch refused, by its id.";
     TRAINING_USERS = "chartgate_training_users", Gauge, ["course", "state"], "People whom a course concerns, by how they stand with it: `current`, `due`, `urgent`, `lapsed`.";
+    DEACTIVATED_USERS = "chartgate_deactivated_users", Gauge, [], "Users whom the directory or the personnel system says not to work here any more.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
     VULNERABILITIES = "chartgate_known_vulnerabilities", Gauge, [], "Components of this build that the advisory feed names.";
     POSTURE_FAILED = "chartgate_posture_failed_checks", Gauge, [], "Checks that failed in the newest assessment of the posture.";

@@ -98,6 +98,7 @@ const fn class_of_event(event: Event) -> Class {
         | Event::EvidencePacked
         | Event::BackupVerified
         | Event::UpdateChecked
+        | Event::ProvisioningRead
         | Event::PostureAssessed => API_READ,
         Event::CertificatesReloaded
         | Event::PolicyActivated
@@ -114,6 +115,9 @@ const fn class_of_event(event: Event) -> Class {
         | Event::TrainingAttested
         | Event::TrainingFailed
         | Event::TrainingImported
+        | Event::UserProvisioned
+        | Event::UserDeprovisioned
+        | Event::ProvisioningImported
         | Event::KeyRotated => API_UPDATE,
     }
 }

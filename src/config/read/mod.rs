@@ -7,6 +7,7 @@ mod client;
 mod emr;
 mod identity;
 mod inspection;
+mod provision;
 mod segmentation;
 mod server;
 mod trail;
@@ -34,6 +35,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let store = trail::store(&mut root);
     let break_glass = break_glass::break_glass(&mut root);
     let training = training::training(&mut root);
+    let provisioning = provision::provisioning(&mut root, identity.as_ref());
     let update = trail::update(&mut root);
     let backup = backup::backup(&mut root);
     let segmentation = segmentation::segmentation(&mut root, emrs.as_deref());
@@ -55,6 +57,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         store: store?,
         break_glass,
         training,
+        provisioning,
         update,
         backup,
         segmentation,

@@ -129,7 +129,10 @@ impl Kind {
             | Event::LockdownChanged
             | Event::AuditRetired
             | Event::KeyRotated => Self::Configuration,
-            Event::UserLocked | Event::UserUnlocked => Self::UserAttributes,
+            Event::UserLocked
+            | Event::UserUnlocked
+            | Event::UserProvisioned
+            | Event::UserDeprovisioned => Self::UserAttributes,
             Event::BreakGlass => Self::EmergencyStarted,
             Event::BreakGlassEnded => Self::EmergencyStopped,
             Event::RefusalsSummed
@@ -148,6 +151,8 @@ impl Kind {
             | Event::TrainingAttested
             | Event::TrainingFailed
             | Event::TrainingImported
+            | Event::ProvisioningImported
+            | Event::ProvisioningRead
             | Event::UpdateChecked
             | Event::PostureAssessed => Self::Application,
         }
