@@ -56,7 +56,7 @@ def body(it):
         events = {trail.first(r, "event") for r in records}
         wanted = {
             "audit_read", "user_locked", "user_unlocked", "lockdown_changed", "case_opened", "case_closed", "incident_opened",
-            "evidence_packed", "backup_made", "backup_verified", "backup_drilled", "posture_assessed", "login",
+            "evidence_packed", "backup_made", "backup_verified", "backup_drilled", "posture_assessed", "permissions_reviewed", "login",
         }
         it.check("the trail has every act of the day", wanted <= events, (wanted - events, events))
         alarms = {trail.first(r, "rule") for r in trail.select(records, event="alarm")}
@@ -130,8 +130,12 @@ def policies(it, console, request):
     it.check("`policy explain --request` says why the chart opened", code == 0 and "\npatient urn:opal:patient|3\npermitted\n  permit physician-chart" in text, text)
     code, text = console.ask("policy", "explain", "--roles", "registration-clerk", "--emr", "opal", f"GET {CHART}")
     it.check("and why it would not for a clerk", code == 0 and "refused (CG-3001): no policy permits it" in text, (code, text))
-    code, text = console.ask("policy", "review")
+    due = next((line for line in console.ask("status")[1].splitlines() if "permission-review" in line), "")
+    code, text = console.ask("policy", "review", "--sign-off", "--note", "Nothing to change")
     it.check("`policy review` names the physician", code == 0 and "user dr.adams (hospital|dr.adams): physician" in text, text)
+    it.check("`--sign-off` signs it, for this bundle", "signed off by auditor at" in text and "sha256" in text, text[-400:])
+    signed = next((line for line in console.ask("status")[1].splitlines() if "permission-review" in line), "")
+    it.check("`status` asked for it before, and does not any more", due.startswith("LOOK") and signed.startswith("ok "), (due, signed))
 
 
 def detections(it, console):
