@@ -295,11 +295,14 @@ impl Lockdowns {
         } else {
             Severity::High
         };
+        // SECURITY: the title leaves for every receiver of alarms; who it is about, only for those who may know.
+        let scope = match &lockdown.scope {
+            Scope::User(_) => "a user".to_owned(),
+            Scope::All | Scope::Emr(_) | Scope::Role(_) => in_words(&lockdown.scope),
+        };
         let title = format!(
             "Lockdown L{} for {}: {}",
-            lockdown.level,
-            in_words(&lockdown.scope),
-            lockdown.reason
+            lockdown.level, scope, lockdown.reason
         );
         let mut alarm = BTreeMap::from([
             ("rule".to_owned(), "lockdown".to_owned()),
