@@ -168,6 +168,15 @@ const fn priority_of(event: Event) -> Priority {
         | Event::UserLocked
         | Event::SessionRevoked
         | Event::LockdownChanged
+        | Event::SecondFactorUsed
+        | Event::SecondFactorFailed
+        | Event::SecondFactorLocked
+        | Event::SecondFactorSuspect
+        | Event::SecondFactorEnrolled
+        | Event::RecoveryCodeUsed
+        | Event::SecondFactorReset
+        | Event::SecondFactorInvited
+        | Event::SecondFactorUnlocked
         | Event::Alarm => Priority::Care,
         Event::PageShown
         | Event::RefusalsSummed
@@ -196,7 +205,9 @@ const fn priority_of(event: Event) -> Priority {
         | Event::TrainingImported
         | Event::UpdateChecked
         | Event::PostureAssessed
-        | Event::KeyRotated => Priority::Routine,
+        | Event::KeyRotated
+        | Event::SecondFactorRemoved
+        | Event::RecoveryCodesRenewed => Priority::Routine,
     }
 }
 

@@ -139,6 +139,7 @@ async fn identity(
         login_timeout: Duration::from_mins(10),
         clock_leeway: Duration::from_mins(1),
         issuers: vec![provider.issuer()],
+        second_factor: None,
     };
     change(&mut config);
     Identity::new(&config, store, shared, Arc::new(Physicians), None).unwrap()

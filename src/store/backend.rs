@@ -32,6 +32,8 @@ pub enum Table {
     Training,
     /// When what was last done: reviews, backups, drills, checks.
     Upkeep,
+    /// Second factors and invitations to enrol one, by hash of the account.
+    Factors,
 }
 
 impl Table {
@@ -48,6 +50,7 @@ impl Table {
         Self::Cases,
         Self::Training,
         Self::Upkeep,
+        Self::Factors,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -65,6 +68,7 @@ impl Table {
             Self::Cases => "cases",
             Self::Training => "training",
             Self::Upkeep => "upkeep",
+            Self::Factors => "factors",
         }
     }
 
@@ -80,7 +84,8 @@ impl Table {
             | Self::Locks
             | Self::Cases
             | Self::Training
-            | Self::Upkeep => false,
+            | Self::Upkeep
+            | Self::Factors => false,
         }
     }
 }
