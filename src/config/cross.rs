@@ -97,9 +97,19 @@ fn second_factor(document: &Document<'_>, config: &Config) {
     };
     let key = "identity.second_factor.issuers";
     for name in &own.issuers {
-        if config.identity.issuers.iter().all(|issuer| issuer.name != *name) {
+        if config
+            .identity
+            .issuers
+            .iter()
+            .all(|issuer| issuer.name != *name)
+        {
             let message = format!("there is no issuer called `{name}`");
-            refuse(document, key, message, "name an issuer as its `name` is written");
+            refuse(
+                document,
+                key,
+                message,
+                "name an issuer as its `name` is written",
+            );
         }
     }
     let hosts: Vec<&str> = config

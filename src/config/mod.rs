@@ -18,8 +18,8 @@ pub mod inspection;
 pub mod load;
 pub mod problem;
 mod read;
-pub mod secrets;
 pub mod second_factor;
+pub mod secrets;
 mod section;
 pub mod source;
 #[cfg(test)]

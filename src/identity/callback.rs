@@ -10,6 +10,7 @@ use http::Method;
 use super::answer::Answer;
 use super::attempts::{Attempt, Purpose};
 use super::cookie::{self, LOGIN_COOKIE, Presented};
+use super::factor::{FactorError, MARK};
 use super::login::{self, Told, callback_url, handled};
 use super::oidc::claims::{ClaimsError, Expected, ExpectedId, Verified, validate_id_token};
 use super::oidc::jws::Kind;
@@ -25,7 +26,7 @@ use crate::store::StoreError;
 
 /// Why the provider's answer gave no session.
 #[derive(Debug, thiserror::Error)]
-enum CallbackError {
+pub(super) enum CallbackError {
     #[error("method not accepted")]
     Method,
     #[error("a parameter of the callback occurs twice")]
@@ -50,6 +51,8 @@ enum CallbackError {
     Token(#[source] TokenError),
     #[error("the ID token is refused: {0}")]
     Claims(#[source] ClaimsError),
+    #[error("{0}")]
+    Factor(#[source] FactorError),
     #[error("no second factor is proven (acr {:?}, amr {:?})", .0.proof.acr, .0.proof.amr)]
     Mfa(Box<User>),
     #[error("the user is locked out")]
@@ -73,7 +76,7 @@ enum CallbackError {
 }
 
 impl CallbackError {
-    const fn refusal(&self) -> Refusal {
+    pub(super) fn refusal(&self) -> Refusal {
         match self {
             Self::Method => Refusal::MethodRefused,
             Self::Unknown => Refusal::LoginStateUnknown,
@@ -82,6 +85,7 @@ impl CallbackError {
             Self::Provider(_)
             | Self::Exchange(ExchangeError::Unreachable(_))
             | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
+            Self::Factor(error) => error.refusal(),
             Self::Mfa(_) => Refusal::MfaRequired,
             Self::TooOften(..) => Refusal::LoginRate,
             Self::Locked(_) => Refusal::UserLocked,
@@ -125,6 +129,7 @@ impl CallbackError {
             | Self::StepUpUnknown
             | Self::StepUpStale
             | Self::Ended
+            | Self::Factor(_)
             | Self::Randomness(_)
             | Self::Header => (None, None),
         }
@@ -222,12 +227,34 @@ impl Identity {
                 return Err(error);
             }
         };
+        if !opening.user.proof.mfa {
+            return self.hand_over(received, attempt, opening, current).await;
+        }
         let token = Token::generate().map_err(CallbackError::Randomness)?;
         let live = self.open(&token, opening, current, &attempt).await?;
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
         Ok(((event, answer.set_cookie(cookie)), attempt.banner))
+    }
+
+    /// Goes on to the gateway's own second factor; until that is accepted there is no session.
+    async fn hand_over(
+        &self,
+        received: &mut Received,
+        attempt: Attempt,
+        opening: Opening,
+        current: Option<Arc<Live>>,
+    ) -> Result<(Told, Option<String>), CallbackError> {
+        let user = Principal::User(opening.user.clone());
+        // SECURITY: whoever signs in here and does not finish must not find the session of someone else.
+        if let Some(old) = current.filter(|old| old.user().id() != user.id()) {
+            self.sessions().end_or_remember(&old).await;
+        }
+        let asked = self.ask_factor(received.parts(), &attempt, opening);
+        let answer = Box::pin(asked).await.map_err(CallbackError::Factor)?;
+        received.facts_mut().principal = Some(Arc::new(user));
+        Ok(((Event::PageShown, answer), attempt.banner))
     }
 
     async fn attempt(
@@ -280,14 +307,16 @@ impl Identity {
             .await
             .map_err(CallbackError::Exchange)?;
         let verified = self.verify(provider, &metadata, attempt, &tokens).await?;
-        let user = User {
+        let mut user = User {
             issuer: attempt.issuer.clone(),
             subject: verified.subject.clone(),
             name: verified.name.clone(),
             roles: std::collections::BTreeSet::new(),
             proof: verified.proof.clone(),
         };
-        if !user.proof.mfa {
+        // SECURITY: only the gateway itself says that it verified a factor.
+        user.proof.amr.retain(|method| method != MARK);
+        if !user.proof.mfa && !self.adds_factor(&user.issuer) {
             return Err(CallbackError::Mfa(Box::new(user)));
         }
         if self.locks().holds(&user, self.clock().now()) {
@@ -343,7 +372,7 @@ impl Identity {
     }
 
     /// Opens the session and ends what this browser had before.
-    async fn open(
+    pub(super) async fn open(
         &self,
         token: &Token,
         opening: Opening,

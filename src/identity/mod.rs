@@ -12,6 +12,7 @@ mod background;
 mod banner;
 mod callback;
 pub mod cookie;
+pub mod factor;
 pub mod identify;
 mod locks;
 mod login;
@@ -25,6 +26,8 @@ pub mod session;
 mod sessions;
 mod token;
 
+#[cfg(test)]
+mod test_authenticator;
 #[cfg(test)]
 mod test_gateway;
 #[cfg(test)]
@@ -50,6 +53,7 @@ use crate::store::{Store, StoreError};
 
 use attempts::Attempts;
 pub use banner::Banner;
+use factor::OwnFactor;
 pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
@@ -114,6 +118,7 @@ pub struct Identity {
     attempts: Attempts,
     notices: Notices,
     locks: Locks,
+    own_factor: Option<OwnFactor>,
     banner: Option<Banner>,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
@@ -143,11 +148,13 @@ impl Identity {
         if providers.is_empty() {
             return Err(IdentityError::NoIssuer);
         }
+        let own = config.second_factor.clone();
         Ok(Arc::new(Self {
             sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
-            notices: Notices::new(store.clone(), Arc::clone(&clock), config.login_timeout),
+            notices: Notices::new(store.clone(), Arc::clone(&clock), longest_sign_in(config)),
             locks: Locks::default(),
+            own_factor: own.map(|settings| OwnFactor::new(settings, store.clone())),
             banner,
             providers,
             store,
@@ -176,6 +183,8 @@ impl Identity {
                 Err(error) => Err(logout::refused(received, &error)),
             },
             OwnRoute::BackchannelLogout => Box::pin(self.backchannel_logout(received)).await,
+            OwnRoute::SecondFactor => Box::pin(self.second_factor(received)).await,
+            OwnRoute::SecondFactors => Box::pin(self.second_factors(received)).await,
         }
     }
 
@@ -274,6 +283,12 @@ impl Identity {
             .iter()
             .find(|provider| provider.settings().name == name)
     }
+}
+
+/// How long a sign-in may take from its start to its session: the way to the provider, and the own second factor.
+fn longest_sign_in(config: &config::Identity) -> Duration {
+    let steps = if config.second_factor.is_some() { 2 } else { 1 };
+    config.login_timeout.saturating_mul(steps)
 }
 
 fn provider(issuer: &config::Issuer, clock: &SharedClock) -> Result<Arc<Provider>, IdentityError> {

@@ -82,7 +82,13 @@ pub fn is_own(target: &Target) -> bool {
 #[must_use]
 pub fn may_return_to(target: &Target) -> bool {
     let path = target.path();
-    [BREAK_GLASS, TRAINING, REPORT, OwnRoute::SecondFactors.path()].contains(&path)
+    [
+        BREAK_GLASS,
+        TRAINING,
+        REPORT,
+        OwnRoute::SecondFactors.path(),
+    ]
+    .contains(&path)
         || path
             .strip_prefix(TRAINING)
             .is_some_and(|rest| rest.starts_with('/'))

@@ -2,6 +2,8 @@
 
 mod lifetime;
 mod provider;
+mod second_factor;
+mod second_factor_attacks;
 mod sign_in;
 mod sign_out;
 mod step_up;

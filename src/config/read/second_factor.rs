@@ -32,12 +32,19 @@ pub(super) fn second_factor(identity: &mut Section<'_>) -> Option<SecondFactor> 
     }
     let rp_name: String = section.or("rp_name", "EMR".to_owned());
     // `:` would split the label that authenticator apps read.
-    if rp_name.len() > LONGEST_NAME || rp_name.contains(':') || rp_name.chars().any(char::is_control) {
-        let message = format!("the name has more than {LONGEST_NAME} bytes, a colon or an invisible character");
+    if rp_name.len() > LONGEST_NAME
+        || rp_name.contains(':')
+        || rp_name.chars().any(char::is_control)
+    {
+        let message = format!(
+            "the name has more than {LONGEST_NAME} bytes, a colon or an invisible character"
+        );
         let remedy = "use a short name that people know, like \"Riverside Clinic\"";
         section.error("rp_name", says(message, remedy));
     }
-    let rp_id = section.optional::<HostName>("rp_id").map(|HostName(name)| name);
+    let rp_id = section
+        .optional::<HostName>("rp_id")
+        .map(|HostName(name)| name);
     let enrolment = section.or("enrolment", Enrolment::Invited);
     if enrolment == Enrolment::FirstSignIn {
         // SECURITY: one stolen password is then enough for every account that has not enrolled yet.

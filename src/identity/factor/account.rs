@@ -15,7 +15,8 @@ use super::codes::{Code, Fingerprint, Good};
 use super::totp::TotpKey;
 use crate::config::second_factor::{FactorMethod, SecondFactor};
 use crate::identity::token::NoRandomness;
-use crate::store::{NEVER, Store, StoreError, Table};
+use crate::secret::Secret;
+use crate::store::{Durability, NEVER, Store, StoreError, Table};
 
 /// Accounts that are changed at the same time, at most.
 const SHARDS: usize = 64;
@@ -95,7 +96,9 @@ impl Account {
     /// An account without authenticators.
     pub(super) fn new(id: String, name: String) -> Result<Self, NoRandomness> {
         let mut handle = [0_u8; 16];
-        aws_lc_rs::rand::fill(&mut handle).ok().ok_or(NoRandomness)?;
+        aws_lc_rs::rand::fill(&mut handle)
+            .ok()
+            .ok_or(NoRandomness)?;
         Ok(Self {
             version: VERSION,
             id,
@@ -202,8 +205,13 @@ impl Accounts {
 
     /// Writes an account, durably.
     pub(super) async fn save(&self, account: &Account) -> Result<(), StoreError> {
+        let value = serde_json::to_vec(account).map(Secret::new);
+        let value = value.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let key = account_key(&account.id);
-        self.store.keep(Table::Factors, &key, account, NEVER).await
+        let durable = Durability::Immediate;
+        self.store
+            .put(Table::Factors, &key, value.expose(), NEVER, durable)
+            .await
     }
 
     /// Forgets an account.

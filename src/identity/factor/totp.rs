@@ -82,7 +82,10 @@ impl TotpKey {
         let account: String = account.chars().filter(|c| *c != ':').take(80).collect();
         let address = Secret::new(self.totp(&account, Some(site)).to_url().ok()?);
         let code = QrCode::new(address.expose().as_bytes()).ok()?;
-        let picture = code.render::<svg::Color<'_>>().min_dimensions(220, 220).build();
+        let picture = code
+            .render::<svg::Color<'_>>()
+            .min_dimensions(220, 220)
+            .build();
         // A page holds the element alone.
         let start = picture.find("<svg")?;
         picture.get(start..).map(str::to_owned)
@@ -95,7 +98,7 @@ impl TotpKey {
             .with_digits(6)
             .with_skew(0)
             .with_step_duration(STEP)
-            .with_secret(TotpSecret::new(self.0.expose().clone()))
+            .with_secret(TotpSecret::new(self.0.expose().clone().into()))
             .with_account_name(account)
             .with_issuer(site)
             .build_noncompliant()
@@ -147,7 +150,12 @@ mod tests {
     fn a_step_beside_now_is_accepted_and_each_step_once() {
         let key = TotpKey::generate().unwrap();
         let now = at(1_800_000_000);
-        let code = |steps: i64| key.code(now.checked_add(SignedDuration::from_secs(steps * 30)).unwrap());
+        let code = |steps: i64| {
+            key.code(
+                now.checked_add(SignedDuration::from_secs(steps * 30))
+                    .unwrap(),
+            )
+        };
         let step = 60_000_000;
         assert_eq!(key.step_of(&code(0), now, 0), Some(step));
         assert_eq!(key.step_of(&code(-1), now, 0), Some(step - 1));
@@ -164,7 +172,16 @@ mod tests {
         assert_eq!(key.step_of(&code(1), now, step), Some(step + 1));
         let spaced = format!("{} {}", &code(0)[..3], &code(0)[3..]);
         assert_eq!(key.step_of(&spaced, now, 0), Some(step));
-        for junk in ["", "12345", "1234567", "abcdef", "-12345", "+12345", "１２３４５６", &"1".repeat(100)] {
+        for junk in [
+            "",
+            "12345",
+            "1234567",
+            "abcdef",
+            "-12345",
+            "+12345",
+            "１２３４５６",
+            &"1".repeat(100),
+        ] {
             assert_eq!(key.step_of(junk, now, 0), None, "{junk}");
         }
     }
