@@ -25,5 +25,6 @@ mod path;
 mod policy;
 mod properties;
 mod refusals;
+mod second_factor;
 mod training;
 mod wire;

@@ -74,6 +74,15 @@ impl Answer {
         Some(answer)
     }
 
+    /// States the refusal that the page is about, as every refusal does.
+    pub(super) fn about(mut self, code: &'static str) -> Self {
+        let name = HeaderName::from_static("x-chartgate-refusal");
+        self.0
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(code));
+        self
+    }
+
     pub(super) fn set_cookie(mut self, cookie: HeaderValue) -> Self {
         self.0.headers_mut().append(SET_COOKIE, cookie);
         self

@@ -87,3 +87,103 @@ impl Value for Enrolment {
         one_of(value, faults, &words)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::config::Config;
+    use crate::config::fixture::{Fixture, TEMPLATE, sole};
+    use crate::config::problem::Severity;
+    use crate::config::second_factor::{Enrolment, FactorMethod};
+
+    const EVIDENCE: &str =
+        "[identity.issuer.mfa]\namr = [[\"pwd\", \"otp\"], [\"pwd\", \"hwk\"], [\"mfa\"]]";
+
+    fn with(section: &str) -> String {
+        TEMPLATE.replacen("\n[[emr]]", &format!("\n{section}\n\n[[emr]]"), 1)
+    }
+
+    fn section(more: &str) -> String {
+        with(&format!(
+            "[identity.second_factor]\nissuers = [\"hospital\"]\n{more}"
+        ))
+    }
+
+    fn load(fixture: &Fixture, text: &str) -> Config {
+        fixture.write("chartgate.toml", text);
+        Config::load(&fixture.path("chartgate.toml")).unwrap()
+    }
+
+    #[test]
+    fn it_is_off_unless_it_is_written_and_its_defaults_are_strict() {
+        let fixture = Fixture::new();
+        assert!(load(&fixture, TEMPLATE).identity.second_factor.is_none());
+        let own = load(&fixture, &section("")).identity.second_factor.unwrap();
+        assert_eq!(own.enrolment, Enrolment::Invited);
+        assert_eq!(own.methods, [FactorMethod::Passkey, FactorMethod::Totp]);
+        assert_eq!((own.max_failures, own.max_authenticators), (5, 10));
+        assert_eq!(own.lockout, Duration::from_mins(15));
+        assert_eq!((own.rp_id, own.rp_name.as_str()), (None, "EMR"));
+    }
+
+    #[test]
+    fn only_an_issuer_with_an_own_factor_may_leave_its_evidence_out() {
+        let fixture = Fixture::new();
+        let without = |text: &str| {
+            let (before, rest) = text.split_once(EVIDENCE).unwrap();
+            let after = rest.split_once("require = \"any\"\n").unwrap().1;
+            format!("{before}{after}")
+        };
+        let config = load(&fixture, &without(&section("")));
+        let mfa = &config.identity.issuers[0].mfa;
+        assert!(mfa.acr.is_empty() && mfa.amr.is_empty());
+        let reading = fixture.read(&without(TEMPLATE));
+        assert!(sole(&reading.problems).message.contains("mfa"));
+    }
+
+    #[test]
+    fn nonsense_is_a_problem() {
+        let fixture = Fixture::new();
+        for (more, about) in [
+            ("methods = []", "nothing can be enrolled"),
+            ("methods = [\"sms\"]", "sms"),
+            ("rp_name = \"a:b\"", "colon"),
+            ("rp_id = \"other.example\"", "cannot be used on"),
+            ("rp_id = \"ospital.example\"", "cannot be used on"),
+            ("enrolment = \"open\"", "open"),
+            ("max_failures = 0", "outside of 1 to 20"),
+            ("lockout = \"1s\"", "outside of"),
+            ("colour = 1", "not known"),
+        ] {
+            let reading = fixture.read(&section(more));
+            let problem = sole(&reading.problems);
+            assert!(problem.message.contains(about), "{more}: {problem:?}");
+            assert_eq!(problem.severity, Severity::Error);
+        }
+        let reading = fixture.read(&section("enrolment = \"first-sign-in\""));
+        assert_eq!(sole(&reading.problems).severity, Severity::Warning);
+        let unknown = section("").replace("issuers = [\"hospital\"]", "issuers = [\"else\"]");
+        let reading = fixture.read(&unknown);
+        assert!(sole(&reading.problems).message.contains("no issuer called"));
+        let two = |text: String| {
+            let hosts = "hosts = [\"emr.hospital.example\"]";
+            text.replacen(
+                hosts,
+                "hosts = [\"emr.hospital.example\", \"x.hospital.example\"]",
+                1,
+            )
+        };
+        let several = |text: String| {
+            let reading = fixture.read(&two(text));
+            let said = reading
+                .problems
+                .iter()
+                .map(|problem| problem.message.clone());
+            said.filter(|message| message.contains("passkey")).count()
+        };
+        assert_eq!(several(section("")), 1);
+        assert_eq!(several(section("methods = [\"totp\"]")), 0);
+        assert_eq!(several(section("rp_id = \"hospital.example\"")), 0);
+    }
+}

@@ -320,5 +320,10 @@ fn manage_location(visit: &Visit<'_>) -> String {
 }
 
 fn answer(html: String, nonce: &str, status: StatusCode) -> Result<Answer, FactorError> {
-    Answer::scripted(html, nonce, status).ok_or(FactorError::Header)
+    let answer = Answer::scripted(html, nonce, status).ok_or(FactorError::Header)?;
+    Ok(if status == Refusal::SecondFactorRefused.status() {
+        answer.about(Refusal::SecondFactorRefused.code())
+    } else {
+        answer
+    })
 }
