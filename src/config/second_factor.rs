@@ -11,7 +11,7 @@ pub struct SecondFactor {
     pub methods: Vec<FactorMethod>,
     /// What authenticators show as the site. Default `EMR`.
     pub rp_name: String,
-    /// The domain that passkeys belong to (WebAuthn's RP ID). Default: the host that they were enrolled on.
+    /// The domain that passkeys belong to (`WebAuthn`'s RP ID). Default: the host that they were enrolled on.
     pub rp_id: Option<String>,
     /// Who may enrol a first authenticator. Default: who was invited.
     pub enrolment: Enrolment,
@@ -29,7 +29,7 @@ pub struct SecondFactor {
 /// A kind of authenticator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FactorMethod {
-    /// WebAuthn, with user verification.
+    /// `WebAuthn`, with user verification.
     Passkey,
     /// Codes of an authenticator app (RFC 6238).
     Totp,

@@ -79,7 +79,7 @@ impl SoftPasskey {
         assert_eq!(options["rpId"], self.rp_id);
         let allowed = options["allowCredentials"].as_array().unwrap();
         assert!(allowed.iter().any(|one| decode(&one["id"]) == self.id));
-        self.counter += 1;
+        self.counter = self.counter.saturating_add(1);
         self.assert(&options["challenge"])
     }
 

@@ -10,7 +10,7 @@ use crate::config::section::Section;
 use crate::config::source::says;
 use crate::config::value::{Fault, HostName, Value, one_of};
 
-/// The longest name that authenticators show, in bytes (WebAuthn §6.4.1: 64 are kept).
+/// The longest name that authenticators show, in bytes (`WebAuthn` §6.4.1: 64 are kept).
 const LONGEST_NAME: usize = 64;
 
 /// `[identity.second_factor]`, below `[identity]`.
@@ -125,6 +125,24 @@ mod tests {
         assert_eq!((own.max_failures, own.max_authenticators), (5, 10));
         assert_eq!(own.lockout, Duration::from_mins(15));
         assert_eq!((own.rp_id, own.rp_name.as_str()), (None, "EMR"));
+    }
+
+    #[test]
+    fn the_template_shows_the_defaults() {
+        let fixture = Fixture::new();
+        let mut within = false;
+        let shown = TEMPLATE.lines().map(|line| {
+            within = line == "# [identity.second_factor]" || (within && line.starts_with("# "));
+            let is_setting = within && (line.contains(" = ") || line.contains('['));
+            match line.strip_prefix("# ") {
+                Some(setting) if is_setting && !setting.starts_with("rp_id") => setting,
+                _other => line,
+            }
+        });
+        let shown = shown.collect::<Vec<_>>().join("\n");
+        let shown = load(&fixture, &format!("{shown}\n")).identity.second_factor;
+        assert!(shown.is_some());
+        assert_eq!(shown, load(&fixture, &section("")).identity.second_factor);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(in crate::identity) struct Account {
     pub(super) id: String,
     /// The user's name when they enrolled.
     pub(super) name: String,
-    /// WebAuthn's user handle: random, so that an authenticator that is found names nobody (§14.6.1). A new one after
+    /// `WebAuthn`'s user handle: random, so that an authenticator that is found names nobody (§14.6.1). A new one after
     /// each reset: what was proven before it does not count after it.
     pub(super) handle: Uuid,
     pub(super) authenticators: Vec<Authenticator>,

@@ -5,10 +5,10 @@ use webauthn_rs::prelude::Passkey;
 use super::account::{Account, Authenticator, Kind};
 use super::codes::Code;
 use super::flow::{Aim, Ceremony, Proven};
+use super::judged::{change, count, word};
 use super::operators::Invitation;
 use super::page::{self, Said};
 use super::totp::TotpKey;
-use super::verify::{change, count, word};
 use super::visit::{Stage, Visit};
 use super::{Done, FactorError};
 use crate::config::second_factor::FactorMethod;
@@ -197,12 +197,12 @@ fn may_enrol(visit: &Visit<'_>, method: FactorMethod) -> bool {
     let known = visit.account.as_ref();
     let many = known.map_or(0, |account| account.authenticators.len());
     let has_room = many < settings.max_authenticators;
-    let may = match &visit.flow.aim {
+    let opens = match &visit.flow.aim {
         // SECURITY: an account that has one is asked for it; the sign-in adds no second one to it.
         Aim::SignIn(_) => visit.stage() == Stage::Enrol,
         Aim::Manage(_) => visit.is_proven() || visit.stage() == Stage::Enrol,
     };
-    may && has_room && settings.methods.contains(&method)
+    opens && has_room && settings.methods.contains(&method)
 }
 
 fn random_id() -> Result<String, FactorError> {

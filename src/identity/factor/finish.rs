@@ -17,8 +17,8 @@ impl Identity {
         received: &mut Received,
         visit: Visit<'_>,
     ) -> Result<Done, FactorError> {
-        let taken = visit.own.flows().take(visit.ends()).await?;
-        let flow = taken.ok_or(FactorError::Unknown)?;
+        let flow = visit.own.flows().take(visit.ends()).await?;
+        let flow = flow.ok_or(FactorError::Unknown)?;
         let proven = flow.proven.clone().ok_or(FactorError::Unknown)?;
         let user = flow.user_with(&proven);
         let Aim::SignIn(waiting) = flow.aim else {

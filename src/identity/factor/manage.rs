@@ -75,7 +75,7 @@ impl Identity {
         };
         account.authenticators = kept;
         visit.own.accounts.save(&account).await?;
-        let method = super::verify::word(removed.method());
+        let method = super::judged::word(removed.method());
         let detail = [
             ("method", method),
             ("authenticator", removed.id.as_str()),

@@ -15,6 +15,7 @@ mod error;
 mod finish;
 mod flow;
 mod form;
+mod judged;
 mod manage;
 pub mod operators;
 mod page;

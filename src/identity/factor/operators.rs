@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{ACCOUNT, Account, decode, invitation_key};
 use super::codes::{Code, Fingerprint, Good};
-use super::verify::word;
+use super::judged::word;
 use crate::identity::Identity;
 use crate::identity::token::NoRandomness;
 use crate::secret::Secret;

@@ -1,4 +1,4 @@
-//! Passkeys (WebAuthn level 3), each bound to one domain and used with user verification.
+//! Passkeys (`WebAuthn` level 3), each bound to one domain and used with user verification.
 
 use webauthn_rs::prelude::{
     AuthenticationResult, CreationChallengeResponse, CredentialID, Passkey, PasskeyAuthentication,
@@ -106,7 +106,7 @@ impl Site {
             Ok(_) => Asserted::Refused("the user was not verified".to_owned()),
             // Judged last of all: the signature was good.
             Err(WebauthnError::CredentialPossibleCompromise) => {
-                Asserted::CountsBackwards(answer.raw_id.into())
+                Asserted::CountsBackwards(answer.raw_id)
             }
             Err(error) => Asserted::Refused(error.to_string()),
         }

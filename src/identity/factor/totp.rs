@@ -170,7 +170,10 @@ mod tests {
         assert_eq!(key.step_of(&code(0), now, step), None);
         assert_eq!(key.step_of(&code(-1), now, step), None);
         assert_eq!(key.step_of(&code(1), now, step), Some(step + 1));
-        let spaced = format!("{} {}", &code(0)[..3], &code(0)[3..]);
+        let (left, right) = (code(0), code(0));
+        let (left, _) = left.split_at(3);
+        let (_, right) = right.split_at(3);
+        let spaced = format!("{left} {right}");
         assert_eq!(key.step_of(&spaced, now, 0), Some(step));
         for junk in [
             "",

@@ -6,9 +6,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::second_factor_visits::{
-    MANAGE, ORIGIN, PAGE, asked, enrolled, gateway, one_factor, send, settings, visit,
+    MANAGE, ORIGIN, PAGE, Person, asked, enrolled, gateway, one_factor, send, settings, visit,
 };
 use crate::config::second_factor::{Enrolment, SecondFactor};
+use crate::identity::factor::TotpKey;
 use crate::identity::test_authenticator::SoftPasskey;
 use crate::identity::test_gateway::{Browser, Gateway};
 use crate::refusal::Refusal;
@@ -292,40 +293,39 @@ async fn authenticators_are_added_and_removed_after_a_fresh_factor_only() {
     );
     let views = gateway.identity.factors(Some("dr.adams")).await.unwrap();
     assert_eq!(views[0].authenticators.len(), 2);
-    // Now the first may go; the codes are made anew.
-    let page = visit(browser, &gateway, &list, None).await.unwrap();
-    let removed = visit(browser, &gateway, PAGE, Some(&page.form("remove").0)).await;
+    first_one_goes(&gateway, person, (&list, &key)).await;
+}
+
+/// Now the first may go; the codes are made anew.
+async fn first_one_goes(gateway: &Gateway, mut person: Person, (list, key): (&str, &TotpKey)) {
+    let browser = &mut person.browser;
+    let page = visit(browser, gateway, list, None).await.unwrap();
+    let removed = visit(browser, gateway, PAGE, Some(&page.form("remove").0)).await;
     assert_eq!(removed.unwrap().event, Event::SecondFactorRemoved);
-    let page = visit(browser, &gateway, &list, None).await.unwrap();
-    let renewed = visit(browser, &gateway, PAGE, Some(&page.form("renew").0)).await;
+    let page = visit(browser, gateway, list, None).await.unwrap();
+    let renewed = visit(browser, gateway, PAGE, Some(&page.form("renew").0)).await;
     let renewed = renewed.unwrap();
     assert_eq!(renewed.event, Event::RecoveryCodesRenewed);
     assert_ne!(renewed.codes(), person.codes);
     // What was removed is not asked for; the app signs in, and the codes from before are void.
     gateway.advance(Duration::from_mins(1));
-    let (mut other, at, page) = asked(&gateway).await;
+    let (mut other, at, page) = asked(gateway).await;
     assert!(!page.offers("passkey") && page.offers("totp"));
     let void = send(
         &mut other,
-        &gateway,
+        gateway,
         &page,
         ("recovery", "code", &person.codes[0]),
     )
     .await;
     assert_eq!(void.unwrap().event, Event::SecondFactorFailed);
     let now = jiff::Timestamp::from_second(gateway.now()).unwrap();
-    let used = send(
-        &mut other,
-        &gateway,
-        &page,
-        ("totp", "code", &key.code(now)),
-    )
-    .await;
+    let used = send(&mut other, gateway, &page, ("totp", "code", &key.code(now))).await;
     assert_eq!(used.unwrap().event, Event::SecondFactorUsed);
-    let login = visit(&mut other, &gateway, &at, None).await.unwrap();
+    let login = visit(&mut other, gateway, &at, None).await.unwrap();
     assert_eq!(login.event, Event::Login);
     // The page of one session is not another's.
-    let strange = visit(&mut other, &gateway, &list, None).await.unwrap();
+    let strange = visit(&mut other, gateway, list, None).await.unwrap();
     assert!(strange.location.is_some());
 }
 

@@ -34,7 +34,7 @@ async fn a_code_of_an_app_is_good_once_and_not_in_the_window_beside_it() {
     let code = key.code(now(&gateway));
     let used = send(&mut browser, &gateway, &page, ("totp", "code", &code)).await;
     assert_eq!(used.unwrap().event, Event::SecondFactorFailed);
-    gateway.advance(Duration::from_secs(60));
+    gateway.advance(Duration::from_mins(1));
     let older = key.code(
         now(&gateway)
             .checked_sub(jiff::SignedDuration::from_secs(30))
@@ -63,7 +63,7 @@ async fn a_code_of_an_app_is_good_once_and_not_in_the_window_beside_it() {
 async fn of_parallel_requests_with_one_code_one_wins() {
     let gateway = gateway(FirstSignIn).await;
     let key = with_app(&gateway).await;
-    gateway.advance(Duration::from_secs(60));
+    gateway.advance(Duration::from_mins(1));
     let code = key.code(now(&gateway));
     let mut tabs = Vec::new();
     for _ in 0..6 {

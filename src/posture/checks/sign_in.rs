@@ -136,9 +136,7 @@ pub(super) const CHECKS: &[Check] = &[
 fn mfa_evidence(facts: &Facts) -> Verdict {
     let issuers = &facts.config.identity.issuers;
     let own = facts.config.identity.second_factor.as_ref();
-    let has_own = |issuer: &Issuer| {
-        own.is_some_and(|own| own.issuers.iter().any(|name| *name == issuer.name))
-    };
+    let has_own = |issuer: &Issuer| own.is_some_and(|own| own.issuers.contains(&issuer.name));
     let open: Vec<String> = issuers
         .iter()
         .filter(|issuer| issuer.mfa.acr.is_empty() && issuer.mfa.amr.iter().all(Vec::is_empty))
