@@ -136,7 +136,7 @@ mod tests {
             let is_setting = within && (line.contains(" = ") || line.contains('['));
             match line.strip_prefix("# ") {
                 Some(setting) if is_setting && !setting.starts_with("rp_id") => setting,
-                _other => line,
+                Some(_) | None => line,
             }
         });
         let shown = shown.collect::<Vec<_>>().join("\n");

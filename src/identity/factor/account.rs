@@ -182,13 +182,11 @@ impl Accounts {
     }
 
     /// Holds an account for a change from its reading to its writing.
-    pub(super) async fn hold(&self, id: &str) -> Option<MutexGuard<'_, ()>> {
+    pub(super) async fn hold(&self, id: &str) -> Result<MutexGuard<'_, ()>, StoreError> {
         let digest = digest("shard", id);
         let shard = usize::from(digest.first().copied().unwrap_or_default()) % SHARDS;
-        match self.changing.get(shard) {
-            Some(shard) => Some(shard.lock().await),
-            None => None,
-        }
+        let lock = self.changing.get(shard).ok_or(UNREADABLE)?;
+        Ok(lock.lock().await)
     }
 
     /// Reads an account.

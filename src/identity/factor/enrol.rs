@@ -185,9 +185,15 @@ impl Identity {
         let Some((name, print)) = &visit.flow.invited else {
             return Ok(());
         };
-        let used = Invitation::take(visit.own.accounts.store(), name).await?;
-        let is_it = used.is_some_and(|used| used.code.is(print));
-        is_it.then_some(()).ok_or(FactorError::Unknown)
+        let store = visit.own.accounts.store();
+        let is_it = |kept: Option<Invitation>| kept.is_some_and(|kept| kept.code.is(print));
+        // Looked at first: a code that is void must not use up the one that came after it.
+        if is_it(Invitation::find(store, name).await?)
+            && is_it(Invitation::take(store, name).await?)
+        {
+            return Ok(());
+        }
+        Err(FactorError::Unknown)
     }
 }
 

@@ -160,7 +160,7 @@ impl Identity {
     /// [`OperatorError`].
     pub async fn reset_factors(&self, id: &str) -> Result<(), OperatorError> {
         let own = self.own_factor.as_ref().ok_or(OperatorError::Off)?;
-        let held = own.accounts.hold(id).await;
+        let held = own.accounts.hold(id).await?;
         own.accounts.delete(id).await?;
         drop(held);
         Ok(())
@@ -172,7 +172,7 @@ impl Identity {
     /// [`OperatorError`].
     pub async fn unlock_factors(&self, id: &str) -> Result<(), OperatorError> {
         let own = self.own_factor.as_ref().ok_or(OperatorError::Off)?;
-        let held = own.accounts.hold(id).await;
+        let held = own.accounts.hold(id).await?;
         if let Some(mut account) = own.accounts.load(id).await? {
             account.succeed();
             own.accounts.save(&account).await?;

@@ -23,7 +23,7 @@ impl Identity {
         // SECURITY: the one place where an account is read, judged and written: of parallel tries each sees what the
         // one before it left.
         let id = visit.flow.user.id();
-        let held = visit.own.accounts.hold(&id).await;
+        let held = visit.own.accounts.hold(&id).await?;
         let visit = self.visit(received.parts(), token).await?;
         self.must_be_free(&visit)?;
         if let Aim::Manage(session) = &visit.flow.aim {

@@ -139,6 +139,37 @@ async fn an_invitation_is_needed_once_and_by_name_or_id() {
 }
 
 #[tokio::test]
+async fn a_code_that_is_void_neither_enrols_nor_uses_up_the_one_after_it() {
+    let gateway = gateway(Enrolment::Invited).await;
+    let code = async || {
+        let invited = gateway.identity.invite_to_factor("dr.adams").await;
+        invited.unwrap().code.expose().clone()
+    };
+    let (mut browser, at, page) = asked(&gateway).await;
+    let first = code().await;
+    let shown = send(
+        &mut browser,
+        &gateway,
+        &page,
+        ("invitation", "code", &first),
+    )
+    .await;
+    shown.unwrap();
+    let page = visit(&mut browser, &gateway, &at, None).await.unwrap();
+    let second = code().await;
+    let now = jiff::Timestamp::from_second(gateway.now()).unwrap();
+    let app = page.key().code(now);
+    let void = send(&mut browser, &gateway, &page, ("enrol-totp", "code", &app)).await;
+    assert_eq!(void.map(drop), Err(Refusal::LoginStateUnknown));
+    let (mut other, _, page) = asked(&gateway).await;
+    let shown = send(&mut other, &gateway, &page, ("invitation", "code", &second)).await;
+    assert_eq!(
+        shown.unwrap().detail["second_factor"],
+        "invitation-accepted"
+    );
+}
+
+#[tokio::test]
 async fn an_invitation_ends_and_is_for_one_user() {
     let gateway = gateway(Enrolment::Invited).await;
     let invited = gateway
