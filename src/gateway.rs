@@ -219,7 +219,10 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Refused> {
         let stages = &*self.stages;
         let purpose = match route {
-            OwnRoute::Login | OwnRoute::Callback => Purpose::SignIn,
+            OwnRoute::Login
+            | OwnRoute::Callback
+            | OwnRoute::SecondFactor
+            | OwnRoute::SecondFactors => Purpose::SignIn,
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
             OwnRoute::Logout | OwnRoute::SignedOut => Purpose::SignOut,
         };

@@ -128,6 +128,11 @@ refusals! {
     /// A request to the SCIM endpoint without the right token, from a network that is not named, or where none is opened.
     ProvisioningRefused = "2029", UNAUTHORIZED, "This directory is not known here", "The request to the provisioning endpoint does not prove where it comes from.", "Compare the token and the address of the SCIM client with `[provisioning.scim]`.";
 
+    /// A second factor of the gateway's own was not accepted; the record names method and cause (`second-factor-failed`).
+    SecondFactorRefused = "2022", FORBIDDEN, "That was not accepted", "The second factor could not be verified, so you are not signed in yet.", "Try again: a code is good once and for a short time only. If it goes on, use another of your authenticators, or ask IT.";
+    /// Too many wrong tries of an account's second factor, of whatever kind (`chartgate factor list`, `chartgate factor unlock`).
+    SecondFactorLocked = "2023", TOO_MANY_REQUESTS, "Too many wrong tries", "The second factor of your account was tried too often without success, so nothing more is tried for a while.", "Wait for the time stated, then start again. If it was not you who tried, call IT at once: somebody may know your password.";
+
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";
     /// A policy failed while it was evaluated; an error never permits.

@@ -26,5 +26,6 @@ mod policy;
 mod properties;
 mod provisioning;
 mod refusals;
+mod second_factor;
 mod training;
 mod wire;

@@ -95,6 +95,10 @@ impl AdminApi for Operators {
                     let answer = self.rooms.containment.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
+                AdminRequest::Factor(ask) => {
+                    let answer = self.rooms.factors.answer(operator.name(), ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
                 AdminRequest::Incident(ask) => {
                     let answer = self.rooms.incidents.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await

@@ -35,6 +35,7 @@ use crate::identity::Identity;
 use crate::operate::break_glass::BreakGlass;
 use crate::operate::cases::Cases;
 use crate::operate::containment::Containment;
+use crate::operate::factors::Factors;
 use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::operate::permissions::{Grounds, Permissions};
@@ -87,6 +88,8 @@ pub(super) struct Rooms {
     pub(super) cases: Arc<Cases>,
     /// Locks and sessions.
     pub(super) containment: Arc<Containment>,
+    /// Second factors of the gateway's own.
+    pub(super) factors: Arc<Factors>,
     /// Incidents.
     pub(super) incidents: Arc<Incidents>,
     /// Lockdowns.
@@ -186,6 +189,7 @@ impl Rooms {
             training: training::open(on).await?,
             reports: Reports::new(cases.clone(), audit.clone()),
             cases,
+            factors: Factors::new(audit.clone(), on.identity.clone(), containment.clone()),
             containment,
             alarms,
             lockdowns: lockdowns.await?,

@@ -330,5 +330,16 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::UpdateChecked => "update-checked",
         Event::PostureAssessed => "posture",
         Event::KeyRotated => "key-rotated",
+        Event::SecondFactorUsed => "second-factor-used",
+        Event::SecondFactorFailed => "second-factor-failed",
+        Event::SecondFactorLocked => "second-factor-locked",
+        Event::SecondFactorSuspect => "second-factor-suspect",
+        Event::SecondFactorEnrolled => "second-factor-enrolled",
+        Event::SecondFactorRemoved => "second-factor-removed",
+        Event::SecondFactorReset => "second-factor-reset",
+        Event::SecondFactorInvited => "second-factor-invited",
+        Event::SecondFactorUnlocked => "second-factor-unlocked",
+        Event::RecoveryCodeUsed => "recovery-code-used",
+        Event::RecoveryCodesRenewed => "recovery-codes-renewed",
     }
 }

@@ -169,6 +169,15 @@ const fn priority_of(event: Event) -> Priority {
         | Event::SessionRevoked
         | Event::LockdownChanged
         | Event::UserDeprovisioned
+        | Event::SecondFactorUsed
+        | Event::SecondFactorFailed
+        | Event::SecondFactorLocked
+        | Event::SecondFactorSuspect
+        | Event::SecondFactorEnrolled
+        | Event::RecoveryCodeUsed
+        | Event::SecondFactorReset
+        | Event::SecondFactorInvited
+        | Event::SecondFactorUnlocked
         | Event::Alarm => Priority::Care,
         Event::PageShown
         | Event::RefusalsSummed
@@ -200,7 +209,9 @@ const fn priority_of(event: Event) -> Priority {
         | Event::ProvisioningRead
         | Event::UpdateChecked
         | Event::PostureAssessed
-        | Event::KeyRotated => Priority::Routine,
+        | Event::KeyRotated
+        | Event::SecondFactorRemoved
+        | Event::RecoveryCodesRenewed => Priority::Routine,
     }
 }
 

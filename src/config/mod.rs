@@ -19,6 +19,7 @@ pub mod load;
 pub mod problem;
 pub mod provision;
 mod read;
+pub mod second_factor;
 pub mod secrets;
 mod section;
 pub mod source;
@@ -137,6 +138,8 @@ pub struct Identity {
     pub clock_leeway: Duration,
     /// The providers. (One today; the list is the format that several will use.)
     pub issuers: Vec<Issuer>,
+    /// The gateway's own second factor; none where it is not configured.
+    pub second_factor: Option<second_factor::SecondFactor>,
 }
 
 /// An OpenID provider. `[[identity.issuer]]`
@@ -158,7 +161,7 @@ pub struct Issuer {
     pub algorithms: Vec<String>,
     /// `acr_values` to ask for at sign-in.
     pub request_acr: Vec<String>,
-    /// What proves a second factor.
+    /// What proves a second factor. Names nothing where users of the issuer have the gateway's own, and only that.
     pub mfa: MfaEvidence,
     /// Claim (JSON pointer) with the user name. Default `/preferred_username`, else `/sub`.
     pub name_claim: String,

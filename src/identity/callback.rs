@@ -10,6 +10,7 @@ use http::Method;
 use super::answer::Answer;
 use super::attempts::{Attempt, Purpose};
 use super::cookie::{self, LOGIN_COOKIE, Presented};
+use super::factor::{FactorError, MARK};
 use super::login::{self, Told, callback_url, handled};
 use super::oidc::claims::{
     ClaimsError, Expected, ExpectedId, StatedTraining, Verified, validate_id_token,
@@ -20,7 +21,6 @@ use super::session::{Live, Opening, SessionId};
 use super::token::{NoRandomness, Token};
 use super::{AccountLimit, Identity};
 use crate::refusal::Refusal;
-use crate::request::handled::TRAINING_VALID_UNTIL;
 use crate::request::principal::User;
 use crate::request::received::{Parts, Throttle};
 use crate::request::{Event, Handled, Principal, Received, Refused, Target};
@@ -28,7 +28,7 @@ use crate::store::StoreError;
 
 /// Why the provider's answer gave no session.
 #[derive(Debug, thiserror::Error)]
-enum CallbackError {
+pub(super) enum CallbackError {
     #[error("method not accepted")]
     Method,
     #[error("a parameter of the callback occurs twice")]
@@ -53,6 +53,8 @@ enum CallbackError {
     Token(#[source] TokenError),
     #[error("the ID token is refused: {0}")]
     Claims(#[source] ClaimsError),
+    #[error("{0}")]
+    Factor(#[source] FactorError),
     #[error("no second factor is proven (acr {:?}, amr {:?})", .0.proof.acr, .0.proof.amr)]
     Mfa(Box<User>),
     #[error("the user is locked out")]
@@ -78,7 +80,7 @@ enum CallbackError {
 }
 
 impl CallbackError {
-    const fn refusal(&self) -> Refusal {
+    pub(super) fn refusal(&self) -> Refusal {
         match self {
             Self::Method => Refusal::MethodRefused,
             Self::Unknown => Refusal::LoginStateUnknown,
@@ -87,6 +89,7 @@ impl CallbackError {
             Self::Provider(_)
             | Self::Exchange(ExchangeError::Unreachable(_))
             | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
+            Self::Factor(error) => error.refusal(),
             Self::Mfa(_) => Refusal::MfaRequired,
             Self::TooOften(..) => Refusal::LoginRate,
             Self::Locked(_) => Refusal::UserLocked,
@@ -131,6 +134,7 @@ impl CallbackError {
             | Self::StepUpUnknown
             | Self::StepUpStale
             | Self::Ended
+            | Self::Factor(_)
             | Self::Randomness(_)
             | Self::Header => (None, None),
         }
@@ -229,16 +233,37 @@ impl Identity {
                 return Err(error);
             }
         };
+        if !opening.user.proof.mfa {
+            return self.hand_over(received, attempt, opening, current).await;
+        }
         let token = Token::generate().map_err(CallbackError::Randomness)?;
         let live = self.open(&token, opening, current, &attempt).await?;
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
         let mut detail = login::acknowledged(attempt.banner);
-        if let Some(StatedTraining::Until(until)) = training {
-            detail.insert(TRAINING_VALID_UNTIL.to_owned(), until.to_string());
-        }
+        detail.extend(training.and_then(StatedTraining::particular));
         Ok(((event, answer.set_cookie(cookie)), detail))
+    }
+
+    /// Goes on to the gateway's own second factor; until that is accepted there is no session.
+    async fn hand_over(
+        &self,
+        received: &mut Received,
+        attempt: Attempt,
+        opening: Opening,
+        current: Option<Arc<Live>>,
+    ) -> Result<(Told, BTreeMap<String, String>), CallbackError> {
+        let user = Principal::User(opening.user.clone());
+        // SECURITY: whoever signs in here and does not finish must not find the session of someone else.
+        if let Some(old) = current.filter(|old| old.user().id() != user.id()) {
+            self.sessions().end_or_remember(&old).await;
+        }
+        let asked = self.ask_factor(received.parts(), &attempt, opening);
+        let answer = Box::pin(asked).await.map_err(CallbackError::Factor)?;
+        received.facts_mut().principal = Some(Arc::new(user));
+        let detail = login::acknowledged(attempt.banner);
+        Ok(((Event::PageShown, answer), detail))
     }
 
     async fn attempt(
@@ -291,14 +316,16 @@ impl Identity {
             .await
             .map_err(CallbackError::Exchange)?;
         let verified = self.verify(provider, &metadata, attempt, &tokens).await?;
-        let user = User {
+        let mut user = User {
             issuer: attempt.issuer.clone(),
             subject: verified.subject.clone(),
             name: verified.name.clone(),
             roles: std::collections::BTreeSet::new(),
             proof: verified.proof.clone(),
         };
-        if !user.proof.mfa {
+        // SECURITY: only the gateway itself says that it verified a factor.
+        user.proof.amr.retain(|method| method != MARK);
+        if !user.proof.mfa && !self.adds_factor(&user.issuer) {
             return Err(CallbackError::Mfa(Box::new(user)));
         }
         if self.locks().holds(&user, self.clock().now()) {
@@ -363,7 +390,7 @@ impl Identity {
     }
 
     /// Opens the session and ends what this browser had before.
-    async fn open(
+    pub(super) async fn open(
         &self,
         token: &Token,
         opening: Opening,

@@ -13,6 +13,7 @@ mod banner;
 mod callback;
 pub mod cookie;
 mod deactivated;
+pub mod factor;
 pub mod identify;
 mod locks;
 mod login;
@@ -26,6 +27,8 @@ pub mod session;
 mod sessions;
 mod token;
 
+#[cfg(test)]
+mod test_authenticator;
 #[cfg(test)]
 mod test_gateway;
 #[cfg(test)]
@@ -53,6 +56,7 @@ use attempts::Attempts;
 pub use banner::Banner;
 pub use deactivated::Deactivated;
 use deactivated::Inactive;
+use factor::OwnFactor;
 pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
@@ -118,6 +122,7 @@ pub struct Identity {
     notices: Notices,
     locks: Locks,
     inactive: Inactive,
+    own_factor: Option<OwnFactor>,
     banner: Option<Banner>,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
@@ -147,12 +152,14 @@ impl Identity {
         if providers.is_empty() {
             return Err(IdentityError::NoIssuer);
         }
+        let own = config.second_factor.clone();
         Ok(Arc::new(Self {
             sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
-            notices: Notices::new(store.clone(), Arc::clone(&clock), config.login_timeout),
+            notices: Notices::new(store.clone(), Arc::clone(&clock), longest_sign_in(config)),
             locks: Locks::default(),
             inactive: Inactive::default(),
+            own_factor: own.map(|settings| OwnFactor::new(settings, store.clone())),
             banner,
             providers,
             store,
@@ -181,6 +188,8 @@ impl Identity {
                 Err(error) => Err(logout::refused(received, &error)),
             },
             OwnRoute::BackchannelLogout => Box::pin(self.backchannel_logout(received)).await,
+            OwnRoute::SecondFactor => Box::pin(self.second_factor(received)).await,
+            OwnRoute::SecondFactors => Box::pin(self.second_factors(received)).await,
         }
     }
 
@@ -279,6 +288,12 @@ impl Identity {
             .iter()
             .find(|provider| provider.settings().name == name)
     }
+}
+
+/// How long a sign-in may take from its start to its session: the way to the provider, and the own second factor.
+fn longest_sign_in(config: &config::Identity) -> Duration {
+    let steps = if config.second_factor.is_some() { 2 } else { 1 };
+    config.login_timeout.saturating_mul(steps)
 }
 
 fn provider(issuer: &config::Issuer, clock: &SharedClock) -> Result<Arc<Provider>, IdentityError> {

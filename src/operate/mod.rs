@@ -7,6 +7,7 @@
 pub mod break_glass;
 pub mod cases;
 pub mod containment;
+pub mod factors;
 pub mod incidents;
 pub mod lockdown;
 pub mod permissions;

@@ -165,6 +165,7 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
             | Refusal::ProviderDenied
             | Refusal::MfaRequired
             | Refusal::ProviderUnavailable
+            | Refusal::SecondFactorLocked
     ) {
         return one("/", "Start again");
     }

@@ -34,6 +34,8 @@ pub enum Table {
     Provisioned,
     /// When what was last done: reviews, backups, drills, checks.
     Upkeep,
+    /// Second factors and invitations to enrol one, by hash of the account.
+    Factors,
 }
 
 impl Table {
@@ -51,6 +53,7 @@ impl Table {
         Self::Training,
         Self::Provisioned,
         Self::Upkeep,
+        Self::Factors,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -69,6 +72,7 @@ impl Table {
             Self::Training => "training",
             Self::Provisioned => "provisioned",
             Self::Upkeep => "upkeep",
+            Self::Factors => "factors",
         }
     }
 
@@ -85,7 +89,8 @@ impl Table {
             | Self::Cases
             | Self::Training
             | Self::Provisioned
-            | Self::Upkeep => false,
+            | Self::Upkeep
+            | Self::Factors => false,
         }
     }
 }

@@ -113,6 +113,10 @@ fn at_work(shown: &[Shown]) -> Seen {
             continue;
         };
         let Principal::User(user) = principal;
+        // Somebody between the provider and their second factor has no role yet.
+        if user.roles.is_empty() {
+            continue;
+        }
         let earlier = seen.remove(&principal.id()).and_then(|known| known.stated);
         let known = AtWork {
             name: user.name.clone(),

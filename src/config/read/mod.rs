@@ -8,6 +8,7 @@ mod emr;
 mod identity;
 mod inspection;
 mod provision;
+mod second_factor;
 mod segmentation;
 mod server;
 mod trail;

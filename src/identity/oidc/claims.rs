@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::jws::Algorithm;
 use super::mfa;
 use crate::config::Issuer;
+use crate::request::handled::TRAINING_VALID_UNTIL;
 use crate::request::principal::Proof;
 
 /// Why a token's claims are refused. Says nothing of their values, which may name people.
@@ -110,6 +111,17 @@ pub enum StatedTraining {
     Until(Timestamp),
     /// Something that is no date.
     Unreadable,
+}
+
+impl StatedTraining {
+    /// As a particular of a record; nothing where nothing is known.
+    #[must_use]
+    pub fn particular(self) -> Option<(String, String)> {
+        match self {
+            Self::Until(until) => Some((TRAINING_VALID_UNTIL.to_owned(), until.to_string())),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
 }
 
 /// Whom a logout token signs out.

@@ -116,7 +116,10 @@ impl Kind {
             | Event::BackchannelLogout
             | Event::SessionExpired
             | Event::SessionRevoked => Self::Logout,
-            Event::LoginStarted => Self::Authentication,
+            Event::LoginStarted
+            | Event::SecondFactorUsed
+            | Event::SecondFactorFailed
+            | Event::RecoveryCodeUsed => Self::Authentication,
             Event::PageShown | Event::StreamInterval | Event::StreamDecided => Self::Operation,
             Event::Started => Self::ApplicationStarted,
             Event::Stopped => Self::ApplicationStopped,
@@ -132,10 +135,18 @@ impl Kind {
             Event::UserLocked
             | Event::UserUnlocked
             | Event::UserProvisioned
-            | Event::UserDeprovisioned => Self::UserAttributes,
+            | Event::UserDeprovisioned
+            | Event::SecondFactorEnrolled
+            | Event::SecondFactorRemoved
+            | Event::SecondFactorReset
+            | Event::SecondFactorInvited
+            | Event::SecondFactorUnlocked
+            | Event::RecoveryCodesRenewed => Self::UserAttributes,
             Event::BreakGlass => Self::EmergencyStarted,
             Event::BreakGlassEnded => Self::EmergencyStopped,
             Event::RefusalsSummed
+            | Event::SecondFactorSuspect
+            | Event::SecondFactorLocked
             | Event::BreakGlassReviewed
             | Event::Alarm
             | Event::SuspicionReported
