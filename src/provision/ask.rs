@@ -94,8 +94,8 @@ impl Provisions {
                 let names = self.names_of(&bare).await;
                 let meant = |piece: &Piece| match piece {
                     Piece::Person { user, .. } => {
-                        let named = user.strip_prefix(&own).unwrap_or(user).to_lowercase();
-                        named == bare || names.contains(&named)
+                        let called = user.strip_prefix(&own).unwrap_or(user).to_lowercase();
+                        called == bare || names.contains(&called)
                     }
                     Piece::Count(_) => false,
                 };
