@@ -1,9 +1,9 @@
 //! The gateway's own second factor: passkeys, codes of authenticator apps, and recovery codes.
 //!
-//! The provider vouches for the first factor; [`callback`](super::callback) hands a sign-in that lacks the second one
+//! The provider vouches for the first factor; `callback` hands a sign-in that lacks the second one
 //! over to here, and a session opens once a factor was accepted.
 //!
-//! *Owns*: accounts with what they enrolled ([`account`]), and the ways through the pages ([`flow`]).
+//! *Owns*: accounts with what they enrolled (`account`), and the ways through the pages (`flow`).
 //! *Never*: two of anything for one proof: a code, an answer of an authenticator and a way to a session are each used
 //! up; a wrong try that is not counted on the one account that it was for.
 //! *On failure*: an account that cannot be read is refused with `CG-6002`, never asked to enrol.
