@@ -8,15 +8,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::By;
 use super::containment::{Containment, ContainmentError};
+use super::{By, LONGEST_TEXT, is_said};
 use crate::audit::trail::{Audit, AuditError};
 use crate::identity::Identity;
 use crate::identity::factor::operators::OperatorError;
 use crate::request::Event;
-
-/// Longest name or reason, in bytes.
-const LONGEST_TEXT: usize = 1_024;
 
 /// What an operator asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,8 +156,5 @@ impl Factors {
 }
 
 fn text(what: &'static str, text: &str) -> Result<(), FactorsError> {
-    if text.trim().is_empty() || text.len() > LONGEST_TEXT {
-        return Err(FactorsError::Text(what));
-    }
-    Ok(())
+    is_said(text).then_some(()).ok_or(FactorsError::Text(what))
 }

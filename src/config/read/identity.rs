@@ -175,7 +175,25 @@ pub(super) fn secret(
         key,
         &format!("{key} = \"secrets/{}\"", key.trim_end_matches("_file")),
     )?;
-    match secrets::read_line(&path) {
+    line_of(section, key, &path)
+}
+
+/// The same where it may be left out.
+pub(super) fn optional_secret(
+    section: &mut Section<'_>,
+    key: &'static str,
+) -> Option<crate::secret::Secret<String>> {
+    let text: String = section.optional(key)?;
+    let path = section.document().source().resolve(&text);
+    line_of(section, key, &path)
+}
+
+fn line_of(
+    section: &Section<'_>,
+    key: &str,
+    path: &std::path::Path,
+) -> Option<crate::secret::Secret<String>> {
+    match secrets::read_line(path) {
         Ok(secret) => Some(secret),
         Err(said) => {
             section.error(key, said);

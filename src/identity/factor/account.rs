@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard};
@@ -16,7 +15,7 @@ use super::totp::TotpKey;
 use crate::config::second_factor::{FactorMethod, SecondFactor};
 use crate::identity::token::NoRandomness;
 use crate::secret::Secret;
-use crate::store::{Durability, NEVER, Store, StoreError, Table};
+use crate::store::{Durability, NEVER, Store, StoreError, Table, digest_of};
 
 /// Accounts that are changed at the same time, at most.
 const SHARDS: usize = 64;
@@ -183,8 +182,8 @@ impl Accounts {
 
     /// Holds an account for a change from its reading to its writing.
     pub(super) async fn hold(&self, id: &str) -> Result<MutexGuard<'_, ()>, StoreError> {
-        let digest = digest("shard", id);
-        let shard = usize::from(digest.first().copied().unwrap_or_default()) % SHARDS;
+        let [first, ..] = digest("shard", id);
+        let shard = usize::from(first) % SHARDS;
         let lock = self.changing.get(shard).ok_or(UNREADABLE)?;
         Ok(lock.lock().await)
     }
@@ -241,12 +240,6 @@ pub(super) fn invitation_key(user: &str) -> String {
 }
 
 /// Names do not stand in clear on the disk.
-fn digest(purpose: &str, name: &str) -> Vec<u8> {
-    let mut context = Context::new(&SHA256);
-    for part in ["chartgate second factor", purpose, name] {
-        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-        context.update(&length.to_be_bytes());
-        context.update(part.as_bytes());
-    }
-    context.finish().as_ref().to_vec()
+fn digest(purpose: &str, name: &str) -> [u8; 32] {
+    digest_of(["chartgate second factor", purpose, name].map(str::as_bytes))
 }

@@ -128,22 +128,14 @@ impl BreakGlass {
     /// [`StoreError`] when the store cannot be read.
     pub async fn open(ground: Ground) -> Result<Self, StoreError> {
         let mut book = Book::new();
-        let mut after = None;
-        loop {
-            let page = ground.store.scan(Table::Grants, after.as_deref()).await?;
-            for (key, entry) in page.entries {
-                match serde_json::from_slice::<Glass>(entry.value.expose()) {
-                    Ok(glass) if glass.recording == Recording::Done => {
-                        book.insert(glass.id.clone(), glass);
-                    }
-                    // The gateway ended between storing and recording it: it was never in force.
-                    Ok(_) => ground.store.delete(Table::Grants, &key).await?,
-                    Err(error) => tracing::error!(%error, "a stored grant cannot be read"),
+        for (key, entry) in ground.store.read_all(Table::Grants).await? {
+            match serde_json::from_slice::<Glass>(entry.value.expose()) {
+                Ok(glass) if glass.recording == Recording::Done => {
+                    book.insert(glass.id.clone(), glass);
                 }
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
+                // The gateway ended between storing and recording it: it was never in force.
+                Ok(_) => ground.store.delete(Table::Grants, &key).await?,
+                Err(error) => tracing::error!(%error, "a stored grant cannot be read"),
             }
         }
         let room = Self {
