@@ -57,10 +57,8 @@ pub(super) enum CallbackError {
     Factor(#[source] FactorError),
     #[error("no second factor is proven (acr {:?}, amr {:?})", .0.proof.acr, .0.proof.amr)]
     Mfa(Box<User>),
-    #[error("the user is locked out")]
-    Locked(Box<User>),
-    #[error("the account is not active")]
-    Deactivated(Box<User>),
+    #[error("the user is locked out, or not active")]
+    KeptOut(Refusal, Box<User>),
     #[error("the session to confirm is over, or not this browser's")]
     StepUpSession,
     #[error("someone else confirmed than the one whose session it is")]
@@ -92,8 +90,7 @@ impl CallbackError {
             Self::Factor(error) => error.refusal(),
             Self::Mfa(_) => Refusal::MfaRequired,
             Self::TooOften(..) => Refusal::LoginRate,
-            Self::Locked(_) => Refusal::UserLocked,
-            Self::Deactivated(_) => Refusal::UserDeactivated,
+            Self::KeptOut(refusal, _) => *refusal,
             Self::Duplicate
             | Self::OtherIssuer
             | Self::NoCode
@@ -115,7 +112,7 @@ impl CallbackError {
     /// Who the provider vouched for before it went wrong, and how long they have to wait.
     fn vouched(self) -> (Option<Box<User>>, Option<Throttle>) {
         match self {
-            Self::Mfa(user) | Self::Locked(user) | Self::Deactivated(user) => (Some(user), None),
+            Self::Mfa(user) | Self::KeptOut(_, user) => (Some(user), None),
             Self::TooOften(throttle, user) => (Some(user), Some(throttle)),
             Self::Method
             | Self::Duplicate
@@ -328,11 +325,8 @@ impl Identity {
         if !user.proof.mfa && !self.adds_factor(&user.issuer) {
             return Err(CallbackError::Mfa(Box::new(user)));
         }
-        if self.locks().holds(&user, self.clock().now()) {
-            return Err(CallbackError::Locked(Box::new(user)));
-        }
-        if self.inactive.holds(&user) {
-            return Err(CallbackError::Deactivated(Box::new(user)));
+        if let Some(refusal) = self.kept_out(&user) {
+            return Err(CallbackError::KeptOut(refusal, Box::new(user)));
         }
         let opening = Opening {
             user,
@@ -412,13 +406,10 @@ impl Identity {
             return Err(meant.map_or_else(CallbackError::Store, |_| CallbackError::Ended));
         }
         // SECURITY: a lock that came between the check and the session found no session to end.
-        if self.locks().holds(live.user(), self.clock().now()) {
+        if let Some(refusal) = self.kept_out(live.user()) {
             self.sessions().end_or_remember(&live).await;
-            return Err(CallbackError::Locked(Box::new(live.user().clone())));
-        }
-        if self.inactive.holds(live.user()) {
-            self.sessions().end_or_remember(&live).await;
-            return Err(CallbackError::Deactivated(Box::new(live.user().clone())));
+            let user = Box::new(live.user().clone());
+            return Err(CallbackError::KeptOut(refusal, user));
         }
         if let Some(old) = current {
             if continued.as_ref() == Some(old.id()) {

@@ -58,14 +58,10 @@ impl Identity {
         facts.session = Some(live.id().to_string());
         match over {
             Some(Over::Idle | Over::Absolute) => Err(screened.refuse(Refusal::SessionExpired)),
-            None if self.locks().holds(live.user(), self.clock().now()) => {
+            None if let Some(refusal) = self.kept_out(live.user()) => {
                 // It slipped through while the user was being locked out.
                 self.sessions().end_or_remember(&live).await;
-                Err(screened.refuse(Refusal::UserLocked))
-            }
-            None if self.inactive.holds(live.user()) => {
-                self.sessions().end_or_remember(&live).await;
-                Err(screened.refuse(Refusal::UserDeactivated))
+                Err(screened.refuse(refusal))
             }
             None if principal.roles().is_empty() => Err(screened.refuse(Refusal::NoRole)),
             None => Ok(Identified {

@@ -248,10 +248,6 @@ impl Identity {
         &self.sessions
     }
 
-    const fn locks(&self) -> &Locks {
-        &self.locks
-    }
-
     const fn clock(&self) -> &SharedClock {
         &self.clock
     }

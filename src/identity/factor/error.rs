@@ -28,8 +28,8 @@ pub(in crate::identity) enum FactorError {
     Twice,
     #[error("the account's second factor is locked until {0}")]
     Locked(Timestamp),
-    #[error("the user is locked out")]
-    UserLocked,
+    #[error("the user is locked out, or not active")]
+    KeptOut(Refusal),
     #[error("nobody is signed in")]
     NoSession,
     #[error("the session to confirm is over, or not this browser's")]
@@ -62,7 +62,7 @@ impl FactorError {
             Self::Malformed => Refusal::MalformedBody,
             Self::Twice => Refusal::AmbiguousField,
             Self::Locked(_) => Refusal::SecondFactorLocked,
-            Self::UserLocked => Refusal::UserLocked,
+            Self::KeptOut(refusal) => *refusal,
             Self::NoSession => Refusal::LoginRequired,
             Self::StepUpSession | Self::Reset => Refusal::LoginRefused,
             Self::Open(error) => error.refusal(),
@@ -83,7 +83,7 @@ impl FactorError {
             | Self::Form(_)
             | Self::Malformed
             | Self::Twice
-            | Self::UserLocked
+            | Self::KeptOut(_)
             | Self::NoSession
             | Self::StepUpSession
             | Self::Reset

@@ -19,8 +19,8 @@ impl Identity {
         if !own.serves(&live.user().issuer) {
             return Err(FactorError::Off);
         }
-        if self.locks().holds(live.user(), self.clock().now()) {
-            return Err(FactorError::UserLocked);
+        if let Some(refusal) = self.kept_out(live.user()) {
+            return Err(FactorError::KeptOut(refusal));
         }
         let (token, _) = form::asked(&parts.target)?;
         if let Some(token) = token {

@@ -136,8 +136,8 @@ impl Identity {
     /// SECURITY: a locked account is told so before anything is looked at, however it is tried.
     pub(super) fn must_be_free(&self, visit: &Visit<'_>) -> Result<(), FactorError> {
         let now = self.clock().now();
-        if self.locks().holds(&visit.flow.user, now) {
-            return Err(FactorError::UserLocked);
+        if let Some(refusal) = self.kept_out(&visit.flow.user) {
+            return Err(FactorError::KeptOut(refusal));
         }
         let locked = visit.account.as_ref().and_then(|one| one.locked(now));
         locked.map_or(Ok(()), |until| Err(FactorError::Locked(until)))

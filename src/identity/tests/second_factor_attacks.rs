@@ -9,9 +9,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::second_factor_visits::{
-    MANAGE, ORIGIN, PAGE, Page, asked, enrolled, first_factor, gateway, send, visit,
+    MANAGE, ORIGIN, PAGE, Page, answered, asked, enrolled, first_factor, gateway, send, visit,
 };
 use crate::config::second_factor::Enrolment::FirstSignIn;
+use crate::identity::Deactivated;
 use crate::identity::test_authenticator::SoftPasskey;
 use crate::identity::test_gateway::{Browser, Gateway};
 use crate::refusal::Refusal;
@@ -93,15 +94,7 @@ async fn an_answer_is_for_its_challenge_its_flow_its_origin_and_a_verified_user(
     let (mut theirs, _, their_page) = asked(&gateway).await;
     let answer = person.passkey.get(&my_page.form("passkey").1).to_string();
     // The answer to one challenge, sent for another.
-    failed(
-        send(
-            &mut theirs,
-            &gateway,
-            &their_page,
-            ("passkey", "credential", &answer),
-        )
-        .await,
-    );
+    failed(answered(&mut theirs, &gateway, &their_page, &answer).await);
     // With the first one's ceremony, in the other flow.
     let (mut fields, _) = their_page.form("passkey");
     fields.insert(
@@ -111,23 +104,9 @@ async fn an_answer_is_for_its_challenge_its_flow_its_origin_and_a_verified_user(
     fields.insert("credential".to_owned(), answer.clone());
     failed(visit(&mut theirs, &gateway, PAGE, Some(&fields)).await);
     // In its own it is good, once.
-    let used = send(
-        &mut mine,
-        &gateway,
-        &my_page,
-        ("passkey", "credential", &answer),
-    )
-    .await;
+    let used = answered(&mut mine, &gateway, &my_page, &answer).await;
     assert_eq!(used.unwrap().event, Event::SecondFactorUsed);
-    failed(
-        send(
-            &mut mine,
-            &gateway,
-            &my_page,
-            ("passkey", "credential", &answer),
-        )
-        .await,
-    );
+    failed(answered(&mut mine, &gateway, &my_page, &answer).await);
     // Lured to another site, or without PIN or fingerprint.
     for (origin, verifies) in [
         ("https://emr.example.evil.example", true),
@@ -139,15 +118,7 @@ async fn an_answer_is_for_its_challenge_its_flow_its_origin_and_a_verified_user(
         person.passkey.origin = origin.to_owned();
         person.passkey.verifies = verifies;
         let answer = person.passkey.get(&page.form("passkey").1).to_string();
-        failed(
-            send(
-                &mut browser,
-                &gateway,
-                &page,
-                ("passkey", "credential", &answer),
-            )
-            .await,
-        );
+        failed(answered(&mut browser, &gateway, &page, &answer).await);
     }
     // Someone else's passkey.
     let options = their_page.form("passkey").1;
@@ -159,15 +130,7 @@ async fn an_answer_is_for_its_challenge_its_flow_its_origin_and_a_verified_user(
         .assert(&options["publicKey"]["challenge"])
         .to_string();
     let (mut browser, _, page) = asked(&gateway).await;
-    failed(
-        send(
-            &mut browser,
-            &gateway,
-            &page,
-            ("passkey", "credential", &answer),
-        )
-        .await,
-    );
+    failed(answered(&mut browser, &gateway, &page, &answer).await);
 }
 
 #[tokio::test]
@@ -177,25 +140,13 @@ async fn a_passkey_that_counts_backwards_is_suspended() {
     person.passkey.counter = 10;
     let (mut browser, _, page) = asked(&gateway).await;
     let answer = person.passkey.get(&page.form("passkey").1).to_string();
-    let used = send(
-        &mut browser,
-        &gateway,
-        &page,
-        ("passkey", "credential", &answer),
-    )
-    .await;
+    let used = answered(&mut browser, &gateway, &page, &answer).await;
     assert_eq!(used.unwrap().event, Event::SecondFactorUsed);
     // A copy that was made before.
     person.passkey.counter = 4;
     let (mut browser, at, page) = asked(&gateway).await;
     let answer = person.passkey.get(&page.form("passkey").1).to_string();
-    let copied = send(
-        &mut browser,
-        &gateway,
-        &page,
-        ("passkey", "credential", &answer),
-    )
-    .await;
+    let copied = answered(&mut browser, &gateway, &page, &answer).await;
     let copied = copied.unwrap();
     assert_eq!(
         (copied.event, copied.status),
@@ -218,10 +169,32 @@ async fn tabs_that_asked_before_a_passkey_was_used_cannot_use_an_older_count() {
     let newer = person.passkey.get(&page_a.form("passkey").1).to_string();
     person.passkey.counter = 4;
     let older = person.passkey.get(&page_b.form("passkey").1).to_string();
-    let used = send(&mut a, &gateway, &page_a, ("passkey", "credential", &newer)).await;
+    let used = answered(&mut a, &gateway, &page_a, &newer).await;
     assert_eq!(used.unwrap().event, Event::SecondFactorUsed);
-    let copied = send(&mut b, &gateway, &page_b, ("passkey", "credential", &older)).await;
+    let copied = answered(&mut b, &gateway, &page_b, &older).await;
     assert_eq!(copied.unwrap().event, Event::SecondFactorSuspect);
+}
+
+#[tokio::test]
+async fn whoever_is_kept_out_meanwhile_gets_no_further() {
+    let gateway = gateway(FirstSignIn).await;
+    let mut person = enrolled(&gateway).await;
+    let (mut browser, at, page) = asked(&gateway).await;
+    let answer = person.passkey.get(&page.form("passkey").1).to_string();
+    let mut list = Deactivated::of("staff");
+    list.add_subject("u1");
+    gateway.identity.deactivate(list);
+    let shown = visit(&mut browser, &gateway, &at, None).await;
+    assert_eq!(shown.map(drop), Err(Refusal::UserDeactivated));
+    let sent = answered(&mut browser, &gateway, &page, &answer).await;
+    assert_eq!(sent.map(drop), Err(Refusal::UserDeactivated));
+    let list = visit(&mut person.browser, &gateway, MANAGE, None).await;
+    assert_eq!(list.map(drop), Err(Refusal::UserDeactivated));
+    gateway.identity.deactivate(Deactivated::default());
+    let locked = [("staff|u1".to_owned(), None)].into();
+    gateway.identity.lock_out(locked);
+    let sent = answered(&mut browser, &gateway, &page, &answer).await;
+    assert_eq!(sent.map(drop), Err(Refusal::UserLocked));
 }
 
 #[tokio::test]

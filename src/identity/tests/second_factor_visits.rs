@@ -182,6 +182,16 @@ pub(super) async fn send(
     visit(browser, gateway, PAGE, Some(&fields)).await
 }
 
+/// Sends the answer of a passkey.
+pub(super) async fn answered(
+    browser: &mut Browser,
+    gateway: &Gateway,
+    page: &Page,
+    answer: &str,
+) -> Result<Page, Refusal> {
+    send(browser, gateway, page, ("passkey", "credential", answer)).await
+}
+
 /// Someone with a browser and what they enrolled.
 pub(super) struct Person {
     pub(super) browser: Browser,
