@@ -34,3 +34,4 @@ pub mod store;
 pub mod telemetry;
 pub mod training;
 pub mod upstream;
+pub mod watched;

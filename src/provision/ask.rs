@@ -71,7 +71,7 @@ impl Provisions {
             stated: book.stated.len(),
             inactive: book.inactive.len(),
             left_over: book.to_end.len(),
-            problem: book.problem.clone(),
+            problem: book.feed.problem().cloned(),
         }
     }
 

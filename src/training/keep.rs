@@ -68,7 +68,7 @@ impl Training {
             self.follow_bundle(&mut book).await?;
             if book.bundle != before {
                 // A course that the feed named before it was in force is there now.
-                book.feed.stamp = None;
+                book.feed.look_again();
             }
             self.follow_feed(&mut book).await?;
             self.restate(&mut book);
