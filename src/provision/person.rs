@@ -125,11 +125,17 @@ impl Person {
         self.rights.retain(|right| !right.starts_with(&prefix));
     }
 
-    /// Whether it is the same user to a directory: names are compared in any case (RFC 7643 §4.1.1).
-    pub(super) fn clashes_with(&self, other: &Self) -> bool {
-        self.id != other.id
-            && (self.user_name.to_lowercase() == other.user_name.to_lowercase()
-                || (self.external_id.is_some() && self.external_id == other.external_id))
+    /// Who of `others` is the same user to a directory: names are compared in any case (RFC 7643 §4.1.1).
+    pub(super) fn clashes<'o>(
+        &self,
+        others: impl Iterator<Item = &'o Self>,
+    ) -> impl Iterator<Item = &'o Self> {
+        let name = self.user_name.to_lowercase();
+        others.filter(move |other| {
+            self.id != other.id
+                && (other.user_name.to_lowercase() == name
+                    || (self.external_id.is_some() && self.external_id == other.external_id))
+        })
     }
 
     /// As the directory gets it back.
