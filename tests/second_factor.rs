@@ -67,6 +67,11 @@ async fn send(house: &House, browser: &mut Browser, page: &Page, fields: &[(&str
     browser.follow(sent).await
 }
 
+/// The code of an authenticator app.
+async fn totp(house: &House, browser: &mut Browser, page: &Page, code: &str) -> Page {
+    send(house, browser, page, &[("do", "totp"), ("code", code)]).await
+}
+
 fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
     let (_, rest) = text
         .split_once(before)
@@ -144,13 +149,7 @@ async fn a_user_without_a_second_factor_enrols_one_and_an_operator_helps() {
         policy.starts_with("default-src 'none'") && !policy.contains("unsafe"),
         "{policy}"
     );
-    let wrong = send(
-        &house,
-        &mut other,
-        &page,
-        &[("do", "totp"), ("code", "000000")],
-    )
-    .await;
+    let wrong = totp(&house, &mut other, &page, "000000").await;
     assert_eq!(
         (wrong.status.as_u16(), wrong.refusal()),
         (403, Some("CG-2022")),
@@ -158,13 +157,7 @@ async fn a_user_without_a_second_factor_enrols_one_and_an_operator_helps() {
         wrong.text()
     );
     let next = code(&key, 1);
-    let page = send(
-        &house,
-        &mut other,
-        &wrong,
-        &[("do", "totp"), ("code", &next)],
-    )
-    .await;
+    let page = totp(&house, &mut other, &wrong, &next).await;
     assert_eq!(
         (page.status.as_u16(), page.url.path()),
         (200, "/echo"),
@@ -270,13 +263,7 @@ async fn too_many_wrong_tries_lock_the_account_everywhere_and_an_operator_lifts_
         let wrong = send(&house, &mut browser, &page, &fields).await;
         assert_eq!(wrong.refusal(), Some("CG-2022"));
     }
-    let locked = send(
-        &house,
-        &mut browser,
-        &page,
-        &[("do", "totp"), ("code", "2")],
-    )
-    .await;
+    let locked = totp(&house, &mut browser, &page, "2").await;
     assert_eq!(
         (locked.status.as_u16(), locked.refusal()),
         (429, Some("CG-2023")),
@@ -290,13 +277,7 @@ async fn too_many_wrong_tries_lock_the_account_everywhere_and_an_operator_lifts_
     let page_there = house.sign_in(&mut other, USER, &house.url("/echo")).await;
     assert_eq!(page_there.refusal(), Some("CG-2023"));
     let right = code(&key, 1);
-    let refused = send(
-        &house,
-        &mut browser,
-        &page,
-        &[("do", "totp"), ("code", &right)],
-    )
-    .await;
+    let refused = totp(&house, &mut browser, &page, &right).await;
     assert_eq!(refused.refusal(), Some("CG-2023"));
     assert_eq!(events(&house, Event::SecondFactorLocked).len(), 1);
     let listed = ask(

@@ -6,18 +6,26 @@ import subprocess
 from . import cache, login
 
 
-def browse(stage, authority, origin, script, seconds=240, **settings):
-    """Runs `parts/SCRIPT.mjs` and returns what it saw, by step. Its pictures are kept under the script's name."""
-    shots = cache.CACHE / "shots" / script
+def watch(stage, authority, origin, script, seconds=240, name=None, **settings):
+    """Runs `parts/SCRIPT.mjs` and returns each step with what it saw. Its pictures are kept under the name, else the script's."""
+    name = name or script
+    shots = cache.CACHE / "shots" / name
     shots.mkdir(parents=True, exist_ok=True)
     for old in shots.glob("*.png"):
         old.unlink()
     people = {key: vars(person) for key, person in login.people().items()}
     environment = {"BASE": origin, "CA": str(authority.ca), "SHOTS": str(shots), "USERS": json.dumps(people), **settings}
-    person = stage.start(script, ["node", cache.CACHE / "node" / f"{script}.mjs"], environment)
+    person = stage.start(name, ["node", cache.CACHE / "node" / f"{script}.mjs"], environment)
     try:
         person.popen.wait(seconds)
     except subprocess.TimeoutExpired:
         person.kill()
-    steps = (json.loads(line) for line in person.text().splitlines() if line.startswith("{"))
-    return {step["step"]: step["seen"] for step in steps}
+    steps = [json.loads(line) for line in person.text().splitlines() if line.startswith("{")]
+    if not any(step["step"] == "end" for step in steps):
+        print(person.text()[-3000:], flush=True)
+    return [(step["step"], step["seen"]) for step in steps]
+
+
+def browse(*arguments, **settings):
+    """The same, by step: the last of each."""
+    return dict(watch(*arguments, **settings))

@@ -14,10 +14,11 @@ export const { BASE } = process.env;
 
 export const say = (step, seen) => console.log(JSON.stringify({ step, seen }));
 
-function totp(seed) {
+// The code of a step from now on, as an app whose clock runs ahead would show it.
+export function totp(seed, steps = 0) {
   const bits = [...seed].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('');
   const counter = Buffer.alloc(8);
-  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
   const key = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
   const mac = crypto.createHmac('sha1', key).update(counter).digest();
   return String((mac.readUInt32BE(mac.at(-1) & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0');
@@ -43,8 +44,8 @@ export async function look(page, name) {
   await page.screenshot({ path: path.join(SHOTS, `${String(picture).padStart(2, '0')}-${name}.png`) });
 }
 
-export async function newPerson() {
-  const context = await browser.newContext();
+export async function newPerson(settings = {}) {
+  const context = await browser.newContext(settings);
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
   return { context, page };
@@ -63,7 +64,7 @@ export async function signIn(page, user) {
   }
 }
 
-export const text = async (page) => (await page.locator('body').innerText()).replaceAll(/\s+/g, ' ').slice(0, 600);
+export const text = async (page, most = 600) => (await page.locator('body').innerText()).replaceAll(/\s+/g, ' ').slice(0, most);
 
 export async function openOpal(page) {
   await page.waitForSelector('input[name=username]');
@@ -86,7 +87,7 @@ export async function work(steps) {
   } catch (error) {
     for (const page of browser.contexts().flatMap((context) => context.pages())) {
       await look(page, 'failure').catch(() => {});
-      say('failure at', { url: page.url(), text: await text(page).catch(() => '') });
+      say('failure at', { url: page.url().replace(/flow=.*/, 'flow=…'), text: await text(page).catch(() => '') });
     }
     say('failure', String(error.stack));
     process.exitCode = 1;

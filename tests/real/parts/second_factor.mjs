@@ -2,59 +2,19 @@
 // WebAuthn domain) that trusts the private CA through its own certificate store. Prints one JSON line for each thing it
 // saw: {"step", "seen"}. What is right or wrong is decided by the scenario that reads the lines.
 //
-// Environment: BASE (the EMR's public origin), CA (PEM), SHOTS (directory for pictures), USER (JSON), INVITATION (the
+// Environment: BASE (the EMR's public origin), CA (PEM), SHOTS (directory for pictures), USERS (JSON), INVITATION (the
 // enrolment code; without it the browser only looks at what it is asked for), HOME is replaced.
-import { chromium } from 'playwright-core';
-import { execFileSync } from 'node:child_process';
-import crypto from 'node:crypto';
-import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
+import { BASE, look, newPerson as anyPerson, say, text, totp, work } from './browser.mjs';
 
-const { BASE, CA, SHOTS, INVITATION } = process.env;
-const user = JSON.parse(process.env.USER);
+const { INVITATION } = process.env;
+const user = JSON.parse(process.env.USERS).one_factor;
 // A page of the gateway's own: it names who is signed in.
 const wanted = `${BASE}/.chartgate/report`;
 const manage = `${BASE}/.chartgate/second-factor/manage`;
 
-const say = (step, seen) => console.log(JSON.stringify({ step, seen }));
-
-// The code of a step from now on, as an app whose clock runs ahead would show it.
-function totp(key, steps) {
-  const bits = [...key].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('');
-  const counter = Buffer.alloc(8);
-  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
-  const bytes = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
-  const mac = crypto.createHmac('sha1', bytes).update(counter).digest();
-  return String((mac.readUInt32BE(mac.at(-1) & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0');
-}
-
-// Chromium on Linux reads the certificate store of the home directory.
-const home = fs.mkdtempSync(path.join(os.tmpdir(), 'clinician-'));
-const store = `sql:${home}/.pki/nssdb`;
-fs.mkdirSync(`${home}/.pki/nssdb`, { recursive: true });
-execFileSync('certutil', ['-d', store, '-N', '--empty-password']);
-execFileSync('certutil', ['-d', store, '-A', '-t', 'C,,', '-n', 'clinic', '-i', CA]);
-
-const browser = await chromium.launch({
-  executablePath: '/usr/bin/chromium',
-  env: { ...process.env, HOME: home },
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP *.test 127.0.0.1'],
-});
-
-let picture = 0;
-async function look(page, name) {
-  picture += 1;
-  await page.screenshot({ path: path.join(SHOTS, `factor-${INVITATION ? 'a' : 'b'}${String(picture).padStart(2, '0')}-${name}.png`) });
-}
-const text = async (page) => (await page.locator('body').innerText()).replaceAll(/\s+/g, ' ').slice(0, 900);
-
 // A browser profile of its own; what its console complains of is said.
 async function newPerson(scripts = true) {
-  const context = await browser.newContext({ javaScriptEnabled: scripts });
-  const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  const { context, page } = await anyPerson({ javaScriptEnabled: scripts });
   page.on('console', (message) => { if (message.type() === 'error') say('console', message.text()); });
   return { context, page };
 }
@@ -83,7 +43,7 @@ async function password(page, name) {
 const send = async (page, button) => { await Promise.all([page.waitForNavigation(), page.getByRole('button', { name: button }).click()]); };
 
 async function where(page) {
-  return { path: new URL(page.url()).pathname, text: await text(page) };
+  return { path: new URL(page.url()).pathname, text: await text(page, 900) };
 }
 
 async function invited(page) {
@@ -126,7 +86,7 @@ async function addApp(page) {
   await look(page, 'add-app');
   await Promise.all([page.waitForSelector('#authenticators'), page.getByRole('button', { name: 'Add the app' }).click()]);
   await look(page, 'manage-two');
-  say('the list has both', await text(page));
+  say('the list has both', await text(page, 900));
   return key;
 }
 
@@ -166,7 +126,7 @@ async function withCopy(credentials) {
   await context.close();
 }
 
-try {
+await work(async () => {
   if (INVITATION) {
     const first = await newPerson();
     const { stored } = await authenticator(first.context, first.page);
@@ -190,15 +150,4 @@ try {
     say('asked after the reset', await where(page));
     await context.close();
   }
-  say('end', true);
-} catch (error) {
-  for (const page of browser.contexts().flatMap((context) => context.pages())) {
-    await look(page, 'failure').catch(() => {});
-    say('failure at', { url: page.url().replace(/flow=.*/, 'flow=…'), text: await text(page).catch(() => '') });
-  }
-  say('failure', String(error.stack));
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-  fs.rmSync(home, { recursive: true, force: true });
-}
+});

@@ -11,7 +11,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from kit import cache, emr, login, process, provider, report, tls, trail  # noqa: E402
+from kit import cache, emr, process, provider, report, tls, trail  # noqa: E402
+from kit.browser import watch  # noqa: E402
 from kit.gateway import Gateway, REPOSITORY, binary  # noqa: E402
 
 HOST = "pacs.clinic.test"
@@ -26,7 +27,7 @@ def body(it):
         orthanc = emr.Orthanc(stage).start()
         issuer = provider.OidcProvider(stage, cache.CACHE, authority, [origin]).start()
         settings = {"second_factor": {"issuers": ["hospital"], "rp_name": "Riverside Clinic", "max_failures": 6}}
-        gateway.configure(issuer.issuer(), [pacs(orthanc)], identity=settings)
+        gateway.configure(issuer.issuer(), [orthanc.behind(HOST, REPOSITORY)], identity=settings)
         code, text = gateway.check()
         it.check("`check` finds nothing wrong", code == 0, text)
         gateway.start()
@@ -46,16 +47,6 @@ def body(it):
         it.check("`audit verify` is green", code == 0, text)
 
 
-def pacs(orthanc):
-    return {
-        "name": "pacs",
-        "hosts": [HOST],
-        "profile": str(REPOSITORY / "policies" / "emr" / "orthanc.toml"),
-        "backend": {"url": orthanc.url, "protocol": "http1", "host": "public", "idle_timeout": "500ms"},
-        "identity": {"basic": {"username": orthanc.ACCOUNT[0], "password": orthanc.ACCOUNT[1]}},
-    }
-
-
 def factor(gateway, *arguments):
     command = [binary(), "factor", *arguments, "--config", gateway.config, "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -65,31 +56,12 @@ def factor(gateway, *arguments):
 
 
 def browse(stage, authority, origin, invitation):
-    shots = cache.CACHE / "shots"
-    shots.mkdir(exist_ok=True)
-    environment = {"BASE": origin, "CA": str(authority.ca), "SHOTS": str(shots), "USER": json.dumps(vars(login.people()["one_factor"]))}
-    if invitation:
-        environment["INVITATION"] = invitation
+    settings = {"INVITATION": invitation} if invitation else {}
     name = "enrolling" if invitation else "after-reset"
-    # What an earlier run installed may lack this part.
-    script = cache.CACHE / "node" / "second_factor.mjs"
-    done = stage.start(name, ["node", script], environment)
-    try:
-        done.popen.wait(200)
-    except subprocess.TimeoutExpired:
-        done.kill()
-    seen, complaints = {}, []
-    for line in done.text().splitlines():
-        if line.startswith("{"):
-            step = json.loads(line)
-            # That a page answered 403 is what the scenario asks for.
-            if step["step"] == "console":
-                complaints += [step["seen"]] if "status of 4" not in step["seen"] else []
-            else:
-                seen[step["step"]] = step["seen"]
-    if "end" not in seen:
-        print(done.text()[-3000:], flush=True)
-    return seen, complaints
+    steps = watch(stage, authority, origin, "second_factor", name=name, **settings)
+    # That a page answered 403 is what the scenario asks for.
+    complaints = [seen for step, seen in steps if step == "console" and "status of 4" not in seen]
+    return dict(steps), complaints
 
 
 def at(seen, step):
