@@ -123,6 +123,13 @@ refusals! {
     SessionUnknown = "2013", UNAUTHORIZED, "Your session is not known", "The session of this browser has ended or was never opened here.", "Sign in again; you will come back to the page you asked for.";
     /// The user was locked out by an operator or a detection rule (`chartgate user list`).
     UserLocked = "2014", FORBIDDEN, "Your account is locked here", "Access to patient records was locked for your account by those who watch over it.", "Call IT or your privacy officer and give the request id; they can unlock it.";
+    /// An access token or client certificate is not valid, not meant for this gateway, revoked, or not bound to its
+    /// client. The log says which, under the request id.
+    TokenRefused = "2018", UNAUTHORIZED, "The access token was not accepted", "The access token or client certificate that came with this request was not accepted.", "Get a new access token, and check that client, audience and certificate are those that were agreed on with the EMR's IT. If it fails again, report the request id.";
+    /// A credential of a kind that is not accepted at this address, or two that speak for different principals: a bearer
+    /// token at a page of the gateway, in the address, beside a session, or for a WebSocket; a DPoP token; a client
+    /// that the EMR knows no account of.
+    CredentialNotAccepted = "2019", FORBIDDEN, "This kind of credential is not accepted here", "The request carries a credential that is not accepted at this address, or more than one.", "Send one access token in `Authorization: Bearer`, without cookies of a browser, to the addresses that were agreed on with the EMR's IT.";
 
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";

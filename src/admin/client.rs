@@ -193,7 +193,8 @@ mod tests {
                     | AdminRequest::Backup(_)
                     | AdminRequest::Segmentation(_)
                     | AdminRequest::Posture(_)
-                    | AdminRequest::Training(_) => {
+                    | AdminRequest::Training(_)
+                    | AdminRequest::Token(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::audit::answers::Ask;
 use crate::audit::show::Filter;
-use crate::operate::{break_glass, cases, containment, incidents, lockdown, permissions};
+use crate::operate::{break_glass, cases, containment, incidents, lockdown, permissions, tokens};
 
 /// The version of this protocol. A new request kind is not a new version; a changed meaning is.
 pub const VERSION: u32 = 1;
@@ -59,6 +59,8 @@ pub enum AdminRequest {
     Posture(crate::posture::assessments::Ask),
     /// How people stand with their courses; the values are [`crate::training::Piece`]s.
     Training(crate::training::Ask),
+    /// About revoked tokens; the values are those of [`tokens::Ask`].
+    Token(tokens::Ask),
 }
 
 /// A request as it stands on its line.

@@ -38,6 +38,7 @@ use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::operate::permissions::{Grounds, Permissions};
 use crate::operate::report::Reports;
+use crate::operate::tokens::Tokens;
 use crate::policy::decide::Policies;
 use crate::posture::assessments::Assessments;
 use crate::posture::updates::Updates;
@@ -85,6 +86,8 @@ pub(super) struct Rooms {
     pub(super) cases: Arc<Cases>,
     /// Locks and sessions.
     pub(super) containment: Arc<Containment>,
+    /// Revoked tokens.
+    pub(super) tokens: Arc<Tokens>,
     /// Incidents.
     pub(super) incidents: Arc<Incidents>,
     /// Lockdowns.
@@ -129,6 +132,12 @@ impl Rooms {
         let (store, audit, clock) = (&on.store, &on.audit, &on.clock);
         let cases = Cases::load(store.clone(), audit.clone(), clock.clone()).await?;
         let containment = Containment::load(
+            store.clone(),
+            audit.clone(),
+            on.identity.clone(),
+            clock.clone(),
+        );
+        let tokens = Tokens::load(
             store.clone(),
             audit.clone(),
             on.identity.clone(),
@@ -181,6 +190,7 @@ impl Rooms {
             reports: Reports::new(cases.clone(), audit.clone()),
             cases,
             containment,
+            tokens: tokens.await?,
             alarms,
             lockdowns: lockdowns.await?,
         })

@@ -326,5 +326,7 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::UpdateChecked => "update-checked",
         Event::PostureAssessed => "posture",
         Event::KeyRotated => "key-rotated",
+        Event::TokenRevoked => "token-revoked",
+        Event::TokenRestored => "token-restored",
     }
 }

@@ -168,6 +168,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::UserLocked
         | Event::SessionRevoked
         | Event::LockdownChanged
+        | Event::TokenRevoked
         | Event::Alarm => Priority::Care,
         Event::PageShown
         | Event::RefusalsSummed
@@ -196,7 +197,8 @@ const fn priority_of(event: Event) -> Priority {
         | Event::TrainingImported
         | Event::UpdateChecked
         | Event::PostureAssessed
-        | Event::KeyRotated => Priority::Routine,
+        | Event::KeyRotated
+        | Event::TokenRestored => Priority::Routine,
     }
 }
 

@@ -8,6 +8,7 @@
 //! *On failure*: exit code 64.
 
 pub mod alarm;
+pub mod api;
 mod backup;
 pub mod chain;
 pub mod client;
@@ -134,6 +135,10 @@ pub struct Identity {
     pub clock_leeway: Duration,
     /// The providers. (One today; the list is the format that several will use.)
     pub issuers: Vec<Issuer>,
+    /// Access tokens of programs.
+    pub api: Vec<api::Api>,
+    /// Client certificates, where they are asked for.
+    pub client_certificates: Option<api::ClientCertificates>,
 }
 
 /// An OpenID provider. `[[identity.issuer]]`

@@ -139,6 +139,8 @@ async fn identity(
         login_timeout: Duration::from_mins(10),
         clock_leeway: Duration::from_mins(1),
         issuers: vec![provider.issuer()],
+        api: Vec::new(),
+        client_certificates: None,
     };
     change(&mut config);
     Identity::new(&config, store, shared, Arc::new(Physicians), None).unwrap()
@@ -160,6 +162,7 @@ pub(super) fn received(method: &Method, target: &str, headers: HeaderMap, body: 
             peer: PeerAddr::new(SocketAddr::new(loopback, 1)),
             sni: None,
             tls: None,
+            certificate: None,
         },
         client: ClientAddr::from(loopback),
         upgrade_to: None,

@@ -98,6 +98,10 @@ pub enum Event {
     PostureAssessed,
     /// A key was rotated.
     KeyRotated,
+    /// An operator revoked an access token, or an API client.
+    TokenRevoked,
+    /// An operator took that back.
+    TokenRestored,
 }
 
 /// A request that the gateway answered itself.

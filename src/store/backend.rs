@@ -32,6 +32,8 @@ pub enum Table {
     Training,
     /// When what was last done: reviews, backups, drills, checks.
     Upkeep,
+    /// Access tokens, API clients and subjects that are revoked, by hash.
+    Tokens,
 }
 
 impl Table {
@@ -48,6 +50,7 @@ impl Table {
         Self::Cases,
         Self::Training,
         Self::Upkeep,
+        Self::Tokens,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -65,6 +68,7 @@ impl Table {
             Self::Cases => "cases",
             Self::Training => "training",
             Self::Upkeep => "upkeep",
+            Self::Tokens => "tokens",
         }
     }
 
@@ -80,7 +84,8 @@ impl Table {
             | Self::Locks
             | Self::Cases
             | Self::Training
-            | Self::Upkeep => false,
+            | Self::Upkeep
+            | Self::Tokens => false,
         }
     }
 }

@@ -106,11 +106,13 @@ fn at_work(shown: &[Shown]) -> AtWork {
     entries
         .filter(|entry| entry.phase != Phase::Refuse)
         .filter_map(|entry| entry.facts.as_ref()?.principal.as_deref())
-        .map(|principal| match principal {
-            Principal::User(user) => (
+        .filter_map(|principal| match principal {
+            Principal::User(user) => Some((
                 principal.id(),
                 (user.name.clone(), principal.roles().clone()),
-            ),
+            )),
+            // Programs take no courses.
+            Principal::Service(_) => None,
         })
         .collect()
 }

@@ -114,7 +114,9 @@ const fn class_of_event(event: Event) -> Class {
         | Event::TrainingAttested
         | Event::TrainingFailed
         | Event::TrainingImported
-        | Event::KeyRotated => API_UPDATE,
+        | Event::KeyRotated
+        | Event::TokenRevoked
+        | Event::TokenRestored => API_UPDATE,
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
         }
     }
     let issuers = all(sections.into_iter().map(issuer));
+    let api = super::api::apis(&mut section, issuers.as_deref().unwrap_or_default());
+    let client_certificates = super::api::client_certificates(&mut section);
     section.done();
     Some(Identity {
         idle_timeout,
@@ -50,6 +52,8 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
         login_timeout,
         clock_leeway,
         issuers: issuers?,
+        api: api?,
+        client_certificates: client_certificates?,
     })
 }
 
@@ -121,7 +125,7 @@ fn mfa(mut section: Section<'_>) -> MfaEvidence {
     evidence
 }
 
-fn check_algorithms(section: &Section<'_>, algorithms: &[String]) {
+pub(super) fn check_algorithms(section: &Section<'_>, algorithms: &[String]) {
     let remedy = format!("choose from {}", ALGORITHMS.join(", "));
     if algorithms.is_empty() {
         section.error(

@@ -129,7 +129,10 @@ impl Kind {
             | Event::LockdownChanged
             | Event::AuditRetired
             | Event::KeyRotated => Self::Configuration,
-            Event::UserLocked | Event::UserUnlocked => Self::UserAttributes,
+            Event::UserLocked
+            | Event::UserUnlocked
+            | Event::TokenRevoked
+            | Event::TokenRestored => Self::UserAttributes,
             Event::BreakGlass => Self::EmergencyStarted,
             Event::BreakGlassEnded => Self::EmergencyStopped,
             Event::RefusalsSummed
