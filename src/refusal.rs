@@ -127,7 +127,7 @@ refusals! {
     /// client. The log says which, under the request id.
     TokenRefused = "2018", UNAUTHORIZED, "The access token was not accepted", "The access token or client certificate that came with this request was not accepted.", "Get a new access token, and check that client, audience and certificate are those that were agreed on with the EMR's IT. If it fails again, report the request id.";
     /// A credential of a kind that is not accepted at this address, or two that speak for different principals: a bearer
-    /// token at a page of the gateway, in the address, beside a session, or for a WebSocket; a DPoP token; a client
+    /// token at a page of the gateway, in the address, beside a session, or for a WebSocket; a `DPoP` token; a client
     /// that the EMR knows no account of.
     CredentialNotAccepted = "2019", FORBIDDEN, "This kind of credential is not accepted here", "The request carries a credential that is not accepted at this address, or more than one.", "Send one access token in `Authorization: Bearer`, without cookies of a browser, to the addresses that were agreed on with the EMR's IT.";
 

@@ -88,9 +88,10 @@ fn grant_interfaces(config: &Config) {
     let roles = config.policy.directory.join("roles.toml");
     let mut text = std::fs::read_to_string(&roles).unwrap();
     for issuer in ["interfaces", "asked", "certificates"] {
-        text.push_str(&format!(
+        let grant = format!(
             "\n[[grant]]\nrole = \"interface-engine\"\nclaim = \"interface-engine\"\nissuer = \"{issuer}\"\n"
-        ));
+        );
+        text.push_str(&grant);
     }
     std::fs::write(roles, text).unwrap();
 }

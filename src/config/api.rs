@@ -171,7 +171,7 @@ pub(super) fn check(document: &Document<'_>, config: &Config) {
     let mut names: BTreeSet<&str> = issuers.collect();
     let apis = config.identity.api.iter().enumerate();
     let certificates = config.identity.client_certificates.as_ref();
-    let named = apis
+    let sources = apis
         .map(|(index, api)| {
             (
                 format!("identity.api[{index}]"),
@@ -183,7 +183,7 @@ pub(super) fn check(document: &Document<'_>, config: &Config) {
             let key = "identity.client_certificates".to_owned();
             (key, &own.name, own.reach.as_ref())
         }));
-    for (key, name, reach) in named {
+    for (key, name, reach) in sources {
         // SECURITY: the name is the first half of every id; two sources of one name could speak for each other.
         if !names.insert(name) {
             let message = format!("`{name}` names two sources of identity");

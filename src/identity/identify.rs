@@ -97,13 +97,12 @@ impl Identity {
     ) -> Result<Identified, Refused> {
         let now = self.clock().now();
         let is_revoked = self.apis().is_revoked(&client);
-        let session =
-            SessionId::of_client(&client.issuer, &client.client, client.subject.as_deref());
+        let session = SessionId::of_client(&client.issuer, &client.name, client.subject.as_deref());
         let kind = Some(client.credential.kind);
         let Roles { roles, .. } = self.roles.roles(&client.issuer, &client.role_values, now);
         let service = Service {
             issuer: client.issuer,
-            client: client.client,
+            client: client.name,
             subject: client.subject,
             account: client.account,
             roles,

@@ -127,7 +127,7 @@ async fn mtls_and_bound_tokens_work_over_real_connections() {
     let thumbprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, other.0.der());
     let thumbprint = URL_SAFE_NO_PAD.encode(thumbprint);
     let bound = token(&house, |claims| {
-        claims["cnf"] = json!({ "x5t#S256": thumbprint })
+        claims["cnf"] = json!({ "x5t#S256": thumbprint });
     });
     let bearer = bearer(&bound);
     assert_eq!(

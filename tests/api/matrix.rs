@@ -66,6 +66,7 @@ fn unsigned(algorithm: &str, claims: &Value) -> String {
 }
 
 /// `Authorization` for each kind of credential there is.
+#[expect(clippy::too_many_lines, reason = "a table, a row for each kind")]
 async fn credentials(house: &House) -> Vec<(&'static str, String, Is)> {
     let issuer = house.clinic.issuer();
     let sign = |typ: &str, claims: &Value| issuer.sign(typ, claims).unwrap();
@@ -178,6 +179,7 @@ async fn credentials(house: &House) -> Vec<(&'static str, String, Is)> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "one matrix, judged as a whole")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_type_works_only_where_it_is_meant_to() {
     let active = |more: Value| {

@@ -32,10 +32,11 @@ fn api(mut section: Section<'_>, issuers: &[Issuer]) -> Option<Api> {
     let audience: Option<String> =
         section.required("audience", "audience = \"https://emr.hospital.example\"");
     let mut ca = optional_file(&mut section, "ca");
-    let kind = kind.and_then(|kind| match kind {
+    // Which keys there are depends on it: without it, each would be called unknown.
+    let kind = match kind? {
         TokenKind::Jwt => jwt(&mut section, issuers, &mut ca).map(ApiKind::Jwt),
         TokenKind::Introspection => introspection(&mut section).map(ApiKind::Introspection),
-    });
+    };
     let reach = reach(&mut section);
     let scopes: Option<BTreeMap<String, String>> = section.map("scopes");
     if scopes.as_ref().is_none_or(BTreeMap::is_empty) {
@@ -189,10 +190,18 @@ fn claims(mut section: Section<'_>) -> ApiClaims {
 /// `[identity.client_certificates]`
 pub(super) fn client_certificates(
     identity: &mut Section<'_>,
-) -> Option<Option<ClientCertificates>> {
-    let Some(mut section) = identity.optional_table("client_certificates") else {
-        return Some(None);
+) -> Result<Option<ClientCertificates>, Unreadable> {
+    let Some(section) = identity.optional_table("client_certificates") else {
+        return Ok(None);
     };
+    certificates(section).map(Some).ok_or(Unreadable)
+}
+
+/// What is wrong has been noted.
+#[derive(Debug)]
+pub(super) struct Unreadable;
+
+fn certificates(mut section: Section<'_>) -> Option<ClientCertificates> {
     let ShortName(name) = section.or("name", ShortName("certificates".to_owned()));
     let ca = file(&mut section, "ca", "ca = \"certs/clients-ca.pem\"");
     let written: Vec<String> = section.or("crl", Vec::new());
@@ -208,20 +217,17 @@ pub(super) fn client_certificates(
         ));
     }
     let sections = section.tables("client");
-    let reach = if sections.is_empty() {
-        Some(None)
-    } else {
-        reach(&mut section).map(Some)
-    };
+    let alone = !sections.is_empty();
+    let reach = if alone { reach(&mut section) } else { None };
     let clients = all(sections.into_iter().map(client));
     section.done();
-    Some(Some(ClientCertificates {
+    Some(ClientCertificates {
         name,
         ca: ca?,
         crl,
-        reach: reach?,
+        reach: if alone { Some(reach?) } else { None },
         clients: clients?,
-    }))
+    })
 }
 
 /// `[[identity.client_certificates.client]]`
@@ -240,18 +246,14 @@ fn client(mut section: Section<'_>) -> Option<CertificateClient> {
     let written: Option<String> = section.optional("sha256");
     if let Some(written) = written {
         let plain: String = written.chars().filter(|c| *c != ':').collect();
-        match hex::decode(plain)
-            .ok()
-            .and_then(|b| <[u8; 32]>::try_from(b).ok())
-        {
-            Some(fingerprint) => names.push(CertificateName::Fingerprint(fingerprint)),
-            None => {
-                let message = format!("`{written}` is no SHA-256 fingerprint");
-                let remedy = "write what `openssl x509 -noout -fingerprint -sha256` shows";
-                section.error("sha256", says(message, remedy));
-                return None;
-            }
-        }
+        let bytes = hex::decode(plain).ok();
+        let Some(fingerprint) = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) else {
+            let message = format!("`{written}` is no SHA-256 fingerprint");
+            let remedy = "write what `openssl x509 -noout -fingerprint -sha256` shows";
+            section.error("sha256", says(message, remedy));
+            return None;
+        };
+        names.push(CertificateName::Fingerprint(fingerprint));
     }
     let roles: Option<Vec<String>> = section.required("roles", "roles = [\"interface-engine\"]");
     let account = section.optional("account");

@@ -53,7 +53,7 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
         clock_leeway,
         issuers: issuers?,
         api: api?,
-        client_certificates: client_certificates?,
+        client_certificates: client_certificates.ok()?,
     })
 }
 

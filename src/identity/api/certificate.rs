@@ -134,7 +134,7 @@ impl Certificates {
         let client = good.client.and_then(|at| self.settings.clients.get(at));
         Ok(client.map(|client| Client {
             issuer: self.settings.name.clone(),
-            client: client.client.clone(),
+            name: client.client.clone(),
             subject: None,
             account: client.account.clone(),
             role_values: client.roles.clone(),

@@ -15,6 +15,10 @@ mod issuer;
 mod revoked;
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "tests reckon with small constants"
+)]
 mod tests;
 
 use std::sync::Arc;
@@ -92,7 +96,7 @@ pub(super) struct Client {
     /// The API's name.
     pub(super) issuer: String,
     /// The client id.
-    pub(super) client: String,
+    pub(super) name: String,
     /// `sub`, where it is not the client.
     pub(super) subject: Option<String>,
     /// Its EMR account.
@@ -393,7 +397,7 @@ impl Block {
         Ok(Client {
             issuer: settings.name.clone(),
             account: settings.accounts.get(&granted.client).cloned(),
-            client: granted.client,
+            name: granted.client,
             subject: granted.subject,
             role_values,
             credential: Credential {

@@ -61,7 +61,7 @@ impl Revoked {
         }
         let Client {
             issuer,
-            client: name,
+            name,
             subject,
             credential,
             token_id,

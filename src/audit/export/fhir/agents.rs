@@ -187,7 +187,7 @@ fn person(joined: &Joined, who: &Principal, kind: &Value) -> Map<String, Value> 
     if !roles.is_empty() {
         put("role", Value::Array(roles));
     }
-    let system = format!("urn:chartgate:issuer:{}", issuer);
+    let system = format!("urn:chartgate:issuer:{issuer}");
     let name = who.display();
     put(
         "who",

@@ -152,7 +152,7 @@ async fn a_mapped_certificate_is_a_client() {
     }
     // A good certificate of nobody in particular is that of a person with a browser.
     let other = rigged.ca.issue(8, |params| {
-        params.distinguished_name.push(DnType::CommonName, "dr.lee")
+        params.distinguished_name.push(DnType::CommonName, "dr.lee");
     });
     let outcome = rigged.rig.call(Call::new().over(other)).await.err();
     assert_eq!(outcome, Some(Refusal::LoginRequired));
