@@ -145,6 +145,8 @@ async fn identity(
         clock_leeway: Duration::from_mins(1),
         issuers: vec![provider.issuer()],
         second_factor: None,
+        api: Vec::new(),
+        client_certificates: None,
     };
     change(&mut config);
     Identity::new(&config, store, shared, Arc::new(Physicians), None).unwrap()
@@ -166,6 +168,7 @@ pub(super) fn received(method: &Method, target: &str, headers: HeaderMap, body: 
             peer: PeerAddr::new(SocketAddr::new(loopback, 1)),
             sni: None,
             tls: None,
+            certificate: None,
         },
         client: ClientAddr::from(loopback),
         upgrade_to: None,

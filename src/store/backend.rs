@@ -36,6 +36,8 @@ pub enum Table {
     Upkeep,
     /// Second factors and invitations to enrol one, by hash of the account.
     Factors,
+    /// Access tokens, API clients and subjects that are revoked, by hash.
+    Tokens,
 }
 
 impl Table {
@@ -54,6 +56,7 @@ impl Table {
         Self::Provisioned,
         Self::Upkeep,
         Self::Factors,
+        Self::Tokens,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -73,6 +76,7 @@ impl Table {
             Self::Provisioned => "provisioned",
             Self::Upkeep => "upkeep",
             Self::Factors => "factors",
+            Self::Tokens => "tokens",
         }
     }
 
@@ -90,7 +94,8 @@ impl Table {
             | Self::Training
             | Self::Provisioned
             | Self::Upkeep
-            | Self::Factors => false,
+            | Self::Factors
+            | Self::Tokens => false,
         }
     }
 }

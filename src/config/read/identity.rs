@@ -46,6 +46,8 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
     let second_factor = super::second_factor::second_factor(&mut section);
     let own = second_factor.as_ref();
     let issuers = all(sections.into_iter().map(|section| issuer(section, own)));
+    let api = super::api::apis(&mut section, issuers.as_deref().unwrap_or_default());
+    let client_certificates = super::api::client_certificates(&mut section);
     section.done();
     Some(Identity {
         idle_timeout,
@@ -54,6 +56,8 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
         clock_leeway,
         issuers: issuers?,
         second_factor,
+        api: api?,
+        client_certificates: client_certificates.ok()?,
     })
 }
 
@@ -137,7 +141,7 @@ fn mfa(mut section: Section<'_>) -> MfaEvidence {
     evidence
 }
 
-fn check_algorithms(section: &Section<'_>, algorithms: &[String]) {
+pub(super) fn check_algorithms(section: &Section<'_>, algorithms: &[String]) {
     let remedy = format!("choose from {}", ALGORITHMS.join(", "));
     if algorithms.is_empty() {
         section.error(
