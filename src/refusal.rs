@@ -123,6 +123,10 @@ refusals! {
     SessionUnknown = "2013", UNAUTHORIZED, "Your session is not known", "The session of this browser has ended or was never opened here.", "Sign in again; you will come back to the page you asked for.";
     /// The user was locked out by an operator or a detection rule (`chartgate user list`).
     UserLocked = "2014", FORBIDDEN, "Your account is locked here", "Access to patient records was locked for your account by those who watch over it.", "Call IT or your privacy officer and give the request id; they can unlock it.";
+    /// The screen locked after `identity.lock.after` without activity, or its user locked it; nothing is forwarded until they unlock it.
+    ScreenLocked = "2024", UNAUTHORIZED, "The screen is locked", "Nobody worked here for a while, or the screen was locked on purpose. The session goes on behind the lock.", "Unlock it by signing in as yourself; you come back to where you were. If it is not your session, sign in as yourself all the same: you start clean.";
+    /// What was kept of a form does not exist any more, is somebody else's, or was changed meanwhile.
+    HeldGone = "2025", GONE, "This is not kept any more", "What was kept here was sent or discarded, its time was over, or it is not yours.", "Open the chart and check whether your entry is there before you write it again.";
 
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";

@@ -326,5 +326,8 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::UpdateChecked => "update-checked",
         Event::PostureAssessed => "posture",
         Event::KeyRotated => "key-rotated",
+        Event::ScreenLocked => "screen-locked",
+        Event::ScreenUnlocked => "screen-unlocked",
+        Event::PostHeld => "post-held",
     }
 }

@@ -16,6 +16,7 @@ mod cross;
 pub(crate) mod fixture;
 pub mod inspection;
 pub mod load;
+pub mod lock;
 pub mod problem;
 mod read;
 pub mod secrets;
@@ -134,6 +135,10 @@ pub struct Identity {
     pub clock_leeway: Duration,
     /// The providers. (One today; the list is the format that several will use.)
     pub issuers: Vec<Issuer>,
+    /// Screens that lock; without, none does.
+    pub lock: Option<lock::Lock>,
+    /// Forms that are kept; without, none is.
+    pub held_posts: Option<lock::HeldPosts>,
 }
 
 /// An OpenID provider. `[[identity.issuer]]`

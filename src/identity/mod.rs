@@ -10,9 +10,12 @@ mod attempts;
 mod backchannel;
 mod background;
 mod banner;
+pub mod behalf;
 mod callback;
 pub mod cookie;
+pub mod held;
 pub mod identify;
+pub mod lock;
 mod locks;
 mod login;
 mod logout;
@@ -50,6 +53,7 @@ use crate::store::{Store, StoreError};
 
 use attempts::Attempts;
 pub use banner::Banner;
+use behalf::Left;
 pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
@@ -115,6 +119,7 @@ pub struct Identity {
     notices: Notices,
     locks: Locks,
     banner: Option<Banner>,
+    left: Left,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
     store: Store,
@@ -149,6 +154,7 @@ impl Identity {
             notices: Notices::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             locks: Locks::default(),
             banner,
+            left: Left::new(config.login_timeout),
             providers,
             store,
             clock,
@@ -169,6 +175,9 @@ impl Identity {
     ) -> Result<Handled, Refused> {
         match route {
             OwnRoute::Login => Box::pin(self.login(received)).await,
+            OwnRoute::Lock | OwnRoute::Unlock | OwnRoute::Unlocked | OwnRoute::LockScript => {
+                Box::pin(self.at_the_lock(route, received)).await
+            }
             OwnRoute::Callback => Box::pin(self.callback(received, limit)).await,
             OwnRoute::Logout => Box::pin(self.logout(received)).await,
             OwnRoute::SignedOut => match Self::signed_out(received.parts()) {

@@ -14,6 +14,15 @@ pub const TRAINING: &str = "/.chartgate/training";
 /// The form to report something suspicious with.
 pub const REPORT: &str = "/.chartgate/report";
 
+/// What was kept of forms; each is below it.
+pub const HELD: &str = "/.chartgate/held";
+
+/// Whether the screen is locked, asked by its pages.
+pub const SCREEN: &str = "/.chartgate/session";
+
+/// Where pages tell that somebody works at them.
+pub const ACTIVE: &str = "/.chartgate/active";
+
 /// A path of the gateway's own, under `/.chartgate/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OwnRoute {
@@ -27,6 +36,14 @@ pub enum OwnRoute {
     SignedOut,
     /// `POST /.chartgate/backchannel-logout`: the provider ends sessions.
     BackchannelLogout,
+    /// `GET` or `POST /.chartgate/lock`: locks the screen.
+    Lock,
+    /// `GET /.chartgate/unlock?return_to=…`: to the identity provider, to unlock it.
+    Unlock,
+    /// `GET /.chartgate/unlocked`: where the window ends up in which a screen was unlocked.
+    Unlocked,
+    /// `GET /.chartgate/lock.js`: the script of pages that lock.
+    LockScript,
 }
 
 impl OwnRoute {
@@ -37,6 +54,10 @@ impl OwnRoute {
         Self::Logout,
         Self::SignedOut,
         Self::BackchannelLogout,
+        Self::Lock,
+        Self::Unlock,
+        Self::Unlocked,
+        Self::LockScript,
     ];
 
     /// The path.
@@ -48,6 +69,10 @@ impl OwnRoute {
             Self::Logout => "/.chartgate/logout",
             Self::SignedOut => "/.chartgate/signed-out",
             Self::BackchannelLogout => "/.chartgate/backchannel-logout",
+            Self::Lock => "/.chartgate/lock",
+            Self::Unlock => "/.chartgate/unlock",
+            Self::Unlocked => "/.chartgate/unlocked",
+            Self::LockScript => "/.chartgate/lock.js",
         }
     }
 
@@ -74,10 +99,11 @@ pub fn is_own(target: &Target) -> bool {
 #[must_use]
 pub fn may_return_to(target: &Target) -> bool {
     let path = target.path();
-    [BREAK_GLASS, TRAINING, REPORT].contains(&path)
-        || path
-            .strip_prefix(TRAINING)
-            .is_some_and(|rest| rest.starts_with('/'))
+    [BREAK_GLASS, TRAINING, REPORT, OwnRoute::Unlocked.path()].contains(&path)
+        || [TRAINING, HELD].iter().any(|page| {
+            path.strip_prefix(page)
+                .is_some_and(|rest| rest.starts_with('/'))
+        })
 }
 
 /// What a sign-in is for.
@@ -87,6 +113,8 @@ pub enum Asked {
     SignIn,
     /// A fresh authentication of the session that there is.
     StepUp,
+    /// That the session's own user comes back to their locked screen.
+    Unlock,
 }
 
 /// The path and query that start a sign-in and lead back to `return_to`.
@@ -94,13 +122,17 @@ pub enum Asked {
 pub fn login_location(return_to: &str, asked: Asked) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("return_to", return_to);
+    let path = match asked {
+        Asked::SignIn | Asked::StepUp => OwnRoute::Login.path(),
+        Asked::Unlock => OwnRoute::Unlock.path(),
+    };
     match asked {
-        Asked::SignIn => {}
+        Asked::SignIn | Asked::Unlock => {}
         Asked::StepUp => {
             query.append_pair("step_up", "1");
         }
     }
-    format!("{}?{}", OwnRoute::Login.path(), query.finish())
+    format!("{path}?{}", query.finish())
 }
 
 #[cfg(test)]

@@ -75,8 +75,13 @@ impl Gateway {
 
     /// The same gateway after its process was started again.
     pub(super) async fn restarted(&self) -> Self {
+        self.restarted_with(|_| {}).await
+    }
+
+    /// The same, with a changed configuration.
+    pub(super) async fn restarted_with(&self, change: impl FnOnce(&mut config::Identity)) -> Self {
         Self {
-            identity: identity(&self.provider, &self.clock, &self.home, |_| {}).await,
+            identity: identity(&self.provider, &self.clock, &self.home, change).await,
             clock: Arc::clone(&self.clock),
             home: self.home.clone(),
             provider: self.provider.clone(),
@@ -139,6 +144,8 @@ async fn identity(
         login_timeout: Duration::from_mins(10),
         clock_leeway: Duration::from_mins(1),
         issuers: vec![provider.issuer()],
+        lock: None,
+        held_posts: None,
     };
     change(&mut config);
     Identity::new(&config, store, shared, Arc::new(Physicians), None).unwrap()

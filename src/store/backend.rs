@@ -32,6 +32,8 @@ pub enum Table {
     Training,
     /// When what was last done: reviews, backups, drills, checks.
     Upkeep,
+    /// Forms that wait for their user, by id; and whose the sessions were that ended by themselves lately.
+    Held,
 }
 
 impl Table {
@@ -48,6 +50,7 @@ impl Table {
         Self::Cases,
         Self::Training,
         Self::Upkeep,
+        Self::Held,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -65,6 +68,7 @@ impl Table {
             Self::Cases => "cases",
             Self::Training => "training",
             Self::Upkeep => "upkeep",
+            Self::Held => "held",
         }
     }
 
@@ -72,7 +76,7 @@ impl Table {
     #[must_use]
     pub const fn ends_with_epoch(self) -> bool {
         match self {
-            Self::Sessions | Self::Logins | Self::Bindings => true,
+            Self::Sessions | Self::Logins | Self::Bindings | Self::Held => true,
             Self::Revocations
             | Self::Meta
             | Self::Grants

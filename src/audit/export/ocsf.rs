@@ -78,11 +78,12 @@ fn class_of(joined: &Joined, answer: &Answer) -> Class {
 
 const fn class_of_event(event: Event) -> Class {
     match event {
-        Event::Login | Event::StepUp => LOGON,
+        Event::Login | Event::StepUp | Event::ScreenUnlocked => LOGON,
         Event::LoginStarted => PREAUTH,
         Event::Logout
         | Event::BackchannelLogout
         | Event::SessionExpired
+        | Event::ScreenLocked
         | Event::SessionRevoked => LOGOFF,
         Event::BreakGlass | Event::BreakGlassEnded => PRIVILEGES,
         Event::Started | Event::Recovered => APP_START,
@@ -114,6 +115,7 @@ const fn class_of_event(event: Event) -> Class {
         | Event::TrainingAttested
         | Event::TrainingFailed
         | Event::TrainingImported
+        | Event::PostHeld
         | Event::KeyRotated => API_UPDATE,
     }
 }

@@ -43,6 +43,8 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
         }
     }
     let issuers = all(sections.into_iter().map(issuer));
+    let lock = super::lock::lock(&mut section, idle_timeout);
+    let held_posts = super::lock::held_posts(&mut section);
     section.done();
     Some(Identity {
         idle_timeout,
@@ -50,6 +52,8 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
         login_timeout,
         clock_leeway,
         issuers: issuers?,
+        lock,
+        held_posts,
     })
 }
 
