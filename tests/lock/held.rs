@@ -397,3 +397,84 @@ async fn without_the_setting_nothing_is_kept() {
         .await;
     assert_eq!(page.refusal(), Some("CG-1014"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_needs_a_fresh_sign_in_waits_for_it() {
+    let (clock, house) = house().await;
+    let mut admin = house.at_work("admin.kovacs").await;
+    for _ in 0..2 {
+        clock.advance(4 * MINUTE);
+        let active = admin.post_form(&house.url("/.chartgate/active"), &[]).await;
+        assert_eq!(active.json()["state"], "open");
+    }
+    let account = [("name", "canary-account")];
+    let refused = admin.post_form(&house.url("/admin/users"), &account).await;
+    assert_eq!(refused.refusal(), Some("CG-2007"), "{}", refused.text());
+    assert!(link(&refused).contains("step_up=1"));
+    let shown = held_page(&house, &mut admin, "admin.kovacs", &refused).await;
+    assert!(shown.text().contains("canary-account"), "{}", shown.text());
+    assert_eq!(steps(&house), ["held", "offered"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_emr_does_not_take_stays_and_is_shown() {
+    let (_clock, house) = house().await;
+    let mut doctor = locked(&house, "dr.okafor").await;
+    let refused = doctor
+        .post_form(&house.url("/chart/notes"), &[("wrong", "canary-field")])
+        .await;
+    let offered = held_page(&house, &mut doctor, "dr.okafor", &refused).await;
+    let told = send(&mut doctor, &offered).await;
+    assert!(
+        told.text().contains("The EMR did not take it (status 422)"),
+        "{}",
+        told.text()
+    );
+    assert!(told.text().contains("canary-field"));
+    assert!(
+        told.text().contains("It was sent before"),
+        "{}",
+        told.text()
+    );
+    assert_eq!(steps(&house), ["held", "offered", "refused"]);
+    assert!(
+        doctor
+            .get(told.url.as_str())
+            .await
+            .text()
+            .contains("canary-field")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emr_that_has_forgotten_its_user_is_signed_in_to_first() {
+    let (_clock, house) = house().await;
+    let mut doctor = locked(&house, "dr.okafor").await;
+    let refused = write(&house, &mut doctor).await;
+    let offered = held_page(&house, &mut doctor, "dr.okafor", &refused).await;
+    // The EMR ends the session by its own clock.
+    let emr = house.clinic.config().emrs[0].backend.url.clone();
+    let mut direct = house.browser();
+    let cookie = doctor.cookie("CLINICSESSID").unwrap().to_owned();
+    let authority = emr.authority().to_owned();
+    direct
+        .cookies
+        .insert((authority, "CLINICSESSID".to_owned()), cookie);
+    direct.get(emr.join("/logout").unwrap().as_str()).await;
+
+    let told = send(&mut doctor, &offered).await;
+    assert!(
+        told.text().contains("asks you to sign in there first"),
+        "{}",
+        told.text()
+    );
+    assert!(told.text().contains("canary-held-note"));
+    let mut doctor = house.at_work_in(doctor, "dr.okafor").await;
+    doctor.visit(&house.url("/patients/select?set_pid=4")).await;
+    assert_eq!(send(&mut doctor, &told).await.status, StatusCode::SEE_OTHER);
+    assert!(
+        notes_of(&house, &mut doctor)
+            .await
+            .contains("canary-held-note")
+    );
+}
