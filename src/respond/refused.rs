@@ -167,12 +167,13 @@ fn answer(refusal: Refusal, manner: &Manner, said: Said, offer: Option<Link>) ->
         insert(headers, RETRY_AFTER.as_str(), &seconds(retry).to_string());
     }
     // SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
-    // Not with the answer to a script: a background poll must not take away whose a form is that is still being typed,
-    // nor the new cookie of a sign-in that it crossed.
-    if manner.audience != Audience::Program
-        && matches!(refusal, Refusal::SessionUnknown | Refusal::SessionExpired)
-        || refusal == Refusal::UserLocked
-    {
+    // A background poll that meets the end of a session must not take away whose a form is that is still being typed.
+    let is_poll = manner.audience == Audience::Program && refusal == Refusal::SessionExpired;
+    let is_over = matches!(
+        refusal,
+        Refusal::SessionUnknown | Refusal::SessionExpired | Refusal::UserLocked
+    );
+    if is_over && !is_poll {
         headers.append(SET_COOKIE, cookie::clear_session());
     }
     response
