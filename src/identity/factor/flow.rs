@@ -99,6 +99,7 @@ impl Waiting {
             issuer_session: self.issuer_session,
             id_token: Secret::new(self.id_token),
             continues,
+            ends: None,
         };
         (self.attempt, opening)
     }
