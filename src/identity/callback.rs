@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
+use jiff::Timestamp;
 
 use super::answer::Answer;
 use super::attempts::{Attempt, Purpose};
@@ -14,13 +16,17 @@ use super::login::{self, Told, callback_url, handled};
 use super::oidc::claims::{ClaimsError, Expected, ExpectedId, Verified, validate_id_token};
 use super::oidc::jws::Kind;
 use super::oidc::{ExchangeError, Metadata, Provider, ProviderError, TokenError, Tokens};
-use super::session::{Live, Opening, SessionId};
+use super::session::{Live, Opening};
 use super::token::{NoRandomness, Token};
+use super::turns::{BrowserKey, Round};
+use super::ways::Way;
 use super::{AccountLimit, Identity};
 use crate::refusal::Refusal;
-use crate::request::principal::User;
+use crate::request::demand::Shortfall;
+use crate::request::onward::Back;
+use crate::request::principal::{Proof, User};
 use crate::request::received::{Parts, Throttle};
-use crate::request::{Event, Handled, Principal, Received, Refused, Target};
+use crate::request::{Demand, Event, Handled, Onward, Principal, Received, Refused, Target};
 use crate::store::StoreError;
 
 /// Why the provider's answer gave no session.
@@ -58,10 +64,8 @@ enum CallbackError {
     StepUpSession,
     #[error("someone else confirmed than the one whose session it is")]
     StepUpUser,
-    #[error("the provider does not state when the user authenticated (auth_time)")]
-    StepUpUnknown,
-    #[error("the user did not authenticate afresh (auth_time is before the request)")]
-    StepUpStale,
+    #[error("the sign-in does not meet what was demanded ({0:?}; acr {acr:?}, amr {amr:?})", acr = .1.proof.acr, amr = .1.proof.amr)]
+    Unmet(Shortfall, Box<User>),
     #[error("the account signs in too often")]
     TooOften(Throttle, Box<User>),
     #[error("the provider ended this sign-in's session before it was open")]
@@ -83,6 +87,7 @@ impl CallbackError {
             | Self::Exchange(ExchangeError::Unreachable(_))
             | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
             Self::Mfa(_) => Refusal::MfaRequired,
+            Self::Unmet(..) => Refusal::StepUpUnmet,
             Self::TooOften(..) => Refusal::LoginRate,
             Self::Locked(_) => Refusal::UserLocked,
             Self::Duplicate
@@ -96,8 +101,6 @@ impl CallbackError {
             | Self::Claims(_)
             | Self::StepUpSession
             | Self::StepUpUser
-            | Self::StepUpUnknown
-            | Self::StepUpStale
             | Self::Ended => Refusal::LoginRefused,
             Self::Randomness(_) | Self::Header => Refusal::Internal,
         }
@@ -106,7 +109,7 @@ impl CallbackError {
     /// Who the provider vouched for before it went wrong, and how long they have to wait.
     fn vouched(self) -> (Option<Box<User>>, Option<Throttle>) {
         match self {
-            Self::Mfa(user) | Self::Locked(user) => (Some(user), None),
+            Self::Mfa(user) | Self::Locked(user) | Self::Unmet(_, user) => (Some(user), None),
             Self::TooOften(throttle, user) => (Some(user), Some(throttle)),
             Self::Method
             | Self::Duplicate
@@ -122,11 +125,36 @@ impl CallbackError {
             | Self::Claims(_)
             | Self::StepUpSession
             | Self::StepUpUser
-            | Self::StepUpUnknown
-            | Self::StepUpStale
             | Self::Ended
             | Self::Randomness(_)
             | Self::Header => (None, None),
+        }
+    }
+
+    /// What the sign-in lacked of what was demanded.
+    const fn lack(&self) -> Option<Shortfall> {
+        match self {
+            Self::Unmet(lack, _) => Some(*lack),
+            Self::Method
+            | Self::Duplicate
+            | Self::Unknown
+            | Self::Store(_)
+            | Self::OtherIssuer
+            | Self::Denied(_)
+            | Self::NoCode
+            | Self::IssuerGone
+            | Self::Provider(_)
+            | Self::Exchange(_)
+            | Self::Token(_)
+            | Self::Claims(_)
+            | Self::Mfa(_)
+            | Self::Locked(_)
+            | Self::TooOften(..)
+            | Self::StepUpSession
+            | Self::StepUpUser
+            | Self::Ended
+            | Self::Randomness(_)
+            | Self::Header => None,
         }
     }
 }
@@ -166,7 +194,8 @@ impl Identity {
         mut received: Received,
         limit: AccountLimit<'_>,
     ) -> Result<Handled, Refused> {
-        match self.finish(&mut received, limit).await {
+        let mut onward = Onward::default();
+        match self.finish(&mut received, limit, &mut onward).await {
             Ok((told, banner)) => Ok(Handled {
                 detail: login::acknowledged(banner),
                 ..handled(received, told)
@@ -174,12 +203,16 @@ impl Identity {
             Err(error) => {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "a sign-in was refused");
+                onward.lack = error.lack();
+                if let Some(lack) = onward.lack {
+                    login::count_step_up(lack.word());
+                }
                 // The provider vouches for who it was; that they got no further is what the record says.
                 let (user, throttle) = error.vouched();
                 if let Some(user) = user {
                     received.facts_mut().principal = Some(Arc::new(Principal::User(*user)));
                 }
-                let refused = received.refuse(refusal);
+                let refused = received.refuse(refusal).leading(|to| *to = onward);
                 Err(match throttle {
                     Some(throttle) => refused.throttled(throttle),
                     None => refused,
@@ -192,6 +225,7 @@ impl Identity {
         &self,
         received: &mut Received,
         limit: AccountLimit<'_>,
+        onward: &mut Onward,
     ) -> Result<(Told, Option<String>), CallbackError> {
         let parts = received.parts();
         if parts.method != Method::GET {
@@ -201,15 +235,22 @@ impl Identity {
         let attempt = self.attempt(parts, &parameters).await?;
         let current = self.session_of(parts).await.map_err(CallbackError::Store)?;
         let Some(attempt) = attempt else {
+            let way = self.way_of(parts, &parameters).await?;
             // A callback that was followed twice, or after another tab had finished (envoy#42079): the user is in.
-            let live = current.ok_or(CallbackError::Unknown)?;
-            self.name(received.facts_mut(), &live);
-            let answer = Answer::redirect("/").ok_or(CallbackError::Header)?;
-            return Ok(((Event::PageShown, answer), None));
+            if let Some(live) = current {
+                let to = way.map_or_else(|| "/".to_owned(), |way| way.return_to);
+                self.name(received.facts_mut(), &live);
+                let answer = Answer::redirect(&to).ok_or(CallbackError::Header)?;
+                return Ok(((Event::PageShown, answer), None));
+            }
+            onward.back = way.map(|way| self.lost(parts, way));
+            return Err(CallbackError::Unknown);
         };
+        onward.back = Some(Back::Link(attempt.return_to.clone()));
+        onward.demand = Some(attempt.demand).filter(|demand| !demand.is_none());
         let signed_in = self.sign_in(&attempt, &parameters).await;
         let (opening, event) = match signed_in
-            .and_then(|(o, v)| judge_purpose(&attempt, current.as_deref(), o, &v, self.leeway))
+            .and_then(|opening| self.judge_purpose(&attempt, current.as_deref(), opening))
             .and_then(|judged| charged(judged, limit))
         {
             Ok(judged) => judged,
@@ -224,6 +265,8 @@ impl Identity {
         };
         let token = Token::generate().map_err(CallbackError::Randomness)?;
         let live = self.open(&token, opening, current, &attempt).await?;
+        self.came_back(received.parts(), &parameters, &attempt)
+            .await;
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
@@ -250,12 +293,55 @@ impl Identity {
         Ok(attempt.filter(|attempt| attempt.authority == parts.authority))
     }
 
+    /// Where a sign-in whose state is not known in this browser was to lead.
+    async fn way_of(
+        &self,
+        parts: &Parts,
+        parameters: &Parameters,
+    ) -> Result<Option<Way>, CallbackError> {
+        let Some(state) = parameters.state() else {
+            return Ok(None);
+        };
+        let way = self.ways.of(&state, &parts.authority).await;
+        way.map_err(CallbackError::Store)
+    }
+
+    /// How a browser gets on whose sign-in is not known in it.
+    fn lost(&self, parts: &Parts, way: Way) -> Back {
+        let browser = BrowserKey::of(&parts.headers, parts.client);
+        self.turns.came_back(&browser, Round::SignIn, way.turn);
+        // Several tabs that are restored at once each get a cookie, of which the browser keeps the last: the others'
+        // sign-ins begin once more, under that one. Whoever keeps no cookie would not get on by that.
+        let keeps_cookies = match cookie::presented(&parts.headers, LOGIN_COOKIE) {
+            Presented::One(_) => true,
+            Presented::Nothing | Presented::Malformed => false,
+        };
+        if keeps_cookies && !way.used && self.ways.is_in_time(&way) {
+            Back::AtOnce(way.return_to)
+        } else {
+            Back::Link(way.return_to)
+        }
+    }
+
+    /// Notes that a sign-in was finished.
+    async fn came_back(&self, parts: &Parts, parameters: &Parameters, attempt: &Attempt) {
+        let browser = BrowserKey::of(&parts.headers, parts.client);
+        let round = attempt.purpose.round();
+        if round == Round::StepUp {
+            login::count_step_up("met");
+        }
+        self.turns.came_back(&browser, round, attempt.turn);
+        if let Some(state) = parameters.state() {
+            self.ways.use_up(&state, attempt).await;
+        }
+    }
+
     /// Asks the provider who signed in.
     async fn sign_in(
         &self,
         attempt: &Attempt,
         parameters: &Parameters,
-    ) -> Result<(Opening, Verified), CallbackError> {
+    ) -> Result<Opening, CallbackError> {
         let provider = self
             .provider_named(&attempt.issuer)
             .ok_or(CallbackError::IssuerGone)?;
@@ -300,7 +386,55 @@ impl Identity {
             id_token: tokens.id_token,
             continues: None,
         };
-        Ok((opening, verified))
+        Ok(opening)
+    }
+
+    /// Whether a sign-in is what it says: for a session, or to meet a demand of the session that there is.
+    fn judge_purpose(
+        &self,
+        attempt: &Attempt,
+        current: Option<&Live>,
+        opening: Opening,
+    ) -> Result<(Opening, Event), CallbackError> {
+        let is_theirs = |live: &&Live| {
+            let (old, new) = (live.user(), &opening.user);
+            old.issuer == new.issuer && old.subject == new.subject
+        };
+        let key = match &attempt.purpose {
+            Purpose::SignIn => {
+                // Another tab of the same person signed in first: its session goes on under a new token, and with it
+                // the EMR sessions that are bound to it (oauth2-proxy#3258).
+                let continues = current.filter(is_theirs).map(|live| live.id().clone());
+                let opening = Opening {
+                    continues,
+                    ..opening
+                };
+                return Ok((opening, Event::Login));
+            }
+            Purpose::StepUp(key) => key,
+        };
+        let current = current
+            .filter(|live| self.sessions().is_continued(key, live))
+            .ok_or(CallbackError::StepUpSession)?;
+        if !is_theirs(&current) {
+            return Err(CallbackError::StepUpUser);
+        }
+        // What does not meet the demand is refused here, seen and said; let through, the user would be sent round in
+        // circles.
+        if let Some(lack) = lacks(
+            attempt,
+            &opening.user.proof,
+            self.clock().now(),
+            self.leeway,
+        ) {
+            return Err(CallbackError::Unmet(lack, Box::new(opening.user)));
+        }
+        let continues = Some(current.id().clone());
+        let opening = Opening {
+            continues,
+            ..opening
+        };
+        Ok((opening, Event::StepUp))
     }
 
     async fn verify(
@@ -394,47 +528,23 @@ fn charged(
     }
 }
 
-/// Whether a step-up is what it says: the same user, in the same session, afresh.
-fn judge_purpose(
-    attempt: &Attempt,
-    current: Option<&Live>,
-    opening: Opening,
-    verified: &Verified,
-    leeway: std::time::Duration,
-) -> Result<(Opening, Event), CallbackError> {
-    let key = match &attempt.purpose {
-        Purpose::SignIn => return Ok((opening, Event::Login)),
-        Purpose::StepUp(key) => key,
+/// What a step-up lacks of what was demanded when it was asked for.
+fn lacks(attempt: &Attempt, proof: &Proof, now: Timestamp, leeway: Duration) -> Option<Shortfall> {
+    let demand = attempt.demand;
+    if demand.max_age() != Some(Duration::ZERO) {
+        return demand.shortfall(proof, now);
+    }
+    // Just now is after it was asked for.
+    if let Some(lack) = Demand::with(demand.factor()).shortfall(proof, now) {
+        return Some(lack);
+    }
+    let Some(authenticated) = proof.auth_time else {
+        return Some(Shortfall::TimeUnknown);
     };
-    let current = current
-        .filter(|live| live.key() == key)
-        .ok_or(CallbackError::StepUpSession)?;
-    let (old, new) = (current.user(), &opening.user);
-    if old.issuer != new.issuer || old.subject != new.subject {
-        return Err(CallbackError::StepUpUser);
-    }
-    // A provider that does not say when the user authenticated cannot serve a demand for freshness. Refused here, it
-    // is seen and said; let through, the user would be sent round in circles.
-    let authenticated = verified
-        .proof
-        .auth_time
-        .ok_or(CallbackError::StepUpUnknown)?;
-    let earliest = attempt
-        .started
-        .saturating_sub(leeway)
-        .unwrap_or(attempt.started);
+    let earliest = attempt.started.saturating_sub(leeway);
+    let earliest = earliest.unwrap_or(attempt.started);
     // Providers that state whole seconds round down.
-    if authenticated.as_second() < earliest.as_second() {
-        return Err(CallbackError::StepUpStale);
-    }
-    let continues: Option<SessionId> = Some(current.id().clone());
-    Ok((
-        Opening {
-            continues,
-            ..opening
-        },
-        Event::StepUp,
-    ))
+    (authenticated.as_second() < earliest.as_second()).then_some(Shortfall::TooOld)
 }
 
 /// Whether a failed sign-in ends the session that the browser still has.

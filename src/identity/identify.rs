@@ -12,6 +12,7 @@ use super::session::{Live, Over, SessionId};
 use super::sessions::Found;
 use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
+use crate::request::onward::CookieFate;
 use crate::request::{Principal, Received, Refused};
 
 /// A request whose principal is proven.
@@ -45,7 +46,15 @@ impl Identity {
         let (live, over) = match self.sessions().find(&token).await {
             Ok(Found::Live(live)) => (live, None),
             Ok(Found::Over(live, over)) => (live, Some(over)),
-            Ok(Found::Unknown) => return Err(screened.refuse(Refusal::SessionUnknown)),
+            Ok(Found::Unknown) => {
+                let refused = screened.refuse(Refusal::SessionUnknown);
+                return Err(if self.sessions().was_replaced(&token) {
+                    // Clearing the cookie would take the newer one away from the tab that has it.
+                    refused.leading(|onward| onward.cookie = CookieFate::Stays)
+                } else {
+                    refused
+                });
+            }
             Err(error) => {
                 let request = screened.received().parts().id;
                 tracing::error!(%request, %error, "the session could not be looked up");

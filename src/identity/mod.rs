@@ -24,6 +24,8 @@ pub mod routes;
 pub mod session;
 mod sessions;
 mod token;
+mod turns;
+mod ways;
 
 #[cfg(test)]
 mod test_gateway;
@@ -53,13 +55,16 @@ pub use banner::Banner;
 pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
-use oidc::Provider;
+use oidc::{Provider, acr_values};
 pub use overview::SessionView;
 pub use return_to::ReturnTo;
+use routes::Asked;
 pub use routes::OwnRoute;
 use session::{Live, SessionId, Standing};
 pub use sessions::SessionEnded;
 use sessions::Sessions;
+use turns::Turns;
+use ways::Ways;
 
 /// Which roles an issuer's claim values give; the policy bundle decides (`roles.toml`).
 pub trait RoleMap: Send + Sync + Debug {
@@ -112,6 +117,8 @@ pub enum IdentityError {
 pub struct Identity {
     sessions: Sessions,
     attempts: Attempts,
+    turns: Turns,
+    ways: Ways,
     notices: Notices,
     locks: Locks,
     banner: Option<Banner>,
@@ -146,6 +153,8 @@ impl Identity {
         Ok(Arc::new(Self {
             sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
+            turns: Turns::new(),
+            ways: Ways::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             notices: Notices::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             locks: Locks::default(),
             banner,
@@ -208,6 +217,20 @@ impl Identity {
             }
         }
         Ok(standing)
+    }
+
+    /// States what the issuer of the one who was refused is asked for to meet what is demanded of them.
+    pub fn challenge(&self, refused: Refused) -> Refused {
+        let Some(demand) = refused.onward().demand else {
+            return refused;
+        };
+        let issuer = refused.facts().principal.as_ref().map(|p| match &**p {
+            Principal::User(user) => user.issuer.clone(),
+        });
+        let provider = issuer.and_then(|name| self.provider_named(&name));
+        let asked = Asked::StepUp(demand);
+        let values = provider.map(|provider| acr_values(provider.settings(), asked).to_vec());
+        refused.leading(|onward| onward.acr_values = values.unwrap_or_default())
     }
 
     /// Whether every identity provider was reached since the start.

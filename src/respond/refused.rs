@@ -16,8 +16,9 @@ use crate::desk::offers::Offers;
 use crate::identity::cookie;
 use crate::identity::routes::{Asked, TRAINING, login_location};
 use crate::refusal::Refusal;
-use crate::request::Notice;
+use crate::request::onward::{Back, CookieFate};
 use crate::request::received::{Audience, Manner, Throttle};
+use crate::request::{Demand, Notice, Onward};
 
 #[derive(Template)]
 #[template(path = "refusal.html")]
@@ -31,6 +32,7 @@ struct Page<'a> {
     retry: Option<u64>,
     links: Vec<Link>,
     note: Option<String>,
+    said: Vec<String>,
 }
 
 struct Link {
@@ -50,6 +52,14 @@ struct Problem<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     login: Option<String>,
+    /// Where a person signs in so that what is demanded is met (RFC 9470).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step_up: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr_values: Option<String>,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<u32>,
     /// Tells a script that a person who opens the page itself is offered to break the glass.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     break_glass: bool,
@@ -69,7 +79,14 @@ pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
         label: "Break the glass",
     });
     let note = refused.notice().and_then(Notice::of_browser);
-    let mut response = answer(refused.refusal(), refused.manner(), (retry, note), link);
+    let telling = Telling {
+        refusal: refused.refusal(),
+        manner: refused.manner(),
+        onward: refused.onward(),
+        retry,
+        note,
+    };
+    let mut response = answer(telling, link);
     if let Some(throttle) = refused.throttle() {
         throttle_headers(response.headers_mut(), throttle);
     }
@@ -79,27 +96,45 @@ pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
 /// The one answer that needs no record: the trail itself is down.
 #[must_use]
 pub fn trail_down(manner: &Manner) -> Response<Bytes> {
-    answer(Refusal::AuditUnavailable, manner, (None, None), None)
+    let telling = Telling {
+        refusal: Refusal::AuditUnavailable,
+        manner,
+        onward: &Onward::default(),
+        retry: None,
+        note: None,
+    };
+    answer(telling, None)
 }
 
-fn answer(
+/// What is told, and to whom.
+struct Telling<'t> {
     refusal: Refusal,
-    manner: &Manner,
-    (retry, note): (Option<Duration>, Option<String>),
-    offer: Option<Link>,
-) -> Response<Bytes> {
-    let sign_in = sign_in_link(refusal, manner);
-    let safe = manner.method == Method::GET || manner.method == Method::HEAD;
+    manner: &'t Manner,
+    onward: &'t Onward,
+    retry: Option<Duration>,
+    note: Option<String>,
+}
+
+fn answer(telling: Telling<'_>, offer: Option<Link>) -> Response<Bytes> {
+    let Telling {
+        refusal,
+        manner,
+        onward,
+        retry,
+        ..
+    } = telling;
+    let sign_in = sign_in_link(refusal, manner, onward);
     let mut response = match (manner.audience, &sign_in) {
         // "Please sign in" is a redirect only where a person waits and nothing typed can be lost.
-        (Audience::Navigation, Some(href)) if safe => redirect(href),
-        (Audience::Navigation | Audience::Subresource, _) => page(
-            refusal,
-            manner,
-            (retry, note),
-            offer.map_or_else(|| links(refusal, sign_in, manner), |offer| vec![offer]),
-        ),
-        (Audience::Program, _) => problem(refusal, manner, sign_in),
+        (Audience::Navigation, Some(href)) if is_safe(manner) => redirect(href),
+        (Audience::Navigation | Audience::Subresource, _) => {
+            let links = offer.map_or_else(
+                || links(refusal, sign_in, manner, onward),
+                |offer| vec![offer],
+            );
+            page(telling, links)
+        }
+        (Audience::Program, _) => problem(refusal, manner, onward, sign_in),
     };
     if manner.method == Method::HEAD {
         *response.body_mut() = Bytes::new();
@@ -116,26 +151,45 @@ fn answer(
     if let Some(retry) = retry {
         insert(headers, RETRY_AFTER.as_str(), &seconds(retry).to_string());
     }
-    // SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
-    if matches!(
-        refusal,
-        Refusal::SessionUnknown | Refusal::SessionExpired | Refusal::UserLocked
-    ) {
-        headers.append(SET_COOKIE, cookie::clear_session());
-    }
+    clear_cookies(headers, refusal, onward.cookie);
     response
 }
 
-fn sign_in_link(refusal: Refusal, manner: &Manner) -> Option<String> {
+/// SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
+fn clear_cookies(headers: &mut http::HeaderMap, refusal: Refusal, fate: CookieFate) {
+    let ended = matches!(
+        refusal,
+        Refusal::SessionUnknown
+            | Refusal::SessionExpired
+            | Refusal::UserLocked
+            | Refusal::SignInCircle
+    );
+    if ended && fate == CookieFate::Cleared {
+        headers.append(SET_COOKIE, cookie::clear_session());
+    }
+    if refusal == Refusal::SignInCircle {
+        headers.append(SET_COOKIE, cookie::clear_login());
+    }
+}
+
+fn is_safe(manner: &Manner) -> bool {
+    manner.method == Method::GET || manner.method == Method::HEAD
+}
+
+fn sign_in_link(refusal: Refusal, manner: &Manner, onward: &Onward) -> Option<String> {
     if matches!(
         refusal,
         Refusal::LoginRequired | Refusal::SessionExpired | Refusal::SessionUnknown
     ) {
-        Some(login_location(&manner.return_to, Asked::SignIn))
-    } else if refusal == Refusal::StepUpRequired {
-        Some(login_location(&manner.return_to, Asked::StepUp))
-    } else {
-        None
+        return Some(login_location(&manner.return_to, Asked::SignIn));
+    }
+    match (&onward.back, onward.demand) {
+        (_, demand) if refusal == Refusal::StepUpRequired => {
+            let asked = Asked::StepUp(demand.unwrap_or(Demand::NOW));
+            Some(login_location(&manner.return_to, asked))
+        }
+        (Some(Back::AtOnce(to)), _) => Some(login_location(to, Asked::SignIn)),
+        (Some(Back::Link(_)) | None, _) => None,
     }
 }
 
@@ -147,13 +201,25 @@ fn redirect(href: &str) -> Response<Bytes> {
 }
 
 /// Where the page leads on to.
-fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link> {
+fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner, onward: &Onward) -> Vec<Link> {
     let one = |href: &str, label| {
         let href = href.to_owned();
         vec![Link { href, label }]
     };
     if let Some(href) = sign_in {
         return one(&href, "Sign in");
+    }
+    if let Some(Back::Link(to)) = &onward.back {
+        let label = if matches!(refusal, Refusal::SignInCircle | Refusal::StepUpUnmet) {
+            "Try again"
+        } else {
+            "Start again"
+        };
+        let mut links = one(to, label);
+        if refusal == Refusal::StepUpUnmet && to != "/" {
+            links.extend(one("/", "Go on in the EMR"));
+        }
+        return links;
     }
     if matches!(
         refusal,
@@ -162,6 +228,7 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
             | Refusal::ProviderDenied
             | Refusal::MfaRequired
             | Refusal::ProviderUnavailable
+            | Refusal::StepUpUnmet
     ) {
         return one("/", "Start again");
     }
@@ -176,12 +243,31 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
     Vec::new()
 }
 
-fn page(
-    refusal: Refusal,
-    manner: &Manner,
-    (retry, note): (Option<Duration>, Option<String>),
-    links: Vec<Link>,
-) -> Response<Bytes> {
+/// What is said of this one request, beyond what its code says.
+fn said(refusal: Refusal, manner: &Manner, onward: &Onward) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Some(demand) = onward.demand {
+        said.push(format!("What is asked for: {}.", demand.told()));
+    }
+    said.extend(onward.lack.map(|lack| lack.told().to_owned()));
+    if refusal.status() == StatusCode::UNAUTHORIZED && !is_safe(manner) {
+        said.push(
+            "Nothing was sent to the EMR, and nothing was saved. What you typed is still on the page before this one: \
+             open the sign-in in another tab, then go back here and send it again."
+                .to_owned(),
+        );
+    }
+    said
+}
+
+fn page(telling: Telling<'_>, links: Vec<Link>) -> Response<Bytes> {
+    let Telling {
+        refusal,
+        manner,
+        onward,
+        retry,
+        note,
+    } = telling;
     let id = manner.id.to_string();
     let page = Page {
         title: refusal.title(),
@@ -193,6 +279,7 @@ fn page(
         retry: retry.map(seconds),
         links,
         note,
+        said: said(refusal, manner, onward),
     };
     // A template of fixed text cannot fail to render; if it did, the code alone is the page.
     let html = page.render().unwrap_or_else(|_| refusal.code().to_owned());
@@ -213,7 +300,14 @@ fn page(
     response
 }
 
-fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response<Bytes> {
+fn problem(
+    refusal: Refusal,
+    manner: &Manner,
+    onward: &Onward,
+    sign_in: Option<String>,
+) -> Response<Bytes> {
+    let stronger = refusal == Refusal::StepUpRequired;
+    let demand = onward.demand.filter(|_| stronger);
     let problem = Problem {
         kind: format!("urn:chartgate:refusal:{}", refusal.code()),
         title: refusal.title(),
@@ -222,7 +316,10 @@ fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response
         code: refusal.code(),
         remedy: refusal.remedy(),
         request_id: &manner.id.to_string(),
-        login,
+        step_up: sign_in.clone().filter(|_| stronger),
+        acr_values: acr_values(onward).filter(|_| stronger),
+        max_age: demand.and_then(Demand::max_age_seconds),
+        login: sign_in,
         break_glass: refusal == Refusal::BreakGlassOffered,
     };
     let json = serde_json::to_vec(&problem).unwrap_or_default();
@@ -234,15 +331,41 @@ fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response
         HeaderValue::from_static("application/problem+json"),
     );
     if refusal.status() == StatusCode::UNAUTHORIZED {
-        // RFC 9470 for step-up; else a scheme that no browser answers with a password pop-up.
-        let challenge = if refusal == Refusal::StepUpRequired {
-            r#"Bearer error="insufficient_user_authentication""#
+        let challenge = if stronger {
+            insufficient(demand.unwrap_or(Demand::NOW), onward)
         } else {
-            r#"Chartgate realm="EMR""#
+            // A scheme that no browser answers with a password pop-up.
+            r#"Chartgate realm="EMR""#.to_owned()
         };
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        insert(headers, WWW_AUTHENTICATE.as_str(), &challenge);
     }
     response
+}
+
+/// The challenge of RFC 9470 §3.
+fn insufficient(demand: Demand, onward: &Onward) -> String {
+    let mut challenge = format!(
+        r#"Bearer error="insufficient_user_authentication", error_description="What is asked for: {}""#,
+        demand.told()
+    );
+    if let Some(values) = acr_values(onward) {
+        challenge.extend([", acr_values=\"", &values, "\""]);
+    }
+    if let Some(age) = demand.max_age_seconds() {
+        challenge.push_str(&format!(", max_age=\"{age}\""));
+    }
+    challenge
+}
+
+/// The values that fit into a quoted string, in the form of `acr_values`.
+fn acr_values(onward: &Onward) -> Option<String> {
+    let fits = |value: &&str| {
+        let fine = |b: u8| (0x21..=0x7e).contains(&b) && b != b'"' && b != b'\\';
+        !value.is_empty() && value.bytes().all(fine)
+    };
+    let values = onward.acr_values.iter().map(String::as_str).filter(fits);
+    let values: Vec<_> = values.collect();
+    (!values.is_empty()).then(|| values.join(" "))
 }
 
 /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).

@@ -109,6 +109,7 @@ fn mfa(mut section: Section<'_>) -> MfaEvidence {
         acr: section.or("acr", Vec::new()),
         amr: section.or("amr", Vec::new()),
         require: section.or("require", MfaRequire::Any),
+        phishing_resistant: super::step_up::phishing_resistant(&mut section),
     };
     let empty_set = evidence.amr.iter().any(Vec::is_empty);
     if empty_set || (evidence.acr.is_empty() && evidence.amr.is_empty()) {

@@ -9,6 +9,7 @@ mod identity;
 mod inspection;
 mod segmentation;
 mod server;
+mod step_up;
 mod trail;
 mod training;
 

@@ -21,6 +21,7 @@ mod limits;
 mod links;
 mod patches;
 mod routes;
+mod step_up;
 
 use routes::RouteReader;
 pub(super) use routes::header_name;
