@@ -106,7 +106,8 @@ async fn pain_02_cookies_are_two_however_many_attempts_there_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pain_03_four_hundred_groups_make_no_larger_cookie() {
     let house = House::open_with(without_limits).await;
-    let own = person("dr.okafor").groups().iter().cloned();
+    let doctor = person("dr.okafor");
+    let own = doctor.groups().iter().cloned();
     let more =
         (0..400).map(|number| format!("CN=group-{number},OU=departments,DC=hospital,DC=example"));
     let claims = serde_json::json!({ "groups": own.chain(more).collect::<Vec<_>>() });
