@@ -229,13 +229,15 @@ async fn pain_20_a_browser_that_drops_the_session_is_told_at_the_third_time() {
 async fn pain_20_a_browser_without_cookies_is_told_at_the_third_time() {
     let house = House::open_with(without_limits).await;
     let mut browser = restarted(&house).await;
+    let mut other = restarted(&house).await;
     for time in 0..3 {
         let page = wander(&mut browser, &house.url("/echo"), &[SESSION, LOGIN]).await;
         let code = if time < 2 { "CG-2005" } else { "CG-2021" };
         assert_eq!(page.refusal(), Some(code), "{time} {}", page.text());
     }
-    // Whoever keeps cookies is not concerned, behind the same address and with the same browser.
-    let mut other = restarted(&house).await;
+    // Who is taken for that browser, by the same address and `User-Agent`, gets on by the link of the page.
+    let refused = other.visit(&house.url("/echo")).await;
+    assert_eq!(refused.refusal(), Some("CG-2021"), "{}", refused.text());
     let page = other
         .visit(&house.url("/.chartgate/login?return_to=/echo&again=1"))
         .await;

@@ -137,7 +137,7 @@ async fn a_browser_without_cookies_is_told_at_the_third_time() {
     }
     let third: Result<_, Refusal> = start().await;
     assert_eq!(third.map(drop), Err(Refusal::SignInCircle));
-    // Others behind the same address who keep cookies are not concerned.
+    // Others behind the same address get on by the link of the page.
     let mut other = Browser::default();
     let again = format!("{LOGIN}&again=1");
     let page = other.get(&gateway, &again).await.unwrap();
