@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
+        Timestamp::from_second(1_800_000_000_i64.saturating_add(second)).unwrap()
     }
 
     fn someone(agent: &str) -> BrowserKey {

@@ -352,7 +352,7 @@ fn insufficient(demand: Demand, onward: &Onward) -> String {
         challenge.extend([", acr_values=\"", &values, "\""]);
     }
     if let Some(age) = demand.max_age_seconds() {
-        challenge.push_str(&format!(", max_age=\"{age}\""));
+        challenge.extend([", max_age=\"", &age.to_string(), "\""]);
     }
     challenge
 }
