@@ -25,6 +25,7 @@ pub mod second_factor;
 pub mod secrets;
 mod section;
 pub mod source;
+pub mod step_up;
 #[cfg(test)]
 mod tests;
 pub mod unit;
@@ -190,6 +191,8 @@ pub struct MfaEvidence {
     pub amr: Vec<Vec<String>>,
     /// Whether `acr` and `amr` must both hold, or either.
     pub require: MfaRequire,
+    /// What counts as proof of a phishing-resistant factor.
+    pub phishing_resistant: step_up::PhishingResistant,
 }
 
 /// How [`MfaEvidence`]'s lists combine.

@@ -4,21 +4,19 @@
 
 use crate::identity::answer::Answer;
 use crate::identity::attempts::Attempt;
-use crate::identity::callback::{CallbackError, is_fresh};
+use crate::identity::callback::CallbackError;
 use crate::identity::login::Told;
-use crate::identity::oidc::claims::Verified;
 use crate::identity::routes::{Asked, login_location};
 use crate::identity::session::{Live, Opening};
 use crate::identity::{AccountLimit, Identity};
-use crate::request::Event;
 use crate::request::principal::User;
+use crate::request::{Demand, Event};
 
 /// What a sign-in at the locked screen of `current` opens. `current` is none where that session is over.
 pub(in crate::identity) fn judge(
     attempt: &Attempt,
     current: Option<&Live>,
     opening: Opening,
-    verified: &Verified,
     identity: &Identity,
 ) -> Result<(Opening, Event), CallbackError> {
     let is_own = |live: &&Live| {
@@ -37,7 +35,9 @@ pub(in crate::identity) fn judge(
         }
         return Ok((opening, Event::Login));
     };
-    is_fresh(attempt, verified, identity.leeway)?;
+    if let Some(lack) = identity.lacks(attempt, Demand::NOW, &opening.user.proof) {
+        return Err(CallbackError::Unmet(lack, Box::new(opening.user)));
+    }
     // One factor opens what two had opened; it does not count for more than it is.
     let proof = if opening.user.proof.mfa {
         opening.user.proof.clone()
