@@ -217,6 +217,8 @@ impl Gateway {
         let purpose = match route {
             OwnRoute::Login | OwnRoute::Callback => Purpose::SignIn,
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
+            // Strangers can send it, so it counts as a sign-in does.
+            OwnRoute::FrontchannelLogout => Purpose::BrowserNotice,
             OwnRoute::Logout | OwnRoute::SignedOut => Purpose::SignOut,
         };
         let received = stages.screen.screen(received, purpose)?.into_received();

@@ -123,6 +123,8 @@ refusals! {
     SessionUnknown = "2013", UNAUTHORIZED, "Your session is not known", "The session of this browser has ended or was never opened here.", "Sign in again; you will come back to the page you asked for.";
     /// The user was locked out by an operator or a detection rule (`chartgate user list`).
     UserLocked = "2014", FORBIDDEN, "Your account is locked here", "Access to patient records was locked for your account by those who watch over it.", "Call IT or your privacy officer and give the request id; they can unlock it.";
+    /// The provider did not renew the session's tokens (`invalid_grant`), renewed them for someone else or without a second factor, or could not be asked for longer than `[identity.issuer.refresh]` `grace`; the record of the session's end says which.
+    NotRenewed = "2017", UNAUTHORIZED, "Please sign in again", "The identity provider does not confirm this session any more.", "Sign in again; you will come back to the page you asked for. If that fails, your account may have been closed or changed: call IT.";
 
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";

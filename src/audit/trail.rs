@@ -159,6 +159,9 @@ const fn priority_of(event: Event) -> Priority {
         | Event::Logout
         | Event::BackchannelLogout
         | Event::SessionExpired
+        | Event::SessionEnded
+        | Event::RolesChanged
+        | Event::FrontchannelLogout
         | Event::Started
         | Event::Stopped
         | Event::Recovered

@@ -18,6 +18,7 @@ pub mod inspection;
 pub mod load;
 pub mod problem;
 mod read;
+pub mod refresh;
 pub mod secrets;
 mod section;
 pub mod source;
@@ -161,6 +162,10 @@ pub struct Issuer {
     pub name_claim: String,
     /// Claim (JSON pointer) with the values that `roles.toml` maps to roles.
     pub roles_claim: String,
+    /// How often that is read again. Never, without.
+    pub refresh: Option<refresh::Refresh>,
+    /// What is tolerated in its logout tokens.
+    pub logout: refresh::LogoutTolerance,
 }
 
 /// What counts as proof of a second factor. At least one list is not empty.

@@ -10,6 +10,7 @@ use http::Method;
 use super::answer::Answer;
 use super::attempts::{Attempt, Purpose};
 use super::cookie::{self, LOGIN_COOKIE, Presented};
+use super::ending::Cause;
 use super::login::{self, Told, callback_url, handled};
 use super::oidc::claims::{ClaimsError, Expected, ExpectedId, Verified, validate_id_token};
 use super::oidc::jws::Kind;
@@ -217,7 +218,8 @@ impl Identity {
                 // SECURITY: CVE-2026-34454. Whoever failed to sign in here must not find the session of the one
                 // before. A step-up that merely failed leaves its own user's session as it was.
                 if let Some(old) = current.filter(|_| ends_session(&attempt, &error)) {
-                    self.sessions().end_or_remember(&old).await;
+                    let cause = Cause::SignInFailed;
+                    self.sessions().end_or_remember(&old, cause).await;
                 }
                 return Err(error);
             }
@@ -280,13 +282,13 @@ impl Identity {
             .await
             .map_err(CallbackError::Exchange)?;
         let verified = self.verify(provider, &metadata, attempt, &tokens).await?;
-        let user = User {
-            issuer: attempt.issuer.clone(),
-            subject: verified.subject.clone(),
-            name: verified.name.clone(),
-            roles: std::collections::BTreeSet::new(),
-            proof: verified.proof.clone(),
-        };
+        if provider.settings().refresh.is_some() && tokens.refresh_token.is_none() {
+            tracing::warn!(
+                issuer = attempt.issuer,
+                "the provider gave no refresh token: the session ends when its roles are too old (`refresh.every` and `refresh.grace`)"
+            );
+        }
+        let user = vouched(&attempt.issuer, &verified);
         if !user.proof.mfa {
             return Err(CallbackError::Mfa(Box::new(user)));
         }
@@ -299,6 +301,8 @@ impl Identity {
             issuer_session: verified.issuer_session.clone(),
             id_token: tokens.id_token,
             continues: None,
+            refresh_token: tokens.refresh_token,
+            nonce: attempt.nonce.clone(),
         };
         Ok((opening, verified))
     }
@@ -358,25 +362,37 @@ impl Identity {
             .map_err(CallbackError::Store)?;
         let meant = self.notices.mean(&live, attempt.started).await;
         if !matches!(meant, Ok(false)) {
-            self.sessions().end_or_remember(&live).await;
+            let sessions = self.sessions();
+            sessions.end_or_remember(&live, Cause::BackChannel).await;
             if let Some(old) = current.filter(|_| ends_session(attempt, &CallbackError::Ended)) {
-                self.sessions().end_or_remember(&old).await;
+                sessions.end_or_remember(&old, Cause::SignInFailed).await;
             }
             return Err(meant.map_or_else(CallbackError::Store, |_| CallbackError::Ended));
         }
         // SECURITY: a lock that came between the check and the session found no session to end.
         if self.locks().holds(live.user(), self.clock().now()) {
-            self.sessions().end_or_remember(&live).await;
+            self.sessions().end_or_remember(&live, Cause::Locked).await;
             return Err(CallbackError::Locked(Box::new(live.user().clone())));
         }
         if let Some(old) = current {
             if continued.as_ref() == Some(old.id()) {
                 self.sessions().retire(&old).await;
             } else {
-                self.sessions().end_or_remember(&old).await;
+                self.sessions().end_or_remember(&old, Cause::Replaced).await;
             }
         }
         Ok(live)
+    }
+}
+
+/// The user whom a token of `issuer` speaks of.
+pub(super) fn vouched(issuer: &str, verified: &Verified) -> User {
+    User {
+        issuer: issuer.to_owned(),
+        subject: verified.subject.clone(),
+        name: verified.name.clone(),
+        roles: std::collections::BTreeSet::new(),
+        proof: verified.proof.clone(),
     }
 }
 

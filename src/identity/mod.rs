@@ -12,17 +12,23 @@ mod background;
 mod banner;
 mod callback;
 pub mod cookie;
+mod ending;
+mod frontchannel;
 pub mod identify;
+mod lifeline;
 mod locks;
 mod login;
 mod logout;
 mod notices;
 pub mod oidc;
 mod overview;
+mod renew;
+mod renewal;
 mod return_to;
 pub mod routes;
 pub mod session;
 mod sessions;
+mod sids;
 mod token;
 
 #[cfg(test)]
@@ -50,15 +56,17 @@ use crate::store::{Store, StoreError};
 
 use attempts::Attempts;
 pub use banner::Banner;
+pub use ending::{Cause, Ending, SessionEnded};
 pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
 use oidc::Provider;
 pub use overview::SessionView;
+pub use renew::RolesChanged;
+use renew::{Ground, Renewals};
 pub use return_to::ReturnTo;
 pub use routes::OwnRoute;
 use session::{Live, SessionId, Standing};
-pub use sessions::SessionEnded;
 use sessions::Sessions;
 
 /// Which roles an issuer's claim values give; the policy bundle decides (`roles.toml`).
@@ -110,7 +118,8 @@ pub enum IdentityError {
 /// Sign-in, sessions, sign-out.
 #[derive(Debug)]
 pub struct Identity {
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
+    renewals: Renewals,
     attempts: Attempts,
     notices: Notices,
     locks: Locks,
@@ -143,8 +152,18 @@ impl Identity {
         if providers.is_empty() {
             return Err(IdentityError::NoIssuer);
         }
+        let sessions = Sessions::new(config, store.clone(), Arc::clone(&clock));
+        let sessions = Arc::new(sessions);
+        let renewals = Renewals::new(Ground {
+            sessions: Arc::clone(&sessions),
+            providers: providers.clone(),
+            roles: Arc::clone(&roles),
+            clock: Arc::clone(&clock),
+            leeway: config.clock_leeway,
+        });
         Ok(Arc::new(Self {
-            sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
+            sessions,
+            renewals,
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             notices: Notices::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             locks: Locks::default(),
@@ -176,6 +195,7 @@ impl Identity {
                 Err(error) => Err(logout::refused(received, &error)),
             },
             OwnRoute::BackchannelLogout => Box::pin(self.backchannel_logout(received)).await,
+            OwnRoute::FrontchannelLogout => Box::pin(self.frontchannel_logout(received)).await,
         }
     }
 
@@ -187,6 +207,12 @@ impl Identity {
         self.sessions.subscribe()
     }
 
+    /// Tells of every change of roles that the provider stated while a session went on.
+    #[must_use]
+    pub fn subscribe_roles(&self) -> broadcast::Receiver<RolesChanged> {
+        self.renewals.subscribe()
+    }
+
     /// Who stands behind the sessions of `ids` now, and when those end. A session that is over is left out.
     ///
     /// # Errors
@@ -196,6 +222,11 @@ impl Identity {
         ids: BTreeSet<SessionId>,
     ) -> Result<BTreeMap<SessionId, (Arc<Principal>, Timestamp)>, StoreError> {
         let in_use = self.sessions.in_use(ids).await?;
+        let now = self.clock.now();
+        // Nobody may ask for anything while a stream goes on, and its user is asked about all the same.
+        for live in in_use.iter().filter(|live| live.is_soon_due(now)) {
+            drop(self.renewals.begin(live));
+        }
         // A step-up leaves the old token's entry for a moment: the newer proof counts.
         let mut standing: BTreeMap<SessionId, (Arc<Principal>, Timestamp)> = BTreeMap::new();
         for live in in_use {
@@ -204,7 +235,7 @@ impl Identity {
                 .get(live.id())
                 .is_none_or(|(known, _)| known.proof().auth_time < principal.proof().auth_time);
             if newer {
-                standing.insert(live.id().clone(), (principal, live.ends()));
+                standing.insert(live.id().clone(), (principal, live.confirmed_until()));
             }
         }
         Ok(standing)
@@ -230,7 +261,7 @@ impl Identity {
         self.banner.as_ref()
     }
 
-    const fn sessions(&self) -> &Sessions {
+    fn sessions(&self) -> &Sessions {
         &self.sessions
     }
 

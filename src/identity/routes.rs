@@ -27,6 +27,8 @@ pub enum OwnRoute {
     SignedOut,
     /// `POST /.chartgate/backchannel-logout`: the provider ends sessions.
     BackchannelLogout,
+    /// `GET /.chartgate/frontchannel-logout?iss=…&sid=…`: the provider ends a session through a browser.
+    FrontchannelLogout,
 }
 
 impl OwnRoute {
@@ -37,6 +39,7 @@ impl OwnRoute {
         Self::Logout,
         Self::SignedOut,
         Self::BackchannelLogout,
+        Self::FrontchannelLogout,
     ];
 
     /// The path.
@@ -48,6 +51,7 @@ impl OwnRoute {
             Self::Logout => "/.chartgate/logout",
             Self::SignedOut => "/.chartgate/signed-out",
             Self::BackchannelLogout => "/.chartgate/backchannel-logout",
+            Self::FrontchannelLogout => "/.chartgate/frontchannel-logout",
         }
     }
 

@@ -75,8 +75,13 @@ impl Gateway {
 
     /// The same gateway after its process was started again.
     pub(super) async fn restarted(&self) -> Self {
+        self.restarted_with(|_| {}).await
+    }
+
+    /// The same with another configuration.
+    pub(super) async fn restarted_with(&self, change: impl FnOnce(&mut config::Identity)) -> Self {
         Self {
-            identity: identity(&self.provider, &self.clock, &self.home, |_| {}).await,
+            identity: identity(&self.provider, &self.clock, &self.home, change).await,
             clock: Arc::clone(&self.clock),
             home: self.home.clone(),
             provider: self.provider.clone(),
@@ -288,6 +293,19 @@ impl Browser {
             .identity
             .identify(Screened::for_test(received))
             .await
+    }
+
+    /// The key under which the store has this browser's session.
+    pub(super) async fn open_key(&self, gateway: &Gateway) -> String {
+        let headers = self.headers();
+        let presented = super::cookie::presented(&headers, super::cookie::SESSION_COOKIE);
+        let super::cookie::Presented::One(token) = presented else {
+            panic!("no session")
+        };
+        match gateway.identity.sessions().find(&token).await.unwrap() {
+            super::sessions::Found::Live(live) => live.key().to_owned(),
+            found => panic!("{found:?}"),
+        }
     }
 
     /// As [`Self::open`]; only whether it was refused.

@@ -98,6 +98,12 @@ pub enum Event {
     PostureAssessed,
     /// A key was rotated.
     KeyRotated,
+    /// A session ended, and why.
+    SessionEnded,
+    /// The provider states other roles for a user than before.
+    RolesChanged,
+    /// The provider ended sessions through a browser (front-channel).
+    FrontchannelLogout,
 }
 
 /// A request that the gateway answered itself.

@@ -119,7 +119,10 @@ fn answer(
     // SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
     if matches!(
         refusal,
-        Refusal::SessionUnknown | Refusal::SessionExpired | Refusal::UserLocked
+        Refusal::SessionUnknown
+            | Refusal::SessionExpired
+            | Refusal::UserLocked
+            | Refusal::NotRenewed
     ) {
         headers.append(SET_COOKIE, cookie::clear_session());
     }
@@ -129,7 +132,10 @@ fn answer(
 fn sign_in_link(refusal: Refusal, manner: &Manner) -> Option<String> {
     if matches!(
         refusal,
-        Refusal::LoginRequired | Refusal::SessionExpired | Refusal::SessionUnknown
+        Refusal::LoginRequired
+            | Refusal::SessionExpired
+            | Refusal::SessionUnknown
+            | Refusal::NotRenewed
     ) {
         Some(login_location(&manner.return_to, Asked::SignIn))
     } else if refusal == Refusal::StepUpRequired {

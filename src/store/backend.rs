@@ -32,6 +32,8 @@ pub enum Table {
     Training,
     /// When what was last done: reviews, backups, drills, checks.
     Upkeep,
+    /// Refresh tokens of sessions and what they last gave, by hash of the session's token; who is at it now.
+    Renewals,
 }
 
 impl Table {
@@ -48,6 +50,7 @@ impl Table {
         Self::Cases,
         Self::Training,
         Self::Upkeep,
+        Self::Renewals,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -65,6 +68,7 @@ impl Table {
             Self::Cases => "cases",
             Self::Training => "training",
             Self::Upkeep => "upkeep",
+            Self::Renewals => "renewals",
         }
     }
 
@@ -72,7 +76,7 @@ impl Table {
     #[must_use]
     pub const fn ends_with_epoch(self) -> bool {
         match self {
-            Self::Sessions | Self::Logins | Self::Bindings => true,
+            Self::Sessions | Self::Logins | Self::Bindings | Self::Renewals => true,
             Self::Revocations
             | Self::Meta
             | Self::Grants

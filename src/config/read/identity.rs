@@ -85,6 +85,8 @@ fn issuer(mut section: Section<'_>) -> Option<Issuer> {
     let roles_claim = section.required("roles_claim", "roles_claim = \"/groups\"");
     let why = "add `[identity.issuer.mfa]` with `amr = [[\"pwd\", \"otp\"]]` or `acr = [..]`: what proves a second factor";
     let mfa = section.required_table("mfa", why).map(mfa);
+    let refresh = super::refresh::refresh(&mut section);
+    let logout = super::refresh::logout(&mut section);
     section.done();
     let ShortName(name) = name?;
     let ClaimPointer(roles_claim) = roles_claim?;
@@ -100,6 +102,8 @@ fn issuer(mut section: Section<'_>) -> Option<Issuer> {
         mfa: mfa?,
         name_claim: name_claim.0,
         roles_claim,
+        refresh,
+        logout,
     })
 }
 

@@ -7,6 +7,7 @@ mod client;
 mod emr;
 mod identity;
 mod inspection;
+mod refresh;
 mod segmentation;
 mod server;
 mod trail;

@@ -49,6 +49,12 @@ pub enum ClaimsError {
     /// A logout token without the logout event, or with a nonce.
     #[error("the token is not a logout token")]
     NotLogout,
+    /// A renewed token is of another user.
+    #[error("the token is of another user than the one who signed in")]
+    Subject,
+    /// A renewed token states another time of authentication.
+    #[error("the token is of another sign-in (auth_time)")]
+    OtherSignIn,
 }
 
 /// What is expected of any token.
@@ -125,6 +131,15 @@ pub fn validate_id_token(
     if text(&claims, "nonce") != Some(expected.nonce) {
         return Err(ClaimsError::Nonce);
     }
+    judge(claims, issued, expected)
+}
+
+/// What an ID token proves that is genuine, for us, and of this sign-in.
+pub(super) fn judge(
+    claims: Map<String, Value>,
+    issued: Timestamp,
+    expected: &ExpectedId<'_>,
+) -> Result<Verified, ClaimsError> {
     if let Some(hash) = claims.get("at_hash") {
         let fits = expected
             .access_token
@@ -167,8 +182,36 @@ pub fn validate_logout_token(
     payload: &[u8],
     expected: &Expected<'_>,
 ) -> Result<Logout, ClaimsError> {
+    validate_logout(object(payload)?, expected)
+}
+
+/// How long a logout token counts that does not say so, after it was issued: what the final specification
+/// recommends at most (§2.4).
+const LOGOUT_LIFETIME: i64 = 120;
+
+/// The same for an issuer some of whose logout tokens may state no expiry.
+///
+/// # Errors
+/// [`ClaimsError`].
+pub fn validate_lasting_logout_token(
+    payload: &[u8],
+    expected: &Expected<'_>,
+) -> Result<Logout, ClaimsError> {
+    let mut claims = object(payload)?;
+    if !claims.contains_key("exp") {
+        let issued = claims.get("iat").and_then(numeric_date);
+        let issued = issued.ok_or(ClaimsError::Claim("iat"))?.as_second();
+        let expires = issued.saturating_add(LOGOUT_LIFETIME);
+        claims.insert("exp".to_owned(), Value::from(expires));
+    }
+    validate_logout(claims, expected)
+}
+
+fn validate_logout(
+    claims: Map<String, Value>,
+    expected: &Expected<'_>,
+) -> Result<Logout, ClaimsError> {
     const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
-    let claims = object(payload)?;
     let (_, expires) = common(&claims, expected)?;
     let event = claims.get("events").and_then(|events| events.get(EVENT));
     // SECURITY: with a nonce it could be an ID token, which a browser has seen.
@@ -189,7 +232,7 @@ pub fn validate_logout_token(
     })
 }
 
-fn object(payload: &[u8]) -> Result<Map<String, Value>, ClaimsError> {
+pub(super) fn object(payload: &[u8]) -> Result<Map<String, Value>, ClaimsError> {
     match serde_json::from_slice(payload).ok() {
         Some(Value::Object(claims)) => Ok(claims),
         Some(_) | None => Err(ClaimsError::Malformed),
@@ -197,7 +240,7 @@ fn object(payload: &[u8]) -> Result<Map<String, Value>, ClaimsError> {
 }
 
 /// What both kinds of token must state: issuer, audience, authorized party and times.
-fn common(
+pub(super) fn common(
     claims: &Map<String, Value>,
     expected: &Expected<'_>,
 ) -> Result<(Timestamp, Timestamp), ClaimsError> {
@@ -259,7 +302,7 @@ fn auth_time(value: Option<&Value>, expected: &Expected<'_>) -> Option<Timestamp
     numeric_date(value?).filter(|at| at.as_second() > 0 && *at <= latest)
 }
 
-fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
+pub(super) fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
     claims.get(name).and_then(Value::as_str)
 }
 
@@ -280,7 +323,7 @@ const MAX_IDENTIFIER: usize = 255;
 /// A string that can stand for someone in a record and a header: not empty, not huge, nothing invisible in it.
 ///
 /// SECURITY: control and direction characters would forge log lines or make one name look like another.
-fn identifier(value: Option<&Value>) -> Option<String> {
+pub(super) fn identifier(value: Option<&Value>) -> Option<String> {
     let text = value?.as_str()?;
     let is_plain = |c: char| !c.is_control() && !is_invisible(c);
     let is_fine = !text.trim().is_empty()
@@ -299,7 +342,7 @@ const fn is_invisible(c: char) -> bool {
 }
 
 /// A string or an array of strings; anything else, or anything else among them, is nothing.
-fn strings(value: Option<&Value>) -> Vec<String> {
+pub(super) fn strings(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(one)) if !one.is_empty() => vec![one.clone()],
         Some(Value::Array(many)) => many

@@ -24,6 +24,8 @@ fn issuer() -> Issuer {
         },
         name_claim: "/preferred_username".into(),
         roles_claim: "/realm/groups".into(),
+        refresh: None,
+        logout: crate::config::refresh::LogoutTolerance::default(),
     }
 }
 

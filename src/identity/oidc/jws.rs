@@ -56,16 +56,21 @@ pub enum Kind {
     Id,
     /// A back-channel logout token.
     Logout,
+    /// A back-channel logout token that says so (`typ` is `logout+jwt`).
+    StatedLogout,
 }
 
 impl Kind {
     fn accepts(self, typ: Option<&str>) -> bool {
-        let Some(typ) = typ else { return true };
+        let Some(typ) = typ else {
+            return self != Self::StatedLogout;
+        };
         let typ = typ.strip_prefix("application/").unwrap_or(typ);
         let is = |name: &str| typ.eq_ignore_ascii_case(name);
         match self {
             Self::Id => is("JWT"),
             Self::Logout => is("logout+jwt") || is("JWT"),
+            Self::StatedLogout => is("logout+jwt"),
         }
     }
 }
@@ -165,6 +170,11 @@ mod tests {
         assert_eq!(error(&of("logout+jwt"), Kind::Logout), None);
         assert_eq!(error(&of("JWT"), Kind::Logout), None);
         assert_eq!(error(&of("at+jwt"), Kind::Logout), Some(JwsError::Type));
+        assert_eq!(error(&of("logout+jwt"), Kind::StatedLogout), None);
+        assert_eq!(error(&of("JWT"), Kind::StatedLogout), Some(JwsError::Type));
+        let untyped = r#"{"alg":"ES256"}"#;
+        assert_eq!(error(untyped, Kind::Logout), None);
+        assert_eq!(error(untyped, Kind::StatedLogout), Some(JwsError::Type));
     }
 
     #[test]

@@ -70,5 +70,7 @@ fn issuer() -> Issuer {
         },
         name_claim: "/preferred_username".into(),
         roles_claim: "/realm/groups".into(),
+        refresh: None,
+        logout: chartgate::config::refresh::LogoutTolerance::default(),
     }
 }

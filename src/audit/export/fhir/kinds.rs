@@ -115,6 +115,8 @@ impl Kind {
             Event::Logout
             | Event::BackchannelLogout
             | Event::SessionExpired
+            | Event::SessionEnded
+            | Event::FrontchannelLogout
             | Event::SessionRevoked => Self::Logout,
             Event::LoginStarted => Self::Authentication,
             Event::PageShown | Event::StreamInterval | Event::StreamDecided => Self::Operation,
@@ -129,7 +131,7 @@ impl Kind {
             | Event::LockdownChanged
             | Event::AuditRetired
             | Event::KeyRotated => Self::Configuration,
-            Event::UserLocked | Event::UserUnlocked => Self::UserAttributes,
+            Event::UserLocked | Event::UserUnlocked | Event::RolesChanged => Self::UserAttributes,
             Event::BreakGlass => Self::EmergencyStarted,
             Event::BreakGlassEnded => Self::EmergencyStopped,
             Event::RefusalsSummed

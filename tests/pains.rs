@@ -1,0 +1,2 @@
+//! What users of other gateways suffer from, each as a test that bears its number.
+mod sessions;
