@@ -110,7 +110,7 @@ fn parameters(parts: &Parts) -> Result<(String, String), FrontchannelError> {
         let mut found = parts.target.fields().filter(|(field, _)| field == name);
         match (found.next(), found.next()) {
             (Some((_, value)), None) if !value.is_empty() && value.len() <= LONGEST => {
-                Ok(value.to_string())
+                Ok(value)
             }
             (Some(_) | None, _) => Err(FrontchannelError::Parameters),
         }

@@ -305,7 +305,7 @@ impl Inner {
             tokio::time::sleep(LOOK).await;
             let found = self.store().get(live.key()).await;
             let renewal = found.map_err(RenewError::Store)?.ok_or(RenewError::Gone)?;
-            if self.is_newer(&renewal, live) {
+            if Self::is_newer(&renewal, live) {
                 self.on.sessions.read_again(live).await;
                 return Ok(());
             }
@@ -313,14 +313,14 @@ impl Inner {
         Err(RenewError::Provider)
     }
 
-    fn is_newer(&self, renewal: &Renewal, live: &Live) -> bool {
+    fn is_newer(renewal: &Renewal, live: &Live) -> bool {
         renewal.read_at > live.read_at().unwrap_or(live.created())
     }
 
     async fn under_claim(&self, live: &Arc<Live>) -> Result<(), RenewError> {
         let found = self.store().get(live.key()).await;
         let mut renewal = found.map_err(RenewError::Store)?.ok_or(RenewError::Gone)?;
-        if self.is_newer(&renewal, live) {
+        if Self::is_newer(&renewal, live) {
             // Somebody was faster.
             self.on.sessions.read_again(live).await;
             return Ok(());
@@ -362,7 +362,7 @@ impl Inner {
         let provider = providers.find(|provider| provider.settings().name == issuer);
         let provider = provider.ok_or(RenewError::Provider)?;
         let metadata = provider.metadata().await;
-        let metadata = metadata.map_err(|_| RenewError::Provider)?;
+        let metadata = metadata.ok().ok_or(RenewError::Provider)?;
         Ok((provider, metadata))
     }
 

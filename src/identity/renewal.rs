@@ -62,7 +62,7 @@ impl Renewal {
         let bytes = serde_json::to_vec(&stored);
         drop(stored.refresh_token.map(Secret::new));
         drop(Secret::new(stored.id_token));
-        bytes.map(Secret::new).map_err(|_| {
+        bytes.ok().map(Secret::new).ok_or_else(|| {
             StoreError::Unavailable("what renews a session cannot be encoded".to_owned())
         })
     }

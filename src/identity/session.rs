@@ -132,7 +132,7 @@ impl Reading {
     fn of(read_at: Timestamp, refresh: &Refresh, can_be_renewed: bool) -> Self {
         let after = |span: Duration| read_at.saturating_add(span).unwrap_or(read_at);
         // A fifth of the time is left for the background.
-        let soon = refresh.every.saturating_sub(refresh.every / 5);
+        let soon = refresh.every.mul_f64(0.8);
         Self {
             read_at,
             soon_at: after(soon),

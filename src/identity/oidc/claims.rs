@@ -182,7 +182,7 @@ pub fn validate_logout_token(
     payload: &[u8],
     expected: &Expected<'_>,
 ) -> Result<Logout, ClaimsError> {
-    validate_logout(object(payload)?, expected)
+    validate_logout(&object(payload)?, expected)
 }
 
 /// How long a logout token counts that does not say so, after it was issued: what the final specification
@@ -204,23 +204,23 @@ pub fn validate_lasting_logout_token(
         let expires = issued.saturating_add(LOGOUT_LIFETIME);
         claims.insert("exp".to_owned(), Value::from(expires));
     }
-    validate_logout(claims, expected)
+    validate_logout(&claims, expected)
 }
 
 fn validate_logout(
-    claims: Map<String, Value>,
+    claims: &Map<String, Value>,
     expected: &Expected<'_>,
 ) -> Result<Logout, ClaimsError> {
     const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
-    let (_, expires) = common(&claims, expected)?;
+    let (_, expires) = common(claims, expected)?;
     let event = claims.get("events").and_then(|events| events.get(EVENT));
     // SECURITY: with a nonce it could be an ID token, which a browser has seen.
     if !event.is_some_and(Value::is_object) || claims.contains_key("nonce") {
         return Err(ClaimsError::NotLogout);
     }
     let id = identifier(claims.get("jti")).ok_or(ClaimsError::Claim("jti"))?;
-    let subject = optional(&claims, "sub")?;
-    let issuer_session = optional(&claims, "sid")?;
+    let subject = optional(claims, "sub")?;
+    let issuer_session = optional(claims, "sid")?;
     if subject.is_none() && issuer_session.is_none() {
         return Err(ClaimsError::Claim("sub"));
     }

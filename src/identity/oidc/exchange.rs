@@ -35,6 +35,10 @@ pub(in crate::identity) enum ExchangeError {
 
 /// What the code bought.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names of RFC 6749 and OIDC Core"
+)]
 pub(in crate::identity) struct Tokens {
     pub(in crate::identity) id_token: Secret<String>,
     pub(in crate::identity) access_token: Secret<String>,
@@ -126,6 +130,10 @@ pub(super) async fn exchange(
 
 /// Renewed tokens. A provider need not send an ID token with them (OIDC Core §12.2).
 #[derive(Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names of RFC 6749 and OIDC Core"
+)]
 pub(in crate::identity) struct RenewedTokens {
     pub(in crate::identity) id_token: Option<Secret<String>>,
     pub(in crate::identity) access_token: Secret<String>,

@@ -86,7 +86,8 @@ pub(super) async fn ask_about_user(
 ) -> Result<Vec<u8>, HttpError> {
     let bearer = format!("Bearer {}", access_token.expose());
     let mut bearer = ::http::HeaderValue::try_from(bearer)
-        .map_err(|_| HttpError::Address("the access token fits no header".to_owned()))?;
+        .ok()
+        .ok_or_else(|| HttpError::Address("the access token fits no header".to_owned()))?;
     bearer.set_sensitive(true);
     let request = Request::get(at.as_str())
         .header(header::ACCEPT, "application/json")
