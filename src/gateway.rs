@@ -280,6 +280,8 @@ impl Gateway {
             | OwnRoute::SecondFactors => Purpose::SignIn,
             OwnRoute::Lock | OwnRoute::Unlocked | OwnRoute::LockScript => Purpose::Ordinary,
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
+            // Strangers can send it, so it counts as a sign-in does.
+            OwnRoute::FrontchannelLogout => Purpose::BrowserNotice,
             OwnRoute::Logout | OwnRoute::SignedOut => Purpose::SignOut,
         };
         let received = stages.screen.screen(received, purpose)?.into_received();

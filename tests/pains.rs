@@ -2,3 +2,4 @@
 
 mod browser;
 mod notes;
+mod sessions;

@@ -12,7 +12,7 @@ use super::totp::TotpKey;
 use crate::identity::attempts::Attempt;
 use crate::identity::session::{Opening, SessionId};
 use crate::identity::token::Token;
-use crate::request::principal::User;
+use crate::request::principal::{Proof, User};
 use crate::secret::Secret;
 use crate::store::{Durability, Replacement, Store, StoreError, Table};
 
@@ -54,6 +54,8 @@ pub(super) struct Waiting {
     role_values: Vec<String>,
     issuer_session: Option<String>,
     id_token: String,
+    refresh_token: Option<String>,
+    stated: Proof,
     /// The session that a step-up continues.
     pub(super) continues: Option<String>,
 }
@@ -89,6 +91,8 @@ impl Waiting {
             role_values: opening.role_values,
             issuer_session: opening.issuer_session,
             id_token: opening.id_token.expose().clone(),
+            refresh_token: opening.refresh_token.map(|token| token.expose().clone()),
+            stated: opening.stated,
             continues: opening.continues.map(|id| id.to_string()),
         };
         (opening.user, waiting)
@@ -103,6 +107,9 @@ impl Waiting {
             id_token: Secret::new(self.id_token),
             continues,
             ends: None,
+            refresh_token: self.refresh_token.map(Secret::new),
+            stated: self.stated,
+            nonce: self.attempt.nonce.clone(),
         };
         (self.attempt, opening)
     }
