@@ -17,9 +17,10 @@ use crate::identity::cookie;
 use crate::identity::lock::marker;
 use crate::identity::routes::{Asked, OwnRoute, TRAINING, login_location};
 use crate::refusal::Refusal;
+use crate::request::Throttle;
 use crate::request::held::Holding;
 use crate::request::onward::{Back, CookieFate};
-use crate::request::received::{Audience, Manner, Throttle};
+use crate::request::received::{Audience, Manner};
 use crate::request::{Demand, Notice, Onward, Refused};
 
 #[derive(Template)]
