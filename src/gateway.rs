@@ -218,6 +218,7 @@ impl Gateway {
             OwnRoute::Login | OwnRoute::Callback => Purpose::SignIn,
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
             OwnRoute::Logout | OwnRoute::SignedOut => Purpose::SignOut,
+            OwnRoute::ClientKeys => Purpose::Ordinary,
         };
         let received = stages.screen.screen(received, purpose)?.into_received();
         let manner = Manner::of(received.parts());

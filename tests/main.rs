@@ -21,6 +21,7 @@ mod harness;
 mod hygiene;
 mod inspection;
 mod monitoring;
+mod pains;
 mod path;
 mod policy;
 mod properties;

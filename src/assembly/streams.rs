@@ -201,6 +201,7 @@ mod tests {
                 mfa: true,
                 auth_time: Some(auth_time),
             },
+            department: None,
         })
     }
 

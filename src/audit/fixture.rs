@@ -85,6 +85,7 @@ pub(crate) fn physician() -> Principal {
             mfa: true,
             auth_time: None,
         },
+        department: None,
     })
 }
 

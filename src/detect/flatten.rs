@@ -188,6 +188,7 @@ pub(super) mod tests {
                     mfa: true,
                     auth_time: None,
                 },
+                department: None,
             }))),
             session: Some("s1".to_owned()),
             mapping: Some(Arc::new(Mapping {

@@ -62,6 +62,7 @@ impl Rig {
                 mfa: true,
                 auth_time: None,
             },
+            department: None,
         });
         let screened = Screened::for_test(received);
         let session = SessionId::for_test("fuzz");

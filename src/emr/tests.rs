@@ -210,6 +210,7 @@ impl Call {
                 mfa: true,
                 auth_time: None,
             },
+            department: None,
         });
         let received = Received::new(parts, body, None, 1);
         let screened = Screened::for_test(received);

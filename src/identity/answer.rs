@@ -59,6 +59,15 @@ impl Answer {
         Some(answer)
     }
 
+    /// 200 with a public JSON document that may be kept for five minutes.
+    pub(super) fn public(json: Vec<u8>, kind: &'static str) -> Self {
+        let mut answer = Self::new(StatusCode::OK, Bytes::from(json));
+        let headers = answer.0.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+        answer
+    }
+
     pub(super) fn set_cookie(mut self, cookie: HeaderValue) -> Self {
         self.0.headers_mut().append(SET_COOKIE, cookie);
         self

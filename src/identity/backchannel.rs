@@ -10,7 +10,7 @@ use super::Identity;
 use super::answer::Answer;
 use super::login::{Told, handled};
 use super::oidc::claims::{ClaimsError, Expected, Logout, validate_logout_token};
-use super::oidc::jws::Kind;
+use super::oidc::jws::{Kind, named_issuer};
 use super::oidc::{Provider, ProviderError, TokenError};
 use super::session::Live;
 use crate::refusal::Refusal;
@@ -29,6 +29,8 @@ enum BackchannelError {
     Body(#[source] BodyError),
     #[error("the notice is not a form with one logout token")]
     Form,
+    #[error("the logout token names no issuer that is configured")]
+    Issuer,
     #[error("no issuer's key fits the token: {0}")]
     Token(#[source] TokenError),
     #[error("the provider is not available: {0}")]
@@ -46,7 +48,7 @@ impl BackchannelError {
         match self {
             Self::Method => Refusal::MethodRefused,
             Self::Body(error) => error.refusal(),
-            Self::Form | Self::Token(_) | Self::Claims(_) | Self::Replayed => {
+            Self::Form | Self::Issuer | Self::Token(_) | Self::Claims(_) | Self::Replayed => {
                 Refusal::LogoutRefused
             }
             Self::Provider(_) => Refusal::ProviderUnavailable,
@@ -90,7 +92,9 @@ impl Identity {
             .await
             .map_err(BackchannelError::Store)?;
         // Only now is the token used up: had a session been left over, the provider must be able to try again.
-        let expires = logout.expires.saturating_add(self.leeway);
+        let expires = logout
+            .expires
+            .saturating_add(provider.settings().clock_leeway);
         let insertion = self
             .store
             .insert_if_absent(
@@ -110,36 +114,46 @@ impl Identity {
         Ok((Event::BackchannelLogout, Answer::done()))
     }
 
-    /// Finds the issuer whose key signed the notice, and judges what it says.
+    /// Finds the issuer that the notice names, verifies it with that one's keys, and judges what it says.
+    ///
+    /// Only that issuer's keys are looked at: a notice of one provider must neither wait for another nor make the
+    /// gateway read another's keys afresh. Where it is several clients of one provider, the audience tells them apart.
     async fn judge_notice(&self, token: &str) -> Result<(&Provider, Logout), BackchannelError> {
-        let mut last = None;
-        for provider in &self.providers {
-            let payload = match provider.verified(token, Kind::Logout).await {
-                Ok((payload, _)) => payload,
-                Err(error) => {
-                    last = Some(error);
-                    continue;
-                }
-            };
-            let metadata = provider
-                .metadata()
-                .await
-                .map_err(BackchannelError::Provider)?;
-            let expected = Expected {
-                issuer: metadata.issuer(),
-                client_id: &provider.settings().client_id,
-                now: self.clock().now(),
-                leeway: self.leeway,
-            };
-            let logout =
-                validate_logout_token(&payload, &expected).map_err(BackchannelError::Claims)?;
-            return Ok((provider, logout));
+        let named = named_issuer(token).ok_or(BackchannelError::Form)?;
+        let mut problem = BackchannelError::Issuer;
+        for provider in self.providers.iter().filter(|one| one.is_called(&named)) {
+            match self.judge_notice_of(provider, token).await {
+                Ok(logout) => return Ok((provider, logout)),
+                Err(error) => problem = error,
+            }
         }
-        Err(match last {
-            Some(TokenError::Provider(error)) => BackchannelError::Provider(error),
-            Some(error) => BackchannelError::Token(error),
-            None => BackchannelError::Form,
-        })
+        Err(problem)
+    }
+
+    async fn judge_notice_of(
+        &self,
+        provider: &Provider,
+        token: &str,
+    ) -> Result<Logout, BackchannelError> {
+        let (payload, _) =
+            provider
+                .verified(token, Kind::Logout)
+                .await
+                .map_err(|error| match error {
+                    TokenError::Provider(error) => BackchannelError::Provider(error),
+                    error @ (TokenError::Form(_) | TokenError::Forged | TokenError::NoKey) => {
+                        BackchannelError::Token(error)
+                    }
+                })?;
+        let metadata = provider.metadata().await;
+        let metadata = metadata.map_err(BackchannelError::Provider)?;
+        let expected = Expected {
+            issuer: metadata.issuer(),
+            client_id: &provider.settings().client_id,
+            now: self.clock().now(),
+            leeway: provider.settings().clock_leeway,
+        };
+        validate_logout_token(&payload, &expected).map_err(BackchannelError::Claims)
     }
 }
 
@@ -148,7 +162,7 @@ fn is_meant(live: &Live, issuer: &str, logout: &Logout) -> bool {
     if live.user().issuer != issuer {
         return false;
     }
-    let is_subject = logout.subject.as_ref().map(|s| *s == live.user().subject);
+    let is_subject = logout.subject.as_ref().map(|s| s == live.sub());
     match (&logout.issuer_session, live.issuer_session()) {
         (Some(meant), Some(own)) => meant == own && is_subject != Some(false),
         (Some(_) | None, _) => is_subject == Some(true),

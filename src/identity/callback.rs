@@ -14,9 +14,12 @@ use super::login::{self, Told, callback_url, handled};
 use super::oidc::claims::{ClaimsError, Expected, ExpectedId, Verified, validate_id_token};
 use super::oidc::jws::Kind;
 use super::oidc::{ExchangeError, Metadata, Provider, ProviderError, TokenError, Tokens};
+use super::person::PersonError;
+use super::routes;
 use super::session::{Live, Opening, SessionId};
 use super::token::{NoRandomness, Token};
 use super::{AccountLimit, Identity};
+use crate::config::issuer::Callback;
 use crate::refusal::Refusal;
 use crate::request::principal::User;
 use crate::request::received::{Parts, Throttle};
@@ -50,6 +53,8 @@ enum CallbackError {
     Token(#[source] TokenError),
     #[error("the ID token is refused: {0}")]
     Claims(#[source] ClaimsError),
+    #[error("{0}")]
+    Person(#[source] PersonError),
     #[error("no second factor is proven (acr {:?}, amr {:?})", .0.proof.acr, .0.proof.amr)]
     Mfa(Box<User>),
     #[error("the user is locked out")]
@@ -82,6 +87,7 @@ impl CallbackError {
             Self::Provider(_)
             | Self::Exchange(ExchangeError::Unreachable(_))
             | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
+            Self::Person(error) => error.refusal(),
             Self::Mfa(_) => Refusal::MfaRequired,
             Self::TooOften(..) => Refusal::LoginRate,
             Self::Locked(_) => Refusal::UserLocked,
@@ -90,7 +96,11 @@ impl CallbackError {
             | Self::NoCode
             | Self::IssuerGone
             | Self::Exchange(
-                ExchangeError::Refused(_) | ExchangeError::Malformed(_) | ExchangeError::Address(_),
+                ExchangeError::Refused(_)
+                | ExchangeError::NotPushed(_)
+                | ExchangeError::NoPushing
+                | ExchangeError::Malformed(_)
+                | ExchangeError::Address(_),
             )
             | Self::Token(TokenError::Form(_) | TokenError::Forged | TokenError::NoKey)
             | Self::Claims(_)
@@ -99,7 +109,9 @@ impl CallbackError {
             | Self::StepUpUnknown
             | Self::StepUpStale
             | Self::Ended => Refusal::LoginRefused,
-            Self::Randomness(_) | Self::Header => Refusal::Internal,
+            Self::Exchange(ExchangeError::Proof) | Self::Randomness(_) | Self::Header => {
+                Refusal::Internal
+            }
         }
     }
 
@@ -120,6 +132,7 @@ impl CallbackError {
             | Self::Exchange(_)
             | Self::Token(_)
             | Self::Claims(_)
+            | Self::Person(_)
             | Self::StepUpSession
             | Self::StepUpUser
             | Self::StepUpUnknown
@@ -207,9 +220,10 @@ impl Identity {
             let answer = Answer::redirect("/").ok_or(CallbackError::Header)?;
             return Ok(((Event::PageShown, answer), None));
         };
-        let signed_in = self.sign_in(&attempt, &parameters).await;
+        let named = routes::own_callback(&parts.target);
+        let signed_in = self.sign_in(&attempt, &parameters, named).await;
         let (opening, event) = match signed_in
-            .and_then(|(o, v)| judge_purpose(&attempt, current.as_deref(), o, &v, self.leeway))
+            .and_then(|(o, v, leeway)| judge_purpose(&attempt, current.as_deref(), o, &v, leeway))
             .and_then(|judged| charged(judged, limit))
         {
             Ok(judged) => judged,
@@ -255,10 +269,19 @@ impl Identity {
         &self,
         attempt: &Attempt,
         parameters: &Parameters,
-    ) -> Result<(Opening, Verified), CallbackError> {
+        named: Option<&str>,
+    ) -> Result<(Opening, Verified, std::time::Duration), CallbackError> {
         let provider = self
             .provider_named(&attempt.issuer)
             .ok_or(CallbackError::IssuerGone)?;
+        // SECURITY: an address of its own is where one provider sends its answers and no other (RFC 9700 §4.4.2).
+        let expected = match provider.settings().callback {
+            Callback::Shared => None,
+            Callback::Own => Some(attempt.issuer.as_str()),
+        };
+        if named != expected {
+            return Err(CallbackError::OtherIssuer);
+        }
         let metadata = provider.metadata().await.map_err(CallbackError::Provider)?;
         // SECURITY: the answer of another provider that the browser was led to (mix-up, RFC 9207).
         if !metadata.may_call_back_with(parameters.one("iss")) {
@@ -269,7 +292,7 @@ impl Identity {
             return Err(CallbackError::Denied(error));
         }
         let code = parameters.one("code").ok_or(CallbackError::NoCode)?;
-        let redirect = callback_url(&attempt.authority);
+        let redirect = callback_url(&attempt.authority, provider.settings());
         let tokens = provider
             .exchange(
                 &metadata,
@@ -280,12 +303,17 @@ impl Identity {
             .await
             .map_err(CallbackError::Exchange)?;
         let verified = self.verify(provider, &metadata, attempt, &tokens).await?;
+        let person = self
+            .person(provider, &metadata, &verified, &tokens.access_token)
+            .await
+            .map_err(CallbackError::Person)?;
         let user = User {
             issuer: attempt.issuer.clone(),
-            subject: verified.subject.clone(),
-            name: verified.name.clone(),
+            subject: person.subject,
+            name: person.name,
             roles: std::collections::BTreeSet::new(),
             proof: verified.proof.clone(),
+            department: person.department,
         };
         if !user.proof.mfa {
             return Err(CallbackError::Mfa(Box::new(user)));
@@ -294,13 +322,14 @@ impl Identity {
             return Err(CallbackError::Locked(Box::new(user)));
         }
         let opening = Opening {
+            sub: (user.subject != verified.subject).then(|| verified.subject.clone()),
             user,
-            role_values: verified.role_values.clone(),
+            role_values: person.role_values,
             issuer_session: verified.issuer_session.clone(),
             id_token: tokens.id_token,
             continues: None,
         };
-        Ok((opening, verified))
+        Ok((opening, verified, provider.settings().clock_leeway))
     }
 
     async fn verify(
@@ -321,7 +350,7 @@ impl Identity {
                 issuer: metadata.issuer(),
                 client_id: &settings.client_id,
                 now,
-                leeway: self.leeway,
+                leeway: settings.clock_leeway,
             },
             nonce: &attempt.nonce,
             access_token: Some(tokens.access_token.expose()),
@@ -333,12 +362,6 @@ impl Identity {
         let skew = now.duration_since(verified.issued).as_secs_f64();
         metrics::gauge!("chartgate_issuer_clock_skew_seconds", "issuer" => settings.name.clone())
             .set(skew);
-        if verified.roles_elsewhere {
-            tracing::warn!(
-                issuer = settings.name,
-                "the role claim was left out of the token for its size (groups overage): the user gets no role"
-            );
-        }
         Ok(verified)
     }
 

@@ -58,6 +58,7 @@ mod tests {
                 mfa: true,
                 auth_time: None,
             },
+            department: None,
         };
         let now: Timestamp = "2026-11-25T08:00:00Z".parse().unwrap();
         let later = now

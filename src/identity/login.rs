@@ -3,6 +3,7 @@
 //! Where a notice has to be read first, `GET` shows it and its form, a `POST`, goes on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template as _;
@@ -11,13 +12,15 @@ use http::Method;
 use super::answer::Answer;
 use super::attempts::{Attempt, Purpose, StartError};
 use super::banner::{Banner, BannerPage};
+use super::choose::{Choice, ChoosePage, Said};
 use super::cookie::{self, LOGIN_COOKIE, Presented, SESSION_COOKIE};
-use super::oidc::{Challenge, ExchangeError, ProviderError};
+use super::oidc::{Challenge, ExchangeError, Provider, ProviderError};
 use super::routes::{Asked, OwnRoute};
 use super::session::Live;
 use super::sessions::Found;
 use super::token::{NoRandomness, Token};
 use super::{Identity, ReturnTo};
+use crate::config::issuer::{Callback, Issuer};
 use crate::refusal::Refusal;
 use crate::request::received::Parts;
 use crate::request::{BodyError, Event, Facts, Handled, Notice, Received, Refused, Target};
@@ -38,6 +41,8 @@ pub(super) enum LoginError {
     Provider(#[source] ProviderError),
     #[error("the authorization request cannot be made: {0}")]
     Request(#[source] ExchangeError),
+    #[error("no identity provider is for this host or e-mail domain")]
+    NoProvider,
     #[error("{0}")]
     Start(#[source] StartError),
     #[error("{0}")]
@@ -51,11 +56,20 @@ impl LoginError {
         match self {
             Self::Method => Refusal::MethodRefused,
             Self::Sessions(_) | Self::Start(StartError::Store(_)) => Refusal::StoreUnavailable,
-            Self::Provider(_) => Refusal::ProviderUnavailable,
+            Self::Provider(_) | Self::Request(ExchangeError::Unreachable(_)) => {
+                Refusal::ProviderUnavailable
+            }
+            Self::NoProvider => Refusal::NoProvider,
+            Self::Request(
+                ExchangeError::Refused(_)
+                | ExchangeError::NotPushed(_)
+                | ExchangeError::NoPushing
+                | ExchangeError::Malformed(_),
+            ) => Refusal::LoginRefused,
             Self::Start(StartError::Busy) => Refusal::Busy,
             Self::Form(error) => error.refusal(),
             Self::Page(_)
-            | Self::Request(_)
+            | Self::Request(ExchangeError::Address(_) | ExchangeError::Proof)
             | Self::Start(StartError::Encoding)
             | Self::Randomness(_)
             | Self::Header => Refusal::Internal,
@@ -79,6 +93,16 @@ struct Wish {
     asked: Asked,
     /// What proves that the notice was shown, where the form was sent.
     ticket: Option<String>,
+    said: Said,
+}
+
+/// What one sign-in is started with.
+struct Start {
+    provider: Arc<Provider>,
+    login_hint: Option<String>,
+    purpose: Purpose,
+    browser: Token,
+    banner: Option<String>,
 }
 
 impl Identity {
@@ -100,7 +124,7 @@ impl Identity {
         let wish = self.wish(received).await?;
         let parts = received.parts();
         let session = self.session_of(parts).await.map_err(LoginError::Sessions)?;
-        let purpose = match (session, wish.asked) {
+        let (purpose, own) = match (session, wish.asked) {
             // Another tab signed in already (oauth2-proxy#611): nothing to do.
             (Some(live), Asked::SignIn) => {
                 self.name(received.facts_mut(), &live);
@@ -110,9 +134,9 @@ impl Identity {
             (Some(live), Asked::StepUp) => {
                 let purpose = Purpose::StepUp(live.key().to_owned());
                 self.name(received.facts_mut(), &live);
-                purpose
+                (purpose, Some(live.user().issuer.clone()))
             }
-            (None, Asked::SignIn | Asked::StepUp) => Purpose::SignIn,
+            (None, Asked::SignIn | Asked::StepUp) => (Purpose::SignIn, None),
         };
         let browser = match cookie::presented(&received.parts().headers, LOGIN_COOKIE) {
             Presented::One(browser) => browser,
@@ -134,12 +158,34 @@ impl Identity {
             }
             (Some(_) | None, _) => None,
         };
-        let sent = self.send(
-            received.parts(),
-            &wish.return_to,
+        let parts = received.parts();
+        let choice = match own {
+            // Whoever opened the session confirms it.
+            Some(name) => {
+                let provider = self.provider_named(&name).ok_or(LoginError::NoProvider)?;
+                Choice::Made(Arc::clone(provider), None)
+            }
+            None => {
+                let last = cookie::chosen_issuer(&parts.headers);
+                self.choose(&parts.host, &wish.said, last)
+            }
+        };
+        let (provider, login_hint) = match choice {
+            Choice::Made(provider, hint) => (provider, hint),
+            Choice::Nobody => return Err(LoginError::NoProvider),
+            open @ Choice::Open { .. } => {
+                let answer = self.choices(open, &wish, &browser, parts)?;
+                return Ok(((Event::PageShown, answer), banner));
+            }
+        };
+        let start = Start {
+            provider,
+            login_hint,
             purpose,
-            (browser, banner.clone()),
-        );
+            browser,
+            banner: banner.clone(),
+        };
+        let sent = self.send(parts, &wish.return_to, start);
         Ok(((Event::LoginStarted, sent.await?), banner))
     }
 
@@ -148,13 +194,18 @@ impl Identity {
         let parts = received.parts();
         if parts.method == Method::GET {
             let (return_to, asked) = asked(&parts.target);
+            let issuer = parts.target.fields().find(|(name, _)| name == "issuer");
             return Ok(Wish {
                 return_to,
                 asked,
                 ticket: None,
+                said: Said {
+                    issuer: issuer.map(|(_, value)| value),
+                    user: None,
+                },
             });
         }
-        if parts.method != Method::POST || self.banner.is_none() {
+        if parts.method != Method::POST || (self.banner.is_none() && !self.is_choice()) {
             return Err(LoginError::Method);
         }
         let body = received.body_mut().read(LARGEST, DEADLINE).await;
@@ -163,12 +214,15 @@ impl Identity {
             return_to: ReturnTo::start(),
             asked: Asked::SignIn,
             ticket: Some(String::new()),
+            said: Said::default(),
         };
         // Of a field that is there twice the last one counts: neither can do more than the other.
         for (name, value) in form_urlencoded::parse(&form) {
             match &*name {
                 "return_to" => wish.return_to = ReturnTo::parse(&value),
                 "ticket" => wish.ticket = Some(value.into_owned()),
+                "issuer" => wish.said.issuer = Some(value.into_owned()),
+                "user" => wish.said.user = Some(value.into_owned()),
                 _other => {}
             }
         }
@@ -200,6 +254,7 @@ impl Identity {
             action: OwnRoute::Login.path(),
             return_to: wish.return_to.as_str(),
             ticket: &ticket,
+            issuer: wish.said.issuer.as_deref(),
             again: wish.ticket.is_some().then_some(
                 "This page has to be confirmed again: it was open too long, or this browser does not keep cookies.",
             ),
@@ -211,17 +266,56 @@ impl Identity {
         Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
     }
 
+    /// The page on which people say where they have their account.
+    fn choices(
+        &self,
+        choice: Choice,
+        wish: &Wish,
+        browser: &Token,
+        parts: &Parts,
+    ) -> Result<Answer, LoginError> {
+        let Choice::Open {
+            offers,
+            by_address,
+            again,
+        } = choice
+        else {
+            return Err(LoginError::NoProvider);
+        };
+        let nonce = parts.id.to_string();
+        let ticket = self
+            .banner
+            .as_ref()
+            .map(|banner| banner.ticket(browser, &parts.authority, self.clock().now()));
+        let page = ChoosePage {
+            authority: &parts.authority,
+            nonce: &nonce,
+            action: OwnRoute::Login.path(),
+            return_to: wish.return_to.as_str(),
+            ticket: ticket.as_deref(),
+            offers: &offers,
+            by_address,
+            again,
+        };
+        let html = page.render().map_err(LoginError::Page)?;
+        let answer = Answer::page(html, &nonce).ok_or(LoginError::Header)?;
+        let binding = cookie::set_login(browser, self.attempts.timeout());
+        Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
+    }
+
     async fn send(
         &self,
         parts: &Parts,
         return_to: &ReturnTo,
-        purpose: Purpose,
-        (browser, banner): (Token, Option<String>),
+        start: Start,
     ) -> Result<Answer, LoginError> {
-        // `Identity::new` refuses a configuration without a provider.
-        let provider = self
-            .first_provider()
-            .ok_or(LoginError::Provider(ProviderError::Resting))?;
+        let Start {
+            provider,
+            login_hint,
+            purpose,
+            browser,
+            banner,
+        } = start;
         let metadata = provider.metadata().await.map_err(LoginError::Provider)?;
         let state = Token::generate().map_err(LoginError::Randomness)?;
         let nonce = Token::generate().map_err(LoginError::Randomness)?;
@@ -233,9 +327,12 @@ impl Identity {
                 Purpose::SignIn => Asked::SignIn,
                 Purpose::StepUp(_) => Asked::StepUp,
             },
+            login_hint,
         };
+        let redirect = callback_url(&parts.authority, provider.settings());
         let (url, verifier) = provider
-            .authorize(&metadata, &callback_url(&parts.authority), challenge)
+            .authorize(&metadata, &redirect, challenge)
+            .await
             .map_err(LoginError::Request)?;
         let attempt = Attempt {
             issuer: provider.settings().name.clone(),
@@ -253,19 +350,21 @@ impl Identity {
             .map_err(LoginError::Start)?;
         let binding = cookie::set_login(&browser, self.attempts.timeout());
         let answer = Answer::redirect(url.as_str()).ok_or(LoginError::Header)?;
-        Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
+        let answer = answer.set_cookie(binding.ok_or(LoginError::Header)?);
+        if !self.is_choice() {
+            return Ok(answer);
+        }
+        let chosen = cookie::set_issuer(&provider.settings().name);
+        Ok(answer.set_cookie(chosen.ok_or(LoginError::Header)?))
     }
 
     /// The live session that a request presents, if any.
-    pub(super) async fn session_of(
-        &self,
-        parts: &Parts,
-    ) -> Result<Option<std::sync::Arc<Live>>, StoreError> {
+    pub(super) async fn session_of(&self, parts: &Parts) -> Result<Option<Arc<Live>>, StoreError> {
         let Presented::One(token) = cookie::presented(&parts.headers, SESSION_COOKIE) else {
             return Ok(None);
         };
         Ok(match self.sessions().find(&token).await? {
-            Found::Live(live) => Some(live),
+            Found::Live(live) => Some(live).filter(|live| self.is_at_home(live, &parts.host)),
             Found::Over(..) | Found::Unknown => None,
         })
     }
@@ -295,8 +394,12 @@ pub(super) fn handled(received: Received, (event, answer): Told) -> Handled {
 }
 
 /// The redirect URI on the host that the browser used.
-pub(super) fn callback_url(authority: &str) -> String {
-    format!("https://{authority}{}", OwnRoute::Callback.path())
+pub(super) fn callback_url(authority: &str, issuer: &Issuer) -> String {
+    let path = OwnRoute::Callback.path();
+    match issuer.callback {
+        Callback::Shared => format!("https://{authority}{path}"),
+        Callback::Own => format!("https://{authority}{path}/{}", issuer.name),
+    }
 }
 
 fn asked(target: &Target) -> (ReturnTo, Asked) {

@@ -11,6 +11,8 @@ mod backchannel;
 mod background;
 mod banner;
 mod callback;
+mod choose;
+mod client_keys;
 pub mod cookie;
 pub mod identify;
 mod locks;
@@ -19,6 +21,7 @@ mod logout;
 mod notices;
 pub mod oidc;
 mod overview;
+mod person;
 mod return_to;
 pub mod routes;
 pub mod session;
@@ -37,7 +40,6 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::broadcast;
@@ -120,7 +122,6 @@ pub struct Identity {
     store: Store,
     clock: SharedClock,
     roles: Arc<dyn RoleMap>,
-    leeway: Duration,
 }
 
 impl Identity {
@@ -153,7 +154,6 @@ impl Identity {
             store,
             clock,
             roles,
-            leeway: config.clock_leeway,
         }))
     }
 
@@ -176,6 +176,7 @@ impl Identity {
                 Err(error) => Err(logout::refused(received, &error)),
             },
             OwnRoute::BackchannelLogout => Box::pin(self.backchannel_logout(received)).await,
+            OwnRoute::ClientKeys => self.client_keys(received),
         }
     }
 
@@ -262,11 +263,6 @@ impl Identity {
             generation,
         });
         principal
-    }
-
-    /// The provider that sign-ins start at.
-    fn first_provider(&self) -> Option<&Arc<Provider>> {
-        self.providers.first()
     }
 
     fn provider_named(&self, name: &str) -> Option<&Arc<Provider>> {

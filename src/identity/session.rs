@@ -65,6 +65,8 @@ pub(super) struct Opening {
     pub(super) id_token: Secret<String>,
     /// The session that a step-up continues.
     pub(super) continues: Option<SessionId>,
+    /// The issuer's `sub`, where its configuration identifies users by another claim.
+    pub(super) sub: Option<String>,
 }
 
 /// The sealed form in the store.
@@ -79,6 +81,8 @@ pub(super) struct Stored {
     created: Timestamp,
     last_active: Timestamp,
     ends: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sub: Option<String>,
 }
 
 const VERSION: u8 = 1;
@@ -90,6 +94,7 @@ pub(super) struct Live {
     user: User,
     role_values: Vec<String>,
     issuer_session: Option<String>,
+    sub: Option<String>,
     id_token: Secret<String>,
     created: Timestamp,
     ends: Timestamp,
@@ -146,6 +151,7 @@ impl Live {
             user: opening.user,
             role_values: opening.role_values,
             issuer_session: opening.issuer_session,
+            sub: opening.sub,
             id_token: opening.id_token,
             created: now,
             ends,
@@ -170,6 +176,7 @@ impl Live {
             user: stored.user,
             role_values: stored.role_values,
             issuer_session: stored.issuer_session,
+            sub: stored.sub,
             id_token: Secret::new(stored.id_token),
             created: stored.created,
             ends: stored.ends,
@@ -193,6 +200,7 @@ impl Live {
             created: self.created,
             last_active: self.last_active(),
             ends: self.ends,
+            sub: self.sub.clone(),
         };
         let bytes = serde_json::to_vec(&stored).ok().map(Secret::new);
         drop(Secret::new(stored.id_token));
@@ -231,6 +239,11 @@ impl Live {
 
     pub(super) fn issuer_session(&self) -> Option<&str> {
         self.issuer_session.as_deref()
+    }
+
+    /// What the issuer's notices call the user.
+    pub(super) fn sub(&self) -> &str {
+        self.sub.as_deref().unwrap_or(&self.user.subject)
     }
 
     pub(super) const fn id_token(&self) -> &Secret<String> {
@@ -315,6 +328,7 @@ mod tests {
                 mfa: true,
                 auth_time: None,
             },
+            department: None,
         };
         let opening = Opening {
             user,
@@ -322,6 +336,7 @@ mod tests {
             issuer_session: None,
             id_token: Secret::new(String::new()),
             continues: None,
+            sub: None,
         };
         let start = Timestamp::UNIX_EPOCH;
         Live::open(&Token::generate().unwrap(), opening, start, start, 1)

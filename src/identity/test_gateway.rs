@@ -197,7 +197,7 @@ impl Browser {
         headers
     }
 
-    fn keep(&mut self, answer: &HeaderMap) {
+    pub(super) fn keep(&mut self, answer: &HeaderMap) {
         for set in answer.get_all(header::SET_COOKIE) {
             let (pair, attributes) = set.to_str().unwrap().split_once(';').unwrap();
             let (name, value) = pair.split_once('=').unwrap();

@@ -1,6 +1,9 @@
 //! Sign-in, sessions and sign-out against a provider on loopback and a store with a fault switch.
 
+mod issuers;
 mod lifetime;
+mod mutations;
+mod protocol;
 mod provider;
 mod sign_in;
 mod sign_out;

@@ -297,6 +297,7 @@ mod tests {
                 mfa: true,
                 auth_time: None,
             },
+            department: None,
         });
         let words = "\u{1f600}".repeat(1_000);
         for number in 1..=2 {

@@ -502,6 +502,7 @@ impl<'a> Inquiry<'a> {
                 Glass::Broken => true,
                 Glass::AsItIs => self.opened(patient).is_some(),
             },
+            department: principal.department(),
         })
     }
 
@@ -750,6 +751,7 @@ mod tests {
                     mfa: true,
                     auth_time: self.auth_time.map(at),
                 },
+                department: None,
             });
             let identified = Identified::for_test(
                 Screened::for_test(received()),

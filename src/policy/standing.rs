@@ -126,6 +126,7 @@ mod tests {
                 mfa: true,
                 auth_time: None,
             },
+            department: None,
         })
     }
 

@@ -117,6 +117,7 @@ impl Training {
                 mfa: true,
                 auth_time: None,
             },
+            department: None,
         });
         let courses = self.courses();
         let course = courses.first().unwrap();

@@ -72,6 +72,7 @@ pub(crate) fn user(name: &str) -> Principal {
             mfa: true,
             auth_time: None,
         },
+        department: None,
     })
 }
 

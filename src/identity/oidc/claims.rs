@@ -46,6 +46,12 @@ pub enum ClaimsError {
     /// `at_hash` does not fit the access token.
     #[error("the token belongs to another access token")]
     AccessTokenHash,
+    /// The claim that the user name is read from does not give a name that is the user's alone.
+    #[error("the claim with the user name gives no name that could not be another user's")]
+    Name,
+    /// The e-mail address is not of a domain that the issuer's configuration demands.
+    #[error("the e-mail address is missing, unverified, or of a domain that is not accepted")]
+    Email,
     /// A logout token without the logout event, or with a nonce.
     #[error("the token is not a logout token")]
     NotLogout,
@@ -84,19 +90,14 @@ pub struct ExpectedId<'a> {
 pub struct Verified {
     /// `sub`.
     pub subject: String,
-    /// The user name, by the issuer's name claim; else the subject.
-    pub name: String,
-    /// The values of the issuer's role claim.
-    pub role_values: Vec<String>,
-    /// Whether the provider left the role claim out for its size and names a place to fetch it from (groups overage):
-    /// no roles then does not mean that the user has none.
-    pub roles_elsewhere: bool,
     /// How strongly the user authenticated.
     pub proof: Proof,
     /// `sid`.
     pub issuer_session: Option<String>,
     /// When the token was issued.
     pub issued: Timestamp,
+    /// All claims, a JSON object. What they say of the person is read in [`super::person`].
+    pub claims: Value,
 }
 
 /// Whom a logout token signs out.
@@ -136,10 +137,6 @@ pub fn validate_id_token(
     let subject = identifier(claims.get("sub")).ok_or(ClaimsError::Claim("sub"))?;
     let all = Value::Object(claims);
     let at = |pointer: &str| all.pointer(pointer);
-    let name = identifier(at(&expected.issuer.name_claim)).unwrap_or_else(|| subject.clone());
-    let role_values = strings(at(&expected.issuer.roles_claim));
-    let roles_elsewhere =
-        role_values.is_empty() && is_elsewhere(&all, &expected.issuer.roles_claim);
     let acr = at("/acr").and_then(Value::as_str).map(ToOwned::to_owned);
     let amr = strings(at("/amr"));
     let proof = Proof {
@@ -150,12 +147,10 @@ pub fn validate_id_token(
     };
     Ok(Verified {
         subject,
-        name,
-        role_values,
-        roles_elsewhere,
         proof,
         issuer_session: identifier(at("/sid")),
         issued,
+        claims: all,
     })
 }
 
@@ -280,7 +275,7 @@ const MAX_IDENTIFIER: usize = 255;
 /// A string that can stand for someone in a record and a header: not empty, not huge, nothing invisible in it.
 ///
 /// SECURITY: control and direction characters would forge log lines or make one name look like another.
-fn identifier(value: Option<&Value>) -> Option<String> {
+pub(super) fn identifier(value: Option<&Value>) -> Option<String> {
     let text = value?.as_str()?;
     let is_plain = |c: char| !c.is_control() && !is_invisible(c);
     let is_fine = !text.trim().is_empty()
@@ -299,7 +294,7 @@ const fn is_invisible(c: char) -> bool {
 }
 
 /// A string or an array of strings; anything else, or anything else among them, is nothing.
-fn strings(value: Option<&Value>) -> Vec<String> {
+pub(super) fn strings(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(one)) if !one.is_empty() => vec![one.clone()],
         Some(Value::Array(many)) => many
@@ -309,14 +304,6 @@ fn strings(value: Option<&Value>) -> Vec<String> {
             .unwrap_or_default(),
         Some(_) | None => Vec::new(),
     }
-}
-
-/// Whether the provider says that the claim at `pointer` is to be fetched elsewhere (OIDC Core §5.6.2).
-fn is_elsewhere(claims: &Value, pointer: &str) -> bool {
-    let first = pointer.split('/').nth(1).unwrap_or("");
-    claims
-        .get("_claim_names")
-        .is_some_and(|names| names.get(first).is_some())
 }
 
 /// OIDC Core §3.1.3.6: the left half of the token's hash, by the hash of the signature's algorithm.

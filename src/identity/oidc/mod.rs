@@ -5,15 +5,23 @@
 //! checks neither `azp` nor leeway, knows no logout tokens, and verifies outside the one crypto library of this
 //! program. Tokens are verified in [`jws`] and judged in [`claims`], by one piece of code for both kinds.
 
+mod channel;
 pub mod claims;
 mod exchange;
+mod groups;
 pub mod jws;
 mod keys;
+mod metadata;
 pub mod mfa;
+pub mod person;
 mod provider;
+mod userinfo;
 
 #[cfg(test)]
 pub(super) mod test_provider;
 
 pub(super) use exchange::{Challenge, ExchangeError, Tokens};
-pub(super) use provider::{Metadata, Provider, ProviderError, TokenError};
+pub(super) use groups::GroupsError;
+pub(super) use metadata::Metadata;
+pub(super) use provider::{Provider, ProviderError, TokenError};
+pub(super) use userinfo::UserInfoError;

@@ -98,6 +98,7 @@ fn stated(name: &str, patient: &str) -> Stated {
             mfa: true,
             auth_time: Some(start()),
         },
+        department: None,
     });
     let facts = Facts {
         request: "r1".to_owned(),

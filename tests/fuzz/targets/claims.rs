@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use chartgate::config::issuer::ClaimMapping;
 use chartgate::config::{Issuer, MfaEvidence, MfaRequire};
 use chartgate::identity::oidc::claims::{
     Expected, ExpectedId, validate_id_token, validate_logout_token,
 };
 use chartgate::identity::oidc::jws::{Algorithm, Jws, Kind};
-use chartgate::secret::Secret;
+use chartgate::identity::oidc::person::Person;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
@@ -39,8 +40,9 @@ fuzz_target!(|bytes: &[u8]| {
         issuer: &issuer,
     };
     if let Ok(verified) = validate_id_token(bytes, &expected) {
-        assert!(!verified.subject.is_empty() && !verified.name.is_empty());
-        assert!(!verified.name.chars().any(char::is_control));
+        let person = Person::read(&verified.claims, &issuer.claims).expect("a person");
+        assert!(!person.subject.is_empty() && !person.name.is_empty());
+        assert!(!person.name.chars().any(char::is_control));
         if let Some(at) = verified.proof.auth_time {
             assert!(at.as_second() > 0 && at.as_second() <= NOW + 60);
         }
@@ -54,21 +56,13 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn issuer() -> Issuer {
+    let mfa = MfaEvidence {
+        acr: vec!["loa-5".into()],
+        amr: Vec::new(),
+        require: MfaRequire::Any,
+    };
     Issuer {
-        name: "staff".into(),
-        url: "https://op.example/".parse().expect("a URL"),
-        ca: None,
-        client_id: "gateway".into(),
-        client_secret: Secret::new(String::new()),
-        scopes: Vec::new(),
-        algorithms: Vec::new(),
-        request_acr: Vec::new(),
-        mfa: MfaEvidence {
-            acr: vec!["loa-5".into()],
-            amr: Vec::new(),
-            require: MfaRequire::Any,
-        },
-        name_claim: "/preferred_username".into(),
-        roles_claim: "/realm/groups".into(),
+        claims: ClaimMapping::with_roles("/realm/groups"),
+        ..Issuer::for_test("https://op.example/", mfa)
     }
 }
