@@ -272,6 +272,7 @@ impl ClaimMapping {
 #[cfg(any(test, fuzzing))]
 impl Issuer {
     /// An issuer for tests: at `url`, with a secret, and `acr` or `amr` as told.
+    #[must_use]
     pub fn for_test(url: &str, mfa: MfaEvidence) -> Self {
         Self {
             name: "staff".to_owned(),

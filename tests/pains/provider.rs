@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chartgate::clock::SystemClock;
 use chartgate::config::Config;
 use chartgate::config::issuer::{ClientAuth, Rotating};
 use chartgate::demo::issuer::{Misbehave, Retired};
@@ -54,7 +55,7 @@ async fn pain_15_groups_that_do_not_fit_into_the_token_are_never_taken_for_none(
 #[tokio::test(flavor = "multi_thread")]
 async fn pain_16_the_gateway_starts_without_its_provider_and_recovers() {
     let mut practice = Practice::without_provider().await;
-    let mut serving = practice.serve().await;
+    let serving = practice.serve().await;
     let page = practice
         .browser()
         .visit(&practice.people.url("/echo"))
@@ -121,11 +122,11 @@ async fn pain_18_the_provider_has_an_inner_and_an_outer_address() {
     assert!(passed.load(Ordering::Relaxed) >= 3);
 }
 
-/// Clocks that differ by seconds failed sign-ins, and nobody was told why (mod_auth_openidc#123, panva/openid-client#10).
+/// Clocks that differ by seconds failed sign-ins, and nobody was told why (`mod_auth_openidc`#123, panva/openid-client#10).
 #[tokio::test(flavor = "multi_thread")]
 async fn pain_19_clocks_may_differ_by_as_much_as_the_issuer_is_given() {
     let ahead = |seconds: i64| {
-        let at = jiff::Timestamp::now().as_second() + seconds;
+        let at = SystemClock::shared().now().as_second() + seconds;
         serde_json::json!({ "iat": at })
     };
     let house = House::open_unlimited().await;

@@ -116,7 +116,7 @@ pub(super) fn issuer(mut section: Section<'_>, ground: Ground<'_>) -> Option<Iss
     let userinfo = section.or("userinfo", false);
     let groups_endpoint: Option<url::Url> = section.optional("groups_endpoint");
     encrypted(&section, "groups_endpoint", groups_endpoint.as_ref());
-    let groups_value = groups_value(&mut section, groups_endpoint.is_some());
+    let groups_value = groups_value(&mut section, groups_endpoint.as_ref());
     let clock_leeway = section.within(
         "clock_leeway",
         ground.clock_leeway,
@@ -328,9 +328,9 @@ fn email(section: &mut Section<'_>) -> (String, Vec<String>) {
 }
 
 /// `groups_value`
-fn groups_value(section: &mut Section<'_>, is_read: bool) -> String {
+fn groups_value(section: &mut Section<'_>, endpoint: Option<&url::Url>) -> String {
     let value: Option<ClaimPointer> = section.optional("groups_value");
-    if value.is_some() && !is_read {
+    if value.is_some() && endpoint.is_none() {
         let message = "`groups_value` is read for `groups_endpoint` only";
         section.error(
             "groups_value",

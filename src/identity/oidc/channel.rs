@@ -148,7 +148,9 @@ impl Channel {
                 body.append_pair("client_assertion_type", ASSERTION);
                 body.append_pair("client_assertion", self.assertion(key, aud)?.expose());
             }
-            Proof::Tls => drop(body.append_pair("client_id", &self.client_id)),
+            Proof::Tls => {
+                body.append_pair("client_id", &self.client_id);
+            }
         }
         let mut request = Request::post(url.as_str())
             .header(header::ACCEPT, "application/json")
