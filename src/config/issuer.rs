@@ -106,7 +106,7 @@ pub enum ClientAuth {
     /// `private_key_jwt`
     PrivateKeyJwt {
         /// The keys.
-        keys: Rotating<ClientKey>,
+        keys: Box<Rotating<ClientKey>>,
         /// What the assertion's `aud` is.
         audience: AssertionAudience,
     },
@@ -138,7 +138,7 @@ impl ClientAuth {
     /// The keys that the provider has to know, newest first.
     pub fn keys(&self) -> impl Iterator<Item = &ClientKey> {
         let keys = match self {
-            Self::PrivateKeyJwt { keys, .. } => Some(keys),
+            Self::PrivateKeyJwt { keys, .. } => Some(&**keys),
             Self::SecretBasic(_) | Self::SecretPost(_) | Self::Tls(_) => None,
         };
         keys.into_iter().flat_map(Rotating::newest_first)

@@ -117,7 +117,7 @@ impl Identity {
                     });
                 }
                 None => {
-                    again = Some("Enter your whole e-mail address, such as name@hospital.example.")
+                    again = Some("Enter your whole e-mail address, such as name@hospital.example.");
                 }
             }
         }

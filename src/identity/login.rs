@@ -159,16 +159,13 @@ impl Identity {
             (Some(_) | None, _) => None,
         };
         let parts = received.parts();
-        let choice = match own {
+        let choice = if let Some(name) = own {
             // Whoever opened the session confirms it.
-            Some(name) => {
-                let provider = self.provider_named(&name).ok_or(LoginError::NoProvider)?;
-                Choice::Made(Arc::clone(provider), None)
-            }
-            None => {
-                let last = cookie::chosen_issuer(&parts.headers);
-                self.choose(&parts.host, &wish.said, last)
-            }
+            let provider = self.provider_named(&name).ok_or(LoginError::NoProvider)?;
+            Choice::Made(Arc::clone(provider), None)
+        } else {
+            let last = cookie::chosen_issuer(&parts.headers);
+            self.choose(&parts.host, &wish.said, last)
         };
         let (provider, login_hint) = match choice {
             Choice::Made(provider, hint) => (provider, hint),

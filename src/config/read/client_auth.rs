@@ -161,7 +161,7 @@ fn private_key_jwt(section: &mut Section<'_>) -> Option<ClientAuth> {
         );
     }
     Some(ClientAuth::PrivateKeyJwt {
-        keys: Rotating { current, previous },
+        keys: Box::new(Rotating { current, previous }),
         audience,
     })
 }

@@ -246,15 +246,14 @@ fn serves(section: &mut Section<'_>, emrs: Option<&[Emr]>) -> Serves {
             }
         }
         for (index, name) in names.iter().flatten().enumerate() {
-            match emrs.iter().find(|emr| emr.name == *name) {
-                Some(emr) => hosts.extend(emr.hosts.iter().cloned()),
-                None => {
-                    let message = format!("there is no EMR called `{name}`");
-                    section.error(
-                        &format!("emrs[{index}]"),
-                        says(message, "name an `[[emr]]`"),
-                    );
-                }
+            if let Some(emr) = emrs.iter().find(|emr| emr.name == *name) {
+                hosts.extend(emr.hosts.iter().cloned());
+            } else {
+                let message = format!("there is no EMR called `{name}`");
+                section.error(
+                    &format!("emrs[{index}]"),
+                    says(message, "name an `[[emr]]`"),
+                );
             }
         }
     }

@@ -33,12 +33,24 @@ struct Published {
 /// Addresses for clients that show a certificate (RFC 8705 §5).
 #[derive(Debug, Default, Deserialize)]
 struct Aliases {
-    #[serde(default, deserialize_with = "where_it_is_one")]
-    token_endpoint: Option<Url>,
-    #[serde(default, deserialize_with = "where_it_is_one")]
-    pushed_authorization_request_endpoint: Option<Url>,
-    #[serde(default, deserialize_with = "where_it_is_one")]
-    userinfo_endpoint: Option<Url>,
+    #[serde(
+        default,
+        rename = "token_endpoint",
+        deserialize_with = "where_it_is_one"
+    )]
+    token: Option<Url>,
+    #[serde(
+        default,
+        rename = "pushed_authorization_request_endpoint",
+        deserialize_with = "where_it_is_one"
+    )]
+    pushed: Option<Url>,
+    #[serde(
+        default,
+        rename = "userinfo_endpoint",
+        deserialize_with = "where_it_is_one"
+    )]
+    userinfo: Option<Url>,
 }
 
 /// A URL that not everyone needs: where it is none, those who do are told so.
@@ -93,12 +105,12 @@ impl Metadata {
             | ClientAuth::SecretPost(_)
             | ClientAuth::PrivateKeyJwt { .. } => Aliases::default(),
         };
-        let token = aliases.token_endpoint;
+        let token = aliases.token;
         let token = token.unwrap_or_else(|| found.token_endpoint.clone());
         let pushed = aliases
-            .pushed_authorization_request_endpoint
+            .pushed
             .or(found.pushed_authorization_request_endpoint);
-        let userinfo = aliases.userinfo_endpoint.or(found.userinfo_endpoint);
+        let userinfo = aliases.userinfo.or(found.userinfo_endpoint);
         let metadata = Self {
             issuer: found.issuer,
             authorization: settings.outward(&found.authorization_endpoint),

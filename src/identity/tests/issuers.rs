@@ -367,7 +367,7 @@ async fn a_name_that_ends_like_anothers_is_refused() {
     let asked = other.start(&gateway, "issuer=staff").await;
     let refused = other
         .finish(&gateway, &asked, |c| {
-            c["preferred_username"] = json!("dr.adams@partner")
+            c["preferred_username"] = json!("dr.adams@partner");
         })
         .await;
     assert_eq!(refused.map(drop), Err(Refusal::LoginRefused));

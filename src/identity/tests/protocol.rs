@@ -42,10 +42,10 @@ fn by_key(
     audience: AssertionAudience,
 ) -> ClientAuth {
     ClientAuth::PrivateKeyJwt {
-        keys: Rotating {
+        keys: Box::new(Rotating {
             current: key.clone(),
             previous: previous.cloned(),
-        },
+        }),
         audience,
     }
 }
@@ -214,19 +214,16 @@ async fn whether_a_request_is_pushed_is_for_provider_and_configuration_to_say() 
         if is_offered {
             gateway.provider.take_pushed(is_demanded);
         }
-        match is_pushed {
-            Some(is_pushed) => {
-                let (_, own) = pushed(&gateway).await;
-                assert_eq!(
-                    own.contains(&"request_uri".to_owned()),
-                    is_pushed,
-                    "{par:?}"
-                );
-            }
-            None => {
-                let refused = Browser::default().get(&gateway, "/.chartgate/login").await;
-                assert_eq!(refused.map(drop), Err(Refusal::LoginRefused));
-            }
+        if let Some(is_pushed) = is_pushed {
+            let (_, own) = pushed(&gateway).await;
+            assert_eq!(
+                own.contains(&"request_uri".to_owned()),
+                is_pushed,
+                "{par:?}"
+            );
+        } else {
+            let refused = Browser::default().get(&gateway, "/.chartgate/login").await;
+            assert_eq!(refused.map(drop), Err(Refusal::LoginRefused));
         }
     }
 }
