@@ -127,6 +127,22 @@ refusals! {
     NoProvider = "2015", FORBIDDEN, "Nobody signs in here with this address", "No identity provider is known for this system, or for the e-mail address that was entered.", "Check the address and try again. If it is right, give the request id to IT.";
     /// The provider left the groups out of the token for their number, and they could not be read elsewhere (`groups_endpoint` of the issuer).
     GroupsUnreadable = "2016", SERVICE_UNAVAILABLE, "Your groups could not be read", "Your account is in so many groups that the identity provider names them elsewhere, and they could not be read there. Without them it is not known what you may do.", "Try again in a minute. If it happens again, give the request id to IT.";
+    /// The directory (SCIM) or the personnel system says that this user does not work here any more; `chartgate provisioning show USER` says which and since when.
+    UserDeactivated = "2028", FORBIDDEN, "Your account is not active", "The directory says that this account is not in use any more.", "If you do work here, call IT or the personnel office and give the request id.";
+    /// A request to the SCIM endpoint without the right token, from a network that is not named, or where none is opened.
+    ProvisioningRefused = "2029", UNAUTHORIZED, "This directory is not known here", "The request to the provisioning endpoint does not prove where it comes from.", "Compare the token and the address of the SCIM client with `[provisioning.scim]`.";
+
+    /// A second factor of the gateway's own was not accepted; the record names method and cause (`second-factor-failed`).
+    SecondFactorRefused = "2022", FORBIDDEN, "That was not accepted", "The second factor could not be verified, so you are not signed in yet.", "Try again: a code is good once and for a short time only. If it goes on, use another of your authenticators, or ask IT.";
+    /// Too many wrong tries of an account's second factor, of whatever kind (`chartgate factor list`, `chartgate factor unlock`).
+    SecondFactorLocked = "2023", TOO_MANY_REQUESTS, "Too many wrong tries", "The second factor of your account was tried too often without success, so nothing more is tried for a while.", "Wait for the time stated, then start again. If it was not you who tried, call IT at once: somebody may know your password.";
+    /// An access token or client certificate is not valid, not meant for this gateway, revoked, or not bound to its
+    /// client. The log says which, under the request id.
+    TokenRefused = "2018", UNAUTHORIZED, "The access token was not accepted", "The access token or client certificate that came with this request was not accepted.", "Get a new access token, and check that client, audience and certificate are those that were agreed on with the EMR's IT. If it fails again, report the request id.";
+    /// A credential of a kind that is not accepted at this address, or two that speak for different principals: a bearer
+    /// token at a page of the gateway, in the address, beside a session, or for a WebSocket; a `DPoP` token; a client
+    /// that the EMR knows no account of.
+    CredentialNotAccepted = "2019", FORBIDDEN, "This kind of credential is not accepted here", "The request carries a credential that is not accepted at this address, or more than one.", "Send one access token in `Authorization: Bearer`, without cookies of a browser, to the addresses that were agreed on with the EMR's IT.";
 
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";

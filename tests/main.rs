@@ -12,6 +12,7 @@
 
 mod advisories;
 mod answers;
+mod api;
 mod architecture;
 mod binary;
 mod break_glass;
@@ -25,6 +26,8 @@ mod pains;
 mod path;
 mod policy;
 mod properties;
+mod provisioning;
 mod refusals;
+mod second_factor;
 mod training;
 mod wire;

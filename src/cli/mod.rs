@@ -12,6 +12,7 @@ pub mod check;
 pub mod console;
 pub mod demo;
 pub mod detect;
+pub mod factor;
 mod gateway;
 pub mod incident;
 pub mod init;
@@ -23,12 +24,14 @@ mod offline;
 mod output;
 mod policy;
 pub mod posture;
+pub mod provisioning;
 pub mod refusals;
 pub mod report;
 pub mod segmentation;
 pub mod serve;
 pub mod session;
 pub mod status;
+pub mod token;
 mod trail;
 pub mod training;
 pub mod update;
@@ -75,6 +78,8 @@ enum Command {
     #[command(subcommand)]
     Detect(detect::DetectCommand),
     #[command(subcommand)]
+    Factor(factor::FactorCommand),
+    #[command(subcommand)]
     Incident(incident::IncidentCommand),
     Init(init::InitArgs),
     Inspect(inspect::InspectArgs),
@@ -87,6 +92,8 @@ enum Command {
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     Posture(posture::PostureArgs),
+    #[command(subcommand)]
+    Provisioning(provisioning::ProvisioningCommand),
     Refusals(refusals::RefusalsArgs),
     #[command(subcommand)]
     Report(report::ReportCommand),
@@ -96,6 +103,8 @@ enum Command {
     #[command(subcommand)]
     Session(session::SessionCommand),
     Status(status::StatusArgs),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     #[command(subcommand)]
     Training(training::TrainingCommand),
     #[command(subcommand)]
@@ -163,6 +172,7 @@ fn dispatch(
         Command::Check(args) => check::run(args, console, clock),
         Command::Demo(args) => demo::run(args, console, clock),
         Command::Detect(command) => detect::run(command, console),
+        Command::Factor(command) => factor::run(command, console),
         Command::Incident(command) => incident::run(command, console, clock),
         Command::Init(args) => init::run(args, console, clock),
         Command::Inspect(args) => inspect::run(args, console),
@@ -177,6 +187,8 @@ fn dispatch(
         Command::Serve(args) => serve::run(args, console, clock),
         Command::Session(command) => session::run(command, console),
         Command::Status(args) => status::run(args, console),
+        Command::Provisioning(command) => provisioning::run(command, console),
+        Command::Token(command) => token::run(command, console),
         Command::Training(command) => training::run(command, console),
         Command::User(command) => user::run(command, console),
         Command::Update(command) => update::run(command, console, clock),

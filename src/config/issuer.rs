@@ -41,7 +41,7 @@ pub struct Issuer {
     pub callback: Callback,
     /// Where this provider is for.
     pub serves: Serves,
-    /// What proves a second factor.
+    /// What proves a second factor. Names nothing where users of the issuer have the gateway's own, and only that.
     pub mfa: MfaEvidence,
     /// What its claims say of a person.
     pub claims: ClaimMapping,
@@ -249,6 +249,8 @@ pub struct ClaimMapping {
     pub department: Option<String>,
     /// What the values of the department's claim are called here; where empty, as the provider calls them.
     pub departments: BTreeMap<String, String>,
+    /// The date until which the user's training holds, where the provider states one.
+    pub training: Option<String>,
 }
 
 impl ClaimMapping {
@@ -265,6 +267,7 @@ impl ClaimMapping {
             email: "/email".to_owned(),
             department: None,
             departments: BTreeMap::new(),
+            training: None,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! *On failure*: exit code 64.
 
 pub mod alarm;
+pub mod api;
 mod backup;
 pub mod chain;
 pub mod client;
@@ -22,8 +23,10 @@ mod issuer_tests;
 pub mod load;
 pub mod problem;
 mod providers;
+pub mod provision;
 mod read;
 mod request_claims;
+pub mod second_factor;
 pub mod secrets;
 mod section;
 pub mod source;
@@ -66,6 +69,8 @@ pub struct Config {
     pub break_glass: BreakGlass,
     /// Courses.
     pub training: Training,
+    /// Who works here, where the directory or the personnel system say it.
+    pub provisioning: Option<provision::Provisioning>,
     /// Known vulnerabilities.
     pub update: Update,
     /// Backups, where there are any.
@@ -141,6 +146,12 @@ pub struct Identity {
     pub clock_leeway: Duration,
     /// The providers, in the order in which they are offered. At least one.
     pub issuers: Vec<Issuer>,
+    /// The gateway's own second factor; none where it is not configured.
+    pub second_factor: Option<second_factor::SecondFactor>,
+    /// Access tokens of programs.
+    pub api: Vec<api::Api>,
+    /// Client certificates, where they are asked for.
+    pub client_certificates: Option<api::ClientCertificates>,
 }
 
 /// An EMR. `[[emr]]`

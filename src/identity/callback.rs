@@ -4,16 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 
 use super::answer::Answer;
 use super::attempts::{Attempt, Purpose};
 use super::cookie::{self, LOGIN_COOKIE, Presented};
+use super::factor::{FactorError, MARK};
 use super::login::{self, Told, callback_url, handled};
-use super::oidc::claims::{ClaimsError, Expected, ExpectedId, Verified, validate_id_token};
-use super::oidc::jws::Kind;
-use super::oidc::{ExchangeError, Metadata, Provider, ProviderError, TokenError, Tokens};
+use super::oidc::claims::{ClaimsError, Verified};
+use super::oidc::training::StatedTraining;
+use super::oidc::{ExchangeError, ProviderError, TokenError};
 use super::person::PersonError;
 use super::routes;
 use super::session::{Live, Opening, SessionId};
@@ -28,7 +30,7 @@ use crate::store::StoreError;
 
 /// Why the provider's answer gave no session.
 #[derive(Debug, thiserror::Error)]
-enum CallbackError {
+pub(super) enum CallbackError {
     #[error("method not accepted")]
     Method,
     #[error("a parameter of the callback occurs twice")]
@@ -55,10 +57,12 @@ enum CallbackError {
     Claims(#[source] ClaimsError),
     #[error("{0}")]
     Person(#[source] PersonError),
+    #[error("{0}")]
+    Factor(#[source] FactorError),
     #[error("no second factor is proven (acr {:?}, amr {:?})", .0.proof.acr, .0.proof.amr)]
     Mfa(Box<User>),
-    #[error("the user is locked out")]
-    Locked(Box<User>),
+    #[error("the user is locked out, or not active")]
+    KeptOut(Refusal, Box<User>),
     #[error("the session to confirm is over, or not this browser's")]
     StepUpSession,
     #[error("someone else confirmed than the one whose session it is")]
@@ -78,7 +82,7 @@ enum CallbackError {
 }
 
 impl CallbackError {
-    const fn refusal(&self) -> Refusal {
+    pub(super) fn refusal(&self) -> Refusal {
         match self {
             Self::Method => Refusal::MethodRefused,
             Self::Unknown => Refusal::LoginStateUnknown,
@@ -88,9 +92,10 @@ impl CallbackError {
             | Self::Exchange(ExchangeError::Unreachable(_))
             | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
             Self::Person(error) => error.refusal(),
+            Self::Factor(error) => error.refusal(),
             Self::Mfa(_) => Refusal::MfaRequired,
             Self::TooOften(..) => Refusal::LoginRate,
-            Self::Locked(_) => Refusal::UserLocked,
+            Self::KeptOut(refusal, _) => *refusal,
             Self::Duplicate
             | Self::OtherIssuer
             | Self::NoCode
@@ -118,7 +123,7 @@ impl CallbackError {
     /// Who the provider vouched for before it went wrong, and how long they have to wait.
     fn vouched(self) -> (Option<Box<User>>, Option<Throttle>) {
         match self {
-            Self::Mfa(user) | Self::Locked(user) => (Some(user), None),
+            Self::Mfa(user) | Self::KeptOut(_, user) => (Some(user), None),
             Self::TooOften(throttle, user) => (Some(user), Some(throttle)),
             Self::Method
             | Self::Duplicate
@@ -138,6 +143,7 @@ impl CallbackError {
             | Self::StepUpUnknown
             | Self::StepUpStale
             | Self::Ended
+            | Self::Factor(_)
             | Self::Randomness(_)
             | Self::Header => (None, None),
         }
@@ -180,8 +186,8 @@ impl Identity {
         limit: AccountLimit<'_>,
     ) -> Result<Handled, Refused> {
         match self.finish(&mut received, limit).await {
-            Ok((told, banner)) => Ok(Handled {
-                detail: login::acknowledged(banner),
+            Ok((told, detail)) => Ok(Handled {
+                detail,
                 ..handled(received, told)
             }),
             Err(error) => {
@@ -205,7 +211,7 @@ impl Identity {
         &self,
         received: &mut Received,
         limit: AccountLimit<'_>,
-    ) -> Result<(Told, Option<String>), CallbackError> {
+    ) -> Result<(Told, BTreeMap<String, String>), CallbackError> {
         let parts = received.parts();
         if parts.method != Method::GET {
             return Err(CallbackError::Method);
@@ -218,12 +224,13 @@ impl Identity {
             let live = current.ok_or(CallbackError::Unknown)?;
             self.name(received.facts_mut(), &live);
             let answer = Answer::redirect("/").ok_or(CallbackError::Header)?;
-            return Ok(((Event::PageShown, answer), None));
+            return Ok(((Event::PageShown, answer), BTreeMap::new()));
         };
         let named = routes::own_callback(&parts.target);
         let signed_in = self.sign_in(&attempt, &parameters, named).await;
+        let training = signed_in.as_ref().ok().map(|signed| signed.training);
         let (opening, event) = match signed_in
-            .and_then(|(o, v, leeway)| judge_purpose(&attempt, current.as_deref(), o, &v, leeway))
+            .and_then(|signed| judge_purpose(&attempt, current.as_deref(), signed))
             .and_then(|judged| charged(judged, limit))
         {
             Ok(judged) => judged,
@@ -236,12 +243,37 @@ impl Identity {
                 return Err(error);
             }
         };
+        if !opening.user.proof.mfa {
+            return self.hand_over(received, attempt, opening, current).await;
+        }
         let token = Token::generate().map_err(CallbackError::Randomness)?;
         let live = self.open(&token, opening, current, &attempt).await?;
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
-        Ok(((event, answer.set_cookie(cookie)), attempt.banner))
+        let mut detail = login::acknowledged(attempt.banner);
+        detail.extend(training.and_then(StatedTraining::particular));
+        Ok(((event, answer.set_cookie(cookie)), detail))
+    }
+
+    /// Goes on to the gateway's own second factor; until that is accepted there is no session.
+    async fn hand_over(
+        &self,
+        received: &mut Received,
+        attempt: Attempt,
+        opening: Opening,
+        current: Option<Arc<Live>>,
+    ) -> Result<(Told, BTreeMap<String, String>), CallbackError> {
+        let user = Principal::User(opening.user.clone());
+        // SECURITY: whoever signs in here and does not finish must not find the session of someone else.
+        if let Some(old) = current.filter(|old| old.user().id() != user.id()) {
+            self.sessions().end_or_remember(&old).await;
+        }
+        let asked = self.ask_factor(received.parts(), &attempt, opening);
+        let answer = Box::pin(asked).await.map_err(CallbackError::Factor)?;
+        received.facts_mut().principal = Some(Arc::new(user));
+        let detail = login::acknowledged(attempt.banner);
+        Ok(((Event::PageShown, answer), detail))
     }
 
     async fn attempt(
@@ -270,7 +302,7 @@ impl Identity {
         attempt: &Attempt,
         parameters: &Parameters,
         named: Option<&str>,
-    ) -> Result<(Opening, Verified, std::time::Duration), CallbackError> {
+    ) -> Result<SignedIn, CallbackError> {
         let provider = self
             .provider_named(&attempt.issuer)
             .ok_or(CallbackError::IssuerGone)?;
@@ -307,7 +339,7 @@ impl Identity {
             .person(provider, &metadata, &verified, &tokens.access_token)
             .await
             .map_err(CallbackError::Person)?;
-        let user = User {
+        let mut user = User {
             issuer: attempt.issuer.clone(),
             subject: person.subject,
             name: person.name,
@@ -315,11 +347,13 @@ impl Identity {
             proof: verified.proof.clone(),
             department: person.department,
         };
-        if !user.proof.mfa {
+        // SECURITY: only the gateway itself says that it verified a factor.
+        user.proof.amr.retain(|method| method != MARK);
+        if !user.proof.mfa && !self.adds_factor(&user.issuer) {
             return Err(CallbackError::Mfa(Box::new(user)));
         }
-        if self.locks().holds(&user, self.clock().now()) {
-            return Err(CallbackError::Locked(Box::new(user)));
+        if let Some(refusal) = self.kept_out(&user) {
+            return Err(CallbackError::KeptOut(refusal, Box::new(user)));
         }
         let opening = Opening {
             sub: (user.subject != verified.subject).then(|| verified.subject.clone()),
@@ -329,44 +363,16 @@ impl Identity {
             id_token: tokens.id_token,
             continues: None,
         };
-        Ok((opening, verified, provider.settings().clock_leeway))
-    }
-
-    async fn verify(
-        &self,
-        provider: &Provider,
-        metadata: &Metadata,
-        attempt: &Attempt,
-        tokens: &Tokens,
-    ) -> Result<Verified, CallbackError> {
-        let (payload, algorithm) = provider
-            .verified(tokens.id_token.expose(), Kind::Id)
-            .await
-            .map_err(CallbackError::Token)?;
-        let now = self.clock().now();
-        let settings = provider.settings();
-        let expected = ExpectedId {
-            token: Expected {
-                issuer: metadata.issuer(),
-                client_id: &settings.client_id,
-                now,
-                leeway: settings.clock_leeway,
-            },
-            nonce: &attempt.nonce,
-            access_token: Some(tokens.access_token.expose()),
-            algorithm,
-            issuer: settings,
-        };
-        let verified = validate_id_token(&payload, &expected).map_err(CallbackError::Claims)?;
-        // An ID token is made for the answer that brings it, so its age is the difference of the clocks.
-        let skew = now.duration_since(verified.issued).as_secs_f64();
-        metrics::gauge!("chartgate_issuer_clock_skew_seconds", "issuer" => settings.name.clone())
-            .set(skew);
-        Ok(verified)
+        Ok(SignedIn {
+            opening,
+            verified,
+            training: person.training,
+            leeway: provider.settings().clock_leeway,
+        })
     }
 
     /// Opens the session and ends what this browser had before.
-    async fn open(
+    pub(super) async fn open(
         &self,
         token: &Token,
         opening: Opening,
@@ -388,9 +394,10 @@ impl Identity {
             return Err(meant.map_or_else(CallbackError::Store, |_| CallbackError::Ended));
         }
         // SECURITY: a lock that came between the check and the session found no session to end.
-        if self.locks().holds(live.user(), self.clock().now()) {
+        if let Some(refusal) = self.kept_out(live.user()) {
             self.sessions().end_or_remember(&live).await;
-            return Err(CallbackError::Locked(Box::new(live.user().clone())));
+            let user = Box::new(live.user().clone());
+            return Err(CallbackError::KeptOut(refusal, user));
         }
         if let Some(old) = current {
             if continued.as_ref() == Some(old.id()) {
@@ -417,14 +424,27 @@ fn charged(
     }
 }
 
+/// What a provider's answer proves.
+struct SignedIn {
+    opening: Opening,
+    verified: Verified,
+    training: StatedTraining,
+    /// By how much the provider's clock may differ.
+    leeway: Duration,
+}
+
 /// Whether a step-up is what it says: the same user, in the same session, afresh.
 fn judge_purpose(
     attempt: &Attempt,
     current: Option<&Live>,
-    opening: Opening,
-    verified: &Verified,
-    leeway: std::time::Duration,
+    signed_in: SignedIn,
 ) -> Result<(Opening, Event), CallbackError> {
+    let SignedIn {
+        opening,
+        verified,
+        training: _,
+        leeway,
+    } = signed_in;
     let key = match &attempt.purpose {
         Purpose::SignIn => return Ok((opening, Event::Login)),
         Purpose::StepUp(key) => key,

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Identity;
 use super::cookie::{self, Presented, SESSION_COOKIE};
 use super::session::{Live, Over, SessionId};
 use super::sessions::Found;
+use super::{Identity, Roles, api};
 use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
+use crate::request::principal::{CredentialKind, Proof, Service};
 use crate::request::{Principal, Received, Refused};
 
 /// A request whose principal is proven.
@@ -37,6 +38,20 @@ impl Identity {
         let presented = cookie::presented(headers, SESSION_COOKIE);
         let cookies = cookie::without_own(headers);
         screened.received_mut().set_cookies(cookies);
+        if self.apis().may_concern(screened.received().parts()) {
+            // Boxed: most requests are of people.
+            let asked = Box::pin(self.apis().client(screened.received().parts(), &presented));
+            match asked.await {
+                Ok(None) => {}
+                Ok(Some(client)) => return self.admit_client(screened, client),
+                Err(error) => {
+                    let request = screened.received().parts().id;
+                    tracing::warn!(%request, %error, "the credential of an API client");
+                    error.count();
+                    return Err(screened.refuse(error.refusal()));
+                }
+            }
+        }
         let token = match presented {
             Presented::One(token) => token,
             Presented::Nothing => return Err(screened.refuse(Refusal::LoginRequired)),
@@ -62,10 +77,10 @@ impl Identity {
         facts.session = Some(live.id().to_string());
         match over {
             Some(Over::Idle | Over::Absolute) => Err(screened.refuse(Refusal::SessionExpired)),
-            None if self.locks().holds(live.user(), self.clock().now()) => {
+            None if let Some(refusal) = self.kept_out(live.user()) => {
                 // It slipped through while the user was being locked out.
                 self.sessions().end_or_remember(&live).await;
-                Err(screened.refuse(Refusal::UserLocked))
+                Err(screened.refuse(refusal))
             }
             None if principal.roles().is_empty() => Err(screened.refuse(Refusal::NoRole)),
             None => Ok(Identified {
@@ -76,6 +91,62 @@ impl Identity {
                 live: Some(live),
             }),
         }
+    }
+
+    /// A client whose credential is good becomes a principal, unless it is revoked, locked or without a role.
+    fn admit_client(
+        &self,
+        mut screened: Screened,
+        client: api::Client,
+    ) -> Result<Identified, Refused> {
+        let now = self.clock().now();
+        let is_revoked = self.apis().is_revoked(&client);
+        let session = SessionId::of_client(&client.issuer, &client.name, client.subject.as_deref());
+        let kind = Some(client.credential.kind);
+        let Roles { roles, .. } = self.roles.roles(&client.issuer, &client.role_values, now);
+        let service = Service {
+            issuer: client.issuer,
+            client: client.name,
+            subject: client.subject,
+            account: client.account,
+            roles,
+            credential: client.credential,
+            proof: Proof {
+                acr: None,
+                amr: Vec::new(),
+                mfa: false,
+                auth_time: None,
+            },
+        };
+        let kept_out = self.client_kept_out(&service);
+        let principal = Arc::new(Principal::Service(service));
+        let received = screened.received_mut();
+        // SECURITY: a certificate alone leaves the field to the EMR, as a session does.
+        if kind != Some(CredentialKind::Certificate) {
+            received.remove_authorization();
+        }
+        let facts = received.facts_mut();
+        facts.principal = Some(Arc::clone(&principal));
+        facts.session = Some(session.to_string());
+        if is_revoked {
+            api::count(kind, "revoked");
+            return Err(screened.refuse(Refusal::TokenRefused));
+        }
+        if let Some(refusal) = kept_out {
+            api::count(kind, "locked");
+            return Err(screened.refuse(refusal));
+        }
+        api::count(kind, "accepted");
+        if principal.roles().is_empty() {
+            return Err(screened.refuse(Refusal::NoRole));
+        }
+        Ok(Identified {
+            screened,
+            principal,
+            session,
+            expires: client.expires,
+            live: None,
+        })
     }
 
     /// Notes that the user is active. To be called once the request is known to be no background poll.

@@ -6,6 +6,7 @@
 //! that needs it is refused with `CG-6002`.
 
 mod answer;
+mod api;
 mod attempts;
 mod backchannel;
 mod background;
@@ -14,6 +15,8 @@ mod callback;
 mod choose;
 mod client_keys;
 pub mod cookie;
+mod deactivated;
+pub mod factor;
 pub mod identify;
 mod locks;
 mod login;
@@ -29,6 +32,8 @@ mod sessions;
 mod token;
 
 #[cfg(test)]
+mod test_authenticator;
+#[cfg(test)]
 mod test_gateway;
 #[cfg(test)]
 #[expect(
@@ -40,6 +45,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::broadcast;
@@ -50,8 +56,13 @@ use crate::request::received::Throttle;
 use crate::request::{Handled, Principal, Received, Refused, Role};
 use crate::store::{Store, StoreError};
 
+use api::Apis;
+pub use api::{Mark, RevokedTokens};
 use attempts::Attempts;
 pub use banner::Banner;
+pub use deactivated::Deactivated;
+use deactivated::Inactive;
+use factor::OwnFactor;
 pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
@@ -99,6 +110,14 @@ pub enum IdentityError {
         /// The algorithm, or nothing if the list is empty.
         algorithm: String,
     },
+    /// What an API stands on.
+    #[error("API `{api}`: {problem}")]
+    Api {
+        /// The API's name.
+        api: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The CA or TLS of an issuer.
     #[error("issuer `{issuer}`: {problem}")]
     Issuer {
@@ -116,6 +135,9 @@ pub struct Identity {
     attempts: Attempts,
     notices: Notices,
     locks: Locks,
+    inactive: Inactive,
+    own_factor: Option<OwnFactor>,
+    apis: Apis,
     banner: Option<Banner>,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
@@ -144,11 +166,15 @@ impl Identity {
         if providers.is_empty() {
             return Err(IdentityError::NoIssuer);
         }
+        let own = config.second_factor.clone();
         Ok(Arc::new(Self {
             sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
-            notices: Notices::new(store.clone(), Arc::clone(&clock), config.login_timeout),
+            notices: Notices::new(store.clone(), Arc::clone(&clock), longest_sign_in(config)),
             locks: Locks::default(),
+            inactive: Inactive::default(),
+            own_factor: own.map(|settings| OwnFactor::new(settings, store.clone())),
+            apis: Apis::new(config, &clock)?,
             banner,
             providers,
             store,
@@ -177,6 +203,8 @@ impl Identity {
             },
             OwnRoute::BackchannelLogout => Box::pin(self.backchannel_logout(received)).await,
             OwnRoute::ClientKeys => self.client_keys(received),
+            OwnRoute::SecondFactor => Box::pin(self.second_factor(received)).await,
+            OwnRoute::SecondFactors => Box::pin(self.second_factors(received)).await,
         }
     }
 
@@ -231,12 +259,26 @@ impl Identity {
         self.banner.as_ref()
     }
 
-    const fn sessions(&self) -> &Sessions {
-        &self.sessions
+    /// The CAs whose certificates clients are asked for, where they are asked for one.
+    #[must_use]
+    pub fn client_issuers(&self) -> Option<Vec<rustls::DistinguishedName>> {
+        self.apis.client_issuers()
     }
 
-    const fn locks(&self) -> &Locks {
-        &self.locks
+    /// Reads the client CA and its revocation lists again; a problem changes nothing, and is said.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn reload_client_certificates(&self) -> Result<(), String> {
+        self.apis.reload()
+    }
+
+    const fn apis(&self) -> &Apis {
+        &self.apis
+    }
+
+    const fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     const fn clock(&self) -> &SharedClock {
@@ -270,6 +312,12 @@ impl Identity {
             .iter()
             .find(|provider| provider.settings().name == name)
     }
+}
+
+/// How long a sign-in may take from its start to its session: the way to the provider, and the own second factor.
+fn longest_sign_in(config: &config::Identity) -> Duration {
+    let steps = if config.second_factor.is_some() { 2 } else { 1 };
+    config.login_timeout.saturating_mul(steps)
 }
 
 fn provider(issuer: &config::Issuer, clock: &SharedClock) -> Result<Arc<Provider>, IdentityError> {

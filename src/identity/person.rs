@@ -1,9 +1,13 @@
 //! Who signed in: by the ID token, by UserInfo where that is asked, and with the groups that the token had no room for.
 
 use super::Identity;
-use super::oidc::claims::{ClaimsError, Verified};
+use super::attempts::Attempt;
+use super::callback::CallbackError;
+use super::oidc::claims::{ClaimsError, Expected, ExpectedId, Verified, validate_id_token};
+use super::oidc::jws::Kind;
 use super::oidc::person::Person;
-use super::oidc::{GroupsError, Metadata, Provider, UserInfoError};
+use super::oidc::training::StatedTraining;
+use super::oidc::{GroupsError, Metadata, Provider, Tokens, UserInfoError};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 
@@ -32,6 +36,40 @@ impl PersonError {
 }
 
 impl Identity {
+    /// Judges the ID token.
+    pub(super) async fn verify(
+        &self,
+        provider: &Provider,
+        metadata: &Metadata,
+        attempt: &Attempt,
+        tokens: &Tokens,
+    ) -> Result<Verified, CallbackError> {
+        let (payload, algorithm) = provider
+            .verified(tokens.id_token.expose(), Kind::Id)
+            .await
+            .map_err(CallbackError::Token)?;
+        let now = self.clock().now();
+        let settings = provider.settings();
+        let expected = ExpectedId {
+            token: Expected {
+                issuer: metadata.issuer(),
+                client_id: &settings.client_id,
+                now,
+                leeway: settings.clock_leeway,
+            },
+            nonce: &attempt.nonce,
+            access_token: Some(tokens.access_token.expose()),
+            algorithm,
+            issuer: settings,
+        };
+        let verified = validate_id_token(&payload, &expected).map_err(CallbackError::Claims)?;
+        // An ID token is made for the answer that brings it, so its age is the difference of the clocks.
+        let skew = now.duration_since(verified.issued).as_secs_f64();
+        metrics::gauge!("chartgate_issuer_clock_skew_seconds", "issuer" => settings.name.clone())
+            .set(skew);
+        Ok(verified)
+    }
+
     /// Reads the person out of what the provider states, here and where it leads.
     pub(super) async fn person(
         &self,
@@ -52,6 +90,12 @@ impl Identity {
         // SECURITY: the EMR knows people by name. With one that ends like another issuer's, they would pass for theirs.
         if self.is_foreign(&person.name, &settings.name) {
             return Err(PersonError::Claims(ClaimsError::Name));
+        }
+        if person.training == StatedTraining::Unreadable {
+            tracing::warn!(
+                issuer = settings.name,
+                "the training claim is no date: nothing is taken from it"
+            );
         }
         if !person.roles_elsewhere {
             return Ok(person);

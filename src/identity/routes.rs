@@ -29,6 +29,10 @@ pub enum OwnRoute {
     BackchannelLogout,
     /// `GET /.chartgate/client-jwks.json[?issuer=NAME]`: the keys with which the gateway proves itself to a provider.
     ClientKeys,
+    /// `GET` or `POST /.chartgate/second-factor`: the gateway's own second factor.
+    SecondFactor,
+    /// `GET /.chartgate/second-factor/manage`: a user's own authenticators.
+    SecondFactors,
 }
 
 impl OwnRoute {
@@ -40,6 +44,8 @@ impl OwnRoute {
         Self::SignedOut,
         Self::BackchannelLogout,
         Self::ClientKeys,
+        Self::SecondFactor,
+        Self::SecondFactors,
     ];
 
     /// The path.
@@ -52,6 +58,8 @@ impl OwnRoute {
             Self::SignedOut => "/.chartgate/signed-out",
             Self::BackchannelLogout => "/.chartgate/backchannel-logout",
             Self::ClientKeys => "/.chartgate/client-jwks.json",
+            Self::SecondFactor => "/.chartgate/second-factor",
+            Self::SecondFactors => "/.chartgate/second-factor/manage",
         }
     }
 
@@ -94,7 +102,13 @@ pub fn is_own(target: &Target) -> bool {
 #[must_use]
 pub fn may_return_to(target: &Target) -> bool {
     let path = target.path();
-    [BREAK_GLASS, TRAINING, REPORT].contains(&path)
+    [
+        BREAK_GLASS,
+        TRAINING,
+        REPORT,
+        OwnRoute::SecondFactors.path(),
+    ]
+    .contains(&path)
         || path
             .strip_prefix(TRAINING)
             .is_some_and(|rest| rest.starts_with('/'))

@@ -75,8 +75,13 @@ impl Gateway {
 
     /// The same gateway after its process was started again.
     pub(super) async fn restarted(&self) -> Self {
+        self.restarted_with(|_| {}).await
+    }
+
+    /// The same with a changed configuration.
+    pub(super) async fn restarted_with(&self, change: impl FnOnce(&mut config::Identity)) -> Self {
         Self {
-            identity: identity(&self.provider, &self.clock, &self.home, |_| {}).await,
+            identity: identity(&self.provider, &self.clock, &self.home, change).await,
             clock: Arc::clone(&self.clock),
             home: self.home.clone(),
             provider: self.provider.clone(),
@@ -139,6 +144,9 @@ async fn identity(
         login_timeout: Duration::from_mins(10),
         clock_leeway: Duration::from_mins(1),
         issuers: vec![provider.issuer()],
+        second_factor: None,
+        api: Vec::new(),
+        client_certificates: None,
     };
     change(&mut config);
     Identity::new(&config, store, shared, Arc::new(Physicians), None).unwrap()
@@ -160,6 +168,7 @@ pub(super) fn received(method: &Method, target: &str, headers: HeaderMap, body: 
             peer: PeerAddr::new(SocketAddr::new(loopback, 1)),
             sni: None,
             tls: None,
+            certificate: None,
         },
         client: ClientAddr::from(loopback),
         upgrade_to: None,
@@ -173,6 +182,7 @@ pub(super) fn received(method: &Method, target: &str, headers: HeaderMap, body: 
 pub(super) struct Seen {
     pub(super) facts: Facts,
     pub(super) event: Event,
+    pub(super) detail: BTreeMap<String, String>,
     pub(super) response: Response<Bytes>,
 }
 
@@ -233,12 +243,13 @@ impl Browser {
         let Handled {
             facts,
             event,
-            detail: _,
+            detail,
             response,
         } = handled;
         Ok(Seen {
             facts,
             event,
+            detail,
             response,
         })
     }

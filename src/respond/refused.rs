@@ -113,13 +113,21 @@ fn answer(
     headers.insert("referrer-policy", HeaderValue::from_static("same-origin"));
     insert(headers, "x-request-id", &manner.id.to_string());
     insert(headers, "x-chartgate-refusal", refusal.code());
+    if refusal == Refusal::TokenRefused {
+        // RFC 6750 §3.1, whatever asked.
+        let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
     if let Some(retry) = retry {
         insert(headers, RETRY_AFTER.as_str(), &seconds(retry).to_string());
     }
     // SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
     if matches!(
         refusal,
-        Refusal::SessionUnknown | Refusal::SessionExpired | Refusal::UserLocked
+        Refusal::SessionUnknown
+            | Refusal::SessionExpired
+            | Refusal::UserLocked
+            | Refusal::UserDeactivated
     ) {
         headers.append(SET_COOKIE, cookie::clear_session());
     }
@@ -162,6 +170,7 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
             | Refusal::ProviderDenied
             | Refusal::MfaRequired
             | Refusal::ProviderUnavailable
+            | Refusal::SecondFactorLocked
     ) {
         return one("/", "Start again");
     }

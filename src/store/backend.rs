@@ -30,8 +30,14 @@ pub enum Table {
     Cases,
     /// Attestations of courses, by user and course.
     Training,
+    /// Who works here, as directory and personnel system say it.
+    Provisioned,
     /// When what was last done: reviews, backups, drills, checks.
     Upkeep,
+    /// Second factors and invitations to enrol one, by hash of the account.
+    Factors,
+    /// Access tokens, API clients and subjects that are revoked, by hash.
+    Tokens,
 }
 
 impl Table {
@@ -47,7 +53,10 @@ impl Table {
         Self::Locks,
         Self::Cases,
         Self::Training,
+        Self::Provisioned,
         Self::Upkeep,
+        Self::Factors,
+        Self::Tokens,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -64,7 +73,10 @@ impl Table {
             Self::Locks => "locks",
             Self::Cases => "cases",
             Self::Training => "training",
+            Self::Provisioned => "provisioned",
             Self::Upkeep => "upkeep",
+            Self::Factors => "factors",
+            Self::Tokens => "tokens",
         }
     }
 
@@ -80,7 +92,10 @@ impl Table {
             | Self::Locks
             | Self::Cases
             | Self::Training
-            | Self::Upkeep => false,
+            | Self::Provisioned
+            | Self::Upkeep
+            | Self::Factors
+            | Self::Tokens => false,
         }
     }
 }

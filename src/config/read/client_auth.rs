@@ -11,11 +11,9 @@ use crate::config::Certificate;
 use crate::config::chain;
 use crate::config::client_key::ClientKey;
 use crate::config::issuer::{AssertionAudience, ClientAuth, Rotating};
-use crate::config::secrets;
 use crate::config::section::Section;
 use crate::config::source::says;
 use crate::config::value::{Fault, Value, one_of};
-use crate::secret::Secret;
 
 /// The methods by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +80,7 @@ pub(super) fn client_auth(section: &mut Section<'_>) -> Option<ClientAuth> {
             unused(section, method, &ASSERTIONS);
             unused(section, method, &[KEY, CERTIFICATE]);
             let current = identity::secret(section, "client_secret_file");
-            let previous = optional_secret(section, "previous_client_secret_file");
+            let previous = identity::optional_secret(section, "previous_client_secret_file");
             let secrets = Rotating {
                 current: current?,
                 previous,
@@ -201,15 +199,4 @@ fn unused(section: &mut Section<'_>, method: Method, keys: &[&'static str]) {
 fn optional_path(section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {
     let text: String = section.optional(key)?;
     Some(section.document().source().resolve(&text))
-}
-
-fn optional_secret(section: &mut Section<'_>, key: &'static str) -> Option<Secret<String>> {
-    let path = optional_path(section, key)?;
-    match secrets::read_line(&path) {
-        Ok(secret) => Some(secret),
-        Err(said) => {
-            section.error(key, said);
-            None
-        }
-    }
 }

@@ -31,8 +31,15 @@ pub(super) fn identity(root: &mut Section<'_>, emrs: Option<&[Emr]>) -> Option<I
     if sections.is_empty() {
         section.error("issuer", says("there is no identity provider", why));
     }
-    let ground = issuer::Ground { emrs, clock_leeway };
+    let second_factor = super::second_factor::second_factor(&mut section);
+    let ground = issuer::Ground {
+        emrs,
+        clock_leeway,
+        second_factor: second_factor.as_ref(),
+    };
     let issuers = all(sections.into_iter().map(|one| issuer::issuer(one, ground)));
+    let api = super::api::apis(&mut section, issuers.as_deref().unwrap_or_default());
+    let client_certificates = super::api::client_certificates(&mut section);
     section.done();
     Some(Identity {
         idle_timeout,
@@ -40,6 +47,9 @@ pub(super) fn identity(root: &mut Section<'_>, emrs: Option<&[Emr]>) -> Option<I
         login_timeout,
         clock_leeway,
         issuers: issuers?,
+        second_factor,
+        api: api?,
+        client_certificates: client_certificates.ok()?,
     })
 }
 
@@ -53,7 +63,25 @@ pub(super) fn secret(
         key,
         &format!("{key} = \"secrets/{}\"", key.trim_end_matches("_file")),
     )?;
-    match secrets::read_line(&path) {
+    line_of(section, key, &path)
+}
+
+/// The same where it may be left out.
+pub(super) fn optional_secret(
+    section: &mut Section<'_>,
+    key: &'static str,
+) -> Option<crate::secret::Secret<String>> {
+    let text: String = section.optional(key)?;
+    let path = section.document().source().resolve(&text);
+    line_of(section, key, &path)
+}
+
+fn line_of(
+    section: &Section<'_>,
+    key: &str,
+    path: &std::path::Path,
+) -> Option<crate::secret::Secret<String>> {
+    match secrets::read_line(path) {
         Ok(secret) => Some(secret),
         Err(said) => {
             section.error(key, said);

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use super::client_auth::client_auth;
 use super::optional_file;
 use crate::config::issuer::{Callback, ClaimMapping, Issuer, MfaEvidence, MfaRequire, Par, Serves};
+use crate::config::second_factor::SecondFactor;
 use crate::config::section::Section;
 use crate::config::source::says;
 use crate::config::value::{ClaimPointer, Fault, HostName, ShortName, Value, one_of};
@@ -88,11 +89,13 @@ pub(super) struct Ground<'e> {
     pub(super) emrs: Option<&'e [Emr]>,
     /// `[identity] clock_leeway`
     pub(super) clock_leeway: Duration,
+    /// The gateway's own second factor.
+    pub(super) second_factor: Option<&'e SecondFactor>,
 }
 
 /// `[[identity.issuer]]`
 pub(super) fn issuer(mut section: Section<'_>, ground: Ground<'_>) -> Option<Issuer> {
-    let name = section.required("name", "name = \"hospital\"");
+    let name: Option<ShortName> = section.required("name", "name = \"hospital\"");
     let label = section.optional("label");
     let url: Option<url::Url> = section.required(
         "url",
@@ -123,7 +126,18 @@ pub(super) fn issuer(mut section: Section<'_>, ground: Ground<'_>) -> Option<Iss
         Duration::ZERO..=Duration::from_mins(5),
     );
     let why = "add `[identity.issuer.mfa]` with `amr = [[\"pwd\", \"otp\"]]` or `acr = [..]`: what proves a second factor";
-    let mfa = section.required_table("mfa", why).map(mfa);
+    // Without evidence of the provider nothing it says proves a second factor; the gateway's own then does.
+    let own = ground.second_factor;
+    let has_own = |name: &ShortName| own.is_some_and(|own| own.issuers.contains(&name.0));
+    let mfa = match section.optional_table("mfa") {
+        Some(evidence) => Some(mfa(evidence)),
+        None if name.as_ref().is_some_and(has_own) => Some(MfaEvidence {
+            acr: Vec::new(),
+            amr: Vec::new(),
+            require: MfaRequire::Any,
+        }),
+        None => section.required_table("mfa", why).map(mfa),
+    };
     section.done();
     let ShortName(name) = name?;
     Some(Issuer {
@@ -287,6 +301,7 @@ fn claims(section: &mut Section<'_>) -> Option<ClaimMapping> {
         );
     }
     let (email, require_email_domains) = email(section);
+    let training: Option<ClaimPointer> = section.optional("training_claim");
     let department: Option<ClaimPointer> = section.optional("department_claim");
     let departments: BTreeMap<String, String> = section.map("departments").unwrap_or_default();
     if department.is_none() && !departments.is_empty() {
@@ -306,6 +321,7 @@ fn claims(section: &mut Section<'_>) -> Option<ClaimMapping> {
         email,
         department: department.map(|pointer| pointer.0),
         departments,
+        training: training.map(|pointer| pointer.0),
     })
 }
 
@@ -367,7 +383,7 @@ fn mfa(mut section: Section<'_>) -> MfaEvidence {
     evidence
 }
 
-fn check_algorithms(section: &Section<'_>, algorithms: &[String]) {
+pub(super) fn check_algorithms(section: &Section<'_>, algorithms: &[String]) {
     let remedy = format!("choose from {}", ALGORITHMS.join(", "));
     if algorithms.is_empty() {
         section.error(

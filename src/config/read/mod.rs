@@ -1,6 +1,7 @@
 //! Reads a whole document into a [`Config`], section by section.
 
 mod alarm;
+mod api;
 mod backup;
 mod break_glass;
 mod client;
@@ -9,6 +10,8 @@ mod emr;
 mod identity;
 mod inspection;
 mod issuer;
+mod provision;
+mod second_factor;
 mod segmentation;
 mod server;
 mod trail;
@@ -36,6 +39,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let store = trail::store(&mut root);
     let break_glass = break_glass::break_glass(&mut root);
     let training = training::training(&mut root);
+    let provisioning = provision::provisioning(&mut root, identity.as_ref());
     let update = trail::update(&mut root);
     let backup = backup::backup(&mut root);
     let segmentation = segmentation::segmentation(&mut root, emrs.as_deref());
@@ -57,6 +61,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         store: store?,
         break_glass,
         training,
+        provisioning,
         update,
         backup,
         segmentation,

@@ -10,11 +10,12 @@ pub mod claims;
 mod exchange;
 mod groups;
 pub mod jws;
-mod keys;
+pub(in crate::identity) mod keys;
 mod metadata;
 pub mod mfa;
 pub mod person;
 mod provider;
+pub mod training;
 mod userinfo;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::claims::{ClaimsError, identifier, strings};
+use super::training::{StatedTraining, stated_training};
 use crate::config::issuer::ClaimMapping;
 
 /// Who someone is.
@@ -22,6 +23,8 @@ pub struct Person {
     pub roles_elsewhere: bool,
     /// The department.
     pub department: Option<String>,
+    /// Until when their training holds.
+    pub training: StatedTraining,
 }
 
 impl Person {
@@ -44,6 +47,10 @@ impl Person {
                 .iter()
                 .any(|claim| is_elsewhere(claims, claim)),
             department: department(claims, mapping),
+            training: mapping
+                .training
+                .as_deref()
+                .map_or(StatedTraining::Nothing, |claim| stated_training(at(claim))),
             subject,
         })
     }

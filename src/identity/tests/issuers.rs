@@ -35,6 +35,7 @@ async fn post(browser: &mut Browser, gateway: &Gateway, body: &str) -> Result<Se
     Ok(Seen {
         facts: handled.facts,
         event: handled.event,
+        detail: handled.detail,
         response: handled.response,
     })
 }

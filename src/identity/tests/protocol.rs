@@ -409,7 +409,9 @@ async fn a_user_may_be_identified_by_another_claim_and_signed_out_by_sub() {
         .await
         .unwrap();
     let identified = browser.open(&gateway).await.unwrap();
-    let Principal::User(user) = identified.principal();
+    let Principal::User(user) = identified.principal() else {
+        panic!("a user signed in")
+    };
     assert_eq!(user.id(), "staff|o-1");
     let notice = |sub: &str, id: &str| {
         let claims = json!({

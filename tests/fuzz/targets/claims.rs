@@ -62,7 +62,10 @@ fn issuer() -> Issuer {
         require: MfaRequire::Any,
     };
     Issuer {
-        claims: ClaimMapping::with_roles("/realm/groups"),
+        claims: ClaimMapping {
+            training: Some("/training_valid_until".to_owned()),
+            ..ClaimMapping::with_roles("/realm/groups")
+        },
         ..Issuer::for_test("https://op.example/", mfa)
     }
 }
