@@ -21,6 +21,7 @@ mod day;
 mod harness;
 mod hygiene;
 mod inspection;
+mod lock;
 mod monitoring;
 mod pains;
 mod path;

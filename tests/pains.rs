@@ -1,3 +1,4 @@
-//! What users of other gateways report again and again: each recurring pain has a test of its number.
+//! The recurring pains of gateways before web applications, each held by a test that is named after it.
 
+mod notes;
 mod provider;

@@ -21,6 +21,7 @@ pub mod issuer;
 #[cfg(test)]
 mod issuer_tests;
 pub mod load;
+pub mod lock;
 pub mod problem;
 mod providers;
 pub mod provision;
@@ -152,6 +153,10 @@ pub struct Identity {
     pub api: Vec<api::Api>,
     /// Client certificates, where they are asked for.
     pub client_certificates: Option<api::ClientCertificates>,
+    /// Screens that lock; without, none does.
+    pub lock: Option<lock::Lock>,
+    /// Forms that are kept; without, none is.
+    pub held_posts: Option<lock::HeldPosts>,
 }
 
 /// An EMR. `[[emr]]`

@@ -35,6 +35,13 @@ pub(super) struct Attempt {
     pub(super) banner: Option<String>,
 }
 
+impl Attempt {
+    /// Whether it is to unlock a screen.
+    pub(super) const fn is_unlock(&self) -> bool {
+        matches!(self.purpose, Purpose::Unlock(_))
+    }
+}
+
 impl std::fmt::Debug for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Attempt")
@@ -52,6 +59,8 @@ pub(super) enum Purpose {
     SignIn,
     /// A fresh authentication of the session with this key in the store.
     StepUp(String),
+    /// The user of the session with this key in the store comes back to their locked screen.
+    Unlock(String),
 }
 
 /// Why a sign-in cannot be started.

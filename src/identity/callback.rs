@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use jiff::Timestamp;
 
 use super::answer::Answer;
 use super::attempts::{Attempt, Purpose};
 use super::cookie::{self, LOGIN_COOKIE, Presented};
 use super::factor::{FactorError, MARK};
+use super::lock::unlock as lock;
 use super::login::{self, Told, callback_url, handled};
-use super::oidc::claims::{ClaimsError, Verified};
+use super::oidc::claims::ClaimsError;
 use super::oidc::training::StatedTraining;
 use super::oidc::{ExchangeError, ProviderError, TokenError};
 use super::person::PersonError;
@@ -71,6 +73,8 @@ pub(super) enum CallbackError {
     StepUpUnknown,
     #[error("the user did not authenticate afresh (auth_time is before the request)")]
     StepUpStale,
+    #[error("someone else signed in at a locked screen, and has to read the notice first")]
+    StartsClean,
     #[error("the account signs in too often")]
     TooOften(Throttle, Box<User>),
     #[error("the provider ended this sign-in's session before it was open")]
@@ -113,6 +117,7 @@ impl CallbackError {
             | Self::StepUpUser
             | Self::StepUpUnknown
             | Self::StepUpStale
+            | Self::StartsClean
             | Self::Ended => Refusal::LoginRefused,
             Self::Exchange(ExchangeError::Proof) | Self::Randomness(_) | Self::Header => {
                 Refusal::Internal
@@ -142,6 +147,7 @@ impl CallbackError {
             | Self::StepUpUser
             | Self::StepUpUnknown
             | Self::StepUpStale
+            | Self::StartsClean
             | Self::Ended
             | Self::Factor(_)
             | Self::Randomness(_)
@@ -230,11 +236,20 @@ impl Identity {
         let signed_in = self.sign_in(&attempt, &parameters, named).await;
         let training = signed_in.as_ref().ok().map(|signed| signed.training);
         let (opening, event) = match signed_in
-            .and_then(|signed| judge_purpose(&attempt, current.as_deref(), signed))
+            .and_then(|signed| judge_purpose(&attempt, current.as_deref(), signed, self))
             .and_then(|judged| charged(judged, limit))
         {
             Ok(judged) => judged,
             Err(error) => {
+                let error = lock::failed(&attempt, current.as_deref(), error, limit);
+                if let CallbackError::StartsClean = &error {
+                    if let Some(old) = &current {
+                        self.name(received.facts_mut(), old);
+                        self.sessions().end_or_remember(old).await;
+                    }
+                    let told = lock::starts_clean().ok_or(CallbackError::Header)?;
+                    return Ok((told, BTreeMap::new()));
+                }
                 // SECURITY: CVE-2026-34454. Whoever failed to sign in here must not find the session of the one
                 // before. A step-up that merely failed leaves its own user's session as it was.
                 if let Some(old) = current.filter(|_| ends_session(&attempt, &error)) {
@@ -349,7 +364,9 @@ impl Identity {
         };
         // SECURITY: only the gateway itself says that it verified a factor.
         user.proof.amr.retain(|method| method != MARK);
-        if !user.proof.mfa && !self.adds_factor(&user.issuer) {
+        // One factor unlocks: see `lock::unlock`, which asks for two of anyone but the session's own user.
+        let may_have_one = attempt.is_unlock() || self.adds_factor(&user.issuer);
+        if !user.proof.mfa && !may_have_one {
             return Err(CallbackError::Mfa(Box::new(user)));
         }
         if let Some(refusal) = self.kept_out(&user) {
@@ -362,10 +379,11 @@ impl Identity {
             issuer_session: verified.issuer_session.clone(),
             id_token: tokens.id_token,
             continues: None,
+            ends: None,
         };
         Ok(SignedIn {
             opening,
-            verified,
+            authenticated: verified.proof.auth_time,
             training: person.training,
             leeway: provider.settings().clock_leeway,
         })
@@ -425,9 +443,10 @@ fn charged(
 }
 
 /// What a provider's answer proves.
-struct SignedIn {
-    opening: Opening,
-    verified: Verified,
+pub(super) struct SignedIn {
+    pub(super) opening: Opening,
+    /// When the user authenticated, where the provider says that.
+    authenticated: Option<Timestamp>,
     training: StatedTraining,
     /// By how much the provider's clock may differ.
     leeway: Duration,
@@ -438,46 +457,48 @@ fn judge_purpose(
     attempt: &Attempt,
     current: Option<&Live>,
     signed_in: SignedIn,
+    identity: &Identity,
 ) -> Result<(Opening, Event), CallbackError> {
-    let SignedIn {
-        opening,
-        verified,
-        training: _,
-        leeway,
-    } = signed_in;
     let key = match &attempt.purpose {
-        Purpose::SignIn => return Ok((opening, Event::Login)),
+        Purpose::SignIn => return Ok((signed_in.opening, Event::Login)),
+        Purpose::Unlock(key) => {
+            let current = current.filter(|live| live.key() == key);
+            return lock::judge(attempt, current, signed_in, identity);
+        }
         Purpose::StepUp(key) => key,
     };
     let current = current
         .filter(|live| live.key() == key)
         .ok_or(CallbackError::StepUpSession)?;
-    let (old, new) = (current.user(), &opening.user);
+    let (old, new) = (current.user(), &signed_in.opening.user);
     if old.issuer != new.issuer || old.subject != new.subject {
         return Err(CallbackError::StepUpUser);
     }
+    is_fresh(attempt, &signed_in)?;
+    let continues: Option<SessionId> = Some(current.id().clone());
+    Ok((
+        Opening {
+            continues,
+            ..signed_in.opening
+        },
+        Event::StepUp,
+    ))
+}
+
+/// Whether the user authenticated since this was asked for.
+pub(super) fn is_fresh(attempt: &Attempt, signed_in: &SignedIn) -> Result<(), CallbackError> {
     // A provider that does not say when the user authenticated cannot serve a demand for freshness. Refused here, it
     // is seen and said; let through, the user would be sent round in circles.
-    let authenticated = verified
-        .proof
-        .auth_time
-        .ok_or(CallbackError::StepUpUnknown)?;
+    let authenticated = signed_in.authenticated.ok_or(CallbackError::StepUpUnknown)?;
     let earliest = attempt
         .started
-        .saturating_sub(leeway)
+        .saturating_sub(signed_in.leeway)
         .unwrap_or(attempt.started);
     // Providers that state whole seconds round down.
     if authenticated.as_second() < earliest.as_second() {
         return Err(CallbackError::StepUpStale);
     }
-    let continues: Option<SessionId> = Some(current.id().clone());
-    Ok((
-        Opening {
-            continues,
-            ..opening
-        },
-        Event::StepUp,
-    ))
+    Ok(())
 }
 
 /// Whether a failed sign-in ends the session that the browser still has.
@@ -486,5 +507,7 @@ const fn ends_session(attempt: &Attempt, error: &CallbackError) -> bool {
         Purpose::SignIn => true,
         // Someone else is at the keyboard.
         Purpose::StepUp(_) => matches!(error, CallbackError::StepUpUser),
+        // It stays locked: whoever failed here finds nothing of it.
+        Purpose::Unlock(_) => false,
     }
 }

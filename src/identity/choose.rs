@@ -44,6 +44,13 @@ pub(super) struct Said {
     pub(super) user: Option<String>,
 }
 
+impl Said {
+    /// Whether nothing was said.
+    pub(super) const fn is_nothing(&self) -> bool {
+        self.issuer.is_none() && self.user.is_none()
+    }
+}
+
 /// What comes of it.
 #[derive(Debug)]
 pub(super) enum Choice {

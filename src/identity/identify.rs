@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use super::cookie::{self, Presented, SESSION_COOKIE};
 use super::session::{Live, Over, SessionId};
 use super::sessions::Found;
+use super::token::Token;
 use super::{Identity, Roles, api};
 use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
 use crate::request::principal::{CredentialKind, Proof, Service};
-use crate::request::{Principal, Received, Refused};
+use crate::request::{Cover, Principal, Received, Refused};
 
 /// A request whose principal is proven.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl Identity {
         let (live, over) = match self.sessions().find(&token).await {
             Ok(Found::Live(live)) => (live, None),
             Ok(Found::Over(live, over)) => (live, Some(over)),
-            Ok(Found::Unknown) => return Err(screened.refuse(Refusal::SessionUnknown)),
+            Ok(Found::Unknown) => return Err(self.unknown(screened, &token).await),
             Err(error) => {
                 let request = screened.received().parts().id;
                 tracing::error!(%request, %error, "the session could not be looked up");
@@ -82,14 +83,21 @@ impl Identity {
                 self.sessions().end_or_remember(&live).await;
                 Err(screened.refuse(refusal))
             }
+            None if self.sessions().is_locked(&live) => Err(screened.refuse(Refusal::ScreenLocked)),
             None if principal.roles().is_empty() => Err(screened.refuse(Refusal::NoRole)),
-            None => Ok(Identified {
-                screened,
-                principal,
-                session: live.id().clone(),
-                expires: live.ends(),
-                live: Some(live),
-            }),
+            None => {
+                if self.sessions().locks() {
+                    let cover = Cover::of(live.id().as_str(), &principal.id());
+                    screened.received_mut().set_cover(cover);
+                }
+                Ok(Identified {
+                    screened,
+                    principal,
+                    session: live.id().clone(),
+                    expires: live.ends(),
+                    live: Some(live),
+                })
+            }
         }
     }
 
@@ -149,10 +157,21 @@ impl Identity {
         })
     }
 
+    /// A request with a session that there is not. Whose it was is known for a while, if it ended by itself.
+    async fn unknown(&self, mut screened: Screened, token: &Token) -> Refused {
+        let Some((user, session)) = self.sessions().remembered(token).await else {
+            return screened.refuse(Refusal::SessionUnknown);
+        };
+        let facts = screened.received_mut().facts_mut();
+        facts.principal = Some(Arc::new(Principal::User(user)));
+        facts.session = Some(session);
+        screened.refuse(Refusal::SessionExpired)
+    }
+
     /// Notes that the user is active. To be called once the request is known to be no background poll.
     pub fn touch(&self, identified: &Identified) {
         if let Some(live) = &identified.live {
-            live.touch(self.clock().now());
+            self.sessions().touch(live);
         }
     }
 }
@@ -194,6 +213,22 @@ impl Identified {
     /// Ends the request here.
     pub fn refuse(self, refusal: Refusal) -> Refused {
         self.screened.refuse(refusal)
+    }
+
+    /// A request that the gateway itself makes for a session.
+    pub(super) const fn for_session(
+        screened: Screened,
+        principal: Arc<Principal>,
+        session: SessionId,
+        expires: Timestamp,
+    ) -> Self {
+        Self {
+            screened,
+            principal,
+            session,
+            expires,
+            live: None,
+        }
     }
 
     /// An identified request for unit tests of the next stage.

@@ -125,8 +125,16 @@ impl Identity {
         let parts = received.parts();
         let session = self.session_of(parts).await.map_err(LoginError::Sessions)?;
         let (purpose, own) = match (session, wish.asked) {
+            (Some(live), _) if self.sessions().is_locked(&live) => {
+                let purpose = Purpose::Unlock(live.key().to_owned());
+                self.leaves(&live);
+                self.name(received.facts_mut(), &live);
+                // Somebody else may come to a locked screen, and say so.
+                let own = wish.said.is_nothing().then(|| live.user().issuer.clone());
+                (purpose, own)
+            }
             // Another tab signed in already (oauth2-proxy#611): nothing to do.
-            (Some(live), Asked::SignIn) => {
+            (Some(live), Asked::SignIn | Asked::Unlock) => {
                 self.name(received.facts_mut(), &live);
                 let answer = Answer::redirect(wish.return_to.as_str()).ok_or(LoginError::Header)?;
                 return Ok(((Event::PageShown, answer), None));
@@ -136,7 +144,7 @@ impl Identity {
                 self.name(received.facts_mut(), &live);
                 (purpose, Some(live.user().issuer.clone()))
             }
-            (None, Asked::SignIn | Asked::StepUp) => (Purpose::SignIn, None),
+            (None, Asked::SignIn | Asked::StepUp | Asked::Unlock) => (Purpose::SignIn, None),
         };
         let browser = match cookie::presented(&received.parts().headers, LOGIN_COOKIE) {
             Presented::One(browser) => browser,
@@ -323,6 +331,7 @@ impl Identity {
             asked: match purpose {
                 Purpose::SignIn => Asked::SignIn,
                 Purpose::StepUp(_) => Asked::StepUp,
+                Purpose::Unlock(_) => Asked::Unlock,
             },
             login_hint,
         };

@@ -11,13 +11,16 @@ mod attempts;
 mod backchannel;
 mod background;
 mod banner;
+pub mod behalf;
 mod callback;
 mod choose;
 mod client_keys;
 pub mod cookie;
 mod deactivated;
 pub mod factor;
+pub mod held;
 pub mod identify;
+pub mod lock;
 mod locks;
 mod login;
 mod logout;
@@ -60,6 +63,7 @@ use api::Apis;
 pub use api::{Mark, RevokedTokens};
 use attempts::Attempts;
 pub use banner::Banner;
+use behalf::Left;
 pub use deactivated::Deactivated;
 use deactivated::Inactive;
 use factor::OwnFactor;
@@ -139,6 +143,7 @@ pub struct Identity {
     own_factor: Option<OwnFactor>,
     apis: Apis,
     banner: Option<Banner>,
+    left: Left,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
     store: Store,
@@ -176,6 +181,7 @@ impl Identity {
             own_factor: own.map(|settings| OwnFactor::new(settings, store.clone())),
             apis: Apis::new(config, &clock)?,
             banner,
+            left: Left::new(config.login_timeout),
             providers,
             store,
             clock,
@@ -195,6 +201,9 @@ impl Identity {
     ) -> Result<Handled, Refused> {
         match route {
             OwnRoute::Login => Box::pin(self.login(received)).await,
+            OwnRoute::Lock | OwnRoute::Unlock | OwnRoute::Unlocked | OwnRoute::LockScript => {
+                Box::pin(self.at_the_lock(route, received)).await
+            }
             OwnRoute::Callback => Box::pin(self.callback(received, limit)).await,
             OwnRoute::Logout => Box::pin(self.logout(received)).await,
             OwnRoute::SignedOut => match Self::signed_out(received.parts()) {

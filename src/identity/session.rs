@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::lock::Latch;
 use super::token::Token;
 use crate::request::principal::{Principal, User};
 use crate::secret::Secret;
@@ -80,6 +81,8 @@ pub(super) struct Opening {
     pub(super) id_token: Secret<String>,
     /// The session that a step-up continues.
     pub(super) continues: Option<SessionId>,
+    /// When it ends at the latest, where that is not the longest duration from now.
+    pub(super) ends: Option<Timestamp>,
     /// The issuer's `sub`, where its configuration identifies users by another claim.
     pub(super) sub: Option<String>,
 }
@@ -96,6 +99,8 @@ pub(super) struct Stored {
     created: Timestamp,
     last_active: Timestamp,
     ends: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    locked: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sub: Option<String>,
 }
@@ -122,6 +127,7 @@ pub(super) struct Live {
     /// When the store was last asked about it, in milliseconds of monotonic time.
     confirmed: AtomicU64,
     standing: ArcSwapOption<Standing>,
+    latch: Latch,
 }
 
 /// Who a session's user was when it was last asked. Worked out anew when the mapping of roles changes, or a role ends.
@@ -175,6 +181,7 @@ impl Live {
             flushed: AtomicI64::new(now.as_millisecond()),
             confirmed: AtomicU64::new(0),
             standing: ArcSwapOption::empty(),
+            latch: Latch::default(),
         }
     }
 
@@ -200,6 +207,7 @@ impl Live {
             flushed: AtomicI64::new(last_active),
             confirmed: AtomicU64::new(0),
             standing: ArcSwapOption::empty(),
+            latch: Latch::of(stored.locked),
         })
     }
 
@@ -215,6 +223,7 @@ impl Live {
             created: self.created,
             last_active: self.last_active(),
             ends: self.ends,
+            locked: self.latch.since(),
             sub: self.sub.clone(),
         };
         let bytes = serde_json::to_vec(&stored).ok().map(Secret::new);
@@ -293,6 +302,16 @@ impl Live {
         is_idle.then_some(Over::Idle)
     }
 
+    /// Its lock.
+    pub(super) const fn latch(&self) -> &Latch {
+        &self.latch
+    }
+
+    /// The fingerprint that a record names, as one: what the gateway itself put on record, and nothing else.
+    pub(super) fn id_on_record(fingerprint: &str) -> SessionId {
+        SessionId(fingerprint.to_owned())
+    }
+
     /// Someone used it at `at`. Never goes back.
     pub(super) fn touch(&self, at: Timestamp) {
         self.last_active
@@ -352,6 +371,7 @@ mod tests {
             id_token: Secret::new(String::new()),
             continues: None,
             sub: None,
+            ends: None,
         };
         let start = Timestamp::UNIX_EPOCH;
         Live::open(&Token::generate().unwrap(), opening, start, start, 1)

@@ -2,6 +2,7 @@
 
 mod issuers;
 mod lifetime;
+mod lock;
 mod mutations;
 mod protocol;
 mod provider;

@@ -64,6 +64,9 @@ metrics! {
     REQUEST_SECONDS = "chartgate_request_seconds", Histogram, [], "From the admission of a request to the end of its answer.";
     REFUSALS = "chartgate_refusals_total", Counter, ["code"], "Requests that were refused, by code.";
     BANNERS = "chartgate_banners_total", Counter, ["result"], "Pages of an EMR that a notice was to be put on: `shown`, `appended` where they have no body tag, `passed` without it.";
+    LOCK_OVERLAYS = "chartgate_lock_overlays_total", Counter, ["result"], "Pages of an EMR that the script of the screen lock was to be put on: `shown`, `appended` where they have no body tag, `passed` without it.";
+    LOCKS = "chartgate_locks_total", Counter, ["cause"], "Screens that locked, by cause: `idle`, `user`; and `unlocked` again.";
+    HELD_POSTS = "chartgate_held_posts_total", Counter, ["outcome"], "Forms that met an ended, locked or stale session: `held`, `lost`, `sent`, `refused`, `discarded`, `expired`.";
     BROWSERS = "chartgate_browsers_total", Counter, ["browser", "verdict"], "Pages that people opened, by the browser that they say they use and what followed: `accepted`, `warned`, `refused`, `exempt`.";
     SECOND_FACTOR = "chartgate_second_factor_total", Counter, ["method", "outcome"], "Second factors of the gateway's own, by method (`passkey`, `totp`, `recovery`, `invitation`) and outcome (`accepted`, `enrolled`, `failed`, `locked`, `suspect`).";
     BREAK_GLASS = "chartgate_break_glass_total", Counter, [], "Times that someone broke the glass.";

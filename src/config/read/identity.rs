@@ -40,6 +40,8 @@ pub(super) fn identity(root: &mut Section<'_>, emrs: Option<&[Emr]>) -> Option<I
     let issuers = all(sections.into_iter().map(|one| issuer::issuer(one, ground)));
     let api = super::api::apis(&mut section, issuers.as_deref().unwrap_or_default());
     let client_certificates = super::api::client_certificates(&mut section);
+    let lock = super::lock::lock(&mut section, idle_timeout);
+    let held_posts = super::lock::held_posts(&mut section);
     section.done();
     Some(Identity {
         idle_timeout,
@@ -50,6 +52,8 @@ pub(super) fn identity(root: &mut Section<'_>, emrs: Option<&[Emr]>) -> Option<I
         second_factor,
         api: api?,
         client_certificates: client_certificates.ok()?,
+        lock,
+        held_posts,
     })
 }
 

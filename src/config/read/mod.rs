@@ -10,6 +10,7 @@ mod emr;
 mod identity;
 mod inspection;
 mod issuer;
+mod lock;
 mod provision;
 mod second_factor;
 mod segmentation;

@@ -104,6 +104,7 @@ impl Waiting {
             id_token: Secret::new(self.id_token),
             continues,
             sub: self.sub,
+            ends: None,
         };
         (self.attempt, opening)
     }

@@ -130,7 +130,12 @@ fn request(flow: Flow<'_>, challenge: Challenge) -> Result<(Url, Secret<String>)
                 .map(Scope::new),
         )
         .set_pkce_challenge(pkce);
-    for acr in &settings.request_acr {
+    // A screen is unlocked with one factor: nothing is asked of its strength.
+    let strength = match challenge.asked {
+        Asked::SignIn | Asked::StepUp => settings.request_acr.as_slice(),
+        Asked::Unlock => &[],
+    };
+    for acr in strength {
         request = request.add_auth_context_value(AuthenticationContextClass::new(acr.clone()));
     }
     if let Some(claims) = &settings.request_claims {
@@ -145,7 +150,7 @@ fn request(flow: Flow<'_>, challenge: Challenge) -> Result<(Url, Secret<String>)
     request = match challenge.asked {
         Asked::SignIn => request,
         // `max_age` makes the provider state `auth_time` (OIDC Core §3.1.2.1); `prompt` is for those that ignore it.
-        Asked::StepUp => request
+        Asked::StepUp | Asked::Unlock => request
             .set_max_age(std::time::Duration::ZERO)
             .add_prompt(CoreAuthPrompt::Login),
     };
