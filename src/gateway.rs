@@ -278,10 +278,11 @@ impl Gateway {
             | OwnRoute::Unlock
             | OwnRoute::SecondFactor
             | OwnRoute::SecondFactors => Purpose::SignIn,
-            OwnRoute::Lock | OwnRoute::Unlocked | OwnRoute::LockScript => Purpose::Ordinary,
+            OwnRoute::Lock | OwnRoute::Unlocked | OwnRoute::LockScript | OwnRoute::ClientKeys => {
+                Purpose::Ordinary
+            }
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
             OwnRoute::Logout | OwnRoute::SignedOut => Purpose::SignOut,
-            OwnRoute::ClientKeys => Purpose::Ordinary,
         };
         let received = stages.screen.screen(received, purpose)?.into_received();
         let manner = Manner::of(received.parts());
@@ -396,6 +397,7 @@ impl Gateway {
     }
 
     async fn refuse(&self, refused: Refused) -> Response<bytes::Bytes> {
+        let refused = self.stages.identity.challenge(refused);
         let host = refused.manner().authority.clone();
         let foreign = refused.refusal() == Refusal::ForeignEmrSession;
         let mut response = match self.audit.refuse(refused).await {

@@ -30,5 +30,6 @@ mod properties;
 mod provisioning;
 mod refusals;
 mod second_factor;
+mod step_up;
 mod training;
 mod wire;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Certificate;
 use super::client_key::ClientKey;
+use super::step_up::PhishingResistant;
 use crate::secret::Secret;
 
 /// An OpenID provider. `[[identity.issuer]]`
@@ -217,6 +218,8 @@ pub struct MfaEvidence {
     pub amr: Vec<Vec<String>>,
     /// Whether `acr` and `amr` must both hold, or either.
     pub require: MfaRequire,
+    /// What counts as proof of a phishing-resistant factor.
+    pub phishing_resistant: PhishingResistant,
 }
 
 /// How [`MfaEvidence`]'s lists combine.

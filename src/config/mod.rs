@@ -26,11 +26,12 @@ pub mod problem;
 mod providers;
 pub mod provision;
 mod read;
-mod request_claims;
+pub(crate) mod request_claims;
 pub mod second_factor;
 pub mod secrets;
 mod section;
 pub mod source;
+pub mod step_up;
 #[cfg(test)]
 mod tests;
 pub mod unit;

@@ -48,6 +48,19 @@ pub(super) fn read(text: &str) -> Result<String, String> {
     Ok(compact)
 }
 
+/// The parameter without a wish for `acr`, which would be stronger than `acr_values` (OIDC Core §5.5.1.1); nothing where
+/// no other claim is asked for.
+pub(crate) fn without_acr(compact: &str) -> Option<String> {
+    let Ok(Value::Object(mut places)) = serde_json::from_str(compact) else {
+        return None;
+    };
+    for claims in places.values_mut().filter_map(Value::as_object_mut) {
+        claims.remove("acr");
+    }
+    places.retain(|_, claims| claims.as_object().is_some_and(|claims| !claims.is_empty()));
+    (!places.is_empty()).then(|| Value::Object(places).to_string())
+}
+
 fn is_wish(wish: &Map<String, Value>) -> bool {
     wish.iter().all(|(member, value)| match member.as_str() {
         "essential" => value.is_boolean(),
@@ -67,6 +80,16 @@ mod tests {
             "id_token": {"auth_time": {"essential": true}, "acr": {"values": ["urn:mace:incommon:iap:silver"]}} }"#;
         let compact = read(shown).unwrap();
         assert!(!compact.contains(' '), "{compact}");
+    }
+
+    #[test]
+    fn a_wish_for_acr_can_be_left_out() {
+        let both =
+            r#"{"id_token":{"acr":{"essential":true},"groups":null},"userinfo":{"acr":null}}"#;
+        let rest = r#"{"id_token":{"groups":null}}"#;
+        assert_eq!(without_acr(both).as_deref(), Some(rest));
+        assert_eq!(without_acr(rest).as_deref(), Some(rest));
+        assert_eq!(without_acr(r#"{"id_token":{"acr":null}}"#), None);
     }
 
     #[test]

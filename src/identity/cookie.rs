@@ -124,6 +124,14 @@ pub fn set_issuer(name: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("{ISSUER_COOKIE}={name}; {ISSUER_REMEMBERED}")).ok()
 }
 
+/// `Set-Cookie` that removes the cookie that binds logins to this browser.
+#[must_use]
+pub const fn clear_login() -> HeaderValue {
+    HeaderValue::from_static(
+        "__Host-chartgate-login=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0",
+    )
+}
+
 /// `Set-Cookie` that removes the session cookie.
 #[must_use]
 pub const fn clear_session() -> HeaderValue {

@@ -2,6 +2,8 @@
 //!
 //! Where a notice has to be read first, `GET` shows it and its form, a `POST`, goes on.
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,72 +12,23 @@ use askama::Template as _;
 use http::Method;
 
 use super::answer::Answer;
-use super::attempts::{Attempt, Purpose, StartError};
+use super::attempts::{Attempt, Purpose};
 use super::banner::{Banner, BannerPage};
 use super::choose::{Choice, ChoosePage, Said};
 use super::cookie::{self, LOGIN_COOKIE, Presented, SESSION_COOKIE};
-use super::oidc::{Challenge, ExchangeError, Provider, ProviderError};
-use super::routes::{Asked, OwnRoute};
+use super::oidc::{Challenge, Provider, can_prove};
+use super::routes::{Asked, OwnRoute, asked_by, login_location};
 use super::session::Live;
 use super::sessions::Found;
-use super::token::{NoRandomness, Token};
+use super::token::Token;
+use super::turns::{BrowserKey, Turn};
 use super::{Identity, ReturnTo};
 use crate::config::issuer::{Callback, Issuer};
-use crate::refusal::Refusal;
 use crate::request::received::Parts;
-use crate::request::{BodyError, Event, Facts, Handled, Notice, Received, Refused, Target};
+use crate::request::{Demand, Event, Facts, Handled, Notice, Received, Refused, Target};
 use crate::store::StoreError;
-
-/// Why a sign-in could not be started.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LoginError {
-    #[error("method not accepted")]
-    Method,
-    #[error("the form cannot be read: {0}")]
-    Form(#[source] BodyError),
-    #[error("the page cannot be made: {0}")]
-    Page(#[source] askama::Error),
-    #[error("the session could not be looked up: {0}")]
-    Sessions(#[source] StoreError),
-    #[error("the identity provider is not available: {0}")]
-    Provider(#[source] ProviderError),
-    #[error("the authorization request cannot be made: {0}")]
-    Request(#[source] ExchangeError),
-    #[error("no identity provider is for this host or e-mail domain")]
-    NoProvider,
-    #[error("{0}")]
-    Start(#[source] StartError),
-    #[error("{0}")]
-    Randomness(#[source] NoRandomness),
-    #[error("the answer cannot be expressed in a header")]
-    Header,
-}
-
-impl LoginError {
-    const fn refusal(&self) -> Refusal {
-        match self {
-            Self::Method => Refusal::MethodRefused,
-            Self::Sessions(_) | Self::Start(StartError::Store(_)) => Refusal::StoreUnavailable,
-            Self::Provider(_) | Self::Request(ExchangeError::Unreachable(_)) => {
-                Refusal::ProviderUnavailable
-            }
-            Self::NoProvider => Refusal::NoProvider,
-            Self::Request(
-                ExchangeError::Refused(_)
-                | ExchangeError::NotPushed(_)
-                | ExchangeError::NoPushing
-                | ExchangeError::Malformed(_),
-            ) => Refusal::LoginRefused,
-            Self::Start(StartError::Busy) => Refusal::Busy,
-            Self::Form(error) => error.refusal(),
-            Self::Page(_)
-            | Self::Request(ExchangeError::Address(_) | ExchangeError::Proof)
-            | Self::Start(StartError::Encoding)
-            | Self::Randomness(_)
-            | Self::Header => Refusal::Internal,
-        }
-    }
-}
+use crate::telemetry::metrics as names;
+use error::LoginError;
 
 /// What the browser is told and the record says.
 pub(super) type Told = (Event, Answer);
@@ -91,6 +44,8 @@ const NOT_SHOWN: &str = "not shown";
 struct Wish {
     return_to: ReturnTo,
     asked: Asked,
+    /// A person asks to try again, whatever was before.
+    again: bool,
     /// What proves that the notice was shown, where the form was sent.
     ticket: Option<String>,
     said: Said,
@@ -101,6 +56,7 @@ struct Start {
     provider: Arc<Provider>,
     login_hint: Option<String>,
     purpose: Purpose,
+    turn: Turn,
     browser: Token,
     banner: Option<String>,
 }
@@ -115,7 +71,9 @@ impl Identity {
             Err(error) => {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "no sign-in was started");
-                Err(received.refuse(refusal))
+                Err(received
+                    .refuse(refusal)
+                    .leading(|onward| *onward = error.onward()))
             }
         }
     }
@@ -123,6 +81,10 @@ impl Identity {
     async fn start(&self, received: &mut Received) -> Result<(Told, Option<String>), LoginError> {
         let wish = self.wish(received).await?;
         let parts = received.parts();
+        if wish.again {
+            self.turns
+                .forget(&BrowserKey::of(&parts.headers, parts.client));
+        }
         let session = self.session_of(parts).await.map_err(LoginError::Sessions)?;
         let (purpose, own) = match (session, wish.asked) {
             (Some(live), _) if self.sessions().is_locked(&live) => {
@@ -139,13 +101,14 @@ impl Identity {
                 let answer = Answer::redirect(wish.return_to.as_str()).ok_or(LoginError::Header)?;
                 return Ok(((Event::PageShown, answer), None));
             }
-            (Some(live), Asked::StepUp) => {
+            (Some(live), Asked::StepUp(_)) => {
                 let purpose = Purpose::StepUp(live.key().to_owned());
                 self.name(received.facts_mut(), &live);
                 (purpose, Some(live.user().issuer.clone()))
             }
-            (None, Asked::SignIn | Asked::StepUp | Asked::Unlock) => (Purpose::SignIn, None),
+            (None, Asked::SignIn | Asked::StepUp(_) | Asked::Unlock) => (Purpose::SignIn, None),
         };
+        let turn = self.turn(received.parts(), &purpose, &wish)?;
         let browser = match cookie::presented(&received.parts().headers, LOGIN_COOKIE) {
             Presented::One(browser) => browser,
             Presented::Nothing | Presented::Malformed => {
@@ -167,15 +130,7 @@ impl Identity {
             (Some(_) | None, _) => None,
         };
         let parts = received.parts();
-        let choice = if let Some(name) = own {
-            // Whoever opened the session confirms it.
-            let provider = self.provider_named(&name).ok_or(LoginError::NoProvider)?;
-            Choice::Made(Arc::clone(provider), None)
-        } else {
-            let last = cookie::chosen_issuer(&parts.headers);
-            self.choose(&parts.host, &wish.said, last)
-        };
-        let (provider, login_hint) = match choice {
+        let (provider, login_hint) = match self.provider_for(own, &wish, parts)? {
             Choice::Made(provider, hint) => (provider, hint),
             Choice::Nobody => return Err(LoginError::NoProvider),
             open @ Choice::Open { .. } => {
@@ -187,22 +142,39 @@ impl Identity {
             provider,
             login_hint,
             purpose,
+            turn,
             browser,
             banner: banner.clone(),
         };
-        let sent = self.send(parts, &wish.return_to, start);
+        let sent = self.send(parts, &wish, start);
         Ok(((Event::LoginStarted, sent.await?), banner))
+    }
+
+    /// At which provider: that of `own`, or whichever is chosen.
+    fn provider_for(
+        &self,
+        own: Option<String>,
+        wish: &Wish,
+        parts: &Parts,
+    ) -> Result<Choice, LoginError> {
+        let Some(name) = own else {
+            let last = cookie::chosen_issuer(&parts.headers);
+            return Ok(self.choose(&parts.host, &wish.said, last));
+        };
+        // Whoever opened the session confirms it.
+        let provider = self.provider_named(&name).ok_or(LoginError::NoProvider)?;
+        Ok(Choice::Made(Arc::clone(provider), None))
     }
 
     /// What is asked for: in the address, or in the form of the notice.
     async fn wish(&self, received: &mut Received) -> Result<Wish, LoginError> {
         let parts = received.parts();
         if parts.method == Method::GET {
-            let (return_to, asked) = asked(&parts.target);
             let issuer = parts.target.fields().find(|(name, _)| name == "issuer");
             return Ok(Wish {
-                return_to,
-                asked,
+                return_to: return_to(&parts.target),
+                asked: asked_by(&parts.target),
+                again: parts.target.fields().any(|(name, _)| name == AGAIN),
                 ticket: None,
                 said: Said {
                     issuer: issuer.map(|(_, value)| value),
@@ -218,6 +190,7 @@ impl Identity {
         let mut wish = Wish {
             return_to: ReturnTo::start(),
             asked: Asked::SignIn,
+            again: false,
             ticket: Some(String::new()),
             said: Said::default(),
         };
@@ -308,19 +281,26 @@ impl Identity {
         Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
     }
 
-    async fn send(
-        &self,
-        parts: &Parts,
-        return_to: &ReturnTo,
-        start: Start,
-    ) -> Result<Answer, LoginError> {
+    async fn send(&self, parts: &Parts, wish: &Wish, start: Start) -> Result<Answer, LoginError> {
         let Start {
             provider,
             login_hint,
             purpose,
+            turn,
             browser,
             banner,
         } = start;
+        let (asked, demand) = match (&purpose, wish.asked) {
+            (Purpose::SignIn, _) | (Purpose::StepUp(_), Asked::SignIn | Asked::Unlock) => {
+                (Asked::SignIn, Demand::NONE)
+            }
+            (Purpose::Unlock(_), _) => (Asked::Unlock, Demand::NOW),
+            (Purpose::StepUp(_), Asked::StepUp(demand)) => (Asked::StepUp(demand), demand),
+        };
+        let settings = provider.settings();
+        if !can_prove(settings, demand) && !self.adds_factor(&settings.name) {
+            return Err(LoginError::Unprovable(demand));
+        }
         let metadata = provider.metadata().await.map_err(LoginError::Provider)?;
         let state = Token::generate().map_err(LoginError::Randomness)?;
         let nonce = Token::generate().map_err(LoginError::Randomness)?;
@@ -328,14 +308,10 @@ impl Identity {
         let challenge = Challenge {
             state: state.expose(),
             nonce: nonce.clone(),
-            asked: match purpose {
-                Purpose::SignIn => Asked::SignIn,
-                Purpose::StepUp(_) => Asked::StepUp,
-                Purpose::Unlock(_) => Asked::Unlock,
-            },
+            asked,
             login_hint,
         };
-        let redirect = callback_url(&parts.authority, provider.settings());
+        let redirect = callback_url(&parts.authority, settings);
         let (url, verifier) = provider
             .authorize(&metadata, &redirect, challenge)
             .await
@@ -344,16 +320,22 @@ impl Identity {
             issuer: provider.settings().name.clone(),
             nonce,
             verifier: verifier.expose().clone(),
-            return_to: return_to.as_str().to_owned(),
+            return_to: wish.return_to.as_str().to_owned(),
             authority: parts.authority.clone(),
             started: self.clock().now(),
             purpose,
             banner,
+            demand,
+            turn,
         };
         self.attempts
             .start(&state, &browser, &attempt)
             .await
             .map_err(LoginError::Start)?;
+        if !demand.is_none() && !attempt.is_unlock() {
+            count_step_up("asked");
+        }
+        self.ways.remember(&state, &attempt).await;
         let binding = cookie::set_login(&browser, self.attempts.timeout());
         let answer = Answer::redirect(url.as_str()).ok_or(LoginError::Header)?;
         let answer = answer.set_cookie(binding.ok_or(LoginError::Header)?);
@@ -362,6 +344,16 @@ impl Identity {
         }
         let chosen = cookie::set_issuer(&provider.settings().name);
         Ok(answer.set_cookie(chosen.ok_or(LoginError::Header)?))
+    }
+
+    /// Which turn of its browser this sign-in is; the third within seconds is refused.
+    fn turn(&self, parts: &Parts, purpose: &Purpose, wish: &Wish) -> Result<Turn, LoginError> {
+        let Some(round) = purpose.round() else {
+            return Ok(Turn::default());
+        };
+        let browser = BrowserKey::of(&parts.headers, parts.client);
+        let next = self.turns.next(&browser, round, self.clock().now());
+        next.map_err(|circle| LoginError::Circle(wish.return_to.clone(), circle))
     }
 
     /// The live session that a request presents, if any.
@@ -399,6 +391,18 @@ pub(super) fn handled(received: Received, (event, answer): Told) -> Handled {
     }
 }
 
+/// Counts a session that was opened, where it met a demand.
+pub(super) fn count_opened(event: Event) {
+    if event == Event::StepUp {
+        count_step_up("met");
+    }
+}
+
+/// Counts a step-up by what became of it.
+pub(super) fn count_step_up(result: &'static str) {
+    metrics::counter!(names::STEP_UPS, "result" => result).increment(1);
+}
+
 /// The redirect URI on the host that the browser used.
 pub(super) fn callback_url(authority: &str, issuer: &Issuer) -> String {
     let path = OwnRoute::Callback.path();
@@ -408,19 +412,19 @@ pub(super) fn callback_url(authority: &str, issuer: &Issuer) -> String {
     }
 }
 
-fn asked(target: &Target) -> (ReturnTo, Asked) {
+/// The field of an address by which a person asks to try again.
+const AGAIN: &str = "again";
+
+/// The address to try again at, whatever was before.
+fn again(return_to: &ReturnTo) -> String {
+    let location = login_location(return_to.as_str(), Asked::SignIn);
+    format!("{location}&{AGAIN}=1")
+}
+
+fn return_to(target: &Target) -> ReturnTo {
     let mut return_to = target.fields().filter(|(name, _)| name == "return_to");
-    let return_to = match (return_to.next(), return_to.next()) {
+    match (return_to.next(), return_to.next()) {
         (Some((_, one)), None) => ReturnTo::parse(&one),
         (Some(_), Some(_)) | (None, _) => ReturnTo::start(),
-    };
-    let is_step_up = target
-        .fields()
-        .any(|(name, value)| name == "step_up" && value == "1");
-    let asked = if is_step_up {
-        Asked::StepUp
-    } else {
-        Asked::SignIn
-    };
-    (return_to, asked)
+    }
 }

@@ -74,6 +74,7 @@ metrics! {
     BREAK_GLASS_UNREVIEWED = "chartgate_break_glass_unreviewed", Gauge, [], "Broken glasses that nobody has reviewed.";
     BREAK_GLASS_OVERDUE = "chartgate_break_glass_overdue", Gauge, [], "Broken glasses whose review is overdue.";
     UPSTREAM_CONNECT_FAILURES = "chartgate_upstream_connect_failures_total", Counter, [], "Connections to an EMR that could not be opened.";
+    STEP_UPS = "chartgate_step_ups_total", Counter, ["result"], "Stronger or fresher sign-ins: asked for, met, or what they lacked.";
     ISSUER_CLOCK_SKEW = "chartgate_issuer_clock_skew_seconds", Gauge, ["issuer"], "How far the provider's clock was behind ours at the newest sign-in.";
     ISSUER_PREVIOUS_CREDENTIAL = "chartgate_issuer_previous_credential_total", Counter, ["issuer"], "Requests that the provider took with the gateway's previous client secret or key only.";
     ISSUER_GROUPS = "chartgate_issuer_groups_total", Counter, ["issuer", "result"], "Sign-ins whose groups did not fit into the token: `read` elsewhere, or `refused`.";

@@ -12,6 +12,7 @@ use crate::config::issuer::{Callback, ClaimMapping, Issuer, MfaEvidence, MfaRequ
 use crate::config::second_factor::SecondFactor;
 use crate::config::section::Section;
 use crate::config::source::says;
+use crate::config::step_up::PhishingResistant;
 use crate::config::value::{ClaimPointer, Fault, HostName, ShortName, Value, one_of};
 use crate::config::{Emr, request_claims};
 
@@ -135,6 +136,7 @@ pub(super) fn issuer(mut section: Section<'_>, ground: Ground<'_>) -> Option<Iss
             acr: Vec::new(),
             amr: Vec::new(),
             require: MfaRequire::Any,
+            phishing_resistant: PhishingResistant::default(),
         }),
         None => section.required_table("mfa", why).map(mfa),
     };
@@ -371,6 +373,7 @@ fn mfa(mut section: Section<'_>) -> MfaEvidence {
         acr: section.or("acr", Vec::new()),
         amr: section.or("amr", Vec::new()),
         require: section.or("require", MfaRequire::Any),
+        phishing_resistant: super::step_up::phishing_resistant(&mut section),
     };
     let empty_set = evidence.amr.iter().any(Vec::is_empty);
     if empty_set || (evidence.acr.is_empty() && evidence.amr.is_empty()) {

@@ -15,6 +15,7 @@ mod provision;
 mod second_factor;
 mod segmentation;
 mod server;
+mod step_up;
 mod trail;
 mod training;
 

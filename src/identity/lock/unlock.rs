@@ -4,27 +4,26 @@
 
 use crate::identity::answer::Answer;
 use crate::identity::attempts::Attempt;
-use crate::identity::callback::{CallbackError, SignedIn, is_fresh};
+use crate::identity::callback::CallbackError;
 use crate::identity::login::Told;
 use crate::identity::routes::{Asked, login_location};
 use crate::identity::session::{Live, Opening};
 use crate::identity::{AccountLimit, Identity};
-use crate::request::Event;
 use crate::request::principal::User;
+use crate::request::{Demand, Event};
 
 /// What a sign-in at the locked screen of `current` opens. `current` is none where that session is over.
 pub(in crate::identity) fn judge(
     attempt: &Attempt,
     current: Option<&Live>,
-    signed_in: SignedIn,
+    opening: Opening,
     identity: &Identity,
 ) -> Result<(Opening, Event), CallbackError> {
     let is_own = |live: &&Live| {
-        let (old, new) = (live.user(), &signed_in.opening.user);
+        let (old, new) = (live.user(), &opening.user);
         old.issuer == new.issuer && old.subject == new.subject
     };
     let Some(live) = current.filter(is_own) else {
-        let opening = signed_in.opening;
         // Somebody else, or too late: a sign-in like any other.
         if !opening.user.proof.mfa && !identity.adds_factor(&opening.user.issuer) {
             return Err(CallbackError::Mfa(Box::new(opening.user)));
@@ -36,8 +35,9 @@ pub(in crate::identity) fn judge(
         }
         return Ok((opening, Event::Login));
     };
-    is_fresh(attempt, &signed_in)?;
-    let opening = signed_in.opening;
+    if let Some(lack) = identity.lacks(attempt, Demand::NOW, &opening.user.proof) {
+        return Err(CallbackError::Unmet(lack, Box::new(opening.user)));
+    }
     // One factor opens what two had opened; it does not count for more than it is.
     let proof = if opening.user.proof.mfa {
         opening.user.proof.clone()

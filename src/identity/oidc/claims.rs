@@ -139,11 +139,13 @@ pub fn validate_id_token(
     let at = |pointer: &str| all.pointer(pointer);
     let acr = at("/acr").and_then(Value::as_str).map(ToOwned::to_owned);
     let amr = strings(at("/amr"));
+    let phishing_resistant = mfa::is_phishing_resistant(&expected.issuer.mfa, acr.as_deref(), &amr);
     let proof = Proof {
         mfa: mfa::is_proven(&expected.issuer.mfa, acr.as_deref(), &amr),
         acr,
         amr,
         auth_time: auth_time(at("/auth_time"), &expected.token),
+        phishing_resistant,
     };
     Ok(Verified {
         subject,

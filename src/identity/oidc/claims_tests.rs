@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::issuer::ClaimMapping;
+use crate::config::step_up::PhishingResistant;
 use crate::config::{MfaEvidence, MfaRequire};
 use crate::identity::oidc::person::Person;
 use crate::identity::oidc::training::StatedTraining;
@@ -14,6 +15,7 @@ fn issuer() -> Issuer {
         acr: vec!["loa-5".into()],
         amr: Vec::new(),
         require: MfaRequire::Any,
+        phishing_resistant: PhishingResistant::default(),
     };
     Issuer {
         claims: ClaimMapping {

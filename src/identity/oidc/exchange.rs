@@ -19,12 +19,15 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::acr::acr_values;
 use super::channel::{Audience, Channel, Fault, Form};
 use super::metadata::Metadata;
 use crate::config::Issuer;
 use crate::config::issuer::Par;
+use crate::config::request_claims::without_acr;
 use crate::identity::routes::Asked;
 use crate::outbound::HttpError;
+use crate::request::Factor;
 use crate::secret::Secret;
 
 /// Why a request of the flow came to nothing. Never holds the answer, which may hold tokens.
@@ -130,16 +133,11 @@ fn request(flow: Flow<'_>, challenge: Challenge) -> Result<(Url, Secret<String>)
                 .map(Scope::new),
         )
         .set_pkce_challenge(pkce);
-    // A screen is unlocked with one factor: nothing is asked of its strength.
-    let strength = match challenge.asked {
-        Asked::SignIn | Asked::StepUp => settings.request_acr.as_slice(),
-        Asked::Unlock => &[],
-    };
-    for acr in strength {
+    for acr in acr_values(settings, challenge.asked) {
         request = request.add_auth_context_value(AuthenticationContextClass::new(acr.clone()));
     }
-    if let Some(claims) = &settings.request_claims {
-        request = request.add_extra_param("claims", claims.clone());
+    if let Some(claims) = claims(settings, challenge.asked) {
+        request = request.add_extra_param("claims", claims);
     }
     for (name, value) in &settings.parameters {
         request = request.add_extra_param(name.clone(), value.clone());
@@ -150,12 +148,35 @@ fn request(flow: Flow<'_>, challenge: Challenge) -> Result<(Url, Secret<String>)
     request = match challenge.asked {
         Asked::SignIn => request,
         // `max_age` makes the provider state `auth_time` (OIDC Core §3.1.2.1); `prompt` is for those that ignore it.
-        Asked::StepUp | Asked::Unlock => request
+        Asked::Unlock => request
             .set_max_age(std::time::Duration::ZERO)
             .add_prompt(CoreAuthPrompt::Login),
+        Asked::StepUp(demand) => {
+            let request = request.add_prompt(CoreAuthPrompt::Login);
+            match demand.max_age() {
+                Some(max_age) => request.set_max_age(max_age),
+                None => request,
+            }
+        }
     };
     let (url, _, _) = request.url();
     Ok((url, Secret::new(verifier.into_secret())))
+}
+
+/// The `claims` parameter. What is asked of a sign-in's strength beyond the usual, or less than that, goes into
+/// `acr_values` alone.
+fn claims(settings: &Issuer, asked: Asked) -> Option<String> {
+    let claims = settings.request_claims.as_ref()?;
+    let is_usual = match asked {
+        Asked::SignIn => true,
+        Asked::Unlock => false,
+        Asked::StepUp(demand) => demand.factor() == Factor::Any,
+    };
+    if is_usual {
+        Some(claims.clone())
+    } else {
+        without_acr(claims)
+    }
 }
 
 /// The answer of a PAR endpoint (RFC 9126 §2.2).

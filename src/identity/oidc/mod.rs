@@ -5,6 +5,7 @@
 //! checks neither `azp` nor leeway, knows no logout tokens, and verifies outside the one crypto library of this
 //! program. Tokens are verified in [`jws`] and judged in [`claims`], by one piece of code for both kinds.
 
+mod acr;
 mod channel;
 pub mod claims;
 mod exchange;
@@ -21,6 +22,7 @@ mod userinfo;
 #[cfg(test)]
 pub(super) mod test_provider;
 
+pub(super) use acr::{acr_values, can_prove};
 pub(super) use exchange::{Challenge, ExchangeError, Tokens};
 pub(super) use groups::GroupsError;
 pub(super) use metadata::Metadata;

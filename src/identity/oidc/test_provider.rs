@@ -15,6 +15,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use crate::config::issuer::{ClientAuth, Rotating};
+use crate::config::step_up::PhishingResistant;
 use crate::config::{Issuer, MfaEvidence, MfaRequire};
 use crate::secret::Secret;
 
@@ -229,6 +230,7 @@ impl TestProvider {
             acr: Vec::new(),
             amr: vec![vec!["mfa".to_owned()]],
             require: MfaRequire::Any,
+            phishing_resistant: PhishingResistant::default(),
         };
         Issuer {
             client_auth: ClientAuth::SecretBasic(Rotating {

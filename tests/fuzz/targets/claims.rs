@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use chartgate::config::issuer::ClaimMapping;
+use chartgate::config::step_up::PhishingResistant;
 use chartgate::config::{Issuer, MfaEvidence, MfaRequire};
 use chartgate::identity::oidc::claims::{
     Expected, ExpectedId, validate_id_token, validate_logout_token,
@@ -60,6 +61,7 @@ fn issuer() -> Issuer {
         acr: vec!["loa-5".into()],
         amr: Vec::new(),
         require: MfaRequire::Any,
+        phishing_resistant: PhishingResistant::default(),
     };
     Issuer {
         claims: ClaimMapping {
