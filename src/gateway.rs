@@ -282,6 +282,8 @@ impl Gateway {
                 Purpose::Ordinary
             }
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
+            // Strangers can send it, so it counts as a sign-in does.
+            OwnRoute::FrontchannelLogout => Purpose::BrowserNotice,
             OwnRoute::Logout | OwnRoute::SignedOut => Purpose::SignOut,
         };
         let received = stages.screen.screen(received, purpose)?.into_received();

@@ -3,3 +3,4 @@
 mod browser;
 mod notes;
 mod provider;
+mod sessions;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Certificate;
 use super::client_key::ClientKey;
+use super::refresh::{LogoutTolerance, Refresh};
 use super::step_up::PhishingResistant;
 use crate::secret::Secret;
 
@@ -54,6 +55,10 @@ pub struct Issuer {
     pub groups_value: String,
     /// Tolerated difference between the provider's clock and ours. Default: that of `[identity]`.
     pub clock_leeway: Duration,
+    /// How often what it says of a person is read again. Never, without.
+    pub refresh: Option<Refresh>,
+    /// What is tolerated in its logout tokens.
+    pub logout: LogoutTolerance,
 }
 
 impl Issuer {
@@ -305,6 +310,8 @@ impl Issuer {
             groups_endpoint: None,
             groups_value: "/id".to_owned(),
             clock_leeway: Duration::from_mins(1),
+            refresh: None,
+            logout: LogoutTolerance::default(),
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod problem;
 mod providers;
 pub mod provision;
 mod read;
+pub mod refresh;
 pub(crate) mod request_claims;
 pub mod second_factor;
 pub mod secrets;

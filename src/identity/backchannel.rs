@@ -8,11 +8,15 @@ use http::{Method, header};
 
 use super::Identity;
 use super::answer::Answer;
+use super::ending::Cause;
 use super::login::{Told, handled};
-use super::oidc::claims::{ClaimsError, Expected, Logout, validate_logout_token};
+use super::oidc::claims::{
+    ClaimsError, Expected, Logout, validate_lasting_logout_token, validate_logout_token,
+};
 use super::oidc::jws::{Kind, named_issuer};
 use super::oidc::{Provider, ProviderError, TokenError};
 use super::session::Live;
+use crate::config::refresh::{LogoutExpiry, LogoutType};
 use crate::refusal::Refusal;
 use crate::request::{BodyError, Event, Handled, Received, Refused};
 use crate::store::{Durability, StoreError, Table, digest_of};
@@ -88,7 +92,7 @@ impl Identity {
             .map_err(BackchannelError::Store)?;
         let ended = self
             .sessions()
-            .end_all(|live| is_meant(live, issuer, &logout))
+            .end_all(|live| is_meant(live, issuer, &logout), Cause::BackChannel)
             .await
             .map_err(BackchannelError::Store)?;
         // Only now is the token used up: had a session been left over, the provider must be able to try again.
@@ -135,16 +139,20 @@ impl Identity {
         provider: &Provider,
         token: &str,
     ) -> Result<Logout, BackchannelError> {
-        let (payload, _) =
-            provider
-                .verified(token, Kind::Logout)
-                .await
-                .map_err(|error| match error {
-                    TokenError::Provider(error) => BackchannelError::Provider(error),
-                    error @ (TokenError::Form(_) | TokenError::Forged | TokenError::NoKey) => {
-                        BackchannelError::Token(error)
-                    }
-                })?;
+        let tolerance = provider.settings().logout;
+        let kind = match tolerance.typ {
+            LogoutType::Any => Kind::Logout,
+            LogoutType::Stated => Kind::StatedLogout,
+        };
+        let (payload, _) = provider
+            .verified(token, kind)
+            .await
+            .map_err(|error| match error {
+                TokenError::Provider(error) => BackchannelError::Provider(error),
+                error @ (TokenError::Form(_) | TokenError::Forged | TokenError::NoKey) => {
+                    BackchannelError::Token(error)
+                }
+            })?;
         let metadata = provider.metadata().await;
         let metadata = metadata.map_err(BackchannelError::Provider)?;
         let expected = Expected {
@@ -153,7 +161,11 @@ impl Identity {
             now: self.clock().now(),
             leeway: provider.settings().clock_leeway,
         };
-        validate_logout_token(&payload, &expected).map_err(BackchannelError::Claims)
+        let logout = match tolerance.expiry {
+            LogoutExpiry::Stated => validate_logout_token(&payload, &expected),
+            LogoutExpiry::MayBeMissing => validate_lasting_logout_token(&payload, &expected),
+        };
+        logout.map_err(BackchannelError::Claims)
     }
 }
 

@@ -13,10 +13,12 @@ use http::Method;
 use super::answer::Answer;
 use super::attempts::Attempt;
 use super::cookie::{self, LOGIN_COOKIE, Presented};
+use super::ending::Cause;
 use super::factor::MARK;
 use super::lock::unlock;
 use super::login::{self, Told, callback_url, handled};
 use super::oidc::training::StatedTraining;
+use super::person::vouched;
 use super::routes;
 use super::session::{Live, Opening};
 use super::token::Token;
@@ -25,7 +27,6 @@ use super::ways::Way;
 use super::{AccountLimit, Identity};
 use crate::config::issuer::Callback;
 use crate::request::onward::Back;
-use crate::request::principal::User;
 use crate::request::received::Parts;
 use crate::request::{Event, Handled, Onward, Principal, Received, Refused, Target};
 pub(super) use error::CallbackError;
@@ -133,7 +134,7 @@ impl Identity {
                 if let CallbackError::StartsClean = &error {
                     if let Some(old) = &current {
                         self.name(received.facts_mut(), old);
-                        self.sessions().end_or_remember(old).await;
+                        self.sessions().end_or_remember(old, Cause::Replaced).await;
                     }
                     let told = unlock::starts_clean().ok_or(CallbackError::Header)?;
                     return Ok((told, BTreeMap::new()));
@@ -141,7 +142,8 @@ impl Identity {
                 // SECURITY: CVE-2026-34454. Whoever failed to sign in here must not find the session of the one
                 // before. A step-up that merely failed leaves its own user's session as it was.
                 if let Some(old) = current.filter(|_| ends_session(&attempt, &error)) {
-                    self.sessions().end_or_remember(&old).await;
+                    let cause = Cause::SignInFailed;
+                    self.sessions().end_or_remember(&old, cause).await;
                 }
                 return Err(error);
             }
@@ -173,7 +175,7 @@ impl Identity {
         let user = Principal::User(opening.user.clone());
         // SECURITY: whoever signs in here and does not finish must not find the session of someone else.
         if let Some(old) = current.filter(|old| old.user().id() != user.id()) {
-            self.sessions().end_or_remember(&old).await;
+            self.sessions().end_or_remember(&old, Cause::Replaced).await;
         }
         let asked = self.ask_factor(received.parts(), &attempt, opening);
         let answer = Box::pin(asked).await.map_err(CallbackError::Factor)?;
@@ -282,18 +284,17 @@ impl Identity {
             .await
             .map_err(CallbackError::Exchange)?;
         let verified = self.verify(provider, &metadata, attempt, &tokens).await?;
+        if provider.settings().refresh.is_some() && tokens.refresh_token.is_none() {
+            tracing::warn!(
+                issuer = attempt.issuer,
+                "the provider gave no refresh token: the session ends when its roles are too old (`refresh.every` and `refresh.grace`)"
+            );
+        }
         let person = self
             .person(provider, &metadata, &verified, &tokens.access_token)
             .await
             .map_err(CallbackError::Person)?;
-        let mut user = User {
-            issuer: attempt.issuer.clone(),
-            subject: person.subject,
-            name: person.name,
-            roles: std::collections::BTreeSet::new(),
-            proof: verified.proof.clone(),
-            department: person.department,
-        };
+        let mut user = vouched(&attempt.issuer, &person, verified.proof.clone());
         // SECURITY: only the gateway itself says that it verified a factor.
         user.proof.amr.retain(|method| method != MARK);
         // One factor unlocks: see `lock::unlock`, which asks for two of anyone but the session's own user.
@@ -306,12 +307,15 @@ impl Identity {
         }
         let opening = Opening {
             sub: (user.subject != verified.subject).then(|| verified.subject.clone()),
+            stated: user.proof.clone(),
             user,
             role_values: person.role_values,
             issuer_session: verified.issuer_session.clone(),
             id_token: tokens.id_token,
             continues: None,
             ends: None,
+            refresh_token: tokens.refresh_token,
+            nonce: attempt.nonce.clone(),
         };
         Ok((opening, person.training))
     }
@@ -332,15 +336,16 @@ impl Identity {
             .map_err(CallbackError::Store)?;
         let meant = self.notices.mean(&live, attempt.started).await;
         if !matches!(meant, Ok(false)) {
-            self.sessions().end_or_remember(&live).await;
+            let sessions = self.sessions();
+            sessions.end_or_remember(&live, Cause::BackChannel).await;
             if let Some(old) = current.filter(|_| ends_session(attempt, &CallbackError::Ended)) {
-                self.sessions().end_or_remember(&old).await;
+                sessions.end_or_remember(&old, Cause::SignInFailed).await;
             }
             return Err(meant.map_or_else(CallbackError::Store, |_| CallbackError::Ended));
         }
         // SECURITY: a lock that came between the check and the session found no session to end.
         if let Some(refusal) = self.kept_out(live.user()) {
-            self.sessions().end_or_remember(&live).await;
+            self.sessions().end_or_remember(&live, Cause::Locked).await;
             let user = Box::new(live.user().clone());
             return Err(CallbackError::KeptOut(refusal, user));
         }
@@ -348,7 +353,7 @@ impl Identity {
             if continued.as_ref() == Some(old.id()) {
                 self.sessions().retire(&old).await;
             } else {
-                self.sessions().end_or_remember(&old).await;
+                self.sessions().end_or_remember(&old, Cause::Replaced).await;
             }
         }
         Ok(live)

@@ -81,16 +81,6 @@ impl Identity {
         self.providers.len() > 1
     }
 
-    /// Whether a name of `issuer`'s user ends as only another issuer's users are called (`name_suffix`).
-    pub(super) fn is_foreign(&self, name: &str, issuer: &str) -> bool {
-        self.providers
-            .iter()
-            .map(|provider| provider.settings())
-            .filter(|settings| settings.name != issuer)
-            .filter_map(|settings| settings.claims.name_suffix.as_deref())
-            .any(|suffix| name.ends_with(suffix))
-    }
-
     /// The provider for a sign-in at `host`; `last` is the one that was chosen in this browser before.
     pub(super) fn choose(&self, host: &str, said: &Said, last: Option<&str>) -> Choice {
         let here: Vec<&Arc<Provider>> = self
@@ -148,6 +138,16 @@ impl Identity {
             again,
         }
     }
+}
+
+/// Whether a name of `issuer`'s user ends as only another issuer's users are called (`name_suffix`).
+pub(super) fn is_foreign(providers: &[Arc<Provider>], name: &str, issuer: &str) -> bool {
+    providers
+        .iter()
+        .map(|provider| provider.settings())
+        .filter(|settings| settings.name != issuer)
+        .filter_map(|settings| settings.claims.name_suffix.as_deref())
+        .any(|suffix| name.ends_with(suffix))
 }
 
 /// The domain of something that can be an e-mail address and can be passed on.

@@ -363,7 +363,7 @@ impl Identity {
         };
         Ok(match self.sessions().find(&token).await? {
             Found::Live(live) => Some(live).filter(|live| self.is_at_home(live, &parts.host)),
-            Found::Over(..) | Found::Unknown => None,
+            Found::Over(..) | Found::Unknown | Found::NotRenewed(_) => None,
         })
     }
 

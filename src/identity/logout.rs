@@ -10,6 +10,7 @@ use http::Method;
 use super::Identity;
 use super::answer::Answer;
 use super::cookie;
+use super::ending::Cause;
 use super::login::{Told, handled};
 use super::routes::OwnRoute;
 use super::session::Live;
@@ -110,7 +111,7 @@ impl Identity {
         if let Some(live) = live {
             self.name(received.facts_mut(), &live);
             self.sessions()
-                .end(&live)
+                .end(&live, Cause::SignedOut)
                 .await
                 .map_err(LogoutError::Store)?;
             if let Some(url) = self.end_session_url(&live, &authority).await {

@@ -1,14 +1,18 @@
 //! Who signed in: by the ID token, by UserInfo where that is asked, and with the groups that the token had no room for.
 
+use std::sync::Arc;
+
 use super::Identity;
 use super::attempts::Attempt;
 use super::callback::CallbackError;
+use super::choose::is_foreign;
 use super::oidc::claims::{ClaimsError, Expected, ExpectedId, Verified, validate_id_token};
 use super::oidc::jws::Kind;
 use super::oidc::person::Person;
 use super::oidc::training::StatedTraining;
 use super::oidc::{GroupsError, Metadata, Provider, Tokens, UserInfoError};
 use crate::refusal::Refusal;
+use crate::request::principal::{Proof, User};
 use crate::secret::Secret;
 
 /// Why it is not known who signed in, or what they may do.
@@ -87,23 +91,46 @@ impl Identity {
                 .map_err(PersonError::UserInfo)?;
         }
         let person = Person::read(&claims, &settings.claims).map_err(PersonError::Claims)?;
-        // SECURITY: the EMR knows people by name. With one that ends like another issuer's, they would pass for theirs.
-        if self.is_foreign(&person.name, &settings.name) {
-            return Err(PersonError::Claims(ClaimsError::Name));
-        }
-        if person.training == StatedTraining::Unreadable {
-            tracing::warn!(
-                issuer = settings.name,
-                "the training claim is no date: nothing is taken from it"
-            );
-        }
-        if !person.roles_elsewhere {
-            return Ok(person);
-        }
-        let groups = provider.groups(access_token).await;
-        let result = if groups.is_ok() { "read" } else { "refused" };
-        metrics::counter!("chartgate_issuer_groups_total", "issuer" => settings.name.clone(), "result" => result)
-            .increment(1);
-        Ok(person.with_values(groups.map_err(PersonError::Groups)?))
+        whole(&self.providers, provider, person, access_token).await
+    }
+}
+
+/// The person with all of the groups, if there may be one of this name.
+pub(super) async fn whole(
+    providers: &[Arc<Provider>],
+    provider: &Provider,
+    person: Person,
+    access_token: &Secret<String>,
+) -> Result<Person, PersonError> {
+    let settings = provider.settings();
+    // SECURITY: the EMR knows people by name. With one that ends like another issuer's, they would pass for theirs.
+    if is_foreign(providers, &person.name, &settings.name) {
+        return Err(PersonError::Claims(ClaimsError::Name));
+    }
+    if person.training == StatedTraining::Unreadable {
+        tracing::warn!(
+            issuer = settings.name,
+            "the training claim is no date: nothing is taken from it"
+        );
+    }
+    if !person.roles_elsewhere {
+        return Ok(person);
+    }
+    let groups = provider.groups(access_token).await;
+    let result = if groups.is_ok() { "read" } else { "refused" };
+    metrics::counter!("chartgate_issuer_groups_total", "issuer" => settings.name.clone(), "result" => result)
+        .increment(1);
+    Ok(person.with_values(groups.map_err(PersonError::Groups)?))
+}
+
+/// The user whom `issuer` vouches for.
+pub(super) fn vouched(issuer: &str, person: &Person, proof: Proof) -> User {
+    User {
+        issuer: issuer.to_owned(),
+        subject: person.subject.clone(),
+        name: person.name.clone(),
+        roles: std::collections::BTreeSet::new(),
+        proof,
+        department: person.department.clone(),
     }
 }

@@ -52,6 +52,8 @@ pub enum OwnRoute {
     Unlocked,
     /// `GET /.chartgate/lock.js`: the script of pages that lock.
     LockScript,
+    /// `GET /.chartgate/frontchannel-logout?iss=…&sid=…`: the provider ends a session through a browser.
+    FrontchannelLogout,
 }
 
 impl OwnRoute {
@@ -69,6 +71,7 @@ impl OwnRoute {
         Self::Unlock,
         Self::Unlocked,
         Self::LockScript,
+        Self::FrontchannelLogout,
     ];
 
     /// The path.
@@ -87,6 +90,7 @@ impl OwnRoute {
             Self::Unlock => "/.chartgate/unlock",
             Self::Unlocked => "/.chartgate/unlocked",
             Self::LockScript => "/.chartgate/lock.js",
+            Self::FrontchannelLogout => "/.chartgate/frontchannel-logout",
         }
     }
 

@@ -1,12 +1,14 @@
 //! Sign-in, sessions and sign-out against a provider on loopback and a store with a fault switch.
 
 mod circles;
+mod front_channel;
 mod issuers;
 mod lifetime;
 mod lock;
 mod mutations;
 mod protocol;
 mod provider;
+mod renewal;
 mod second_factor;
 mod second_factor_attacks;
 mod second_factor_tries;

@@ -80,6 +80,8 @@ metrics! {
     ISSUER_GROUPS = "chartgate_issuer_groups_total", Counter, ["issuer", "result"], "Sign-ins whose groups did not fit into the token: `read` elsewhere, or `refused`.";
     API_TOKENS = "chartgate_api_tokens_total", Counter, ["kind", "outcome"], "Credentials of API clients, by kind (`jwt`, `introspected`, `certificate`; `none` where that was not found out) and outcome (`accepted`, `refused`, `misplaced`, `revoked`, `locked`, `unavailable`).";
     API_INTROSPECTIONS = "chartgate_api_introspections_total", Counter, ["result"], "Questions to introspection endpoints: `active`, `inactive` or `failed`.";
+    REFRESHES = "chartgate_refreshes_total", Counter, ["issuer", "outcome"], "Times that a session's roles were to be read again with its refresh token: `renewed`, `denied`, `refused` (not believed), `unreachable`, `failed`, `no_token`.";
+    SESSIONS_ENDED = "chartgate_sessions_ended_total", Counter, ["cause"], "Sessions that ended, by cause.";
     AUDIT_SEQUENCE = "chartgate_audit_sequence", Gauge, [], "Position of the newest durable record.";
     AUDIT_SYNC_SECONDS = "chartgate_audit_sync_seconds", Gauge, [], "Time that the newest write to the trail took, its sync included.";
     AUDIT_QUEUED = "chartgate_audit_queued", Gauge, [], "Records that wait to be written.";

@@ -140,6 +140,8 @@ pub(super) fn issuer(mut section: Section<'_>, ground: Ground<'_>) -> Option<Iss
         }),
         None => section.required_table("mfa", why).map(mfa),
     };
+    let refresh = super::refresh::refresh(&mut section);
+    let logout = super::refresh::logout(&mut section);
     section.done();
     let ShortName(name) = name?;
     Some(Issuer {
@@ -164,6 +166,8 @@ pub(super) fn issuer(mut section: Section<'_>, ground: Ground<'_>) -> Option<Iss
         groups_endpoint,
         groups_value,
         clock_leeway,
+        refresh,
+        logout,
     })
 }
 

@@ -12,6 +12,7 @@ mod inspection;
 mod issuer;
 mod lock;
 mod provision;
+mod refresh;
 mod second_factor;
 mod segmentation;
 mod server;

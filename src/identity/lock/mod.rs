@@ -169,7 +169,7 @@ struct UnlockedPage<'p> {
 impl Identity {
     /// Whether screens lock.
     #[must_use]
-    pub const fn locks_screens(&self) -> bool {
+    pub fn locks_screens(&self) -> bool {
         self.sessions().locks()
     }
 
@@ -259,6 +259,7 @@ impl Identity {
             | OwnRoute::SecondFactor
             | OwnRoute::SecondFactors
             | OwnRoute::BackchannelLogout
+            | OwnRoute::FrontchannelLogout
             | OwnRoute::ClientKeys => Err(received.refuse(Refusal::MethodRefused)),
         }
     }

@@ -16,14 +16,17 @@ mod metadata;
 pub mod mfa;
 pub mod person;
 mod provider;
+pub(super) mod refreshed;
 pub mod training;
 mod userinfo;
 
 #[cfg(test)]
 pub(super) mod test_provider;
+#[cfg(test)]
+pub(super) mod test_refresh;
 
 pub(super) use acr::{acr_values, can_prove};
-pub(super) use exchange::{Challenge, ExchangeError, Tokens};
+pub(super) use exchange::{Challenge, ExchangeError, RenewedTokens, Tokens};
 pub(super) use groups::GroupsError;
 pub(super) use metadata::Metadata;
 pub(super) use provider::{Provider, ProviderError, TokenError};

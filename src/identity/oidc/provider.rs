@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 
 use super::channel::Channel;
-use super::exchange::{self, Challenge, ExchangeError, Flow, Tokens};
+use super::exchange::{self, Challenge, ExchangeError, Flow, RenewedTokens, Tokens};
 use super::jws::{self, Algorithm, Jws, JwsError, Kind};
 use super::keys::{KeySet, Verdict};
 use super::metadata::Metadata;
@@ -199,6 +199,16 @@ impl Provider {
     /// The keys that the provider has to know, newest first.
     pub(in crate::identity) fn client_keys(&self) -> impl Iterator<Item = &ClientKey> {
         self.settings.client_auth.keys()
+    }
+
+    /// Renews the tokens of a session.
+    pub(in crate::identity) async fn renew(
+        &self,
+        metadata: &Metadata,
+        refresh_token: &Secret<String>,
+    ) -> Result<RenewedTokens, ExchangeError> {
+        // No browser is sent anywhere: any address of the issuer's own does.
+        exchange::refresh(self.flow(metadata, metadata.issuer()), refresh_token).await
     }
 
     /// Verifies a token's signature; returns its claims, which say nothing until they are judged.

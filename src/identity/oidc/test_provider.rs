@@ -14,6 +14,7 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
+use super::test_refresh::{Renewing, Tokens};
 use crate::config::issuer::{ClientAuth, Rotating};
 use crate::config::step_up::PhishingResistant;
 use crate::config::{Issuer, MfaEvidence, MfaRequire};
@@ -183,6 +184,7 @@ struct State {
     pushed: HashMap<String, HashMap<String, String>>,
     pages: HashMap<String, Value>,
     bearers: Vec<String>,
+    tokens: Tokens,
 }
 
 /// The provider. It ends with the test.
@@ -314,6 +316,16 @@ impl TestProvider {
         self.state.lock().unwrap().bearers.clone()
     }
 
+    /// How it renews tokens, to be looked at or changed.
+    pub(in crate::identity) fn renewing<T>(&self, act: impl FnOnce(&mut Renewing) -> T) -> T {
+        act(&mut self.state.lock().unwrap().tokens.renewing)
+    }
+
+    /// Somebody uses a refresh token, and its answer is lost.
+    pub(in crate::identity) fn spend(&self, token: &str) {
+        assert!(self.state.lock().unwrap().tokens.rotate(token).is_some());
+    }
+
     pub(in crate::identity) fn sign(&self, claims: &Value, typ: &str) -> String {
         self.state.lock().unwrap().keys[0].sign_as(claims, typ)
     }
@@ -330,9 +342,13 @@ impl TestProvider {
     /// The user signed in: a code for the authorization request at `url`, which buys an ID token with `claims`.
     pub(in crate::identity) fn grant(&self, url: &url::Url, claims: &Value) -> String {
         let token = self.sign(claims, "JWT");
+        let refresh = self.state.lock().unwrap().tokens.begin(claims);
         self.grant_answer(
             url,
-            json!({"access_token": "at", "token_type": "Bearer", "id_token": token}),
+            json!({
+                "access_token": "at", "token_type": "Bearer", "id_token": token,
+                "refresh_token": refresh,
+            }),
         )
     }
 
@@ -375,7 +391,11 @@ impl TestProvider {
             .await
             .map(http_body_util::Collected::to_bytes)
             .unwrap_or_default();
+        let delay = self.renewing(|renewing| renewing.delay);
         let (status, answer) = self.route(&parts, &body);
+        if parts.uri.path() == "/token" {
+            tokio::time::sleep(delay).await;
+        }
         Ok(Response::builder()
             .status(status)
             .header(header::CONTENT_TYPE, "application/json")
@@ -417,6 +437,20 @@ impl TestProvider {
                     let error = state.clients.error;
                     return (StatusCode::UNAUTHORIZED, json!({ "error": error }));
                 }
+                if form["grant_type"] == "refresh_token" {
+                    return match state.tokens.rotate(&form["refresh_token"]) {
+                        None => (StatusCode::BAD_REQUEST, json!({"error": "invalid_grant"})),
+                        Some((claims, refresh)) => {
+                            let mut answer = json!({
+                                "access_token": "at2", "token_type": "Bearer", "refresh_token": refresh,
+                            });
+                            if let Some(claims) = claims {
+                                answer["id_token"] = json!(state.keys[0].sign(&claims));
+                            }
+                            (StatusCode::OK, answer)
+                        }
+                    };
+                }
                 let granted = state.grants.remove(&form["code"]);
                 granted
                     .filter(|granted| is_entitled(&form, granted))
@@ -447,6 +481,10 @@ impl TestProvider {
                 state.bearers.push(bearer.to_owned());
                 let page = &state.pages[parts.uri.path_and_query().unwrap().as_str()];
                 (StatusCode::OK, page.clone())
+            }
+            "/userinfo" => {
+                assert_eq!(parts.headers[header::AUTHORIZATION], "Bearer at2");
+                (StatusCode::OK, state.tokens.renewing.user_info.clone())
             }
             _ => (StatusCode::NOT_FOUND, json!({})),
         }

@@ -64,6 +64,17 @@ impl Provider {
             .map_err(UserInfoError::Http)?;
         merged(claims, &bytes)
     }
+
+    /// What UserInfo says of the user with this `sub`, where there is no ID token to add it to.
+    pub(in crate::identity) async fn userinfo_of(
+        &self,
+        metadata: &Metadata,
+        access_token: &Secret<String>,
+        sub: &str,
+    ) -> Result<Value, UserInfoError> {
+        let claims = serde_json::json!({ "sub": sub });
+        self.with_userinfo(metadata, access_token, claims).await
+    }
 }
 
 fn merged(claims: Value, bytes: &[u8]) -> Result<Value, UserInfoError> {
