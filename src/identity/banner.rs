@@ -30,6 +30,7 @@ pub(super) struct BannerPage<'p> {
     pub(super) action: &'p str,
     pub(super) return_to: &'p str,
     pub(super) ticket: &'p str,
+    pub(super) issuer: Option<&'p str>,
     pub(super) again: Option<&'static str>,
     pub(super) notes: Vec<String>,
 }
@@ -177,6 +178,7 @@ mod tests {
             action: "/x",
             return_to: "/a?b=\"><script>",
             ticket: "t",
+            issuer: Some("\"<u>"),
             again: None,
             notes: vec!["<i>".to_owned()],
         };
