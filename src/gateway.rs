@@ -7,6 +7,8 @@
 //! *Never*: an answer that is not on record; a byte to the EMR before the record is durable.
 //! *On failure*: the one answer without a record is the fixed 503 of a trail that is down.
 
+mod leave;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +36,7 @@ use crate::request::received::Manner;
 use crate::request::{AnswerBody, Body, Event, Handled, Received, Refused, Target};
 use crate::respond;
 use crate::upstream::{Answered, Backends, Upstream};
+use leave::Left;
 
 /// What all workers share: the owner of each stage.
 #[derive(Debug)]
@@ -147,6 +150,22 @@ impl Gateway {
         let stages = &*self.stages;
         let screened = stages.screen.screen(received, Purpose::Ordinary)?;
         let identified = stages.identity.identify(screened).await?;
+        let classified = self.carry(identified).await?;
+        // SECURITY: an answer that took longer than its session must not bring cookies or a page to whoever is next.
+        let session = classified.answer().identified().session();
+        if stages.identity.has_ended(session) {
+            return Err(classified.into_answer().refuse(Refusal::LoginRequired));
+        }
+        let cleaned = self.upstream.clean(classified)?;
+        Ok(respond::deliver(cleaned))
+    }
+
+    /// From who acts to the head of the EMR's answer.
+    async fn carry(
+        self: &Rc<Self>,
+        identified: Identified,
+    ) -> Result<Classified<Answered>, Refused> {
+        let stages = &*self.stages;
         let (mapped, in_force) = self.map(identified).await?;
         if !mapped.mapping().poll {
             stages.identity.touch(mapped.identified());
@@ -157,9 +176,7 @@ impl Gateway {
         let authorized = stages.reminders.remind(authorized, now)?;
         let limited = stages.charges.charge(authorized)?;
         let admitted = self.audit.admit(limited).await?;
-        let classified = self.exchange(admitted).await?;
-        let cleaned = self.upstream.clean(classified)?;
-        Ok(respond::deliver(cleaned))
+        self.exchange(admitted).await
     }
 
     /// Maps a request, and gives the policies that belong to the profile which mapped it.
@@ -217,22 +234,40 @@ impl Gateway {
         let purpose = match route {
             OwnRoute::Login | OwnRoute::Callback => Purpose::SignIn,
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
-            OwnRoute::Logout | OwnRoute::SignedOut => Purpose::SignOut,
+            OwnRoute::Logout | OwnRoute::Switch | OwnRoute::SignedOut => Purpose::SignOut,
         };
         let received = stages.screen.screen(received, purpose)?.into_received();
         let manner = Manner::of(received.parts());
-        let leaves = route == OwnRoute::Logout && Identity::is_sign_out(received.parts());
+        let leaves = matches!(route, OwnRoute::Logout | OwnRoute::Switch)
+            && Identity::is_sign_out(received.parts());
         let removed = if leaves {
             self.sign_out_of_emr(&received).await
         } else {
             Vec::new()
         };
         let limit = |account: &str| stages.charges.login(account);
-        let mut handled = stages.identity.handle(route, received, &limit).await?;
+        let browser = {
+            let parts = received.parts();
+            parts.derived(parts.method.clone(), parts.target.clone())
+        };
+        let answered = stages.identity.handle(route, received, &limit).await;
+        let left = match route {
+            OwnRoute::Callback => self.see_off(&browser, &answered).await,
+            OwnRoute::Login
+            | OwnRoute::Logout
+            | OwnRoute::Switch
+            | OwnRoute::SignedOut
+            | OwnRoute::BackchannelLogout => Left::default(),
+        };
+        let mut response = match answered {
+            Ok(handled) => self.answer(handled, manner).await?,
+            Err(refused) => self.refuse(refused).await.map(AnswerBody::from),
+        };
+        left.clear(response.headers_mut());
         for cookie in removed {
-            handled.response.headers_mut().append(SET_COOKIE, cookie);
+            response.headers_mut().append(SET_COOKIE, cookie);
         }
-        self.answer(handled, manner).await
+        Ok(response)
     }
 
     /// A page of a room: screened and identified like any request, answered by the room.
@@ -254,18 +289,7 @@ impl Gateway {
     async fn sign_out_of_emr(self: &Rc<Self>, received: &Received) -> Vec<HeaderValue> {
         let stages = &*self.stages;
         let parts = received.parts();
-        let Some(emr) = stages
-            .emrs
-            .by_host(&parts.host)
-            .and_then(|index| stages.emrs.emr(index))
-        else {
-            return Vec::new();
-        };
-        let logout = emr.profile().logout().and_then(|logout| {
-            let target = Target::parse_str(logout.path()).ok()?;
-            Some((logout.method().clone(), target))
-        });
-        if let Some((method, target)) = logout {
+        if let Some((method, target)) = self.emr_sign_out(&parts.host) {
             let parts = parts.derived(method, target);
             let request = Received::new(parts, Body::empty(), None, stages.policies.generation());
             // Boxed: the request path inside the request path.

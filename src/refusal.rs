@@ -123,6 +123,10 @@ refusals! {
     SessionUnknown = "2013", UNAUTHORIZED, "Your session is not known", "The session of this browser has ended or was never opened here.", "Sign in again; you will come back to the page you asked for.";
     /// The user was locked out by an operator or a detection rule (`chartgate user list`).
     UserLocked = "2014", FORBIDDEN, "Your account is locked here", "Access to patient records was locked for your account by those who watch over it.", "Call IT or your privacy officer and give the request id; they can unlock it.";
+    /// The user has as many sessions as one may have at once (`identity.sessions`).
+    TooManySessions = "2026", FORBIDDEN, "You are signed in too often", "You have as many open sessions as one person may have here, in other browsers or at other workstations.", "Sign out where you do not work any more, then sign in again. If you did not open those sessions, call IT: they can end them.";
+    /// The session is used from another browser or network than the one it is bound to (`identity.binding`).
+    BindingChanged = "2027", UNAUTHORIZED, "Please confirm that it is you", "Your session is being used from another browser or another network than the one you signed in from.", "Sign in again to confirm; you then go on where you were. If you have not moved, report it to IT with the request id.";
 
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";

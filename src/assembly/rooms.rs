@@ -34,6 +34,7 @@ use crate::identity::Identity;
 use crate::operate::break_glass::BreakGlass;
 use crate::operate::cases::Cases;
 use crate::operate::containment::Containment;
+use crate::operate::devices::Devices;
 use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::operate::permissions::{Grounds, Permissions};
@@ -104,6 +105,7 @@ pub(super) struct Rooms {
     /// Courses.
     pub(super) training: Training,
     reports: Reports,
+    devices: Devices,
     audit: Audit,
 }
 
@@ -179,6 +181,7 @@ impl Rooms {
             incidents: incidents.await?,
             training: training::open(on).await?,
             reports: Reports::new(cases.clone(), audit.clone()),
+            devices: Devices::new(on.identity.clone(), containment.clone()),
             cases,
             containment,
             alarms,
@@ -197,6 +200,7 @@ impl Rooms {
             Arc::new(self.break_glass.clone()),
             Arc::new(self.training.clone()),
             Arc::new(self.reports.clone()),
+            Arc::new(self.devices.clone()),
         ])
     }
 

@@ -51,6 +51,7 @@ pub fn run(args: &DemoArgs, console: &mut Console<'_>, clock: &SharedClock) -> R
         None => temporary_directory(),
     };
     let options = ClinicOptions {
+        visitors: Vec::new(),
         port: args.port,
         data_dir,
         clock: clock.clone(),

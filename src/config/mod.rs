@@ -20,6 +20,7 @@ pub mod problem;
 mod read;
 pub mod secrets;
 mod section;
+pub mod sessions;
 pub mod source;
 #[cfg(test)]
 mod tests;
@@ -132,6 +133,8 @@ pub struct Identity {
     pub login_timeout: Duration,
     /// Tolerated difference between the provider's clock and ours. Default 60 s.
     pub clock_leeway: Duration,
+    /// Shared workstations, how many sessions one user may have, and what they are bound to.
+    pub sessions: sessions::Sessions,
     /// The providers. (One today; the list is the format that several will use.)
     pub issuers: Vec<Issuer>,
 }

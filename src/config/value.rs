@@ -103,7 +103,7 @@ fn parsed<T>(
 }
 
 /// Reads one of a few words.
-fn one_of<T: Copy>(
+pub(super) fn one_of<T: Copy>(
     value: &Spanned<DeValue<'_>>,
     faults: &mut Vec<Fault>,
     words: &[(&str, T)],

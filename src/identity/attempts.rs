@@ -33,6 +33,9 @@ pub(super) struct Attempt {
     /// The notice that was acknowledged before, by its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) banner: Option<String>,
+    /// How old the authentication may be.
+    #[serde(default)]
+    pub(super) freshness: Freshness,
 }
 
 impl std::fmt::Debug for Attempt {
@@ -52,6 +55,17 @@ pub(super) enum Purpose {
     SignIn,
     /// A fresh authentication of the session with this key in the store.
     StepUp(String),
+}
+
+/// How old the authentication may be that a sign-in comes back with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Freshness {
+    /// As old as the provider lets it be: single sign-on.
+    #[default]
+    Any,
+    /// After the sign-in was started.
+    Now,
 }
 
 /// Why a sign-in cannot be started.
@@ -195,6 +209,7 @@ mod tests {
             started: clock.now(),
             purpose: Purpose::StepUp("k".into()),
             banner: None,
+            freshness: Freshness::Any,
         }
     }
 

@@ -8,6 +8,7 @@ use http::{Method, header};
 
 use super::Identity;
 use super::answer::Answer;
+use super::ends::Cause;
 use super::login::{Told, handled};
 use super::oidc::claims::{ClaimsError, Expected, Logout, validate_logout_token};
 use super::oidc::jws::Kind;
@@ -89,6 +90,7 @@ impl Identity {
             .end_all(|live| is_meant(live, issuer, &logout))
             .await
             .map_err(BackchannelError::Store)?;
+        Cause::Provider.count(ended.len());
         // Only now is the token used up: had a session been left over, the provider must be able to try again.
         let expires = logout.expires.saturating_add(self.leeway);
         let insertion = self

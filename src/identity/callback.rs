@@ -8,12 +8,15 @@ use std::sync::Arc;
 use http::Method;
 
 use super::answer::Answer;
+use super::arrival::{Age, ArrivalError, Arrived, authenticated_afresh, fresh_enough};
 use super::attempts::{Attempt, Purpose};
 use super::cookie::{self, LOGIN_COOKIE, Presented};
+use super::ends::Cause;
 use super::login::{self, Told, callback_url, handled};
 use super::oidc::claims::{ClaimsError, Expected, ExpectedId, Verified, validate_id_token};
 use super::oidc::jws::Kind;
 use super::oidc::{ExchangeError, Metadata, Provider, ProviderError, TokenError, Tokens};
+use super::origin::{Origin, Used};
 use super::session::{Live, Opening, SessionId};
 use super::token::{NoRandomness, Token};
 use super::{AccountLimit, Identity};
@@ -62,6 +65,8 @@ enum CallbackError {
     StepUpUnknown,
     #[error("the user did not authenticate afresh (auth_time is before the request)")]
     StepUpStale,
+    #[error("the user has as many sessions as are allowed")]
+    Full(Box<User>),
     #[error("the account signs in too often")]
     TooOften(Throttle, Box<User>),
     #[error("the provider ended this sign-in's session before it was open")]
@@ -85,6 +90,7 @@ impl CallbackError {
             Self::Mfa(_) => Refusal::MfaRequired,
             Self::TooOften(..) => Refusal::LoginRate,
             Self::Locked(_) => Refusal::UserLocked,
+            Self::Full(_) => Refusal::TooManySessions,
             Self::Duplicate
             | Self::OtherIssuer
             | Self::NoCode
@@ -106,7 +112,7 @@ impl CallbackError {
     /// Who the provider vouched for before it went wrong, and how long they have to wait.
     fn vouched(self) -> (Option<Box<User>>, Option<Throttle>) {
         match self {
-            Self::Mfa(user) | Self::Locked(user) => (Some(user), None),
+            Self::Mfa(user) | Self::Locked(user) | Self::Full(user) => (Some(user), None),
             Self::TooOften(throttle, user) => (Some(user), Some(throttle)),
             Self::Method
             | Self::Duplicate
@@ -167,8 +173,8 @@ impl Identity {
         limit: AccountLimit<'_>,
     ) -> Result<Handled, Refused> {
         match self.finish(&mut received, limit).await {
-            Ok((told, banner)) => Ok(Handled {
-                detail: login::acknowledged(banner),
+            Ok((told, detail)) => Ok(Handled {
+                detail,
                 ..handled(received, told)
             }),
             Err(error) => {
@@ -177,6 +183,7 @@ impl Identity {
                 // The provider vouches for who it was; that they got no further is what the record says.
                 let (user, throttle) = error.vouched();
                 if let Some(user) = user {
+                    self.note_failed(&user).await;
                     received.facts_mut().principal = Some(Arc::new(Principal::User(*user)));
                 }
                 let refused = received.refuse(refusal);
@@ -192,7 +199,7 @@ impl Identity {
         &self,
         received: &mut Received,
         limit: AccountLimit<'_>,
-    ) -> Result<(Told, Option<String>), CallbackError> {
+    ) -> Result<(Told, BTreeMap<String, String>), CallbackError> {
         let parts = received.parts();
         if parts.method != Method::GET {
             return Err(CallbackError::Method);
@@ -205,7 +212,7 @@ impl Identity {
             let live = current.ok_or(CallbackError::Unknown)?;
             self.name(received.facts_mut(), &live);
             let answer = Answer::redirect("/").ok_or(CallbackError::Header)?;
-            return Ok(((Event::PageShown, answer), None));
+            return Ok(((Event::PageShown, answer), BTreeMap::new()));
         };
         let signed_in = self.sign_in(&attempt, &parameters).await;
         let (opening, event) = match signed_in
@@ -218,16 +225,23 @@ impl Identity {
                 // before. A step-up that merely failed leaves its own user's session as it was.
                 if let Some(old) = current.filter(|_| ends_session(&attempt, &error)) {
                     self.sessions().end_or_remember(&old).await;
+                    Cause::FailedSignIn.count(1);
                 }
                 return Err(error);
             }
         };
         let token = Token::generate().map_err(CallbackError::Randomness)?;
-        let live = self.open(&token, opening, current, &attempt).await?;
+        let opening = Opening {
+            origin: Origin::of(parts),
+            ..opening
+        };
+        let arrived = self.open(&token, opening, current, &attempt).await?;
+        let (live, mut detail) = (arrived.live, arrived.detail);
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
-        Ok(((event, answer.set_cookie(cookie)), attempt.banner))
+        detail.extend(login::acknowledged(attempt.banner));
+        Ok(((event, answer.set_cookie(cookie)), detail))
     }
 
     async fn attempt(
@@ -299,6 +313,8 @@ impl Identity {
             issuer_session: verified.issuer_session.clone(),
             id_token: tokens.id_token,
             continues: None,
+            origin: Origin::default(),
+            used: Used::default(),
         };
         Ok((opening, verified))
     }
@@ -349,16 +365,24 @@ impl Identity {
         opening: Opening,
         current: Option<Arc<Live>>,
         attempt: &Attempt,
-    ) -> Result<Arc<Live>, CallbackError> {
+    ) -> Result<Arrived, CallbackError> {
         let continued = opening.continues.clone();
-        let live = self
-            .sessions()
-            .open(token, opening)
-            .await
-            .map_err(CallbackError::Store)?;
-        let meant = self.notices.mean(&live, attempt.started).await;
+        let arrived = match self.arrive(token, opening, current.as_deref()).await {
+            Ok(arrived) => arrived,
+            Err(error) => {
+                let error = CallbackError::from(error);
+                if let Some(old) = current.filter(|_| ends_session(attempt, &error)) {
+                    self.sessions().end_or_remember(&old).await;
+                    Cause::FailedSignIn.count(1);
+                }
+                return Err(error);
+            }
+        };
+        let live = &arrived.live;
+        let meant = self.notices.mean(live, attempt.started).await;
         if !matches!(meant, Ok(false)) {
-            self.sessions().end_or_remember(&live).await;
+            self.sessions().end_or_remember(live).await;
+            Cause::Provider.count(1);
             if let Some(old) = current.filter(|_| ends_session(attempt, &CallbackError::Ended)) {
                 self.sessions().end_or_remember(&old).await;
             }
@@ -366,7 +390,8 @@ impl Identity {
         }
         // SECURITY: a lock that came between the check and the session found no session to end.
         if self.locks().holds(live.user(), self.clock().now()) {
-            self.sessions().end_or_remember(&live).await;
+            self.sessions().end_or_remember(live).await;
+            Cause::Locked.count(1);
             return Err(CallbackError::Locked(Box::new(live.user().clone())));
         }
         if let Some(old) = current {
@@ -374,9 +399,28 @@ impl Identity {
                 self.sessions().retire(&old).await;
             } else {
                 self.sessions().end_or_remember(&old).await;
+                Cause::Replaced.count(1);
             }
         }
-        Ok(live)
+        Ok(arrived)
+    }
+}
+
+impl From<Age> for CallbackError {
+    fn from(age: Age) -> Self {
+        match age {
+            Age::Unknown => Self::StepUpUnknown,
+            Age::Stale => Self::StepUpStale,
+        }
+    }
+}
+
+impl From<ArrivalError> for CallbackError {
+    fn from(error: ArrivalError) -> Self {
+        match error {
+            ArrivalError::Store(error) => Self::Store(error),
+            ArrivalError::Full(user) => Self::Full(user),
+        }
     }
 }
 
@@ -403,7 +447,10 @@ fn judge_purpose(
     leeway: std::time::Duration,
 ) -> Result<(Opening, Event), CallbackError> {
     let key = match &attempt.purpose {
-        Purpose::SignIn => return Ok((opening, Event::Login)),
+        Purpose::SignIn => {
+            fresh_enough(attempt, verified, leeway).map_err(CallbackError::from)?;
+            return Ok((opening, Event::Login));
+        }
         Purpose::StepUp(key) => key,
     };
     let current = current
@@ -415,18 +462,7 @@ fn judge_purpose(
     }
     // A provider that does not say when the user authenticated cannot serve a demand for freshness. Refused here, it
     // is seen and said; let through, the user would be sent round in circles.
-    let authenticated = verified
-        .proof
-        .auth_time
-        .ok_or(CallbackError::StepUpUnknown)?;
-    let earliest = attempt
-        .started
-        .saturating_sub(leeway)
-        .unwrap_or(attempt.started);
-    // Providers that state whole seconds round down.
-    if authenticated.as_second() < earliest.as_second() {
-        return Err(CallbackError::StepUpStale);
-    }
+    authenticated_afresh(attempt, verified, leeway).map_err(CallbackError::from)?;
     let continues: Option<SessionId> = Some(current.id().clone());
     Ok((
         Opening {

@@ -9,18 +9,20 @@ use askama::Template as _;
 use http::Method;
 
 use super::answer::Answer;
-use super::attempts::{Attempt, Purpose, StartError};
+use super::attempts::{Attempt, Freshness, Purpose, StartError};
 use super::banner::{Banner, BannerPage};
 use super::cookie::{self, LOGIN_COOKIE, Presented, SESSION_COOKIE};
 use super::oidc::{Challenge, ExchangeError, ProviderError};
-use super::routes::{Asked, OwnRoute};
+use super::routes::{Asked, OwnRoute, login_location};
 use super::session::Live;
 use super::sessions::Found;
 use super::token::{NoRandomness, Token};
 use super::{Identity, ReturnTo};
 use crate::refusal::Refusal;
 use crate::request::received::Parts;
-use crate::request::{BodyError, Event, Facts, Handled, Notice, Received, Refused, Target};
+use crate::request::{
+    BodyError, Event, Facts, Handled, Notice, Received, Refused, Target, Workplace,
+};
 use crate::store::StoreError;
 
 /// Why a sign-in could not be started.
@@ -112,8 +114,12 @@ impl Identity {
                 self.name(received.facts_mut(), &live);
                 purpose
             }
-            (None, Asked::SignIn | Asked::StepUp) => Purpose::SignIn,
+            // Someone else takes over: the session that there is ends with their sign-in.
+            (Some(_) | None, Asked::Fresh) | (None, Asked::SignIn | Asked::StepUp) => {
+                Purpose::SignIn
+            }
         };
+        let freshness = self.freshness(wish.asked, received.parts());
         let browser = match cookie::presented(&received.parts().headers, LOGIN_COOKIE) {
             Presented::One(browser) => browser,
             Presented::Nothing | Presented::Malformed => {
@@ -137,7 +143,7 @@ impl Identity {
         let sent = self.send(
             received.parts(),
             &wish.return_to,
-            purpose,
+            (purpose, freshness),
             (browser, banner.clone()),
         );
         Ok(((Event::LoginStarted, sent.await?), banner))
@@ -161,7 +167,10 @@ impl Identity {
         let form = body.map_err(LoginError::Form)?;
         let mut wish = Wish {
             return_to: ReturnTo::start(),
-            asked: Asked::SignIn,
+            asked: match asked(&received.parts().target).1 {
+                fresh @ Asked::Fresh => fresh,
+                Asked::SignIn | Asked::StepUp => Asked::SignIn,
+            },
             ticket: Some(String::new()),
         };
         // Of a field that is there twice the last one counts: neither can do more than the other.
@@ -193,11 +202,15 @@ impl Identity {
         let parts = received.parts();
         let nonce = parts.id.to_string();
         let ticket = banner.ticket(browser, &parts.authority, self.clock().now());
+        let action = match wish.asked {
+            Asked::Fresh => login_location("/", Asked::Fresh),
+            Asked::SignIn | Asked::StepUp => OwnRoute::Login.path().to_owned(),
+        };
         let page = BannerPage {
             authority: &parts.authority,
             nonce: &nonce,
             paragraphs: banner.paragraphs(),
-            action: OwnRoute::Login.path(),
+            action: &action,
             return_to: wish.return_to.as_str(),
             ticket: &ticket,
             again: wish.ticket.is_some().then_some(
@@ -215,7 +228,7 @@ impl Identity {
         &self,
         parts: &Parts,
         return_to: &ReturnTo,
-        purpose: Purpose,
+        (purpose, freshness): (Purpose, Freshness),
         (browser, banner): (Token, Option<String>),
     ) -> Result<Answer, LoginError> {
         // `Identity::new` refuses a configuration without a provider.
@@ -229,9 +242,10 @@ impl Identity {
         let challenge = Challenge {
             state: state.expose(),
             nonce: nonce.clone(),
-            asked: match purpose {
-                Purpose::SignIn => Asked::SignIn,
-                Purpose::StepUp(_) => Asked::StepUp,
+            asked: match (&purpose, freshness) {
+                (Purpose::SignIn, Freshness::Any) => Asked::SignIn,
+                (Purpose::SignIn, Freshness::Now) => Asked::Fresh,
+                (Purpose::StepUp(_), _) => Asked::StepUp,
             },
         };
         let (url, verifier) = provider
@@ -246,6 +260,7 @@ impl Identity {
             started: self.clock().now(),
             purpose,
             banner,
+            freshness,
         };
         self.attempts
             .start(&state, &browser, &attempt)
@@ -254,6 +269,14 @@ impl Identity {
         let binding = cookie::set_login(&browser, self.attempts.timeout());
         let answer = Answer::redirect(url.as_str()).ok_or(LoginError::Header)?;
         Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
+    }
+
+    /// How old an authentication may be: at a shared workstation the provider may still know the user before.
+    fn freshness(&self, asked: Asked, parts: &Parts) -> Freshness {
+        match (asked, self.workplace(parts)) {
+            (Asked::Fresh, _) | (_, Workplace::Shared) => Freshness::Now,
+            (Asked::SignIn | Asked::StepUp, Workplace::Personal) => Freshness::Any,
+        }
     }
 
     /// The live session that a request presents, if any.
@@ -305,11 +328,14 @@ fn asked(target: &Target) -> (ReturnTo, Asked) {
         (Some((_, one)), None) => ReturnTo::parse(&one),
         (Some(_), Some(_)) | (None, _) => ReturnTo::start(),
     };
-    let is_step_up = target
-        .fields()
-        .any(|(name, value)| name == "step_up" && value == "1");
-    let asked = if is_step_up {
+    let has = |wanted: &str| {
+        let mut fields = target.fields();
+        fields.any(|(name, value)| name == wanted && value == "1")
+    };
+    let asked = if has("step_up") {
         Asked::StepUp
+    } else if has("fresh") {
+        Asked::Fresh
     } else {
         Asked::SignIn
     };

@@ -6,24 +6,32 @@
 //! that needs it is refused with `CG-6002`.
 
 mod answer;
+mod arrival;
 mod attempts;
 mod backchannel;
 mod background;
 mod banner;
+mod binding;
 mod callback;
 pub mod cookie;
+mod departed;
+mod ends;
 pub mod identify;
 mod locks;
 mod login;
 mod logout;
 mod notices;
 pub mod oidc;
+mod origin;
 mod overview;
 mod return_to;
 pub mod routes;
 pub mod session;
 mod sessions;
+mod switch;
 mod token;
+mod visits;
+mod workplace;
 
 #[cfg(test)]
 mod test_gateway;
@@ -48,18 +56,20 @@ use crate::request::received::Throttle;
 use crate::request::{Handled, Principal, Received, Refused, Role};
 use crate::store::{Store, StoreError};
 
+pub use answer::clear_site_data;
 use attempts::Attempts;
 pub use banner::Banner;
 pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
 use oidc::Provider;
-pub use overview::SessionView;
+pub use overview::{Criteria, SessionView};
 pub use return_to::ReturnTo;
 pub use routes::OwnRoute;
 use session::{Live, SessionId, Standing};
 pub use sessions::SessionEnded;
 use sessions::Sessions;
+use visits::Visits;
 
 /// Which roles an issuer's claim values give; the policy bundle decides (`roles.toml`).
 pub trait RoleMap: Send + Sync + Debug {
@@ -121,6 +131,8 @@ pub struct Identity {
     clock: SharedClock,
     roles: Arc<dyn RoleMap>,
     leeway: Duration,
+    visits: Visits,
+    limits: config::sessions::Sessions,
 }
 
 impl Identity {
@@ -150,6 +162,8 @@ impl Identity {
             locks: Locks::default(),
             banner,
             providers,
+            visits: Visits::new(store.clone(), Arc::clone(&clock)),
+            limits: config.sessions.clone(),
             store,
             clock,
             roles,
@@ -171,6 +185,7 @@ impl Identity {
             OwnRoute::Login => Box::pin(self.login(received)).await,
             OwnRoute::Callback => Box::pin(self.callback(received, limit)).await,
             OwnRoute::Logout => Box::pin(self.logout(received)).await,
+            OwnRoute::Switch => Box::pin(self.switch(received)).await,
             OwnRoute::SignedOut => match Self::signed_out(received.parts()) {
                 Ok(told) => Ok(login::handled(received, told)),
                 Err(error) => Err(logout::refused(received, &error)),

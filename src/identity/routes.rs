@@ -14,6 +14,9 @@ pub const TRAINING: &str = "/.chartgate/training";
 /// The form to report something suspicious with.
 pub const REPORT: &str = "/.chartgate/report";
 
+/// The page of one's own sessions.
+pub const SESSIONS: &str = "/.chartgate/sessions";
+
 /// A path of the gateway's own, under `/.chartgate/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OwnRoute {
@@ -23,6 +26,8 @@ pub enum OwnRoute {
     Callback,
     /// `GET` or `POST /.chartgate/logout`: ends the session.
     Logout,
+    /// `GET` or `POST /.chartgate/switch`: ends the session and asks who is next.
+    Switch,
     /// `GET /.chartgate/signed-out`: where the provider sends the browser after sign-out.
     SignedOut,
     /// `POST /.chartgate/backchannel-logout`: the provider ends sessions.
@@ -35,6 +40,7 @@ impl OwnRoute {
         Self::Login,
         Self::Callback,
         Self::Logout,
+        Self::Switch,
         Self::SignedOut,
         Self::BackchannelLogout,
     ];
@@ -46,6 +52,7 @@ impl OwnRoute {
             Self::Login => "/.chartgate/login",
             Self::Callback => "/.chartgate/callback",
             Self::Logout => "/.chartgate/logout",
+            Self::Switch => "/.chartgate/switch",
             Self::SignedOut => "/.chartgate/signed-out",
             Self::BackchannelLogout => "/.chartgate/backchannel-logout",
         }
@@ -74,7 +81,7 @@ pub fn is_own(target: &Target) -> bool {
 #[must_use]
 pub fn may_return_to(target: &Target) -> bool {
     let path = target.path();
-    [BREAK_GLASS, TRAINING, REPORT].contains(&path)
+    [BREAK_GLASS, TRAINING, REPORT, SESSIONS].contains(&path)
         || path
             .strip_prefix(TRAINING)
             .is_some_and(|rest| rest.starts_with('/'))
@@ -85,6 +92,8 @@ pub fn may_return_to(target: &Target) -> bool {
 pub enum Asked {
     /// A session.
     SignIn,
+    /// A session, from a fresh authentication, whoever is signed in here or at the provider.
+    Fresh,
     /// A fresh authentication of the session that there is.
     StepUp,
 }
@@ -96,6 +105,9 @@ pub fn login_location(return_to: &str, asked: Asked) -> String {
     query.append_pair("return_to", return_to);
     match asked {
         Asked::SignIn => {}
+        Asked::Fresh => {
+            query.append_pair("fresh", "1");
+        }
         Asked::StepUp => {
             query.append_pair("step_up", "1");
         }

@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::origin::{Origin, Usage, Used};
 use super::token::Token;
 use crate::request::principal::{Principal, User};
 use crate::secret::Secret;
@@ -32,6 +33,11 @@ impl SessionId {
         let digest = token.digest("session-id", &[]);
         let (half, _) = digest.split_at_checked(16).unwrap_or((&[], &[]));
         Self(hex::encode(half))
+    }
+
+    /// A fingerprint that was kept beside an EMR session.
+    pub(super) fn known(fingerprint: &str) -> Self {
+        Self(fingerprint.to_owned())
     }
 
     /// A fingerprint for unit tests of other stages.
@@ -65,6 +71,10 @@ pub(super) struct Opening {
     pub(super) id_token: Secret<String>,
     /// The session that a step-up continues.
     pub(super) continues: Option<SessionId>,
+    /// Where it is opened.
+    pub(super) origin: Origin,
+    /// What the session that a step-up continues was used for.
+    pub(super) used: Used,
 }
 
 /// The sealed form in the store.
@@ -79,6 +89,10 @@ pub(super) struct Stored {
     created: Timestamp,
     last_active: Timestamp,
     ends: Timestamp,
+    #[serde(default)]
+    origin: Origin,
+    #[serde(default)]
+    used: Used,
 }
 
 const VERSION: u8 = 1;
@@ -102,6 +116,8 @@ pub(super) struct Live {
     /// When the store was last asked about it, in milliseconds of monotonic time.
     confirmed: AtomicU64,
     standing: ArcSwapOption<Standing>,
+    origin: Origin,
+    usage: Usage,
 }
 
 /// Who a session's user was when it was last asked. Worked out anew when the mapping of roles changes, or a role ends.
@@ -154,6 +170,8 @@ impl Live {
             flushed: AtomicI64::new(now.as_millisecond()),
             confirmed: AtomicU64::new(0),
             standing: ArcSwapOption::empty(),
+            origin: opening.origin,
+            usage: Usage::of(opening.used),
         }
     }
 
@@ -178,6 +196,8 @@ impl Live {
             flushed: AtomicI64::new(last_active),
             confirmed: AtomicU64::new(0),
             standing: ArcSwapOption::empty(),
+            origin: stored.origin,
+            usage: Usage::of(stored.used),
         })
     }
 
@@ -193,6 +213,8 @@ impl Live {
             created: self.created,
             last_active: self.last_active(),
             ends: self.ends,
+            origin: self.origin.clone(),
+            used: self.usage.told(),
         };
         let bytes = serde_json::to_vec(&stored).ok().map(Secret::new);
         drop(Secret::new(stored.id_token));
@@ -215,6 +237,22 @@ impl Live {
             .filter(|known| known.generation == generation)
             .filter(|known| known.until.is_none_or(|until| now < until))
             .map(|known| Arc::clone(&known.principal))
+    }
+
+    /// The principal as it was worked out last, by whichever mapping.
+    pub(super) fn last_principal(&self) -> Option<Arc<Principal>> {
+        let standing = self.standing.load();
+        standing.as_ref().map(|known| Arc::clone(&known.principal))
+    }
+
+    /// Where it was opened.
+    pub(super) const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// What it was used for.
+    pub(super) const fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     pub(super) fn set_principal(&self, standing: Standing) {
@@ -322,6 +360,8 @@ mod tests {
             issuer_session: None,
             id_token: Secret::new(String::new()),
             continues: None,
+            origin: Origin::default(),
+            used: Used::default(),
         };
         let start = Timestamp::UNIX_EPOCH;
         Live::open(&Token::generate().unwrap(), opening, start, start, 1)

@@ -5,7 +5,7 @@
 //! *On failure*: a session that could not be deleted is refused by this process from then on, and deleted later.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,11 +13,17 @@ use jiff::Timestamp;
 use moka::sync::Cache;
 use tokio::sync::broadcast;
 
+use super::departed::Departed;
+use super::ends::Cause;
 use super::session::{Live, Opening, Over, SessionId, store_key};
 use super::token::Token;
+use super::workplace::Workplaces;
 use crate::clock::SharedClock;
 use crate::config;
+use crate::request::Workplace;
+use crate::secret::Secret;
 use crate::store::{Durability, Store, StoreError, Table};
+use crate::telemetry::metrics as names;
 
 /// A session ended: by sign-out, revocation, expiry, or another sign-in in its browser.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +42,8 @@ pub(super) enum Found {
 pub(super) struct Sessions {
     store: Store,
     clock: SharedClock,
-    idle_timeout: Duration,
+    workplaces: Arc<Workplaces>,
+    departed: Departed,
     absolute_timeout: Duration,
     cache: Cache<String, Arc<Live>>,
     // INVARIANT: the number grows whenever a session leaves the cache by `forget`; a value read from the store is
@@ -59,7 +66,8 @@ impl Sessions {
         Self {
             store,
             clock,
-            idle_timeout: config.idle_timeout,
+            workplaces: Arc::new(Workplaces::new(config)),
+            departed: Departed::default(),
             absolute_timeout: config.absolute_timeout,
             cache: Cache::new(CACHED),
             ended: Mutex::new(0),
@@ -67,6 +75,14 @@ impl Sessions {
             has_undeleted: AtomicBool::new(false),
             tell: broadcast::Sender::new(TOLD_AT_ONCE),
         }
+    }
+
+    pub(super) fn workplaces(&self) -> &Workplaces {
+        &self.workplaces
+    }
+
+    pub(super) const fn departed(&self) -> &Departed {
+        &self.departed
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<SessionEnded> {
@@ -119,9 +135,10 @@ impl Sessions {
                 None => return Ok(Found::Unknown),
             },
         };
-        match live.over(self.clock.now(), self.idle_timeout) {
+        match self.over(&live, self.clock.now()) {
             None => Ok(Found::Live(live)),
             Some(over) => {
+                count(over);
                 // It is over whether or not it can be deleted now.
                 Box::pin(self.end_or_remember(&live)).await;
                 Ok(Found::Over(live, over))
@@ -134,6 +151,7 @@ impl Sessions {
     /// # Errors
     /// The store did not confirm the deletion. This process refuses the session all the same and deletes it later.
     pub(super) async fn end(&self, live: &Live) -> Result<(), StoreError> {
+        self.departed.remember(live);
         self.forget(live);
         let deleted = self.store.delete(Table::Sessions, live.key()).await;
         if deleted.is_err() {
@@ -166,14 +184,14 @@ impl Sessions {
     pub(super) async fn end_all(
         &self,
         matches: impl Fn(&Live) -> bool,
-    ) -> Result<Vec<Live>, StoreError> {
+    ) -> Result<Vec<Arc<Live>>, StoreError> {
         let mut ended = Vec::new();
         let mut after = None;
         loop {
             let page = self.store.scan(Table::Sessions, after.as_deref()).await?;
             for (key, entry) in page.entries {
-                let live = Live::decode(&key, &entry.value, self.store.epoch());
-                if let Some(live) = live.filter(&matches) {
+                let live = self.newest(&key, &entry.value);
+                if let Some(live) = live.filter(|live| matches(live)) {
                     self.end(&live).await?;
                     ended.push(live);
                 }
@@ -197,9 +215,9 @@ impl Sessions {
             let page = self.store.scan(Table::Sessions, after.as_deref()).await?;
             let now = self.clock.now();
             for (key, entry) in page.entries {
-                let live = Live::decode(&key, &entry.value, self.store.epoch());
-                let open = live.filter(|live| live.over(now, self.idle_timeout).is_none());
-                found.extend(open.as_ref().and_then(&view));
+                let live = self.newest(&key, &entry.value);
+                let open = live.filter(|live| self.over(live, now).is_none());
+                found.extend(open.as_deref().and_then(&view));
             }
             after = page.next;
             if after.is_none() || found.len() >= most {
@@ -212,7 +230,10 @@ impl Sessions {
     /// Ends every session at once by a new epoch of the store.
     pub(super) async fn end_everything(&self) -> Result<(), StoreError> {
         self.store.bump_epoch().await?;
-        for live in self.cached(|_| true).await {
+        let known = self.cached(|_| true).await;
+        Cause::Revoked.count(known.len());
+        for live in known {
+            self.departed.remember(&live);
             self.forget(&live);
             self.announce(live.id());
         }
@@ -221,10 +242,31 @@ impl Sessions {
 
     /// Ends cached sessions whose time is over: nobody may ever ask about them again, but a stream may hang on them.
     pub(super) async fn end_overdue(&self) {
-        let (now, idle_timeout) = (self.clock.now(), self.idle_timeout);
-        let overdue = self.cached(move |live| live.over(now, idle_timeout).is_some());
+        let (now, workplaces) = (self.clock.now(), Arc::clone(&self.workplaces));
+        let open = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+        let counted = Arc::clone(&open);
+        let [shared, personal] = &*counted;
+        let overdue = self.cached(move |live| {
+            let is_over = live.over(now, workplaces.idle_timeout(live)).is_some();
+            if !is_over {
+                let [shared, personal] = &*open;
+                let place = match workplaces.of(live) {
+                    Workplace::Shared => shared,
+                    Workplace::Personal => personal,
+                };
+                place.fetch_add(1, Ordering::Relaxed);
+            }
+            is_over
+        });
         for live in overdue.await {
+            if let Some(over) = self.over(&live, now) {
+                count(over);
+            }
             self.end_or_remember(&live).await;
+        }
+        for (place, open) in [(Workplace::Shared, shared), (Workplace::Personal, personal)] {
+            let open = f64::from(open.load(Ordering::Relaxed));
+            metrics::gauge!(names::SESSIONS, "workplace" => place.word()).set(open);
         }
     }
 
@@ -332,10 +374,43 @@ impl Sessions {
             }
         }
         let now = self.clock.now();
-        found.retain(|live| {
-            live.over(now, self.idle_timeout).is_none() && !self.is_undeleted(live.key())
-        });
+        found.retain(|live| self.over(live, now).is_none() && !self.is_undeleted(live.key()));
         Ok(found)
+    }
+
+    /// The sessions under `keys` that are open, in that order.
+    pub(super) async fn open_among(
+        &self,
+        keys: impl Iterator<Item = &str> + Send,
+    ) -> Result<Vec<Arc<Live>>, StoreError> {
+        let mut open = Vec::new();
+        for key in keys {
+            let entry = match self.store.get(Table::Sessions, key).await {
+                Ok(entry) => entry,
+                Err(StoreError::Sealed { .. }) => None,
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+            };
+            let live = entry.and_then(|entry| self.newest(key, &entry.value));
+            let now = self.clock.now();
+            open.extend(
+                live.filter(|live| self.over(live, now).is_none() && !self.is_undeleted(key)),
+            );
+        }
+        Ok(open)
+    }
+
+    /// A stored session; as it is in memory where it is in use, which the store learns later.
+    fn newest(&self, key: &str, value: &Secret<Vec<u8>>) -> Option<Arc<Live>> {
+        let stored = Live::decode(key, value, self.store.epoch())?;
+        let cached = self
+            .cache
+            .get(key)
+            .filter(|live| live.epoch() == self.store.epoch());
+        Some(cached.unwrap_or_else(|| Arc::new(stored)))
+    }
+
+    fn over(&self, live: &Live, now: Timestamp) -> Option<Over> {
+        live.over(now, self.workplaces.idle_timeout(live))
     }
 
     /// The cached sessions that `matches`. A walk over a full cache takes milliseconds, so not on a runtime's thread.
@@ -383,7 +458,15 @@ impl Sessions {
     }
 }
 
-fn encode(live: &Live) -> Result<crate::secret::Secret<Vec<u8>>, StoreError> {
+fn count(over: Over) {
+    let cause = match over {
+        Over::Idle => Cause::Idle,
+        Over::Absolute => Cause::Absolute,
+    };
+    cause.count(1);
+}
+
+fn encode(live: &Live) -> Result<Secret<Vec<u8>>, StoreError> {
     live.encode()
         .ok_or_else(|| StoreError::Unavailable("a session cannot be encoded".to_owned()))
 }

@@ -5,3 +5,4 @@ mod provider;
 mod sign_in;
 mod sign_out;
 mod step_up;
+mod workstations;

@@ -132,7 +132,7 @@ fn sign_in_link(refusal: Refusal, manner: &Manner) -> Option<String> {
         Refusal::LoginRequired | Refusal::SessionExpired | Refusal::SessionUnknown
     ) {
         Some(login_location(&manner.return_to, Asked::SignIn))
-    } else if refusal == Refusal::StepUpRequired {
+    } else if matches!(refusal, Refusal::StepUpRequired | Refusal::BindingChanged) {
         Some(login_location(&manner.return_to, Asked::StepUp))
     } else {
         None
@@ -162,6 +162,7 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
             | Refusal::ProviderDenied
             | Refusal::MfaRequired
             | Refusal::ProviderUnavailable
+            | Refusal::TooManySessions
     ) {
         return one("/", "Start again");
     }
@@ -235,7 +236,7 @@ fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response
     );
     if refusal.status() == StatusCode::UNAUTHORIZED {
         // RFC 9470 for step-up; else a scheme that no browser answers with a password pop-up.
-        let challenge = if refusal == Refusal::StepUpRequired {
+        let challenge = if matches!(refusal, Refusal::StepUpRequired | Refusal::BindingChanged) {
             r#"Bearer error="insufficient_user_authentication""#
         } else {
             r#"Chartgate realm="EMR""#

@@ -32,6 +32,8 @@ pub enum Table {
     Training,
     /// When what was last done: reviews, backups, drills, checks.
     Upkeep,
+    /// Last sign-ins, failed ones since, and sessions, by user.
+    Visits,
 }
 
 impl Table {
@@ -48,6 +50,7 @@ impl Table {
         Self::Cases,
         Self::Training,
         Self::Upkeep,
+        Self::Visits,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -65,6 +68,7 @@ impl Table {
             Self::Cases => "cases",
             Self::Training => "training",
             Self::Upkeep => "upkeep",
+            Self::Visits => "visits",
         }
     }
 
@@ -80,7 +84,8 @@ impl Table {
             | Self::Locks
             | Self::Cases
             | Self::Training
-            | Self::Upkeep => false,
+            | Self::Upkeep
+            | Self::Visits => false,
         }
     }
 }

@@ -65,6 +65,8 @@ metrics! {
     REFUSALS = "chartgate_refusals_total", Counter, ["code"], "Requests that were refused, by code.";
     BANNERS = "chartgate_banners_total", Counter, ["result"], "Pages of an EMR that a notice was to be put on: `shown`, `appended` where they have no body tag, `passed` without it.";
     BROWSERS = "chartgate_browsers_total", Counter, ["browser", "verdict"], "Pages that people opened, by the browser that they say they use and what followed: `accepted`, `warned`, `refused`, `exempt`.";
+    SESSIONS = "chartgate_sessions", Gauge, ["workplace"], "Open sessions that this gateway has in memory, at `shared` workstations and at `personal` ones.";
+    SESSION_ENDS = "chartgate_session_ends_total", Counter, ["cause"], "Sessions that ended, by cause: `sign-out`, `switch`, `replaced`, `failed-sign-in`, `idle`, `absolute`, `locked`, `provider`, `revoked`, `limit`, `left-behind`.";
     BREAK_GLASS = "chartgate_break_glass_total", Counter, [], "Times that someone broke the glass.";
     BREAK_GLASS_OPEN = "chartgate_break_glass_open", Gauge, [], "Break-glass grants in force.";
     BREAK_GLASS_UNREVIEWED = "chartgate_break_glass_unreviewed", Gauge, [], "Broken glasses that nobody has reviewed.";

@@ -33,6 +33,7 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
             "make `idle_timeout` the shorter one (15 minutes and 12 hours are the defaults)";
         section.error("idle_timeout", says(message, remedy));
     }
+    let sessions = super::sessions::sessions(&mut section, idle_timeout);
     let sections = section.tables("issuer");
     match sections.len() {
         0 => section.error("issuer", says("there is no identity provider", why)),
@@ -49,6 +50,7 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
         absolute_timeout,
         login_timeout,
         clock_leeway,
+        sessions,
         issuers: issuers?,
     })
 }

@@ -9,6 +9,7 @@ mod identity;
 mod inspection;
 mod segmentation;
 mod server;
+mod sessions;
 mod trail;
 mod training;
 

@@ -88,7 +88,7 @@ pub(super) fn authorize(
     request = match challenge.asked {
         Asked::SignIn => request,
         // `max_age` makes the provider state `auth_time` (OIDC Core §3.1.2.1); `prompt` is for those that ignore it.
-        Asked::StepUp => request
+        Asked::StepUp | Asked::Fresh => request
             .set_max_age(std::time::Duration::ZERO)
             .add_prompt(CoreAuthPrompt::Login),
     };

@@ -1,0 +1,3 @@
+//! The recurring pains of gateways before web applications, each held by a test that is named after it.
+
+mod switch;
