@@ -20,7 +20,7 @@ use crate::audit::admit::Admitted;
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
 use crate::desk::offers::Offers;
-use crate::desk::{Desk, Desks};
+use crate::desk::{Desk, Desks, Hatch};
 use crate::emr::classify::{Classified, classify};
 use crate::emr::emrs::Emrs;
 use crate::emr::map::Mapped;
@@ -80,6 +80,7 @@ enum Place {
     Identity(OwnRoute),
     Jwks,
     Desk(Arc<dyn Desk>),
+    Hatch(Arc<dyn Hatch>),
     Nowhere,
 }
 
@@ -98,7 +99,9 @@ impl Place {
         } else if let Some(route) = OwnRoute::of(target) {
             Self::Identity(route)
         } else {
-            desks.at(target).map_or(Self::Nowhere, Self::Desk)
+            let desk = desks.at(target).map(Self::Desk);
+            let place = desk.or_else(|| desks.hatch_at(target).map(Self::Hatch));
+            place.unwrap_or(Self::Nowhere)
         }
     }
 }
@@ -138,6 +141,7 @@ impl Gateway {
             Place::Identity(route) => Box::pin(self.own(route, received)).await,
             Place::Jwks => Box::pin(self.jwks(received)).await,
             Place::Desk(desk) => Box::pin(self.visit(&*desk, received)).await,
+            Place::Hatch(hatch) => Box::pin(self.serve_server(&*hatch, received)).await,
             Place::Nowhere => {
                 let screened = self.stages.screen.screen(received, Purpose::Ordinary)?;
                 Err(screened.refuse(Refusal::NotFound))
@@ -232,7 +236,10 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Refused> {
         let stages = &*self.stages;
         let purpose = match route {
-            OwnRoute::Login | OwnRoute::Callback => Purpose::SignIn,
+            OwnRoute::Login
+            | OwnRoute::Callback
+            | OwnRoute::SecondFactor
+            | OwnRoute::SecondFactors => Purpose::SignIn,
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
             OwnRoute::Logout | OwnRoute::Switch | OwnRoute::SignedOut => Purpose::SignOut,
         };
@@ -252,12 +259,13 @@ impl Gateway {
         };
         let answered = stages.identity.handle(route, received, &limit).await;
         let left = match route {
-            OwnRoute::Callback => self.see_off(&browser, &answered).await,
+            OwnRoute::Callback | OwnRoute::SecondFactor => self.see_off(&browser, &answered).await,
             OwnRoute::Login
             | OwnRoute::Logout
             | OwnRoute::Switch
             | OwnRoute::SignedOut
-            | OwnRoute::BackchannelLogout => Left::default(),
+            | OwnRoute::BackchannelLogout
+            | OwnRoute::SecondFactors => Left::default(),
         };
         let mut response = match answered {
             Ok(handled) => self.answer(handled, manner).await?,
@@ -282,6 +290,18 @@ impl Gateway {
         stages.identity.touch(&identified);
         let manner = Manner::of(identified.received().parts());
         let handled = desk.answer(identified).await?;
+        self.answer(handled, manner).await
+    }
+
+    /// Another server's request: screened like any, answered by the room that knows whether to believe it.
+    async fn serve_server(
+        self: &Rc<Self>,
+        hatch: &dyn Hatch,
+        received: Received,
+    ) -> Result<Response<AnswerBody>, Refused> {
+        let screened = self.stages.screen.screen(received, Purpose::ServerNotice)?;
+        let manner = Manner::of(screened.received().parts());
+        let handled = hatch.answer(screened).await?;
         self.answer(handled, manner).await
     }
 

@@ -127,6 +127,15 @@ refusals! {
     TooManySessions = "2026", FORBIDDEN, "You are signed in too often", "You have as many open sessions as one person may have here, in other browsers or at other workstations.", "Sign out where you do not work any more, then sign in again. If you did not open those sessions, call IT: they can end them.";
     /// The session is used from another browser or network than the one it is bound to (`identity.binding`).
     BindingChanged = "2027", UNAUTHORIZED, "Please confirm that it is you", "Your session is being used from another browser or another network than the one you signed in from.", "Sign in again to confirm; you then go on where you were. If you have not moved, report it to IT with the request id.";
+    /// The directory (SCIM) or the personnel system says that this user does not work here any more; `chartgate provisioning show USER` says which and since when.
+    UserDeactivated = "2028", FORBIDDEN, "Your account is not active", "The directory says that this account is not in use any more.", "If you do work here, call IT or the personnel office and give the request id.";
+    /// A request to the SCIM endpoint without the right token, from a network that is not named, or where none is opened.
+    ProvisioningRefused = "2029", UNAUTHORIZED, "This directory is not known here", "The request to the provisioning endpoint does not prove where it comes from.", "Compare the token and the address of the SCIM client with `[provisioning.scim]`.";
+
+    /// A second factor of the gateway's own was not accepted; the record names method and cause (`second-factor-failed`).
+    SecondFactorRefused = "2022", FORBIDDEN, "That was not accepted", "The second factor could not be verified, so you are not signed in yet.", "Try again: a code is good once and for a short time only. If it goes on, use another of your authenticators, or ask IT.";
+    /// Too many wrong tries of an account's second factor, of whatever kind (`chartgate factor list`, `chartgate factor unlock`).
+    SecondFactorLocked = "2023", TOO_MANY_REQUESTS, "Too many wrong tries", "The second factor of your account was tried too often without success, so nothing more is tried for a while.", "Wait for the time stated, then start again. If it was not you who tried, call IT at once: somebody may know your password.";
 
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";

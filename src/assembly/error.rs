@@ -68,6 +68,9 @@ pub enum StartError {
     /// Training.
     #[error("training: {0}")]
     Training(#[from] crate::training::TrainingError),
+    /// Provisioning.
+    #[error("provisioning: {0}")]
+    Provision(#[from] crate::provision::ProvisionError),
     /// Limits.
     #[error(transparent)]
     Limits(#[from] UnknownAction),

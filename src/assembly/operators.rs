@@ -95,6 +95,10 @@ impl AdminApi for Operators {
                     let answer = self.rooms.containment.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
+                AdminRequest::Factor(ask) => {
+                    let answer = self.rooms.factors.answer(operator.name(), ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
                 AdminRequest::Incident(ask) => {
                     let answer = self.rooms.incidents.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
@@ -112,6 +116,12 @@ impl AdminApi for Operators {
                 }
                 AdminRequest::Training(ask) => {
                     let answer = self.rooms.training.answer(ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
+                AdminRequest::Provision(ask) => {
+                    let room = self.rooms.provisions.as_ref();
+                    let room = room.ok_or_else(|| failed("`[provisioning]` is not configured"))?;
+                    let answer = room.answer_operator(ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
                 AdminRequest::Backup(ask) => self.backup(operator, ask, &replies).await,

@@ -6,6 +6,7 @@
 mod glass;
 pub(super) mod permissions;
 mod prevention;
+mod provision;
 mod retention;
 mod saved;
 mod traffic;
@@ -27,14 +28,15 @@ use crate::audit::trail::Audit;
 use crate::backup::Backups;
 use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::desk::Desks;
 use crate::desk::offers::Offers;
+use crate::desk::{Desk, Desks, Hatch};
 use crate::emr::emrs::Emrs;
 use crate::identity::Identity;
 use crate::operate::break_glass::BreakGlass;
 use crate::operate::cases::Cases;
 use crate::operate::containment::Containment;
 use crate::operate::devices::Devices;
+use crate::operate::factors::Factors;
 use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::operate::permissions::{Grounds, Permissions};
@@ -42,6 +44,7 @@ use crate::operate::report::Reports;
 use crate::policy::decide::Policies;
 use crate::posture::assessments::Assessments;
 use crate::posture::updates::Updates;
+use crate::provision::Provisions;
 use crate::segmentation::Probes;
 use crate::store::Store;
 use crate::training::Training;
@@ -86,6 +89,8 @@ pub(super) struct Rooms {
     pub(super) cases: Arc<Cases>,
     /// Locks and sessions.
     pub(super) containment: Arc<Containment>,
+    /// Second factors of the gateway's own.
+    pub(super) factors: Arc<Factors>,
     /// Incidents.
     pub(super) incidents: Arc<Incidents>,
     /// Lockdowns.
@@ -104,6 +109,8 @@ pub(super) struct Rooms {
     pub(super) assessments: Arc<Assessments>,
     /// Courses.
     pub(super) training: Training,
+    /// Who works here, where directory or personnel system say it.
+    pub(super) provisions: Option<Provisions>,
     reports: Reports,
     devices: Devices,
     audit: Audit,
@@ -166,10 +173,12 @@ impl Rooms {
         .await?;
         let probes = Probes::open(on.config, audit.clone(), clock.clone());
         let assessments = Assessments::open(store.clone(), audit.clone(), clock.clone()).await?;
+        let provisions = provision::open(on, &containment, &break_glass).await?;
         let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone());
         Ok(Self {
             backups,
             probes,
+            provisions,
             audit: audit.clone(),
             emrs: on.emrs.clone(),
             assessments,
@@ -183,6 +192,7 @@ impl Rooms {
             reports: Reports::new(cases.clone(), audit.clone()),
             devices: Devices::new(on.identity.clone(), containment.clone()),
             cases,
+            factors: Factors::new(audit.clone(), on.identity.clone(), containment.clone()),
             containment,
             alarms,
             lockdowns: lockdowns.await?,
@@ -196,12 +206,15 @@ impl Rooms {
 
     /// Who answers the gateway's pages for people who are signed in.
     pub(super) fn desks(&self) -> Desks {
-        Desks::new(vec![
+        let desks: Vec<Arc<dyn Desk>> = vec![
             Arc::new(self.break_glass.clone()),
             Arc::new(self.training.clone()),
             Arc::new(self.reports.clone()),
             Arc::new(self.devices.clone()),
-        ])
+        ];
+        let provisions = self.provisions.clone();
+        let hatches = provisions.map(|room| -> Arc<dyn Hatch> { Arc::new(room) });
+        Desks::new(desks, hatches.into_iter().collect())
     }
 
     /// How each room is: the lines of `chartgate status`.
@@ -221,6 +234,9 @@ impl Rooms {
         checks.extend(prevention::checks(&self.emrs, self.clock.now()));
         checks.push(super::posture::check(&self.assessments));
         checks.push(training::check(&self.training.condition().await));
+        if let Some(provisions) = &self.provisions {
+            checks.push(provision::check(&provisions.condition().await));
+        }
         checks
     }
 
@@ -238,5 +254,8 @@ impl Rooms {
         background.spawn(self.probes.clone().keep(end()));
         background.spawn(Arc::clone(&self.updates).run(end()));
         background.spawn(self.training.clone().run(end()));
+        if let Some(provisions) = &self.provisions {
+            background.spawn(provisions.clone().run(end()));
+        }
     }
 }

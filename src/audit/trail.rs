@@ -168,6 +168,16 @@ const fn priority_of(event: Event) -> Priority {
         | Event::UserLocked
         | Event::SessionRevoked
         | Event::LockdownChanged
+        | Event::UserDeprovisioned
+        | Event::SecondFactorUsed
+        | Event::SecondFactorFailed
+        | Event::SecondFactorLocked
+        | Event::SecondFactorSuspect
+        | Event::SecondFactorEnrolled
+        | Event::RecoveryCodeUsed
+        | Event::SecondFactorReset
+        | Event::SecondFactorInvited
+        | Event::SecondFactorUnlocked
         | Event::Alarm => Priority::Care,
         Event::PageShown
         | Event::RefusalsSummed
@@ -194,9 +204,14 @@ const fn priority_of(event: Event) -> Priority {
         | Event::TrainingFailed
         | Event::SuspicionReported
         | Event::TrainingImported
+        | Event::UserProvisioned
+        | Event::ProvisioningImported
+        | Event::ProvisioningRead
         | Event::UpdateChecked
         | Event::PostureAssessed
-        | Event::KeyRotated => Priority::Routine,
+        | Event::KeyRotated
+        | Event::SecondFactorRemoved
+        | Event::RecoveryCodesRenewed => Priority::Routine,
     }
 }
 

@@ -12,6 +12,7 @@ pub mod check;
 pub mod console;
 pub mod demo;
 pub mod detect;
+pub mod factor;
 mod gateway;
 pub mod incident;
 pub mod init;
@@ -23,6 +24,7 @@ mod offline;
 mod output;
 mod policy;
 pub mod posture;
+pub mod provisioning;
 pub mod refusals;
 pub mod report;
 pub mod segmentation;
@@ -75,6 +77,8 @@ enum Command {
     #[command(subcommand)]
     Detect(detect::DetectCommand),
     #[command(subcommand)]
+    Factor(factor::FactorCommand),
+    #[command(subcommand)]
     Incident(incident::IncidentCommand),
     Init(init::InitArgs),
     Inspect(inspect::InspectArgs),
@@ -87,6 +91,8 @@ enum Command {
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     Posture(posture::PostureArgs),
+    #[command(subcommand)]
+    Provisioning(provisioning::ProvisioningCommand),
     Refusals(refusals::RefusalsArgs),
     #[command(subcommand)]
     Report(report::ReportCommand),
@@ -163,6 +169,7 @@ fn dispatch(
         Command::Check(args) => check::run(args, console, clock),
         Command::Demo(args) => demo::run(args, console, clock),
         Command::Detect(command) => detect::run(command, console),
+        Command::Factor(command) => factor::run(command, console),
         Command::Incident(command) => incident::run(command, console, clock),
         Command::Init(args) => init::run(args, console, clock),
         Command::Inspect(args) => inspect::run(args, console),
@@ -177,6 +184,7 @@ fn dispatch(
         Command::Serve(args) => serve::run(args, console, clock),
         Command::Session(command) => session::run(command, console),
         Command::Status(args) => status::run(args, console),
+        Command::Provisioning(command) => provisioning::run(command, console),
         Command::Training(command) => training::run(command, console),
         Command::User(command) => user::run(command, console),
         Command::Update(command) => update::run(command, console, clock),

@@ -75,12 +75,17 @@ fn line(piece: &Piece) -> String {
             state,
             due,
             attested,
+            stated,
         } => format!(
-            "{state:<8} {}  {name} ({user})  {course}: {}",
+            "{state:<8} {}  {name} ({user})  {course}: {}{}",
             due.strftime("%Y-%m-%d"),
             attested
                 .as_ref()
-                .map_or_else(|| "never attested".to_owned(), done)
+                .map_or_else(|| "never attested".to_owned(), done),
+            stated.map_or_else(String::new, |until| format!(
+                "; the identity provider says until {}",
+                until.strftime("%Y-%m-%d")
+            ))
         ),
         Piece::More { people } => format!("and {people} more"),
     }

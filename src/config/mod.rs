@@ -17,7 +17,9 @@ pub(crate) mod fixture;
 pub mod inspection;
 pub mod load;
 pub mod problem;
+pub mod provision;
 mod read;
+pub mod second_factor;
 pub mod secrets;
 mod section;
 pub mod sessions;
@@ -60,6 +62,8 @@ pub struct Config {
     pub break_glass: BreakGlass,
     /// Courses.
     pub training: Training,
+    /// Who works here, where the directory or the personnel system say it.
+    pub provisioning: Option<provision::Provisioning>,
     /// Known vulnerabilities.
     pub update: Update,
     /// Backups, where there are any.
@@ -137,6 +141,8 @@ pub struct Identity {
     pub sessions: sessions::Sessions,
     /// The providers. (One today; the list is the format that several will use.)
     pub issuers: Vec<Issuer>,
+    /// The gateway's own second factor; none where it is not configured.
+    pub second_factor: Option<second_factor::SecondFactor>,
 }
 
 /// An OpenID provider. `[[identity.issuer]]`
@@ -158,12 +164,14 @@ pub struct Issuer {
     pub algorithms: Vec<String>,
     /// `acr_values` to ask for at sign-in.
     pub request_acr: Vec<String>,
-    /// What proves a second factor.
+    /// What proves a second factor. Names nothing where users of the issuer have the gateway's own, and only that.
     pub mfa: MfaEvidence,
     /// Claim (JSON pointer) with the user name. Default `/preferred_username`, else `/sub`.
     pub name_claim: String,
     /// Claim (JSON pointer) with the values that `roles.toml` maps to roles.
     pub roles_claim: String,
+    /// Claim (JSON pointer) with the date until which the user's training holds, where the provider states one.
+    pub training_claim: Option<String>,
 }
 
 /// What counts as proof of a second factor. At least one list is not empty.

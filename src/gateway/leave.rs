@@ -32,17 +32,19 @@ impl Left {
 }
 
 impl Gateway {
-    /// After a sign-in, or one that failed: ends at the EMR what the browser still has of anybody else.
+    /// After a sign-in, one that failed, or one that waits for its second factor: ends at the EMR what the browser still
+    /// has of anybody else.
     pub(super) async fn see_off(
         self: &Rc<Self>,
         parts: &Parts,
         answered: &Result<Handled, Refused>,
     ) -> Left {
-        let arrived = match answered {
-            Ok(handled) if handled.event == Event::Login => handled.facts.principal.as_deref(),
-            // Nobody came or went.
-            Ok(_) => return Left::default(),
-            Err(_) => None,
+        let (who, is_in) = match answered {
+            Ok(handled) => {
+                let is_in = handled.event == Event::Login;
+                (handled.facts.principal.as_deref(), is_in)
+            }
+            Err(_) => (None, false),
         };
         let stages = &*self.stages;
         let holder = match stages.emrs.holder(&parts.host, &parts.headers).await {
@@ -53,31 +55,31 @@ impl Gateway {
             }
         };
         let shared = stages.identity.workplace(parts) == Workplace::Shared;
-        match (holder, arrived) {
-            (Holder::User { user, .. }, Some(arrived)) if arrived.id() == user => Left {
+        match holder {
+            Holder::User { user, .. } if who.is_some_and(|who| who.id() == user) => Left {
                 cookies: Vec::new(),
-                somebody: shared,
+                somebody: is_in && shared,
             },
-            // A sign-in that failed ended nothing where its session goes on.
-            (Holder::User { session, .. }, None) if !stages.identity.was_ended(&session) => {
+            // A sign-in that failed, or waits for its second factor, ended nothing where its session goes on.
+            Holder::User { session, .. } if !is_in && !stages.identity.was_ended(&session) => {
                 Left::default()
             }
-            (Holder::User { session, .. }, _) => {
+            Holder::User { session, .. } => {
                 self.sign_out_departed(parts, &session).await;
                 Left {
                     cookies: stages.emrs.removals(&parts.host),
                     somebody: true,
                 }
             }
-            (Holder::Unknown, Some(_)) => Left {
+            Holder::Unknown if is_in => Left {
                 cookies: stages.emrs.removals(&parts.host),
                 somebody: true,
             },
-            (Holder::Nobody, Some(_)) => Left {
+            Holder::Nobody if is_in => Left {
                 cookies: Vec::new(),
                 somebody: shared,
             },
-            (Holder::Unknown | Holder::Nobody, None) => Left::default(),
+            Holder::Unknown | Holder::Nobody => Left::default(),
         }
     }
 

@@ -64,6 +64,30 @@ impl Answer {
         Some(answer)
     }
 
+    /// The same, with one script that carries `nonce`, too, and another status.
+    pub(super) fn scripted(html: String, nonce: &str, status: StatusCode) -> Option<Self> {
+        let mut answer = Self::page(html, nonce)?;
+        let policy = format!(
+            "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; base-uri 'none'; frame-ancestors 'none'"
+        );
+        let policy = HeaderValue::try_from(policy).ok()?;
+        answer
+            .0
+            .headers_mut()
+            .insert(CONTENT_SECURITY_POLICY, policy);
+        *answer.0.status_mut() = status;
+        Some(answer)
+    }
+
+    /// States the refusal that the page is about, as every refusal does.
+    pub(super) fn about(mut self, code: &'static str) -> Self {
+        let name = HeaderName::from_static("x-chartgate-refusal");
+        self.0
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(code));
+        self
+    }
+
     pub(super) fn set_cookie(mut self, cookie: HeaderValue) -> Self {
         self.0.headers_mut().append(SET_COOKIE, cookie);
         self

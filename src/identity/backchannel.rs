@@ -16,7 +16,7 @@ use super::oidc::{Provider, ProviderError, TokenError};
 use super::session::Live;
 use crate::refusal::Refusal;
 use crate::request::{BodyError, Event, Handled, Received, Refused};
-use crate::store::{Durability, StoreError, Table};
+use crate::store::{Durability, StoreError, Table, digest_of};
 
 const MAX_BODY: u64 = 256 * 1024;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
@@ -183,11 +183,6 @@ async fn logout_token(received: &mut Received) -> Result<String, BackchannelErro
 }
 
 fn used_key(issuer: &str, id: &str) -> String {
-    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    for part in ["logout-token", issuer, id] {
-        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-        context.update(&length.to_be_bytes());
-        context.update(part.as_bytes());
-    }
-    hex::encode(context.finish())
+    let parts = ["logout-token", issuer, id];
+    hex::encode(digest_of(parts.map(str::as_bytes)))
 }

@@ -12,8 +12,11 @@ use super::arrival::{Age, ArrivalError, Arrived, authenticated_afresh, fresh_eno
 use super::attempts::{Attempt, Purpose};
 use super::cookie::{self, LOGIN_COOKIE, Presented};
 use super::ends::Cause;
+use super::factor::{FactorError, MARK};
 use super::login::{self, Told, callback_url, handled};
-use super::oidc::claims::{ClaimsError, Expected, ExpectedId, Verified, validate_id_token};
+use super::oidc::claims::{
+    ClaimsError, Expected, ExpectedId, StatedTraining, Verified, validate_id_token,
+};
 use super::oidc::jws::Kind;
 use super::oidc::{ExchangeError, Metadata, Provider, ProviderError, TokenError, Tokens};
 use super::origin::{Origin, Used};
@@ -28,7 +31,7 @@ use crate::store::StoreError;
 
 /// Why the provider's answer gave no session.
 #[derive(Debug, thiserror::Error)]
-enum CallbackError {
+pub(super) enum CallbackError {
     #[error("method not accepted")]
     Method,
     #[error("a parameter of the callback occurs twice")]
@@ -53,10 +56,12 @@ enum CallbackError {
     Token(#[source] TokenError),
     #[error("the ID token is refused: {0}")]
     Claims(#[source] ClaimsError),
+    #[error("{0}")]
+    Factor(#[source] FactorError),
     #[error("no second factor is proven (acr {:?}, amr {:?})", .0.proof.acr, .0.proof.amr)]
     Mfa(Box<User>),
-    #[error("the user is locked out")]
-    Locked(Box<User>),
+    #[error("the user is locked out, or not active")]
+    KeptOut(Refusal, Box<User>),
     #[error("the session to confirm is over, or not this browser's")]
     StepUpSession,
     #[error("someone else confirmed than the one whose session it is")]
@@ -78,7 +83,7 @@ enum CallbackError {
 }
 
 impl CallbackError {
-    const fn refusal(&self) -> Refusal {
+    pub(super) fn refusal(&self) -> Refusal {
         match self {
             Self::Method => Refusal::MethodRefused,
             Self::Unknown => Refusal::LoginStateUnknown,
@@ -87,9 +92,10 @@ impl CallbackError {
             Self::Provider(_)
             | Self::Exchange(ExchangeError::Unreachable(_))
             | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
+            Self::Factor(error) => error.refusal(),
             Self::Mfa(_) => Refusal::MfaRequired,
             Self::TooOften(..) => Refusal::LoginRate,
-            Self::Locked(_) => Refusal::UserLocked,
+            Self::KeptOut(refusal, _) => *refusal,
             Self::Full(_) => Refusal::TooManySessions,
             Self::Duplicate
             | Self::OtherIssuer
@@ -112,7 +118,7 @@ impl CallbackError {
     /// Who the provider vouched for before it went wrong, and how long they have to wait.
     fn vouched(self) -> (Option<Box<User>>, Option<Throttle>) {
         match self {
-            Self::Mfa(user) | Self::Locked(user) | Self::Full(user) => (Some(user), None),
+            Self::Mfa(user) | Self::KeptOut(_, user) | Self::Full(user) => (Some(user), None),
             Self::TooOften(throttle, user) => (Some(user), Some(throttle)),
             Self::Method
             | Self::Duplicate
@@ -131,6 +137,7 @@ impl CallbackError {
             | Self::StepUpUnknown
             | Self::StepUpStale
             | Self::Ended
+            | Self::Factor(_)
             | Self::Randomness(_)
             | Self::Header => (None, None),
         }
@@ -215,6 +222,7 @@ impl Identity {
             return Ok(((Event::PageShown, answer), BTreeMap::new()));
         };
         let signed_in = self.sign_in(&attempt, &parameters).await;
+        let training = signed_in.as_ref().ok().map(|(_, v)| v.training);
         let (opening, event) = match signed_in
             .and_then(|(o, v)| judge_purpose(&attempt, current.as_deref(), o, &v, self.leeway))
             .and_then(|judged| charged(judged, limit))
@@ -230,6 +238,9 @@ impl Identity {
                 return Err(error);
             }
         };
+        if !opening.user.proof.mfa {
+            return self.hand_over(received, attempt, opening, current).await;
+        }
         let token = Token::generate().map_err(CallbackError::Randomness)?;
         let opening = Opening {
             origin: Origin::of(parts),
@@ -241,7 +252,29 @@ impl Identity {
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
         detail.extend(login::acknowledged(attempt.banner));
+        detail.extend(training.and_then(StatedTraining::particular));
         Ok(((event, answer.set_cookie(cookie)), detail))
+    }
+
+    /// Goes on to the gateway's own second factor; until that is accepted there is no session.
+    async fn hand_over(
+        &self,
+        received: &mut Received,
+        attempt: Attempt,
+        opening: Opening,
+        current: Option<Arc<Live>>,
+    ) -> Result<(Told, BTreeMap<String, String>), CallbackError> {
+        let user = Principal::User(opening.user.clone());
+        // SECURITY: whoever signs in here and does not finish must not find the session of someone else.
+        if let Some(old) = current.filter(|old| old.user().id() != user.id()) {
+            self.sessions().end_or_remember(&old).await;
+            Cause::Replaced.count(1);
+        }
+        let asked = self.ask_factor(received.parts(), &attempt, opening);
+        let answer = Box::pin(asked).await.map_err(CallbackError::Factor)?;
+        received.facts_mut().principal = Some(Arc::new(user));
+        let detail = login::acknowledged(attempt.banner);
+        Ok(((Event::PageShown, answer), detail))
     }
 
     async fn attempt(
@@ -294,18 +327,20 @@ impl Identity {
             .await
             .map_err(CallbackError::Exchange)?;
         let verified = self.verify(provider, &metadata, attempt, &tokens).await?;
-        let user = User {
+        let mut user = User {
             issuer: attempt.issuer.clone(),
             subject: verified.subject.clone(),
             name: verified.name.clone(),
             roles: std::collections::BTreeSet::new(),
             proof: verified.proof.clone(),
         };
-        if !user.proof.mfa {
+        // SECURITY: only the gateway itself says that it verified a factor.
+        user.proof.amr.retain(|method| method != MARK);
+        if !user.proof.mfa && !self.adds_factor(&user.issuer) {
             return Err(CallbackError::Mfa(Box::new(user)));
         }
-        if self.locks().holds(&user, self.clock().now()) {
-            return Err(CallbackError::Locked(Box::new(user)));
+        if let Some(refusal) = self.kept_out(&user) {
+            return Err(CallbackError::KeptOut(refusal, Box::new(user)));
         }
         let opening = Opening {
             user,
@@ -349,6 +384,12 @@ impl Identity {
         let skew = now.duration_since(verified.issued).as_secs_f64();
         metrics::gauge!("chartgate_issuer_clock_skew_seconds", "issuer" => settings.name.clone())
             .set(skew);
+        if verified.training == StatedTraining::Unreadable {
+            tracing::warn!(
+                issuer = settings.name,
+                "the training claim is no date: nothing is taken from it"
+            );
+        }
         if verified.roles_elsewhere {
             tracing::warn!(
                 issuer = settings.name,
@@ -359,7 +400,7 @@ impl Identity {
     }
 
     /// Opens the session and ends what this browser had before.
-    async fn open(
+    pub(super) async fn open(
         &self,
         token: &Token,
         opening: Opening,
@@ -389,10 +430,11 @@ impl Identity {
             return Err(meant.map_or_else(CallbackError::Store, |_| CallbackError::Ended));
         }
         // SECURITY: a lock that came between the check and the session found no session to end.
-        if self.locks().holds(live.user(), self.clock().now()) {
+        if let Some(refusal) = self.kept_out(live.user()) {
             self.sessions().end_or_remember(live).await;
             Cause::Locked.count(1);
-            return Err(CallbackError::Locked(Box::new(live.user().clone())));
+            let user = Box::new(live.user().clone());
+            return Err(CallbackError::KeptOut(refusal, user));
         }
         if let Some(old) = current {
             if continued.as_ref() == Some(old.id()) {

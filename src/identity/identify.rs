@@ -65,11 +65,11 @@ impl Identity {
         facts.session = Some(live.id().to_string());
         match over {
             Some(Over::Idle | Over::Absolute) => Err(screened.refuse(Refusal::SessionExpired)),
-            None if self.locks().holds(live.user(), self.clock().now()) => {
+            None if let Some(refusal) = self.kept_out(live.user()) => {
                 // It slipped through while the user was being locked out.
                 self.sessions().end_or_remember(&live).await;
                 Cause::Locked.count(1);
-                Err(screened.refuse(Refusal::UserLocked))
+                Err(screened.refuse(refusal))
             }
             None if principal.roles().is_empty() => Err(screened.refuse(Refusal::NoRole)),
             None => {

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::Identity;
+use crate::refusal::Refusal;
 use crate::request::principal::User;
 
 /// Users who are locked out, by stable id or by name, and until when; nothing is until further notice.
@@ -34,9 +35,21 @@ impl Locks {
 }
 
 impl Identity {
+    /// Why `user` is not let in, whatever they prove: the account is locked, or not active. Asked at every request, and
+    /// before anything is opened in their name.
+    pub(super) fn kept_out(&self, user: &User) -> Option<Refusal> {
+        if self.locks.holds(user, self.clock().now()) {
+            Some(Refusal::UserLocked)
+        } else if self.inactive.holds(user) {
+            Some(Refusal::UserDeactivated)
+        } else {
+            None
+        }
+    }
+
     /// Puts this list of locked users in force, whole, for every following request and sign-in.
     pub fn lock_out(&self, locked: LockedOut) {
-        self.locks().0.store(std::sync::Arc::new(locked));
+        self.locks.0.store(std::sync::Arc::new(locked));
     }
 }
 

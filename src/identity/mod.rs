@@ -14,8 +14,10 @@ mod banner;
 mod binding;
 mod callback;
 pub mod cookie;
+mod deactivated;
 mod departed;
 mod ends;
+pub mod factor;
 pub mod identify;
 mod locks;
 mod login;
@@ -33,6 +35,8 @@ mod token;
 mod visits;
 mod workplace;
 
+#[cfg(test)]
+mod test_authenticator;
 #[cfg(test)]
 mod test_gateway;
 #[cfg(test)]
@@ -59,6 +63,9 @@ use crate::store::{Store, StoreError};
 pub use answer::clear_site_data;
 use attempts::Attempts;
 pub use banner::Banner;
+pub use deactivated::Deactivated;
+use deactivated::Inactive;
+use factor::OwnFactor;
 pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
@@ -124,6 +131,8 @@ pub struct Identity {
     attempts: Attempts,
     notices: Notices,
     locks: Locks,
+    inactive: Inactive,
+    own_factor: Option<OwnFactor>,
     banner: Option<Banner>,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
@@ -155,11 +164,14 @@ impl Identity {
         if providers.is_empty() {
             return Err(IdentityError::NoIssuer);
         }
+        let own = config.second_factor.clone();
         Ok(Arc::new(Self {
             sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
-            notices: Notices::new(store.clone(), Arc::clone(&clock), config.login_timeout),
+            notices: Notices::new(store.clone(), Arc::clone(&clock), longest_sign_in(config)),
             locks: Locks::default(),
+            inactive: Inactive::default(),
+            own_factor: own.map(|settings| OwnFactor::new(settings, store.clone())),
             banner,
             providers,
             visits: Visits::new(store.clone(), Arc::clone(&clock)),
@@ -191,6 +203,8 @@ impl Identity {
                 Err(error) => Err(logout::refused(received, &error)),
             },
             OwnRoute::BackchannelLogout => Box::pin(self.backchannel_logout(received)).await,
+            OwnRoute::SecondFactor => Box::pin(self.second_factor(received)).await,
+            OwnRoute::SecondFactors => Box::pin(self.second_factors(received)).await,
         }
     }
 
@@ -249,10 +263,6 @@ impl Identity {
         &self.sessions
     }
 
-    const fn locks(&self) -> &Locks {
-        &self.locks
-    }
-
     const fn clock(&self) -> &SharedClock {
         &self.clock
     }
@@ -289,6 +299,12 @@ impl Identity {
             .iter()
             .find(|provider| provider.settings().name == name)
     }
+}
+
+/// How long a sign-in may take from its start to its session: the way to the provider, and the own second factor.
+fn longest_sign_in(config: &config::Identity) -> Duration {
+    let steps = if config.second_factor.is_some() { 2 } else { 1 };
+    config.login_timeout.saturating_mul(steps)
 }
 
 fn provider(issuer: &config::Issuer, clock: &SharedClock) -> Result<Arc<Provider>, IdentityError> {

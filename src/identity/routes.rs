@@ -32,6 +32,10 @@ pub enum OwnRoute {
     SignedOut,
     /// `POST /.chartgate/backchannel-logout`: the provider ends sessions.
     BackchannelLogout,
+    /// `GET` or `POST /.chartgate/second-factor`: the gateway's own second factor.
+    SecondFactor,
+    /// `GET /.chartgate/second-factor/manage`: a user's own authenticators.
+    SecondFactors,
 }
 
 impl OwnRoute {
@@ -43,6 +47,8 @@ impl OwnRoute {
         Self::Switch,
         Self::SignedOut,
         Self::BackchannelLogout,
+        Self::SecondFactor,
+        Self::SecondFactors,
     ];
 
     /// The path.
@@ -55,6 +61,8 @@ impl OwnRoute {
             Self::Switch => "/.chartgate/switch",
             Self::SignedOut => "/.chartgate/signed-out",
             Self::BackchannelLogout => "/.chartgate/backchannel-logout",
+            Self::SecondFactor => "/.chartgate/second-factor",
+            Self::SecondFactors => "/.chartgate/second-factor/manage",
         }
     }
 
@@ -81,7 +89,14 @@ pub fn is_own(target: &Target) -> bool {
 #[must_use]
 pub fn may_return_to(target: &Target) -> bool {
     let path = target.path();
-    [BREAK_GLASS, TRAINING, REPORT, SESSIONS].contains(&path)
+    [
+        BREAK_GLASS,
+        TRAINING,
+        REPORT,
+        SESSIONS,
+        OwnRoute::SecondFactors.path(),
+    ]
+    .contains(&path)
         || path
             .strip_prefix(TRAINING)
             .is_some_and(|rest| rest.starts_with('/'))

@@ -75,8 +75,13 @@ impl Gateway {
 
     /// The same gateway after its process was started again.
     pub(super) async fn restarted(&self) -> Self {
+        self.restarted_with(|_| {}).await
+    }
+
+    /// The same with a changed configuration.
+    pub(super) async fn restarted_with(&self, change: impl FnOnce(&mut config::Identity)) -> Self {
         Self {
-            identity: identity(&self.provider, &self.clock, &self.home, |_| {}).await,
+            identity: identity(&self.provider, &self.clock, &self.home, change).await,
             clock: Arc::clone(&self.clock),
             home: self.home.clone(),
             provider: self.provider.clone(),
@@ -140,6 +145,7 @@ async fn identity(
         clock_leeway: Duration::from_mins(1),
         sessions: config::sessions::Sessions::default(),
         issuers: vec![provider.issuer()],
+        second_factor: None,
     };
     change(&mut config);
     Identity::new(&config, store, shared, Arc::new(Physicians), None).unwrap()
@@ -174,6 +180,7 @@ pub(super) fn received(method: &Method, target: &str, headers: HeaderMap, body: 
 pub(super) struct Seen {
     pub(super) facts: Facts,
     pub(super) event: Event,
+    pub(super) detail: BTreeMap<String, String>,
     pub(super) response: Response<Bytes>,
 }
 
@@ -198,7 +205,7 @@ impl Browser {
         headers
     }
 
-    fn keep(&mut self, answer: &HeaderMap) {
+    pub(super) fn keep(&mut self, answer: &HeaderMap) {
         for set in answer.get_all(header::SET_COOKIE) {
             let (pair, attributes) = set.to_str().unwrap().split_once(';').unwrap();
             let (name, value) = pair.split_once('=').unwrap();
@@ -234,12 +241,13 @@ impl Browser {
         let Handled {
             facts,
             event,
-            detail: _,
+            detail,
             response,
         } = handled;
         Ok(Seen {
             facts,
             event,
+            detail,
             response,
         })
     }

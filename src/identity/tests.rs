@@ -2,6 +2,10 @@
 
 mod lifetime;
 mod provider;
+mod second_factor;
+mod second_factor_attacks;
+mod second_factor_tries;
+mod second_factor_visits;
 mod sign_in;
 mod sign_out;
 mod step_up;

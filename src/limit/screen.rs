@@ -59,7 +59,7 @@ pub enum Purpose {
     SignIn,
     /// Signing out: always possible, whatever the browser.
     SignOut,
-    /// A notice from the identity provider, which is a server and sends no `Origin`.
+    /// A notice from the identity provider or a directory, which is a server and sends no `Origin`.
     ServerNotice,
 }
 

@@ -8,6 +8,7 @@ pub mod break_glass;
 pub mod cases;
 pub mod containment;
 pub mod devices;
+pub mod factors;
 pub mod incidents;
 pub mod lockdown;
 pub mod permissions;
@@ -38,6 +39,8 @@ pub enum By {
     User(String),
     /// The time that was set is over.
     Expiry,
+    /// The directory or the personnel system.
+    Directory,
 }
 
 impl By {
@@ -60,6 +63,9 @@ impl By {
             Self::Expiry => {
                 detail.insert("by".to_owned(), "expiry".to_owned());
             }
+            Self::Directory => {
+                detail.insert("by".to_owned(), "directory".to_owned());
+            }
         }
     }
 }
@@ -74,12 +80,21 @@ impl std::fmt::Display for By {
                 case: Some(case),
             } => write!(f, "rule {rule}, case {case}"),
             Self::Expiry => f.write_str("expiry"),
+            Self::Directory => f.write_str("directory"),
         }
     }
 }
 
+/// Longest name or reason that an operator gives, in bytes.
+const LONGEST_TEXT: usize = 1_024;
+
+/// Whether `text` is a name or a reason: not missing, not too long.
+fn is_said(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= LONGEST_TEXT
+}
+
 /// A key of the store for something that is named by people: names do not stand in clear on the disk.
-fn key_of(name: &str) -> String {
+pub(crate) fn key_of(name: &str) -> String {
     hex::encode(digest(&SHA256, name.as_bytes()))
 }
 

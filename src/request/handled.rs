@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Facts;
 
+/// In the record of a sign-in: until when the provider says that the user's training holds (RFC 3339).
+pub const TRAINING_VALID_UNTIL: &str = "training_valid_until";
+
 /// What happened, for records that are not about a request to the EMR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,12 +95,42 @@ pub enum Event {
     SuspicionReported,
     /// Attestations were imported.
     TrainingImported,
+    /// A directory or the personnel system made a user known, or changed one.
+    UserProvisioned,
+    /// A directory or the personnel system says that a user does not work here any more.
+    UserDeprovisioned,
+    /// A file of the personnel system was taken over.
+    ProvisioningImported,
+    /// A directory asked which users are known.
+    ProvisioningRead,
     /// The build was compared with known advisories.
     UpdateChecked,
     /// The security posture was assessed.
     PostureAssessed,
     /// A key was rotated.
     KeyRotated,
+    /// A second factor of the gateway's own was accepted.
+    SecondFactorUsed,
+    /// A second factor of the gateway's own was not accepted.
+    SecondFactorFailed,
+    /// An account had too many wrong tries of its second factor and is locked for a while.
+    SecondFactorLocked,
+    /// A passkey counted backwards: there may be a copy of it. It is not accepted any more.
+    SecondFactorSuspect,
+    /// A second factor was enrolled.
+    SecondFactorEnrolled,
+    /// A user removed a second factor.
+    SecondFactorRemoved,
+    /// An operator removed every second factor of a user.
+    SecondFactorReset,
+    /// An operator made an enrolment code for a user.
+    SecondFactorInvited,
+    /// An operator lifted the lock of an account's second factor.
+    SecondFactorUnlocked,
+    /// A user signed in with a recovery code.
+    RecoveryCodeUsed,
+    /// A user got new recovery codes; the ones before are void.
+    RecoveryCodesRenewed,
 }
 
 /// A request that the gateway answered itself.

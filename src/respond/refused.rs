@@ -119,7 +119,10 @@ fn answer(
     // SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
     if matches!(
         refusal,
-        Refusal::SessionUnknown | Refusal::SessionExpired | Refusal::UserLocked
+        Refusal::SessionUnknown
+            | Refusal::SessionExpired
+            | Refusal::UserLocked
+            | Refusal::UserDeactivated
     ) {
         headers.append(SET_COOKIE, cookie::clear_session());
     }
@@ -163,6 +166,7 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
             | Refusal::MfaRequired
             | Refusal::ProviderUnavailable
             | Refusal::TooManySessions
+            | Refusal::SecondFactorLocked
     ) {
         return one("/", "Start again");
     }

@@ -30,10 +30,14 @@ pub enum Table {
     Cases,
     /// Attestations of courses, by user and course.
     Training,
+    /// Who works here, as directory and personnel system say it.
+    Provisioned,
     /// When what was last done: reviews, backups, drills, checks.
     Upkeep,
     /// Last sign-ins, failed ones since, and sessions, by user.
     Visits,
+    /// Second factors and invitations to enrol one, by hash of the account.
+    Factors,
 }
 
 impl Table {
@@ -49,8 +53,10 @@ impl Table {
         Self::Locks,
         Self::Cases,
         Self::Training,
+        Self::Provisioned,
         Self::Upkeep,
         Self::Visits,
+        Self::Factors,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -67,8 +73,10 @@ impl Table {
             Self::Locks => "locks",
             Self::Cases => "cases",
             Self::Training => "training",
+            Self::Provisioned => "provisioned",
             Self::Upkeep => "upkeep",
             Self::Visits => "visits",
+            Self::Factors => "factors",
         }
     }
 
@@ -84,7 +92,9 @@ impl Table {
             | Self::Locks
             | Self::Cases
             | Self::Training
+            | Self::Provisioned
             | Self::Upkeep
+            | Self::Factors
             | Self::Visits => false,
         }
     }

@@ -67,6 +67,7 @@ metrics! {
     BROWSERS = "chartgate_browsers_total", Counter, ["browser", "verdict"], "Pages that people opened, by the browser that they say they use and what followed: `accepted`, `warned`, `refused`, `exempt`.";
     SESSIONS = "chartgate_sessions", Gauge, ["workplace"], "Open sessions that this gateway has in memory, at `shared` workstations and at `personal` ones.";
     SESSION_ENDS = "chartgate_session_ends_total", Counter, ["cause"], "Sessions that ended, by cause: `sign-out`, `switch`, `replaced`, `failed-sign-in`, `idle`, `absolute`, `locked`, `provider`, `revoked`, `limit`, `left-behind`.";
+    SECOND_FACTOR = "chartgate_second_factor_total", Counter, ["method", "outcome"], "Second factors of the gateway's own, by method (`passkey`, `totp`, `recovery`, `invitation`) and outcome (`accepted`, `enrolled`, `failed`, `locked`, `suspect`).";
     BREAK_GLASS = "chartgate_break_glass_total", Counter, [], "Times that someone broke the glass.";
     BREAK_GLASS_OPEN = "chartgate_break_glass_open", Gauge, [], "Break-glass grants in force.";
     BREAK_GLASS_UNREVIEWED = "chartgate_break_glass_unreviewed", Gauge, [], "Broken glasses that nobody has reviewed.";
@@ -95,6 +96,7 @@ metrics! {
     INSPECTION_FINDINGS = "chartgate_inspection_findings_total", Counter, ["class", "mode"], "Values of requests that look like an attack, by class (`sql`, `xss`, `path`, `command`, `lookup`) and by what was done (`block`, `detect`).";
     PATCH_HITS = "chartgate_patch_hits_total", Counter, ["patch"], "Requests that a virtual patch refused, by its id.";
     TRAINING_USERS = "chartgate_training_users", Gauge, ["course", "state"], "People whom a course concerns, by how they stand with it: `current`, `due`, `urgent`, `lapsed`.";
+    DEACTIVATED_USERS = "chartgate_deactivated_users", Gauge, [], "Users whom the directory or the personnel system says not to work here any more.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
     VULNERABILITIES = "chartgate_known_vulnerabilities", Gauge, [], "Components of this build that the advisory feed names.";
     POSTURE_FAILED = "chartgate_posture_failed_checks", Gauge, [], "Checks that failed in the newest assessment of the posture.";

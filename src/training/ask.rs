@@ -50,6 +50,9 @@ pub enum Piece {
         /// What they attested last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attested: Option<Attestation>,
+        /// Until when their training holds, as their identity provider stated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stated: Option<Timestamp>,
     },
     /// There are more people than an answer names.
     More {
@@ -134,7 +137,7 @@ impl Training {
     pub async fn condition(&self) -> Condition {
         let (courses, now) = (self.courses(), self.now());
         let book = self.book.lock().await;
-        let feed = book.feed.problem.iter();
+        let feed = book.feed.problem().into_iter();
         let feed = feed.map(|problem| format!("the feed cannot be read: {problem}"));
         Condition {
             counts: self.counts(&book, &courses, now),
@@ -162,6 +165,7 @@ impl Training {
                     state: until(due, now).word().to_owned(),
                     due,
                     attested: counted.map(|(attestation, _)| attestation.clone()),
+                    stated: person.stated,
                 }
             })
             .collect()

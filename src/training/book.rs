@@ -9,6 +9,7 @@ use super::{FORGOTTEN, KEPT, MOST_PEOPLE, hashed};
 use crate::policy::courses::Course;
 use crate::policy::standing::Dues;
 use crate::request::Role;
+use crate::watched::Watched;
 
 const ATTESTATION: &str = "attestation-";
 const PERSON: &str = "person-";
@@ -59,6 +60,18 @@ pub(super) struct Person {
     pub(super) seen: Timestamp,
     /// Since when each course concerns them.
     pub(super) since: BTreeMap<String, Timestamp>,
+    /// Until when their training holds, as their identity provider stated last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) stated: Option<Timestamp>,
+}
+
+/// Somebody whom the trail shows at work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AtWork {
+    pub(super) name: String,
+    pub(super) roles: BTreeSet<Role>,
+    /// Until when their training holds, where the provider said so just now.
+    pub(super) stated: Option<Timestamp>,
 }
 
 /// Since when a version of a course is in force.
@@ -67,15 +80,6 @@ pub(super) struct Introduced {
     pub(super) course: String,
     pub(super) version: String,
     pub(super) since: Timestamp,
-}
-
-/// How the feed is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct FeedState {
-    /// What the file looked like when it was last read.
-    pub(super) stamp: Option<(std::time::SystemTime, u64)>,
-    /// What was wrong with it then.
-    pub(super) problem: Option<String>,
 }
 
 /// All that the room knows.
@@ -87,7 +91,7 @@ pub(super) struct Book {
     /// By user, then course.
     attested: BTreeMap<String, BTreeMap<String, Attestation>>,
     introduced: BTreeMap<String, Introduced>,
-    pub(super) feed: FeedState,
+    pub(super) feed: Watched,
     /// Why new people are not noticed.
     pub(super) trouble: Option<String>,
     /// The courses that metrics name.
@@ -167,7 +171,7 @@ impl Book {
     /// Somebody is at work; gives back what has to be written down, if anything.
     pub(super) fn see(
         &mut self,
-        (user, name, roles): (&str, &str, &BTreeSet<Role>),
+        (user, seen): (&str, &AtWork),
         courses: &[Course],
         now: Timestamp,
     ) -> Option<Person> {
@@ -183,13 +187,17 @@ impl Book {
                 roles: BTreeSet::new(),
                 seen: Timestamp::MIN,
                 since: BTreeMap::new(),
+                stated: None,
             });
-        let is_known = person.name == name && person.roles == *roles;
+        let stated = seen.stated.or(person.stated);
+        let is_known =
+            person.name == seen.name && person.roles == seen.roles && person.stated == stated;
         if is_known && now.duration_since(person.seen) < RENEWED {
             return None;
         }
-        name.clone_into(&mut person.name);
-        person.roles.clone_from(roles);
+        seen.name.clone_into(&mut person.name);
+        person.roles.clone_from(&seen.roles);
+        person.stated = stated;
         person.seen = now;
         person.enrol(courses, now);
         Some(person.clone())
@@ -239,14 +247,13 @@ impl Book {
     /// When a course is due for someone whom it concerns.
     pub(super) fn due(&self, person: &Person, course: &Course, grace: SignedDuration) -> Timestamp {
         let counted = self.counted(person, course, grace);
-        counted.map_or_else(
-            || {
-                let since = person.since.get(course.id()).copied();
-                let since = since.unwrap_or(person.seen);
-                since.saturating_add(grace).unwrap_or(Timestamp::MAX)
-            },
-            |(_, until)| until,
-        )
+        let counted = counted.map(|(_, until)| until);
+        // What the provider states concerns every course; it grants no grace of its own.
+        counted.max(person.stated).unwrap_or_else(|| {
+            let since = person.since.get(course.id()).copied();
+            let since = since.unwrap_or(person.seen);
+            since.saturating_add(grace).unwrap_or(Timestamp::MAX)
+        })
     }
 
     /// The first due date of everyone whom a course concerns.

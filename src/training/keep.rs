@@ -1,14 +1,18 @@
 //! Follows the trail for people at work, the bundle for courses, and the feed for attestations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use super::book::AtWork;
 use super::{Training, TrainingError};
-use crate::audit::entry::Phase;
+use crate::audit::entry::{Entry, Phase};
 use crate::audit::follow::Follower;
 use crate::audit::show::Shown;
-use crate::request::{Principal, Role};
+use crate::request::handled::TRAINING_VALID_UNTIL;
+use crate::request::{Event, Principal};
 
 /// How often the trail is looked at; a new user is enrolled within this.
 const LOOK: Duration = Duration::from_millis(200);
@@ -17,8 +21,8 @@ const OTHERS: u32 = 5;
 /// Every so many looks, what is too old is forgotten.
 const FORGET: u32 = 5 * 3_600;
 
-/// Whoever is at work, by id: name and roles.
-type AtWork = BTreeMap<String, (String, BTreeSet<Role>)>;
+/// Whoever is at work, by id.
+type Seen = BTreeMap<String, AtWork>;
 
 impl Training {
     /// Keeps the book until `end`.
@@ -64,7 +68,7 @@ impl Training {
             self.follow_bundle(&mut book).await?;
             if book.bundle != before {
                 // A course that the feed named before it was in force is there now.
-                book.feed.stamp = None;
+                book.feed.look_again();
             }
             self.follow_feed(&mut book).await?;
             self.restate(&mut book);
@@ -72,12 +76,12 @@ impl Training {
         Ok(())
     }
 
-    async fn see(&self, at_work: &AtWork) -> Result<(), TrainingError> {
+    async fn see(&self, at_work: &Seen) -> Result<(), TrainingError> {
         let (courses, now) = (self.courses(), self.now());
         let mut book = self.book.lock().await;
         let mut changed = false;
-        for (user, (name, roles)) in at_work {
-            if let Some(person) = book.see((user, name, roles), &courses, now) {
+        for (user, seen) in at_work {
+            if let Some(person) = book.see((user, seen), &courses, now) {
                 changed = true;
                 self.keep_person(&person).await?;
             }
@@ -101,16 +105,32 @@ impl From<TrainingError> for Trouble {
 }
 
 /// Who is at work in these records. A refusal may name somebody whose sign-in was not finished: they are not.
-fn at_work(shown: &[Shown]) -> AtWork {
+fn at_work(shown: &[Shown]) -> Seen {
+    let mut seen = Seen::new();
     let entries = shown.iter().map(|shown| &shown.entry);
-    entries
-        .filter(|entry| entry.phase != Phase::Refuse)
-        .filter_map(|entry| entry.facts.as_ref()?.principal.as_deref())
-        .map(|principal| match principal {
-            Principal::User(user) => (
-                principal.id(),
-                (user.name.clone(), principal.roles().clone()),
-            ),
-        })
-        .collect()
+    for entry in entries.filter(|entry| entry.phase != Phase::Refuse) {
+        let Some(principal) = entry.facts.as_ref().and_then(|f| f.principal.as_deref()) else {
+            continue;
+        };
+        let Principal::User(user) = principal;
+        // Somebody between the provider and their second factor has no role yet.
+        if user.roles.is_empty() {
+            continue;
+        }
+        let earlier = seen.remove(&principal.id()).and_then(|known| known.stated);
+        let known = AtWork {
+            name: user.name.clone(),
+            roles: principal.roles().clone(),
+            stated: stated(entry).or(earlier),
+        };
+        seen.insert(principal.id(), known);
+    }
+    seen
+}
+
+/// Until when the provider says that training holds, in the record of a sign-in.
+fn stated(entry: &Entry) -> Option<Timestamp> {
+    let signs_in = matches!(entry.event?, Event::Login | Event::StepUp);
+    let said = entry.detail.get(TRAINING_VALID_UNTIL);
+    said.filter(|_| signs_in)?.parse().ok()
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::attest::Judged;
+use super::book::AtWork;
 use super::*;
 use crate::audit::log::MasterKey;
 use crate::operate::testing::Ground as Beneath;
@@ -89,9 +90,17 @@ impl House {
 
 impl Training {
     async fn noticed(&self, roles: &[&str]) {
-        let roles: BTreeSet<Role> = roles.iter().map(|role| Role::new(role)).collect();
+        self.signed_in(roles, None).await;
+    }
+
+    async fn signed_in(&self, roles: &[&str], stated: Option<Timestamp>) {
+        let seen = AtWork {
+            name: "nurse.lee".to_owned(),
+            roles: roles.iter().map(|role| Role::new(role)).collect(),
+            stated,
+        };
         let mut book = self.book.lock().await;
-        let person = book.see((WHO, "nurse.lee", &roles), &self.courses(), self.now());
+        let person = book.see((WHO, &seen), &self.courses(), self.now());
         if let Some(person) = person {
             self.keep_person(&person).await.unwrap();
         }
@@ -259,6 +268,44 @@ async fn the_feed_counts_by_name_or_id_and_the_newest_completion_wins() {
     let imported = house.beneath.recorded(Event::TrainingImported);
     assert_eq!(imported.len(), 3);
     assert_eq!(imported[0]["other_courses"], "1");
+}
+
+#[tokio::test]
+async fn what_the_provider_states_concerns_every_course_and_is_replaced_by_the_next_sign_in() {
+    let house = House::new().await;
+    house.ships("privacy.md", &course("1", ""));
+    house.ships("more.md", &course("1", ""));
+    let room = house.room().await;
+    let at = |days: u64| {
+        let now = house.beneath.shared_clock().now();
+        now.saturating_add(DAY.saturating_mul(u32::try_from(days).unwrap()))
+            .unwrap()
+    };
+    room.signed_in(&["nurse"], Some(at(200))).await;
+    house.pass(199);
+    assert_eq!(house.stands(), State::Urgent, "the grace would be over");
+    // Requests say nothing of it, and take nothing back; nor does a restart.
+    room.noticed(&["nurse"]).await;
+    let room = house.room().await;
+    assert_eq!(house.stands(), State::Urgent);
+    house.pass(1);
+    assert_eq!(house.stands(), State::Lapsed);
+    room.signed_in(&["nurse"], Some(at(20))).await;
+    assert_eq!(house.stands(), State::Due);
+    // Taken back by the provider.
+    room.signed_in(&["nurse"], Some(at(0))).await;
+    assert_eq!(house.stands(), State::Lapsed);
+    // Of one course it is known otherwise; the other is still due.
+    room.answered(&[Some(0)]).await;
+    assert_eq!(house.stands(), State::Lapsed);
+    let status = room.answer(Ask::Status { user: None }).await.unwrap();
+    let due: Vec<_> = status
+        .iter()
+        .filter(|piece| piece["kind"] == "person")
+        .map(|piece| (&piece["course"], piece["stated"].is_string()))
+        .collect();
+    assert_eq!(due.len(), 1);
+    assert!(due[0].1);
 }
 
 #[tokio::test]

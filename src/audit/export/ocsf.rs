@@ -79,7 +79,10 @@ fn class_of(joined: &Joined, answer: &Answer) -> Class {
 const fn class_of_event(event: Event) -> Class {
     match event {
         Event::Login | Event::StepUp => LOGON,
-        Event::LoginStarted => PREAUTH,
+        Event::LoginStarted
+        | Event::SecondFactorUsed
+        | Event::SecondFactorFailed
+        | Event::RecoveryCodeUsed => PREAUTH,
         Event::Logout
         | Event::BackchannelLogout
         | Event::SessionExpired
@@ -87,7 +90,11 @@ const fn class_of_event(event: Event) -> Class {
         Event::BreakGlass | Event::BreakGlassEnded => PRIVILEGES,
         Event::Started | Event::Recovered => APP_START,
         Event::Stopped => APP_STOP,
-        Event::Alarm | Event::RefusalsSummed | Event::SuspicionReported => FINDING,
+        Event::Alarm
+        | Event::RefusalsSummed
+        | Event::SuspicionReported
+        | Event::SecondFactorSuspect
+        | Event::SecondFactorLocked => FINDING,
         Event::CaseOpened | Event::IncidentOpened => INCIDENT_OPENED,
         Event::CaseClosed | Event::IncidentClosed => INCIDENT_CLOSED,
         Event::PageShown
@@ -98,6 +105,7 @@ const fn class_of_event(event: Event) -> Class {
         | Event::EvidencePacked
         | Event::BackupVerified
         | Event::UpdateChecked
+        | Event::ProvisioningRead
         | Event::PostureAssessed => API_READ,
         Event::CertificatesReloaded
         | Event::PolicyActivated
@@ -114,7 +122,16 @@ const fn class_of_event(event: Event) -> Class {
         | Event::TrainingAttested
         | Event::TrainingFailed
         | Event::TrainingImported
-        | Event::KeyRotated => API_UPDATE,
+        | Event::UserProvisioned
+        | Event::UserDeprovisioned
+        | Event::ProvisioningImported
+        | Event::KeyRotated
+        | Event::SecondFactorEnrolled
+        | Event::SecondFactorRemoved
+        | Event::SecondFactorReset
+        | Event::SecondFactorInvited
+        | Event::SecondFactorUnlocked
+        | Event::RecoveryCodesRenewed => API_UPDATE,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{all, optional_file};
+use crate::config::second_factor::SecondFactor;
 use crate::config::secrets;
 use crate::config::section::Section;
 use crate::config::source::says;
@@ -43,7 +44,9 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
             section.error("issuer", says(message, "keep one `[[identity.issuer]]`"));
         }
     }
-    let issuers = all(sections.into_iter().map(issuer));
+    let second_factor = super::second_factor::second_factor(&mut section);
+    let own = second_factor.as_ref();
+    let issuers = all(sections.into_iter().map(|section| issuer(section, own)));
     section.done();
     Some(Identity {
         idle_timeout,
@@ -52,12 +55,13 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
         clock_leeway,
         sessions,
         issuers: issuers?,
+        second_factor,
     })
 }
 
 /// `[[identity.issuer]]`
-fn issuer(mut section: Section<'_>) -> Option<Issuer> {
-    let name = section.required("name", "name = \"hospital\"");
+fn issuer(mut section: Section<'_>, own: Option<&SecondFactor>) -> Option<Issuer> {
+    let name: Option<ShortName> = section.required("name", "name = \"hospital\"");
     let url: Option<url::Url> = section.required(
         "url",
         "url = \"https://login.hospital.example/realms/staff\"",
@@ -85,8 +89,19 @@ fn issuer(mut section: Section<'_>) -> Option<Issuer> {
     let request_acr = section.or("request_acr", Vec::new());
     let name_claim = section.or("name_claim", ClaimPointer("/preferred_username".to_owned()));
     let roles_claim = section.required("roles_claim", "roles_claim = \"/groups\"");
+    let training_claim = section.optional("training_claim");
     let why = "add `[identity.issuer.mfa]` with `amr = [[\"pwd\", \"otp\"]]` or `acr = [..]`: what proves a second factor";
-    let mfa = section.required_table("mfa", why).map(mfa);
+    // Without evidence of the provider nothing it says proves a second factor; the gateway's own then does.
+    let has_own = |name: &ShortName| own.is_some_and(|own| own.issuers.contains(&name.0));
+    let mfa = match section.optional_table("mfa") {
+        Some(evidence) => Some(mfa(evidence)),
+        None if name.as_ref().is_some_and(has_own) => Some(MfaEvidence {
+            acr: Vec::new(),
+            amr: Vec::new(),
+            require: MfaRequire::Any,
+        }),
+        None => section.required_table("mfa", why).map(mfa),
+    };
     section.done();
     let ShortName(name) = name?;
     let ClaimPointer(roles_claim) = roles_claim?;
@@ -102,6 +117,7 @@ fn issuer(mut section: Section<'_>) -> Option<Issuer> {
         mfa: mfa?,
         name_claim: name_claim.0,
         roles_claim,
+        training_claim: training_claim.map(|ClaimPointer(pointer)| pointer),
     })
 }
 
@@ -161,7 +177,25 @@ pub(super) fn secret(
         key,
         &format!("{key} = \"secrets/{}\"", key.trim_end_matches("_file")),
     )?;
-    match secrets::read_line(&path) {
+    line_of(section, key, &path)
+}
+
+/// The same where it may be left out.
+pub(super) fn optional_secret(
+    section: &mut Section<'_>,
+    key: &'static str,
+) -> Option<crate::secret::Secret<String>> {
+    let text: String = section.optional(key)?;
+    let path = section.document().source().resolve(&text);
+    line_of(section, key, &path)
+}
+
+fn line_of(
+    section: &Section<'_>,
+    key: &str,
+    path: &std::path::Path,
+) -> Option<crate::secret::Secret<String>> {
+    match secrets::read_line(path) {
         Ok(secret) => Some(secret),
         Err(said) => {
             section.error(key, said);

@@ -7,6 +7,8 @@ mod client;
 mod emr;
 mod identity;
 mod inspection;
+mod provision;
+mod second_factor;
 mod segmentation;
 mod server;
 mod sessions;
@@ -35,6 +37,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let store = trail::store(&mut root);
     let break_glass = break_glass::break_glass(&mut root);
     let training = training::training(&mut root);
+    let provisioning = provision::provisioning(&mut root, identity.as_ref());
     let update = trail::update(&mut root);
     let backup = backup::backup(&mut root);
     let segmentation = segmentation::segmentation(&mut root, emrs.as_deref());
@@ -56,6 +59,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         store: store?,
         break_glass,
         training,
+        provisioning,
         update,
         backup,
         segmentation,

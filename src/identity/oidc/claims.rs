@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::jws::Algorithm;
 use super::mfa;
 use crate::config::Issuer;
+use crate::request::handled::TRAINING_VALID_UNTIL;
 use crate::request::principal::Proof;
 
 /// Why a token's claims are refused. Says nothing of their values, which may name people.
@@ -91,12 +92,36 @@ pub struct Verified {
     /// Whether the provider left the role claim out for its size and names a place to fetch it from (groups overage):
     /// no roles then does not mean that the user has none.
     pub roles_elsewhere: bool,
+    /// Until when the user's training holds, by the issuer's training claim.
+    pub training: StatedTraining,
     /// How strongly the user authenticated.
     pub proof: Proof,
     /// `sid`.
     pub issuer_session: Option<String>,
     /// When the token was issued.
     pub issued: Timestamp,
+}
+
+/// What a provider states of a user's training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatedTraining {
+    /// Nothing.
+    Nothing,
+    /// It holds until then.
+    Until(Timestamp),
+    /// Something that is no date.
+    Unreadable,
+}
+
+impl StatedTraining {
+    /// As a particular of a record; nothing where nothing is known.
+    #[must_use]
+    pub fn particular(self) -> Option<(String, String)> {
+        match self {
+            Self::Until(until) => Some((TRAINING_VALID_UNTIL.to_owned(), until.to_string())),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
 }
 
 /// Whom a logout token signs out.
@@ -148,11 +173,13 @@ pub fn validate_id_token(
         amr,
         auth_time: auth_time(at("/auth_time"), &expected.token),
     };
+    let training = expected.issuer.training_claim.as_deref();
     Ok(Verified {
         subject,
         name,
         role_values,
         roles_elsewhere,
+        training: training.map_or(StatedTraining::Nothing, |claim| stated_training(at(claim))),
         proof,
         issuer_session: identifier(at("/sid")),
         issued,
@@ -258,6 +285,28 @@ fn auth_time(value: Option<&Value>, expected: &Expected<'_>) -> Option<Timestamp
     // A fraction of the first second is no time either.
     numeric_date(value?).filter(|at| at.as_second() > 0 && *at <= latest)
 }
+
+/// A date (all of that day, UTC), an RFC 3339 time, or a `NumericDate`.
+fn stated_training(value: Option<&Value>) -> StatedTraining {
+    let until = match value {
+        None | Some(Value::Null) => return StatedTraining::Nothing,
+        Some(Value::String(text)) if text.len() <= LONGEST_TIME => {
+            let end_of_day = |day: jiff::civil::Date| {
+                let next = day.tomorrow().ok()?;
+                Some(next.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+            };
+            let time = text.parse::<Timestamp>().ok();
+            let is_date = text.len() == "2027-03-31".len();
+            time.or_else(|| end_of_day(text.parse().ok().filter(|_| is_date)?))
+        }
+        Some(number @ Value::Number(_)) => numeric_date(number),
+        Some(_) => None,
+    };
+    until.map_or(StatedTraining::Unreadable, StatedTraining::Until)
+}
+
+/// The longest text that can be a date and time.
+const LONGEST_TIME: usize = 40;
 
 fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
     claims.get(name).and_then(Value::as_str)

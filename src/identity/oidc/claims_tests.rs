@@ -24,6 +24,7 @@ fn issuer() -> Issuer {
         },
         name_claim: "/preferred_username".into(),
         roles_claim: "/realm/groups".into(),
+        training_claim: Some("/training_valid_until".into()),
     }
 }
 
@@ -75,6 +76,36 @@ fn good_claims_are_read() {
     assert_eq!(verified.role_values, ["a", "b"]);
     assert!(verified.proof.mfa && !verified.roles_elsewhere);
     assert_eq!(verified.proof.auth_time.unwrap().as_second(), NOW - 5);
+}
+
+#[test]
+fn a_training_claim_is_a_date_a_time_or_seconds() {
+    use StatedTraining::{Nothing, Unreadable, Until};
+    let stated = |value: Value| {
+        judge(|c| c["training_valid_until"] = value)
+            .unwrap()
+            .training
+    };
+    let at = |text: &str| Until(text.parse().unwrap());
+    assert_eq!(judge(|_| {}).unwrap().training, Nothing);
+    assert_eq!(stated(json!(null)), Nothing);
+    assert_eq!(stated(json!("2027-03-31")), at("2027-04-01T00:00:00Z"));
+    let time = "2027-03-31T12:00:00+02:00";
+    assert_eq!(stated(json!(time)), at(time));
+    assert_eq!(stated(json!(1_800_000_000)), at("2027-01-15T08:00:00Z"));
+    for other in [
+        json!("soon"),
+        json!(""),
+        json!(true),
+        json!(["2027-03-31"]),
+        json!("2027-02-30"),
+        json!("9999-12-31"),
+        json!("2027-03-31T12:00:00"),
+        json!(1e300),
+        json!("2027-03-31".repeat(1_000)),
+    ] {
+        assert_eq!(stated(other.clone()), Unreadable, "{other}");
+    }
 }
 
 /// Found by the fuzz target `claims`: a fraction of the first second was a time that the user authenticated at.

@@ -142,6 +142,7 @@ impl TestProvider {
             },
             name_claim: "/preferred_username".to_owned(),
             roles_claim: "/groups".to_owned(),
+            training_claim: None,
         }
     }
 

@@ -56,6 +56,23 @@ async fn after_sign_in_the_user_is_on_the_page_asked_for() {
     assert!(!format!("{:?}", gateway.home).contains(token.as_str()));
 }
 
+#[tokio::test]
+async fn what_the_provider_states_of_training_is_on_record_with_the_sign_in() {
+    let claim = Some("/training_valid_until".to_owned());
+    let gateway = Gateway::start_with(|config| config.issuers[0].training_claim = claim).await;
+    let signed_in = async |stated: Value| {
+        let mut browser = Browser::default();
+        let change = |claims: &mut Value| claims["training_valid_until"] = stated;
+        let mut handled = browser.sign_in(&gateway, change).await.unwrap();
+        handled.detail.remove("training_valid_until")
+    };
+    let until = signed_in(json!("2027-03-31")).await;
+    assert_eq!(until.as_deref(), Some("2027-04-01T00:00:00Z"));
+    assert_eq!(signed_in(json!(null)).await, None);
+    // Nobody is kept out for it.
+    assert_eq!(signed_in(json!({"until": 1})).await, None);
+}
+
 /// oauth2-proxy#611, #817, #3258: the second tab's sign-in broke the first one's.
 #[tokio::test]
 async fn oauth2_proxy_611_parallel_tabs_can_all_sign_in() {

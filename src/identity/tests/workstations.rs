@@ -103,7 +103,7 @@ async fn a_limit_holds_for_one_user_and_failures_are_told() {
     let fresh = gateway.now();
     let signed_in = first
         .finish(&gateway, &asked, |claims| {
-            claims["auth_time"] = json!(fresh)
+            claims["auth_time"] = json!(fresh);
         })
         .await;
     assert!(signed_in.is_ok());
@@ -122,7 +122,7 @@ async fn a_limit_holds_for_one_user_and_failures_are_told() {
     let fresh = gateway.now();
     let signed_in = first
         .finish(&gateway, &asked, |claims| {
-            claims["auth_time"] = json!(fresh)
+            claims["auth_time"] = json!(fresh);
         })
         .await;
     signed_in.unwrap();

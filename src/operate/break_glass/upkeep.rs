@@ -95,6 +95,28 @@ impl BreakGlass {
         self.measure(&book);
     }
 
+    /// Ends every open grant of whoever is `meant`, by stable id and name.
+    ///
+    /// # Errors
+    /// [`Stopped`]; grants may then be left over.
+    pub async fn end_where(
+        &self,
+        meant: impl Fn(&str, &str) -> bool,
+        by: &str,
+    ) -> Result<(), Stopped> {
+        let now = self.now();
+        let mut book = self.book.lock().await;
+        let theirs: Vec<String> = book
+            .values()
+            .filter(|glass| glass.is_open(now) && meant(&glass.user, &glass.name))
+            .map(|glass| glass.id.clone())
+            .collect();
+        for id in theirs {
+            self.end_one(&mut book, &id, Some(by)).await?;
+        }
+        Ok(())
+    }
+
     /// Ends a grant: out of force first, then on record.
     pub(super) async fn end_one(
         &self,
@@ -140,10 +162,7 @@ impl BreakGlass {
         let mut reminded = glass.clone();
         reminded.reminder = Reminder::Sent;
         self.keep(&reminded).await?;
-        let title = format!(
-            "nobody has reviewed within the time set that {} broke the glass for patient {}",
-            reminded.name, reminded.patient.id
-        );
+        let title = "Nobody has reviewed a broken glass within the time set".to_owned();
         self.alarm("break-glass-review-overdue", title, &reminded)
             .await;
         book.insert(id.to_owned(), reminded);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Area, Check, Level, Verdict, fail, none_of, pass, span, unknown, warn};
-use crate::config::{MfaRequire, Rate};
+use crate::config::{Issuer, MfaRequire, Rate};
 use crate::posture::facts::Facts;
 
 /// NIST SP 800-63B-4: 15 minutes without activity at AAL3, an hour at AAL2.
@@ -135,9 +135,12 @@ pub(super) const CHECKS: &[Check] = &[
 
 fn mfa_evidence(facts: &Facts) -> Verdict {
     let issuers = &facts.config.identity.issuers;
+    let own = facts.config.identity.second_factor.as_ref();
+    let has_own = |issuer: &Issuer| own.is_some_and(|own| own.issuers.contains(&issuer.name));
     let open: Vec<String> = issuers
         .iter()
         .filter(|issuer| issuer.mfa.acr.is_empty() && issuer.mfa.amr.iter().all(Vec::is_empty))
+        .filter(|issuer| !has_own(issuer))
         .map(|issuer| format!("{} proves none", issuer.name))
         .collect();
     let how: Vec<String> = issuers
@@ -148,7 +151,15 @@ fn mfa_evidence(facts: &Facts) -> Verdict {
                 MfaRequire::All => "all",
             };
             let (acr, amr) = (issuer.mfa.acr.len(), issuer.mfa.amr.len());
-            format!("{}: {acr} acr values, {amr} amr sets ({both})", issuer.name)
+            let own = if has_own(issuer) {
+                ", else the gateway's own second factor"
+            } else {
+                ""
+            };
+            format!(
+                "{}: {acr} acr values, {amr} amr sets ({both}){own}",
+                issuer.name
+            )
         })
         .collect();
     none_of(

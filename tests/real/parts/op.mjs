@@ -25,11 +25,11 @@ const people = {
 const resolve = dns.lookup;
 dns.lookup = (host, options, done) => resolve(host.endsWith('.test') ? '127.0.0.1' : host, options, done);
 
-function totp(seed) {
+function totp(seed, at) {
   const bits = [...seed].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('');
   const key = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
   const counter = Buffer.alloc(8);
-  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+  counter.writeBigUInt64BE(BigInt(Math.floor(at / 30_000)));
   const mac = crypto.createHmac('sha1', key).update(counter).digest();
   const code = mac.readUInt32BE(mac.at(-1) & 15) & 0x7fffffff;
   return String(code % 1_000_000).padStart(6, '0');
@@ -120,7 +120,9 @@ async function interact(request, response, step) {
     return show(200, page(uid, 'code'));
   }
   const user = passed.get(uid);
-  if (!user || fields.get('otp') !== totp(people[user].seed)) return show(401, page(uid, 'code', 'Wrong code'));
+  // The code before is taken too (RFC 6238, 5.2): it may have been the one shown when it was typed.
+  const codes = user ? [Date.now(), Date.now() - 30_000].map((at) => totp(people[user].seed, at)) : [];
+  if (!codes.includes(fields.get('otp'))) return show(401, page(uid, 'code', 'Wrong code'));
   return finish(user, ['pwd', 'otp', 'mfa'], ACR_MFA);
 }
 

@@ -116,7 +116,10 @@ impl Kind {
             | Event::BackchannelLogout
             | Event::SessionExpired
             | Event::SessionRevoked => Self::Logout,
-            Event::LoginStarted => Self::Authentication,
+            Event::LoginStarted
+            | Event::SecondFactorUsed
+            | Event::SecondFactorFailed
+            | Event::RecoveryCodeUsed => Self::Authentication,
             Event::PageShown | Event::StreamInterval | Event::StreamDecided => Self::Operation,
             Event::Started => Self::ApplicationStarted,
             Event::Stopped => Self::ApplicationStopped,
@@ -129,10 +132,21 @@ impl Kind {
             | Event::LockdownChanged
             | Event::AuditRetired
             | Event::KeyRotated => Self::Configuration,
-            Event::UserLocked | Event::UserUnlocked => Self::UserAttributes,
+            Event::UserLocked
+            | Event::UserUnlocked
+            | Event::UserProvisioned
+            | Event::UserDeprovisioned
+            | Event::SecondFactorEnrolled
+            | Event::SecondFactorRemoved
+            | Event::SecondFactorReset
+            | Event::SecondFactorInvited
+            | Event::SecondFactorUnlocked
+            | Event::RecoveryCodesRenewed => Self::UserAttributes,
             Event::BreakGlass => Self::EmergencyStarted,
             Event::BreakGlassEnded => Self::EmergencyStopped,
             Event::RefusalsSummed
+            | Event::SecondFactorSuspect
+            | Event::SecondFactorLocked
             | Event::BreakGlassReviewed
             | Event::Alarm
             | Event::SuspicionReported
@@ -148,6 +162,8 @@ impl Kind {
             | Event::TrainingAttested
             | Event::TrainingFailed
             | Event::TrainingImported
+            | Event::ProvisioningImported
+            | Event::ProvisioningRead
             | Event::UpdateChecked
             | Event::PostureAssessed => Self::Application,
         }
