@@ -136,6 +136,13 @@ refusals! {
     SecondFactorRefused = "2022", FORBIDDEN, "That was not accepted", "The second factor could not be verified, so you are not signed in yet.", "Try again: a code is good once and for a short time only. If it goes on, use another of your authenticators, or ask IT.";
     /// Too many wrong tries of an account's second factor, of whatever kind (`chartgate factor list`, `chartgate factor unlock`).
     SecondFactorLocked = "2023", TOO_MANY_REQUESTS, "Too many wrong tries", "The second factor of your account was tried too often without success, so nothing more is tried for a while.", "Wait for the time stated, then start again. If it was not you who tried, call IT at once: somebody may know your password.";
+    /// An access token or client certificate is not valid, not meant for this gateway, revoked, or not bound to its
+    /// client. The log says which, under the request id.
+    TokenRefused = "2018", UNAUTHORIZED, "The access token was not accepted", "The access token or client certificate that came with this request was not accepted.", "Get a new access token, and check that client, audience and certificate are those that were agreed on with the EMR's IT. If it fails again, report the request id.";
+    /// A credential of a kind that is not accepted at this address, or two that speak for different principals: a bearer
+    /// token at a page of the gateway, in the address, beside a session, or for a WebSocket; a `DPoP` token; a client
+    /// that the EMR knows no account of.
+    CredentialNotAccepted = "2019", FORBIDDEN, "This kind of credential is not accepted here", "The request carries a credential that is not accepted at this address, or more than one.", "Send one access token in `Authorization: Bearer`, without cookies of a browser, to the addresses that were agreed on with the EMR's IT.";
 
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";

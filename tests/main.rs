@@ -12,6 +12,7 @@
 
 mod advisories;
 mod answers;
+mod api;
 mod architecture;
 mod binary;
 mod break_glass;

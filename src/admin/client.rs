@@ -195,7 +195,8 @@ mod tests {
                     | AdminRequest::Segmentation(_)
                     | AdminRequest::Posture(_)
                     | AdminRequest::Provision(_)
-                    | AdminRequest::Training(_) => {
+                    | AdminRequest::Training(_)
+                    | AdminRequest::Token(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

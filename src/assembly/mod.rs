@@ -91,7 +91,6 @@ pub struct StartOptions {
 struct Prepared {
     bundle: Bundle,
     certificates: Arc<Certificates>,
-    tls: Arc<rustls::ServerConfig>,
     store: Store,
     settled: Settled,
     inherited: Inherited,
@@ -112,7 +111,6 @@ impl Running {
         let bundle = Bundle::load(&config.policy.directory)?;
         let certificates = Certificates::load(&config.certificates, clock.clone())
             .map_err(StartError::Certificates)?;
-        let tls = server::tls::server_config(certificates.clone())?;
         let store = open_store(config, clock.clone()).await?;
         let (audit, settled) = Audit::open(
             &config.audit,
@@ -127,7 +125,6 @@ impl Running {
         let prepared = Prepared {
             bundle,
             certificates,
-            tls,
             store,
             settled,
             inherited,
@@ -160,7 +157,6 @@ impl Running {
         let Prepared {
             bundle,
             certificates,
-            tls,
             store,
             settled,
             inherited,
@@ -168,6 +164,8 @@ impl Running {
         let (stages, rooms) = assemble(config, bundle, store, audit.clone(), clock.clone()).await?;
         let backends = stages.backends.clone();
         let streams = backends.streams().clone();
+        let client_issuers = stages.identity.client_issuers();
+        let tls = server::tls::server_config(certificates.clone(), client_issuers)?;
         let setup = Setup {
             server: config.server.clone(),
             tls,
@@ -240,9 +238,11 @@ impl Running {
 
     /// Reads the certificate files again. New connections get what is there now; a problem changes nothing.
     pub async fn reload_certificates(&self) {
-        let result = match self.certificates.reload() {
-            Ok(()) => "reloaded".to_owned(),
-            Err(problems) => lines(&problems),
+        let clients = self.stages.identity.reload_client_certificates();
+        let result = match (self.certificates.reload(), clients) {
+            (Ok(()), Ok(())) => "reloaded".to_owned(),
+            (Ok(()), Err(problem)) => problem,
+            (Err(problems), _) => lines(&problems),
         };
         tracing::info!(result, "certificates were read again");
         let detail = BTreeMap::from([("result".to_owned(), result)]);

@@ -341,5 +341,7 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::SecondFactorUnlocked => "second-factor-unlocked",
         Event::RecoveryCodeUsed => "recovery-code-used",
         Event::RecoveryCodesRenewed => "recovery-codes-renewed",
+        Event::TokenRevoked => "token-revoked",
+        Event::TokenRestored => "token-restored",
     }
 }

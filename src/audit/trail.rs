@@ -178,6 +178,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::SecondFactorReset
         | Event::SecondFactorInvited
         | Event::SecondFactorUnlocked
+        | Event::TokenRevoked
         | Event::Alarm => Priority::Care,
         Event::PageShown
         | Event::RefusalsSummed
@@ -211,7 +212,8 @@ const fn priority_of(event: Event) -> Priority {
         | Event::PostureAssessed
         | Event::KeyRotated
         | Event::SecondFactorRemoved
-        | Event::RecoveryCodesRenewed => Priority::Routine,
+        | Event::RecoveryCodesRenewed
+        | Event::TokenRestored => Priority::Routine,
     }
 }
 

@@ -31,6 +31,7 @@ pub mod segmentation;
 pub mod serve;
 pub mod session;
 pub mod status;
+pub mod token;
 mod trail;
 pub mod training;
 pub mod update;
@@ -102,6 +103,8 @@ enum Command {
     #[command(subcommand)]
     Session(session::SessionCommand),
     Status(status::StatusArgs),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     #[command(subcommand)]
     Training(training::TrainingCommand),
     #[command(subcommand)]
@@ -185,6 +188,7 @@ fn dispatch(
         Command::Session(command) => session::run(command, console),
         Command::Status(args) => status::run(args, console),
         Command::Provisioning(command) => provisioning::run(command, console),
+        Command::Token(command) => token::run(command, console),
         Command::Training(command) => training::run(command, console),
         Command::User(command) => user::run(command, console),
         Command::Update(command) => update::run(command, console, clock),

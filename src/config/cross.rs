@@ -19,6 +19,7 @@ pub(super) fn check(document: &Document<'_>, config: &Config) {
     witnesses(document, config);
     sockets(document, config);
     backups(document, config);
+    super::api::check(document, config);
 }
 
 fn refuse(document: &Document<'_>, key: &str, message: String, remedy: &str) {

@@ -8,6 +8,7 @@
 //! *On failure*: exit code 64.
 
 pub mod alarm;
+pub mod api;
 mod backup;
 pub mod chain;
 pub mod client;
@@ -143,6 +144,10 @@ pub struct Identity {
     pub issuers: Vec<Issuer>,
     /// The gateway's own second factor; none where it is not configured.
     pub second_factor: Option<second_factor::SecondFactor>,
+    /// Access tokens of programs.
+    pub api: Vec<api::Api>,
+    /// Client certificates, where they are asked for.
+    pub client_certificates: Option<api::ClientCertificates>,
 }
 
 /// An OpenID provider. `[[identity.issuer]]`

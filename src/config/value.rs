@@ -429,6 +429,25 @@ impl Value for MfaRequire {
     }
 }
 
+/// What tells whether a token of an API is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenKind {
+    /// Its signature.
+    Jwt,
+    /// The authorization server, which is asked.
+    Introspection,
+}
+
+impl Value for TokenKind {
+    fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
+        one_of(
+            value,
+            faults,
+            &[("jwt", Self::Jwt), ("introspection", Self::Introspection)],
+        )
+    }
+}
+
 impl Value for LogFormat {
     fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
         one_of(value, faults, &[("json", Self::Json), ("text", Self::Text)])

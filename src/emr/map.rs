@@ -281,7 +281,8 @@ impl Emrs {
                     .fields
                     .insert("emr_login".to_owned(), shortened(user));
             }
-            let is_same = user.as_deref() == Some(identified.principal().display());
+            let account = identified.principal().account();
+            let is_same = account.is_some() && user.as_deref() == account;
             if !is_same && login.bind_user != BindUser::Ignore {
                 mapping
                     .fields

@@ -190,6 +190,7 @@ impl Call {
                 peer,
                 sni: None,
                 tls: None,
+                certificate: None,
             },
             upgrade_to: self.upgrade_to,
         };

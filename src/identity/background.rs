@@ -21,7 +21,10 @@ impl Identity {
     pub async fn background(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
         let work = join(
             join_all(self.providers.iter().map(|provider| keep_fresh(provider))),
-            join(self.end_overdue(), self.keep_house()),
+            join(
+                join(self.end_overdue(), self.keep_house()),
+                self.apis().keep_fresh(),
+            ),
         );
         tokio::select! {
             _ = work => {}

@@ -2,23 +2,21 @@
 //!
 //! *Never*: a request that goes on with the gateway's own cookies; "sign in" for a store that cannot be asked.
 
+mod departing;
+
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::Identity;
-use super::binding;
 use super::cookie::{self, Presented, SESSION_COOKIE};
 use super::ends::Cause;
 use super::session::{Live, Over, SessionId};
 use super::sessions::Found;
+use super::{Identity, Roles, api, binding};
 use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
+use crate::request::principal::{CredentialKind, Proof, Service};
 use crate::request::{Principal, Received, Refused, Workplace};
-use crate::store::StoreError;
-
-/// How long the EMR's sign-out in the name of someone who left may take to be decided.
-const DEPARTING: SignedDuration = SignedDuration::from_mins(1);
 
 /// A request whose principal is proven.
 #[derive(Debug)]
@@ -44,6 +42,20 @@ impl Identity {
         let presented = cookie::presented(headers, SESSION_COOKIE);
         let cookies = cookie::without_own(headers);
         screened.received_mut().set_cookies(cookies);
+        if self.apis().may_concern(screened.received().parts()) {
+            // Boxed: most requests are of people.
+            let asked = Box::pin(self.apis().client(screened.received().parts(), &presented));
+            match asked.await {
+                Ok(None) => {}
+                Ok(Some(client)) => return self.admit_client(screened, client),
+                Err(error) => {
+                    let request = screened.received().parts().id;
+                    tracing::warn!(%request, %error, "the credential of an API client");
+                    error.count();
+                    return Err(screened.refuse(error.refusal()));
+                }
+            }
+        }
         let token = match presented {
             Presented::One(token) => token,
             Presented::Nothing => return Err(screened.refuse(Refusal::LoginRequired)),
@@ -93,69 +105,62 @@ impl Identity {
         }
     }
 
-    /// Stands in for the user of a session that is over, or is ended here, to end what it left behind at the EMR.
-    ///
-    /// SECURITY: the browser proves nothing but that it still holds an EMR session of theirs. The caller MUST send
-    /// nothing in their name but the EMR's sign-out.
-    ///
-    /// # Errors
-    /// [`Refused`], where nobody knows any more whose session it was.
-    pub async fn identify_departed(
+    /// A client whose credential is good becomes a principal, unless it is revoked, locked or without a role.
+    fn admit_client(
         &self,
-        screened: Screened,
-        session: &str,
+        mut screened: Screened,
+        client: api::Client,
     ) -> Result<Identified, Refused> {
-        let session = SessionId::known(session);
-        let principal = match self.departed(&session).await {
-            Ok(Some(principal)) => principal,
-            Ok(None) => return Err(screened.refuse(Refusal::SessionUnknown)),
-            Err(error) => {
-                tracing::error!(%error, "a session that was left behind could not be looked up");
-                return Err(screened.refuse(Refusal::StoreUnavailable));
-            }
-        };
         let now = self.clock().now();
-        let mut screened = screened;
-        let cookies = cookie::without_own(&screened.received().parts().headers);
-        screened.received_mut().set_cookies(cookies);
-        let facts = screened.received_mut().facts_mut();
+        let workplace = self.workplace(screened.received().parts());
+        let is_revoked = self.apis().is_revoked(&client);
+        let session = SessionId::of_client(&client.issuer, &client.name, client.subject.as_deref());
+        let kind = Some(client.credential.kind);
+        let Roles { roles, .. } = self.roles.roles(&client.issuer, &client.role_values, now);
+        let service = Service {
+            issuer: client.issuer,
+            client: client.name,
+            subject: client.subject,
+            account: client.account,
+            roles,
+            credential: client.credential,
+            proof: Proof {
+                acr: None,
+                amr: Vec::new(),
+                mfa: false,
+                auth_time: None,
+            },
+        };
+        let kept_out = self.client_kept_out(&service);
+        let principal = Arc::new(Principal::Service(service));
+        let received = screened.received_mut();
+        // SECURITY: a certificate alone leaves the field to the EMR, as a session does.
+        if kind != Some(CredentialKind::Certificate) {
+            received.remove_authorization();
+        }
+        let facts = received.facts_mut();
         facts.principal = Some(Arc::clone(&principal));
         facts.session = Some(session.to_string());
+        if is_revoked {
+            api::count(kind, "revoked");
+            return Err(screened.refuse(Refusal::TokenRefused));
+        }
+        if let Some(refusal) = kept_out {
+            api::count(kind, "locked");
+            return Err(screened.refuse(refusal));
+        }
+        api::count(kind, "accepted");
+        if principal.roles().is_empty() {
+            return Err(screened.refuse(Refusal::NoRole));
+        }
         Ok(Identified {
             screened,
             principal,
             session,
-            expires: now.saturating_add(DEPARTING).unwrap_or(now),
-            workplace: Workplace::Shared,
+            expires: client.expires,
+            workplace,
             live: None,
         })
-    }
-
-    /// Whose a session was that is over. One that is open nevertheless was left behind, and ends.
-    async fn departed(&self, id: &SessionId) -> Result<Option<Arc<Principal>>, StoreError> {
-        let departed = self.sessions().departed();
-        if let Some(principal) = departed.find(id) {
-            return Ok(Some(principal));
-        }
-        let open = self.sessions().in_use([id.clone()].into()).await?;
-        for live in &open {
-            self.principal_of(live);
-            self.sessions().end_or_remember(live).await;
-        }
-        Cause::LeftBehind.count(open.len());
-        Ok(departed.find(id))
-    }
-
-    /// The same, for a session that is known by its fingerprint alone.
-    #[must_use]
-    pub fn was_ended(&self, session: &str) -> bool {
-        self.has_ended(&SessionId::known(session))
-    }
-
-    /// Whether a session ended lately, so that an answer to it comes too late.
-    #[must_use]
-    pub fn has_ended(&self, session: &SessionId) -> bool {
-        self.sessions().departed().find(session).is_some()
     }
 
     /// Notes that the user is active. To be called once the request is known to be no background poll.

@@ -6,6 +6,7 @@
 //! that needs it is refused with `CG-6002`.
 
 mod answer;
+mod api;
 mod arrival;
 mod attempts;
 mod backchannel;
@@ -61,6 +62,8 @@ use crate::request::{Handled, Principal, Received, Refused, Role};
 use crate::store::{Store, StoreError};
 
 pub use answer::clear_site_data;
+use api::Apis;
+pub use api::{Mark, RevokedTokens};
 use attempts::Attempts;
 pub use banner::Banner;
 pub use deactivated::Deactivated;
@@ -114,6 +117,14 @@ pub enum IdentityError {
         /// The algorithm, or nothing if the list is empty.
         algorithm: String,
     },
+    /// What an API stands on.
+    #[error("API `{api}`: {problem}")]
+    Api {
+        /// The API's name.
+        api: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The CA or TLS of an issuer.
     #[error("issuer `{issuer}`: {problem}")]
     Issuer {
@@ -133,6 +144,7 @@ pub struct Identity {
     locks: Locks,
     inactive: Inactive,
     own_factor: Option<OwnFactor>,
+    apis: Apis,
     banner: Option<Banner>,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
@@ -172,6 +184,7 @@ impl Identity {
             locks: Locks::default(),
             inactive: Inactive::default(),
             own_factor: own.map(|settings| OwnFactor::new(settings, store.clone())),
+            apis: Apis::new(config, &clock)?,
             banner,
             providers,
             visits: Visits::new(store.clone(), Arc::clone(&clock)),
@@ -257,6 +270,24 @@ impl Identity {
     #[must_use]
     pub const fn banner(&self) -> Option<&Banner> {
         self.banner.as_ref()
+    }
+
+    /// The CAs whose certificates clients are asked for, where they are asked for one.
+    #[must_use]
+    pub fn client_issuers(&self) -> Option<Vec<rustls::DistinguishedName>> {
+        self.apis.client_issuers()
+    }
+
+    /// Reads the client CA and its revocation lists again; a problem changes nothing, and is said.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn reload_client_certificates(&self) -> Result<(), String> {
+        self.apis.reload()
+    }
+
+    const fn apis(&self) -> &Apis {
+        &self.apis
     }
 
     const fn sessions(&self) -> &Sessions {

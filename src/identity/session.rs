@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,20 @@ impl SessionId {
     /// A fingerprint that was kept beside an EMR session.
     pub(super) fn known(fingerprint: &str) -> Self {
         Self(fingerprint.to_owned())
+    }
+
+    /// What stands for a session where an API client has none: the same for all its requests, so that what belongs to
+    /// the client goes on belonging to it.
+    pub(super) fn of_client(api: &str, client: &str, subject: Option<&str>) -> Self {
+        let mut context = Context::new(&SHA256);
+        for part in ["client-session", api, client, subject.unwrap_or_default()] {
+            let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+            context.update(&length.to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let digest = context.finish();
+        let (half, _) = digest.as_ref().split_at_checked(16).unwrap_or((&[], &[]));
+        Self(hex::encode(half))
     }
 
     /// A fingerprint for unit tests of other stages.

@@ -146,6 +146,8 @@ async fn identity(
         sessions: config::sessions::Sessions::default(),
         issuers: vec![provider.issuer()],
         second_factor: None,
+        api: Vec::new(),
+        client_certificates: None,
     };
     change(&mut config);
     Identity::new(&config, store, shared, Arc::new(Physicians), None).unwrap()
@@ -167,6 +169,7 @@ pub(super) fn received(method: &Method, target: &str, headers: HeaderMap, body: 
             peer: PeerAddr::new(SocketAddr::new(loopback, 1)),
             sni: None,
             tls: None,
+            certificate: None,
         },
         client: ClientAddr::from(loopback),
         upgrade_to: None,

@@ -12,6 +12,7 @@ use super::browsers::{Browsers, Verdict};
 use super::keyed::Keyed;
 use crate::config::Limits;
 use crate::refusal::Refusal;
+use crate::request::credentials::{self, Presented};
 use crate::request::received::Audience;
 use crate::request::{Received, Refused};
 
@@ -100,6 +101,7 @@ impl Screen {
         if purpose != Purpose::ServerNotice
             && changes_something(&received)
             && !is_same_origin(&received)
+            && !(purpose == Purpose::Ordinary && is_of_a_program(&received))
         {
             return Err(received.refuse(Refusal::CrossSite));
         }
@@ -144,6 +146,26 @@ fn changes_something(received: &Received) -> bool {
     let parts = received.parts();
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&parts.method);
     !safe || parts.upgrade_to.is_some()
+}
+
+/// Whether nothing but a program can have sent it: with a token or a certificate, no cookie of the gateway, and nothing
+/// that a browser says of itself.
+///
+/// SECURITY: the only thing that a browser adds by itself here is a client certificate; and it states the origin of
+/// every change, which is judged then.
+fn is_of_a_program(received: &Received) -> bool {
+    let parts = received.parts();
+    let states_origin = parts.headers.contains_key(http::header::ORIGIN)
+        || parts
+            .headers
+            .keys()
+            .any(|name| name.as_str().starts_with("sec-fetch-"));
+    let has_credential = parts.connection.certificate.is_some()
+        || match credentials::presented(&parts.headers) {
+            Presented::Bearer(_) | Presented::Malformed | Presented::Proof => true,
+            Presented::Nothing | Presented::Other => false,
+        };
+    has_credential && !states_origin && !credentials::has_gateway_cookie(&parts.headers)
 }
 
 /// SECURITY: cross-site request forgery and cross-site WebSocket hijacking; most EMRs have no defence of their own.

@@ -13,6 +13,7 @@ pub mod incidents;
 pub mod lockdown;
 pub mod permissions;
 pub mod report;
+pub mod tokens;
 
 use std::time::Duration;
 

@@ -302,7 +302,12 @@ impl InForce {
             refusal,
             Some(Refusal::PolicyDenied | Refusal::TrainingLapsed)
         );
-        let opens = closed && is_repeatable(&mapped) && inquiry.opens_by_break_glass();
+        // Breaking the glass takes a person who says why.
+        let is_person = match matter.principal {
+            Principal::User(_) => true,
+            Principal::Service(_) => false,
+        };
+        let opens = closed && is_person && is_repeatable(&mapped) && inquiry.opens_by_break_glass();
         let valid_until = ruling.valid_until(&matter, now);
         let obligations = ruling.outcome.obligations;
         let mut notices = notices(circumstances, ruling.grant.as_ref());
@@ -699,6 +704,7 @@ mod tests {
                 peer,
                 sni: None,
                 tls: None,
+                certificate: None,
             },
             client: ClientAddr::find(peer, &HeaderMap::new(), &[]),
             upgrade_to: None,

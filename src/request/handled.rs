@@ -131,6 +131,10 @@ pub enum Event {
     RecoveryCodeUsed,
     /// A user got new recovery codes; the ones before are void.
     RecoveryCodesRenewed,
+    /// An operator revoked an access token, or an API client.
+    TokenRevoked,
+    /// An operator took that back.
+    TokenRestored,
 }
 
 /// A request that the gateway answered itself.

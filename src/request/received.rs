@@ -4,13 +4,14 @@
 //! takes only parts that were already parsed.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Version};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Body, ClientAddr, Facts, Notice, Offer, PeerAddr, Target};
+use super::{Body, ClientAddr, ClientCertificate, Facts, Notice, Offer, PeerAddr, Target};
 use crate::refusal::Refusal;
 
 /// The id of a request: in the answer, in the record, and sent to the EMR as `X-Request-Id`. Always ours.
@@ -46,6 +47,8 @@ pub struct Connection {
     pub sni: Option<String>,
     /// TLS version and suite, for the record.
     pub tls: Option<String>,
+    /// The client's certificate, where clients are asked for one and this one had one.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 /// A request as every later stage sees it.
@@ -197,6 +200,12 @@ impl Received {
         } else {
             headers.remove(http::header::COOKIE);
         }
+    }
+
+    /// Takes the client's credential out, once it has said who the client is: it is for nobody behind.
+    pub fn remove_authorization(&mut self) {
+        let headers = &mut self.contents.parts.headers;
+        headers.remove(http::header::AUTHORIZATION);
     }
 
     /// Ends the request here. The refusal takes along what was known.

@@ -113,6 +113,11 @@ fn answer(
     headers.insert("referrer-policy", HeaderValue::from_static("same-origin"));
     insert(headers, "x-request-id", &manner.id.to_string());
     insert(headers, "x-chartgate-refusal", refusal.code());
+    if refusal == Refusal::TokenRefused {
+        // RFC 6750 §3.1, whatever asked.
+        let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
     if let Some(retry) = retry {
         insert(headers, RETRY_AFTER.as_str(), &seconds(retry).to_string());
     }

@@ -38,6 +38,8 @@ pub enum Table {
     Visits,
     /// Second factors and invitations to enrol one, by hash of the account.
     Factors,
+    /// Access tokens, API clients and subjects that are revoked, by hash.
+    Tokens,
 }
 
 impl Table {
@@ -57,6 +59,7 @@ impl Table {
         Self::Upkeep,
         Self::Visits,
         Self::Factors,
+        Self::Tokens,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -77,6 +80,7 @@ impl Table {
             Self::Upkeep => "upkeep",
             Self::Visits => "visits",
             Self::Factors => "factors",
+            Self::Tokens => "tokens",
         }
     }
 
@@ -95,7 +99,8 @@ impl Table {
             | Self::Provisioned
             | Self::Upkeep
             | Self::Factors
-            | Self::Visits => false,
+            | Self::Visits
+            | Self::Tokens => false,
         }
     }
 }

@@ -112,7 +112,10 @@ fn at_work(shown: &[Shown]) -> Seen {
         let Some(principal) = entry.facts.as_ref().and_then(|f| f.principal.as_deref()) else {
             continue;
         };
-        let Principal::User(user) = principal;
+        // Programs take no courses.
+        let Principal::User(user) = principal else {
+            continue;
+        };
         // Somebody between the provider and their second factor has no role yet.
         if user.roles.is_empty() {
             continue;

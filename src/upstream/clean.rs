@@ -11,7 +11,7 @@ use http::{Response, StatusCode};
 
 use super::Upstream;
 use super::answered::{Answered, Delivery};
-use super::headers::{REQUEST_ID, is_gateway_cookie};
+use super::headers::REQUEST_ID;
 use super::protect::{keep_assets_only, protect};
 use super::rewrite::{self, Places};
 use crate::config::ErrorPages;
@@ -19,6 +19,7 @@ use crate::emr::classify::Classified;
 use crate::emr::profile::Profile;
 use crate::emr::set_cookie::harden_set_cookie;
 use crate::refusal::Refusal;
+use crate::request::credentials::is_gateway_cookie;
 use crate::request::hygiene::{remove_all, remove_hop_by_hop};
 use crate::request::received::Audience;
 use crate::request::{AnswerBody, Notice, Refused, Workplace};

@@ -15,6 +15,7 @@ use crate::config::{BackendProtocol, HostHeader};
 use crate::emr::profile::RouteTraits;
 use crate::limit::charge::Limited;
 use crate::refusal::Refusal;
+use crate::request::credentials::is_gateway_cookie;
 use crate::request::received::{Audience, Parts};
 
 /// Everything in a header value but visible ASCII, and what would end a list or an escape.
@@ -147,19 +148,6 @@ fn ask_afresh(headers: &mut HeaderMap, method: &Method) {
     }
 }
 
-/// Whether a cookie (`name=value`) is the gateway's own.
-///
-/// SECURITY: a cookie without a name, `=__Host-chartgate=x`, comes back from older browsers as `__Host-chartgate=x`.
-pub(super) fn is_gateway_cookie(pair: &[u8]) -> bool {
-    let start = pair
-        .iter()
-        .position(|b| *b != b'=' && !b.is_ascii_whitespace());
-    let named = start.and_then(|at| pair.get(at..)).unwrap_or_default();
-    let name = named.split(|b| *b == b'=').next().unwrap_or_default();
-    let name = name.trim_ascii().to_ascii_lowercase();
-    name.starts_with(b"__host-chartgate") || name.starts_with(b"__secure-chartgate")
-}
-
 /// States how the message is framed; lengths come from the body itself.
 fn frame(headers: &mut HeaderMap, parts: &Parts, emr: &Emr, empty: bool) {
     headers.remove(header::CONTENT_LENGTH);
@@ -208,8 +196,10 @@ fn state_identity(
     let identified = limited.authorized().mapped().identified();
     let principal = identified.principal();
     let pass = &emr.identity;
+    // A client without an account is nobody in an EMR that goes by names.
+    let account = || principal.account().ok_or(Refusal::CredentialNotAccepted);
     if let Some(name) = &pass.user_header {
-        let user = utf8_percent_encode(principal.display(), NAME).to_string();
+        let user = utf8_percent_encode(account()?, NAME).to_string();
         headers.insert(name, text(&user)?);
     }
     if let Some(name) = &pass.roles_header {
@@ -221,6 +211,7 @@ fn state_identity(
         headers.insert(name, text(&roles.join(","))?);
     }
     if let (Some(assertion), Some(signer)) = (&pass.assertion, &emr.signer) {
+        account()?;
         let parts = limited.received().parts();
         let who = (identified.session(), principal);
         let value = recent
@@ -236,26 +227,4 @@ fn state_identity(
 
 fn text(value: &str) -> Result<HeaderValue, Refusal> {
     HeaderValue::from_str(value).ok().ok_or(Refusal::Internal)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_gateway_cookie;
-
-    #[test]
-    fn the_gateways_cookies_are_known_in_every_spelling() {
-        for pair in [
-            "__Host-chartgate=x; Path=/",
-            " __host-CHARTGATE-login = x",
-            "__Secure-chartgate=x",
-            "=__Host-chartgate=x; Secure",
-            " = __Host-chartgate=x",
-            "==__Host-chartgate",
-        ] {
-            assert!(is_gateway_cookie(pair.as_bytes()), "{pair}");
-        }
-        for pair in ["", "=", "S=__Host-chartgate=x", "Host-chartgate=x"] {
-            assert!(!is_gateway_cookie(pair.as_bytes()), "{pair}");
-        }
-    }
 }

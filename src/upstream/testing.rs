@@ -133,6 +133,7 @@ impl Request {
                 peer: PeerAddr::new("192.0.2.9:1".parse().unwrap()),
                 sni: None,
                 tls: None,
+                certificate: None,
             },
             client: ClientAddr::from("192.0.2.9".parse::<std::net::IpAddr>().unwrap()),
             upgrade_to: self.upgrade.as_ref().map(|_| "websocket".to_owned()),

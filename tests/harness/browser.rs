@@ -59,6 +59,13 @@ pub(crate) struct Browser {
 }
 
 pub(crate) fn tls_client(ca_pem: &std::path::Path) -> rustls::ClientConfig {
+    tls_trusting(ca_pem).with_no_client_auth()
+}
+
+/// A TLS client that trusts this CA and has not said whether it has a certificate of its own.
+pub(crate) fn tls_trusting(
+    ca_pem: &std::path::Path,
+) -> rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca_pem).unwrap() {
         roots.add(certificate.unwrap()).unwrap();
@@ -68,7 +75,6 @@ pub(crate) fn tls_client(ca_pem: &std::path::Path) -> rustls::ClientConfig {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth()
 }
 
 impl Browser {

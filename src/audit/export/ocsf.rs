@@ -131,7 +131,9 @@ const fn class_of_event(event: Event) -> Class {
         | Event::SecondFactorReset
         | Event::SecondFactorInvited
         | Event::SecondFactorUnlocked
-        | Event::RecoveryCodesRenewed => API_UPDATE,
+        | Event::RecoveryCodesRenewed
+        | Event::TokenRevoked
+        | Event::TokenRestored => API_UPDATE,
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
     let second_factor = super::second_factor::second_factor(&mut section);
     let own = second_factor.as_ref();
     let issuers = all(sections.into_iter().map(|section| issuer(section, own)));
+    let api = super::api::apis(&mut section, issuers.as_deref().unwrap_or_default());
+    let client_certificates = super::api::client_certificates(&mut section);
     section.done();
     Some(Identity {
         idle_timeout,
@@ -56,6 +58,8 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
         sessions,
         issuers: issuers?,
         second_factor,
+        api: api?,
+        client_certificates: client_certificates.ok()?,
     })
 }
 
@@ -139,7 +143,7 @@ fn mfa(mut section: Section<'_>) -> MfaEvidence {
     evidence
 }
 
-fn check_algorithms(section: &Section<'_>, algorithms: &[String]) {
+pub(super) fn check_algorithms(section: &Section<'_>, algorithms: &[String]) {
     let remedy = format!("choose from {}", ALGORITHMS.join(", "));
     if algorithms.is_empty() {
         section.error(

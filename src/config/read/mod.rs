@@ -1,6 +1,7 @@
 //! Reads a whole document into a [`Config`], section by section.
 
 mod alarm;
+mod api;
 mod backup;
 mod break_glass;
 mod client;

@@ -271,7 +271,7 @@ fn common(
 }
 
 /// RFC 7519 `NumericDate`: seconds, possibly with a fraction.
-fn numeric_date(value: &Value) -> Option<Timestamp> {
+pub(in crate::identity) fn numeric_date(value: &Value) -> Option<Timestamp> {
     if let Some(seconds) = value.as_i64() {
         return Timestamp::from_second(seconds).ok();
     }
@@ -329,7 +329,7 @@ const MAX_IDENTIFIER: usize = 255;
 /// A string that can stand for someone in a record and a header: not empty, not huge, nothing invisible in it.
 ///
 /// SECURITY: control and direction characters would forge log lines or make one name look like another.
-fn identifier(value: Option<&Value>) -> Option<String> {
+pub(in crate::identity) fn identifier(value: Option<&Value>) -> Option<String> {
     let text = value?.as_str()?;
     let is_plain = |c: char| !c.is_control() && !is_invisible(c);
     let is_fine = !text.trim().is_empty()

@@ -8,7 +8,7 @@
 pub mod claims;
 mod exchange;
 pub mod jws;
-mod keys;
+pub(in crate::identity) mod keys;
 pub mod mfa;
 mod provider;
 

@@ -141,7 +141,9 @@ impl Kind {
             | Event::SecondFactorReset
             | Event::SecondFactorInvited
             | Event::SecondFactorUnlocked
-            | Event::RecoveryCodesRenewed => Self::UserAttributes,
+            | Event::RecoveryCodesRenewed
+            | Event::TokenRevoked
+            | Event::TokenRestored => Self::UserAttributes,
             Event::BreakGlass => Self::EmergencyStarted,
             Event::BreakGlassEnded => Self::EmergencyStopped,
             Event::RefusalsSummed
