@@ -7,7 +7,9 @@
 //! *Never*: an answer that is not on record; a byte to the EMR before the record is durable.
 //! *On failure*: the one answer without a record is the fixed 503 of a trail that is down.
 
+mod held;
 mod leave;
+mod lock;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,8 +27,10 @@ use crate::emr::classify::{Classified, classify};
 use crate::emr::emrs::Emrs;
 use crate::emr::map::Mapped;
 use crate::identity::Identity;
+use crate::identity::held::HeldPosts;
 use crate::identity::identify::Identified;
-use crate::identity::routes::{OwnRoute, is_own};
+use crate::identity::lock::Asks;
+use crate::identity::routes::{ACTIVE, HELD, OwnRoute, SCREEN, is_own};
 use crate::limit::charge::Charges;
 use crate::limit::screen::{Purpose, Screen};
 use crate::policy::decide::{InForce, Policies};
@@ -45,6 +49,8 @@ pub struct Stages {
     pub screen: Screen,
     /// Sessions and sign-in.
     pub identity: Arc<Identity>,
+    /// Forms that wait for their user, where any are kept.
+    pub held: Option<Arc<HeldPosts>>,
     /// EMR profiles and sessions.
     pub emrs: Arc<Emrs>,
     /// Policies.
@@ -78,10 +84,22 @@ pub struct Gateway {
 enum Place {
     Emr,
     Identity(OwnRoute),
+    Screen(Asks),
+    Held,
     Jwks,
     Desk(Arc<dyn Desk>),
     Hatch(Arc<dyn Hatch>),
     Nowhere,
+}
+
+/// Whether a request says that its user is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Activity {
+    User,
+    /// The gateway made it.
+    None,
+    /// The gateway made it to sign out whoever left; what is answered is nobody's any more.
+    Leaving,
 }
 
 /// How often, and after how long, a request looks again for the two halves of a bundle that is being put in force.
@@ -98,6 +116,16 @@ impl Place {
             Self::Jwks
         } else if let Some(route) = OwnRoute::of(target) {
             Self::Identity(route)
+        } else if target.path() == SCREEN {
+            Self::Screen(Asks::Looks)
+        } else if target.path() == ACTIVE {
+            Self::Screen(Asks::Works)
+        } else if target
+            .path()
+            .strip_prefix(HELD)
+            .is_some_and(|rest| rest.starts_with('/'))
+        {
+            Self::Held
         } else {
             let desk = desks.at(target).map(Self::Desk);
             let place = desk.or_else(|| desks.hatch_at(target).map(Self::Hatch));
@@ -130,8 +158,14 @@ impl Gateway {
         };
         match answered {
             Ok(response) => response,
-            Err(refused) => Box::pin(self.refuse(refused)).await.map(AnswerBody::from),
+            Err(refused) => Box::pin(self.end(refused)).await.map(AnswerBody::from),
         }
+    }
+
+    /// Ends a request with a refusal; what was sent with it need not be lost.
+    async fn end(self: &Rc<Self>, refused: Refused) -> Response<bytes::Bytes> {
+        let refused = self.hold(refused).await;
+        self.refuse(refused).await
     }
 
     async fn route(self: &Rc<Self>, received: Received) -> Result<Response<AnswerBody>, Refused> {
@@ -139,6 +173,8 @@ impl Gateway {
             Place::Emr => self.admit(received).await,
             // Boxed: rare, and the future of each request would keep room for it.
             Place::Identity(route) => Box::pin(self.own(route, received)).await,
+            Place::Screen(asks) => Box::pin(self.screen(asks, received)).await,
+            Place::Held => Box::pin(self.held(received)).await,
             Place::Jwks => Box::pin(self.jwks(received)).await,
             Place::Desk(desk) => Box::pin(self.visit(&*desk, received)).await,
             Place::Hatch(hatch) => Box::pin(self.serve_server(&*hatch, received)).await,
@@ -154,33 +190,44 @@ impl Gateway {
         let stages = &*self.stages;
         let screened = stages.screen.screen(received, Purpose::Ordinary)?;
         let identified = stages.identity.identify(screened).await?;
-        let classified = self.carry(identified).await?;
-        // SECURITY: an answer that took longer than its session must not bring cookies or a page to whoever is next.
-        let session = classified.answer().identified().session();
-        if stages.identity.has_ended(session) {
-            return Err(classified.into_answer().refuse(Refusal::LoginRequired));
-        }
-        let cleaned = self.upstream.clean(classified)?;
-        Ok(respond::deliver(cleaned))
+        self.proceed(identified, Activity::User).await
     }
 
-    /// From who acts to the head of the EMR's answer.
-    async fn carry(
+    /// The request path from the third stage on.
+    async fn proceed(
         self: &Rc<Self>,
         identified: Identified,
-    ) -> Result<Classified<Answered>, Refused> {
-        let stages = &*self.stages;
+        activity: Activity,
+    ) -> Result<Response<AnswerBody>, Refused> {
         let (mapped, in_force) = self.map(identified).await?;
-        if !mapped.mapping().poll {
-            stages.identity.touch(mapped.identified());
+        if activity == Activity::User && !mapped.mapping().poll {
+            self.stages.identity.touch(mapped.identified());
         }
+        self.carry_out(mapped, &in_force, activity).await
+    }
+
+    /// The request path from the fourth stage on.
+    async fn carry_out(
+        self: &Rc<Self>,
+        mapped: Mapped,
+        in_force: &InForce,
+        activity: Activity,
+    ) -> Result<Response<AnswerBody>, Refused> {
+        let stages = &*self.stages;
         let now = stages.clock.now();
         let circumstances = in_force.circumstances(&mapped, now);
         let authorized = in_force.decide(mapped, &circumstances, now)?;
         let authorized = stages.reminders.remind(authorized, now)?;
         let limited = stages.charges.charge(authorized)?;
         let admitted = self.audit.admit(limited).await?;
-        self.exchange(admitted).await
+        let classified = self.exchange(admitted).await?;
+        // SECURITY: an answer that took longer than its session must not bring cookies or a page to whoever is next.
+        let session = classified.answer().identified().session();
+        if activity != Activity::Leaving && stages.identity.has_ended(session) {
+            return Err(classified.into_answer().refuse(Refusal::LoginRequired));
+        }
+        let cleaned = self.upstream.clean(classified)?;
+        Ok(respond::deliver(cleaned))
     }
 
     /// Maps a request, and gives the policies that belong to the profile which mapped it.
@@ -238,8 +285,10 @@ impl Gateway {
         let purpose = match route {
             OwnRoute::Login
             | OwnRoute::Callback
+            | OwnRoute::Unlock
             | OwnRoute::SecondFactor
             | OwnRoute::SecondFactors => Purpose::SignIn,
+            OwnRoute::Lock | OwnRoute::Unlocked | OwnRoute::LockScript => Purpose::Ordinary,
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
             OwnRoute::Logout | OwnRoute::Switch | OwnRoute::SignedOut => Purpose::SignOut,
         };
@@ -252,15 +301,19 @@ impl Gateway {
         } else {
             Vec::new()
         };
-        let limit = |account: &str| stages.charges.login(account);
         let browser = {
             let parts = received.parts();
             parts.derived(parts.method.clone(), parts.target.clone())
         };
+        let limit = |account: &str| stages.charges.login(account);
         let answered = stages.identity.handle(route, received, &limit).await;
         let left = match route {
             OwnRoute::Callback | OwnRoute::SecondFactor => self.see_off(&browser, &answered).await,
             OwnRoute::Login
+            | OwnRoute::Lock
+            | OwnRoute::Unlock
+            | OwnRoute::Unlocked
+            | OwnRoute::LockScript
             | OwnRoute::Logout
             | OwnRoute::Switch
             | OwnRoute::SignedOut
@@ -268,8 +321,11 @@ impl Gateway {
             | OwnRoute::SecondFactors => Left::default(),
         };
         let mut response = match answered {
-            Ok(handled) => self.answer(handled, manner).await?,
-            Err(refused) => self.refuse(refused).await.map(AnswerBody::from),
+            Ok(handled) => {
+                Self::count_locks(&handled);
+                self.answer(handled, manner).await?
+            }
+            Err(refused) => self.end(refused).await.map(AnswerBody::from),
         };
         left.clear(response.headers_mut());
         for cookie in removed {
@@ -309,7 +365,11 @@ impl Gateway {
     async fn sign_out_of_emr(self: &Rc<Self>, received: &Received) -> Vec<HeaderValue> {
         let stages = &*self.stages;
         let parts = received.parts();
-        if let Some((method, target)) = self.emr_sign_out(&parts.host) {
+        if let Some((method, target)) = self.emr_logout(&parts.host) {
+            if let Some(before) = self.before(parts).await {
+                // A locked screen: the one who leaves it need not unlock it first.
+                return self.leave(before, method, target).await;
+            }
             let parts = parts.derived(method, target);
             let request = Received::new(parts, Body::empty(), None, stages.policies.generation());
             // Boxed: the request path inside the request path.

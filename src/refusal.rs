@@ -143,6 +143,10 @@ refusals! {
     /// token at a page of the gateway, in the address, beside a session, or for a WebSocket; a `DPoP` token; a client
     /// that the EMR knows no account of.
     CredentialNotAccepted = "2019", FORBIDDEN, "This kind of credential is not accepted here", "The request carries a credential that is not accepted at this address, or more than one.", "Send one access token in `Authorization: Bearer`, without cookies of a browser, to the addresses that were agreed on with the EMR's IT.";
+    /// The screen locked after `identity.lock.after` without activity, or its user locked it; nothing is forwarded until they unlock it.
+    ScreenLocked = "2024", UNAUTHORIZED, "The screen is locked", "Nobody worked here for a while, or the screen was locked on purpose. The session goes on behind the lock.", "Unlock it by signing in as yourself; you come back to where you were. If it is not your session, sign in as yourself all the same: you start clean.";
+    /// What was kept of a form does not exist any more, is somebody else's, or was changed meanwhile.
+    HeldGone = "2025", GONE, "This is not kept any more", "What was kept here was sent or discarded, its time was over, or it is not yours.", "Open the chart and check whether your entry is there before you write it again.";
 
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";

@@ -1,3 +1,4 @@
 //! The recurring pains of gateways before web applications, each held by a test that is named after it.
 
+mod notes;
 mod switch;

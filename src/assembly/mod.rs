@@ -9,6 +9,7 @@ pub mod clinic;
 mod containment;
 mod error;
 mod health;
+mod locks;
 mod operators;
 pub(crate) mod posture;
 mod rooms;
@@ -308,6 +309,7 @@ async fn assemble(
     let banner = banner.map(|banner| Banner::new(banner, &master.derive_input()));
     let (kept, time) = (store.clone(), clock.clone());
     let identity = Identity::new(&config.identity, kept, time, roles, banner)?;
+    let held = locks::held(config, &store, &clock).await?;
     let offers = Arc::new(Offers::new(&master.derive_input()).ok_or(StartError::Offers)?);
     let rooms = Rooms::open(&Foundations {
         config,
@@ -329,6 +331,7 @@ async fn assemble(
             config.client.browsers.clone().map(Browsers::new),
         ),
         identity,
+        held,
         emrs,
         policies,
         reminders: Reminders::default(),
@@ -412,6 +415,7 @@ fn start_upkeep(
         streams.clone(),
         ended(ending.clone()),
     ));
+    background.spawn(locks::watch(parts.stages.clone(), ended(ending.clone())));
     background.spawn(keep_up(parts.clone(), ended(ending.clone())));
 }
 

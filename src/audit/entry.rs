@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::outcome::Outcome;
 use crate::request::facts::Verdict;
+use crate::request::held::Holding;
 use crate::request::{Event, Facts, Notice, PatientRef, Refused};
 
 /// The schema version that this build writes.
@@ -131,9 +132,18 @@ impl<'f> Entry<&'f Facts> {
             detail: browser
                 .map(|browser| ("browser".to_owned(), browser))
                 .into_iter()
+                .chain(refused.held().map(became_of))
                 .collect(),
             ..Self::new(node, time, Phase::Refuse)
         }
+    }
+}
+
+/// What became of what was sent, as a particular of the record.
+fn became_of(holding: &Holding) -> (String, String) {
+    match holding {
+        Holding::Kept { until, .. } => ("kept_until".to_owned(), until.to_string()),
+        Holding::Lost(lost) => ("not_kept".to_owned(), lost.word().to_owned()),
     }
 }
 

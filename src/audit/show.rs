@@ -343,5 +343,8 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::RecoveryCodesRenewed => "recovery-codes-renewed",
         Event::TokenRevoked => "token-revoked",
         Event::TokenRestored => "token-restored",
+        Event::ScreenLocked => "screen-locked",
+        Event::ScreenUnlocked => "screen-unlocked",
+        Event::PostHeld => "post-held",
     }
 }

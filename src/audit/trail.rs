@@ -159,6 +159,9 @@ const fn priority_of(event: Event) -> Priority {
         | Event::Logout
         | Event::BackchannelLogout
         | Event::SessionExpired
+        | Event::ScreenLocked
+        | Event::ScreenUnlocked
+        | Event::PostHeld
         | Event::Started
         | Event::Stopped
         | Event::Recovered

@@ -17,6 +17,7 @@ mod cross;
 pub(crate) mod fixture;
 pub mod inspection;
 pub mod load;
+pub mod lock;
 pub mod problem;
 pub mod provision;
 mod read;
@@ -148,6 +149,10 @@ pub struct Identity {
     pub api: Vec<api::Api>,
     /// Client certificates, where they are asked for.
     pub client_certificates: Option<api::ClientCertificates>,
+    /// Screens that lock; without, none does.
+    pub lock: Option<lock::Lock>,
+    /// Forms that are kept; without, none is.
+    pub held_posts: Option<lock::HeldPosts>,
 }
 
 /// An OpenID provider. `[[identity.issuer]]`

@@ -144,6 +144,12 @@ impl Emrs {
     pub async fn map(&self, mut identified: Identified) -> Result<Mapped, Refused> {
         let mut understood = None;
         let result = self.understand(&mut identified, &mut understood).await;
+        if let Some(mapping) = &mut understood {
+            let notes = identified.received().notes().iter();
+            mapping
+                .fields
+                .extend(notes.map(|(name, value)| ((*name).to_owned(), value.clone())));
+        }
         let mapping = understood.map(Arc::new);
         identified
             .received_mut()

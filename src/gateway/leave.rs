@@ -6,11 +6,12 @@ use http::HeaderValue;
 use http::header::SET_COOKIE;
 
 use super::Gateway;
+use super::lock::Errand;
 use crate::emr::departing::Holder;
 use crate::identity::clear_site_data;
 use crate::limit::screen::Purpose;
 use crate::request::received::Parts;
-use crate::request::{Body, Event, Handled, Received, Refused, Target, Workplace};
+use crate::request::{Event, Handled, Refused, Workplace};
 
 /// What has to go from the browser.
 #[derive(Debug, Default)]
@@ -40,6 +41,8 @@ impl Gateway {
         answered: &Result<Handled, Refused>,
     ) -> Left {
         let (who, is_in) = match answered {
+            // The one before was signed out, under whose name that is on record; whoever came has to sign in first.
+            Ok(handled) if handled.event == Event::Logout => (None, false),
             Ok(handled) => {
                 let is_in = handled.event == Event::Login;
                 (handled.facts.principal.as_deref(), is_in)
@@ -85,30 +88,15 @@ impl Gateway {
 
     /// Ends the EMR's session in the name of the one who left it, decided and recorded like any request.
     async fn sign_out_departed(self: &Rc<Self>, parts: &Parts, session: &str) {
-        let Some((method, target)) = self.emr_sign_out(&parts.host) else {
+        let Some((method, target)) = self.emr_logout(&parts.host) else {
             return;
         };
-        if let Err(refused) = Box::pin(self.depart(parts.derived(method, target), session)).await {
-            drop(self.refuse(refused).await);
-        }
-    }
-
-    async fn depart(self: &Rc<Self>, parts: Parts, session: &str) -> Result<(), Refused> {
         let stages = &*self.stages;
-        let request = Received::new(parts, Body::empty(), None, stages.policies.generation());
-        let screened = stages.screen.screen(request, Purpose::Ordinary)?;
-        let identified = stages.identity.identify_departed(screened, session).await?;
-        // What the EMR answers is nobody's any more; that it signed out has been noted.
-        let _answer = self.carry(identified).await?;
-        Ok(())
-    }
-
-    /// How the EMR at a host is signed out of.
-    pub(super) fn emr_sign_out(&self, host: &str) -> Option<(http::Method, Target)> {
-        let emrs = &self.stages.emrs;
-        let emr = emrs.by_host(host).and_then(|index| emrs.emr(index))?;
-        let logout = emr.profile().logout()?;
-        let target = Target::parse_str(logout.path()).ok()?;
-        Some((logout.method().clone(), target))
+        let request = self.on_an_errand(parts.derived(method, target), Errand::SignOut);
+        let identified = match stages.screen.screen(request, Purpose::Ordinary) {
+            Ok(screened) => Box::pin(stages.identity.identify_departed(screened, session)).await,
+            Err(refused) => Err(refused),
+        };
+        let _ = self.run(identified, Errand::SignOut).await;
     }
 }

@@ -88,6 +88,34 @@ impl Answer {
         self
     }
 
+    /// The same with a script of the gateway's own.
+    pub(super) fn page_with_own_script(html: String, nonce: &str) -> Option<Self> {
+        let mut answer = Self::page(html, nonce)?;
+        let policy = format!(
+            "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+        );
+        let policy = HeaderValue::try_from(policy).ok()?;
+        answer
+            .0
+            .headers_mut()
+            .insert(CONTENT_SECURITY_POLICY, policy);
+        Some(answer)
+    }
+
+    /// A script that is the same for everyone.
+    pub(super) fn script(text: &'static str) -> Self {
+        let mut answer = Self::new(StatusCode::OK, Bytes::from_static(text.as_bytes()));
+        let headers = answer.0.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/javascript; charset=utf-8"),
+        );
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // Kept for a while: it is loaded with every page.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=600"));
+        answer
+    }
+
     pub(super) fn set_cookie(mut self, cookie: HeaderValue) -> Self {
         self.0.headers_mut().append(SET_COOKIE, cookie);
         self

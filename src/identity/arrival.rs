@@ -10,7 +10,7 @@ use super::ends::Cause;
 use super::oidc::claims::Verified;
 use super::session::{Live, Opening, SessionId, store_key};
 use super::token::Token;
-use super::visits::Kept;
+use super::visits::{Kept, Welcome};
 use crate::config::sessions::{Sessions as Limits, WhenFull};
 use crate::request::principal::User;
 use crate::store::StoreError;
@@ -89,6 +89,7 @@ impl Identity {
                 detail.insert("rebound".to_owned(), what.to_owned());
             }
             opening.used = continued.usage().told();
+            opening.origin.welcome = continued.origin().welcome.as_ref().map(Welcome::kept);
             let id = continued.id().to_string();
             entering.rename(Kept { id, key }).await?;
         } else {

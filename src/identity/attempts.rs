@@ -38,6 +38,13 @@ pub(super) struct Attempt {
     pub(super) freshness: Freshness,
 }
 
+impl Attempt {
+    /// Whether it is to unlock a screen.
+    pub(super) const fn is_unlock(&self) -> bool {
+        matches!(self.purpose, Purpose::Unlock(_))
+    }
+}
+
 impl std::fmt::Debug for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Attempt")
@@ -55,6 +62,8 @@ pub(super) enum Purpose {
     SignIn,
     /// A fresh authentication of the session with this key in the store.
     StepUp(String),
+    /// The user of the session with this key in the store comes back to their locked screen.
+    Unlock(String),
 }
 
 /// How old the authentication may be that a sign-in comes back with.

@@ -13,6 +13,7 @@ use super::attempts::{Attempt, Purpose};
 use super::cookie::{self, LOGIN_COOKIE, Presented};
 use super::ends::Cause;
 use super::factor::{FactorError, MARK};
+use super::lock::unlock as lock;
 use super::login::{self, Told, callback_url, handled};
 use super::oidc::claims::{
     ClaimsError, Expected, ExpectedId, StatedTraining, Verified, validate_id_token,
@@ -72,6 +73,8 @@ pub(super) enum CallbackError {
     StepUpStale,
     #[error("the user has as many sessions as are allowed")]
     Full(Box<User>),
+    #[error("someone else signed in at a locked screen, and has to read the notice first")]
+    StartsClean,
     #[error("the account signs in too often")]
     TooOften(Throttle, Box<User>),
     #[error("the provider ended this sign-in's session before it was open")]
@@ -110,6 +113,7 @@ impl CallbackError {
             | Self::StepUpUser
             | Self::StepUpUnknown
             | Self::StepUpStale
+            | Self::StartsClean
             | Self::Ended => Refusal::LoginRefused,
             Self::Randomness(_) | Self::Header => Refusal::Internal,
         }
@@ -136,6 +140,7 @@ impl CallbackError {
             | Self::StepUpUser
             | Self::StepUpUnknown
             | Self::StepUpStale
+            | Self::StartsClean
             | Self::Ended
             | Self::Factor(_)
             | Self::Randomness(_)
@@ -224,11 +229,21 @@ impl Identity {
         let signed_in = self.sign_in(&attempt, &parameters).await;
         let training = signed_in.as_ref().ok().map(|(_, v)| v.training);
         let (opening, event) = match signed_in
-            .and_then(|(o, v)| judge_purpose(&attempt, current.as_deref(), o, &v, self.leeway))
+            .and_then(|(o, v)| judge_purpose(&attempt, current.as_deref(), o, &v, self))
             .and_then(|judged| charged(judged, limit))
         {
             Ok(judged) => judged,
             Err(error) => {
+                let error = lock::failed(&attempt, current.as_deref(), error, limit);
+                if let CallbackError::StartsClean = &error {
+                    if let Some(old) = &current {
+                        self.name(received.facts_mut(), old);
+                        self.sessions().end_or_remember(old).await;
+                        Cause::Replaced.count(1);
+                    }
+                    let told = lock::starts_clean().ok_or(CallbackError::Header)?;
+                    return Ok((told, BTreeMap::new()));
+                }
                 // SECURITY: CVE-2026-34454. Whoever failed to sign in here must not find the session of the one
                 // before. A step-up that merely failed leaves its own user's session as it was.
                 if let Some(old) = current.filter(|_| ends_session(&attempt, &error)) {
@@ -336,7 +351,9 @@ impl Identity {
         };
         // SECURITY: only the gateway itself says that it verified a factor.
         user.proof.amr.retain(|method| method != MARK);
-        if !user.proof.mfa && !self.adds_factor(&user.issuer) {
+        // One factor unlocks: see `lock::unlock`, which asks for two of anyone but the session's own user.
+        let may_have_one = attempt.is_unlock() || self.adds_factor(&user.issuer);
+        if !user.proof.mfa && !may_have_one {
             return Err(CallbackError::Mfa(Box::new(user)));
         }
         if let Some(refusal) = self.kept_out(&user) {
@@ -350,6 +367,7 @@ impl Identity {
             continues: None,
             origin: Origin::default(),
             used: Used::default(),
+            ends: None,
         };
         Ok((opening, verified))
     }
@@ -486,12 +504,16 @@ fn judge_purpose(
     current: Option<&Live>,
     opening: Opening,
     verified: &Verified,
-    leeway: std::time::Duration,
+    identity: &Identity,
 ) -> Result<(Opening, Event), CallbackError> {
     let key = match &attempt.purpose {
         Purpose::SignIn => {
-            fresh_enough(attempt, verified, leeway).map_err(CallbackError::from)?;
+            fresh_enough(attempt, verified, identity.leeway).map_err(CallbackError::from)?;
             return Ok((opening, Event::Login));
+        }
+        Purpose::Unlock(key) => {
+            let current = current.filter(|live| live.key() == key);
+            return lock::judge(attempt, current, opening, verified, identity);
         }
         Purpose::StepUp(key) => key,
     };
@@ -502,9 +524,7 @@ fn judge_purpose(
     if old.issuer != new.issuer || old.subject != new.subject {
         return Err(CallbackError::StepUpUser);
     }
-    // A provider that does not say when the user authenticated cannot serve a demand for freshness. Refused here, it
-    // is seen and said; let through, the user would be sent round in circles.
-    authenticated_afresh(attempt, verified, leeway).map_err(CallbackError::from)?;
+    is_fresh(attempt, verified, identity.leeway)?;
     let continues: Option<SessionId> = Some(current.id().clone());
     Ok((
         Opening {
@@ -515,11 +535,24 @@ fn judge_purpose(
     ))
 }
 
+/// Whether the user authenticated since this was asked for.
+pub(super) fn is_fresh(
+    attempt: &Attempt,
+    verified: &Verified,
+    leeway: std::time::Duration,
+) -> Result<(), CallbackError> {
+    // A provider that does not say when the user authenticated cannot serve a demand for freshness. Refused here, it
+    // is seen and said; let through, the user would be sent round in circles.
+    authenticated_afresh(attempt, verified, leeway).map_err(CallbackError::from)
+}
+
 /// Whether a failed sign-in ends the session that the browser still has.
 const fn ends_session(attempt: &Attempt, error: &CallbackError) -> bool {
     match attempt.purpose {
         Purpose::SignIn => true,
         // Someone else is at the keyboard.
         Purpose::StepUp(_) => matches!(error, CallbackError::StepUpUser),
+        // It stays locked: whoever failed here finds nothing of it.
+        Purpose::Unlock(_) => false,
     }
 }

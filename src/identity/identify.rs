@@ -12,11 +12,12 @@ use super::cookie::{self, Presented, SESSION_COOKIE};
 use super::ends::Cause;
 use super::session::{Live, Over, SessionId};
 use super::sessions::Found;
+use super::token::Token;
 use super::{Identity, Roles, api, binding};
 use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
 use crate::request::principal::{CredentialKind, Proof, Service};
-use crate::request::{Principal, Received, Refused, Workplace};
+use crate::request::{Cover, Principal, Received, Refused, Workplace};
 
 /// A request whose principal is proven.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl Identity {
         let (live, over) = match self.sessions().find(&token).await {
             Ok(Found::Live(live)) => (live, None),
             Ok(Found::Over(live, over)) => (live, Some(over)),
-            Ok(Found::Unknown) => return Err(screened.refuse(Refusal::SessionUnknown)),
+            Ok(Found::Unknown) => return Err(self.unknown(screened, &token).await),
             Err(error) => {
                 let request = screened.received().parts().id;
                 tracing::error!(%request, %error, "the session could not be looked up");
@@ -83,6 +84,7 @@ impl Identity {
                 Cause::Locked.count(1);
                 Err(screened.refuse(refusal))
             }
+            None if self.sessions().is_locked(&live) => Err(screened.refuse(Refusal::ScreenLocked)),
             None if principal.roles().is_empty() => Err(screened.refuse(Refusal::NoRole)),
             None => {
                 let parts = screened.received().parts();
@@ -93,6 +95,10 @@ impl Identity {
                 }
                 let workplace = self.workplace(parts);
                 self.tell_of_session(screened.received_mut(), &live, workplace);
+                if self.sessions().locks() {
+                    let cover = Cover::of(live.id().as_str(), &principal.id());
+                    screened.received_mut().set_cover(cover);
+                }
                 Ok(Identified {
                     screened,
                     principal,
@@ -163,10 +169,21 @@ impl Identity {
         })
     }
 
+    /// A request with a session that there is not. Whose it was is known for a while, if it ended by itself.
+    async fn unknown(&self, mut screened: Screened, token: &Token) -> Refused {
+        let Some((user, session)) = self.sessions().remembered(token).await else {
+            return screened.refuse(Refusal::SessionUnknown);
+        };
+        let facts = screened.received_mut().facts_mut();
+        facts.principal = Some(Arc::new(Principal::User(user)));
+        facts.session = Some(session);
+        screened.refuse(Refusal::SessionExpired)
+    }
+
     /// Notes that the user is active. To be called once the request is known to be no background poll.
     pub fn touch(&self, identified: &Identified) {
         if let Some(live) = &identified.live {
-            live.touch(self.clock().now());
+            self.sessions().touch(live);
             let received = identified.received();
             live.usage().note(
                 received.parts().client.ip(),
@@ -224,6 +241,23 @@ impl Identified {
     /// Ends the request here.
     pub fn refuse(self, refusal: Refusal) -> Refused {
         self.screened.refuse(refusal)
+    }
+
+    /// A request that the gateway itself makes for a session.
+    pub(super) fn for_session(
+        screened: Screened,
+        (principal, session): (Arc<Principal>, SessionId),
+        expires: Timestamp,
+        workplace: Workplace,
+    ) -> Self {
+        Self {
+            screened,
+            principal,
+            session,
+            expires,
+            workplace,
+            live: None,
+        }
     }
 
     /// An identified request for unit tests of the next stage.

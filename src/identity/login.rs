@@ -103,8 +103,14 @@ impl Identity {
         let parts = received.parts();
         let session = self.session_of(parts).await.map_err(LoginError::Sessions)?;
         let purpose = match (session, wish.asked) {
+            (Some(live), _) if self.sessions().is_locked(&live) => {
+                let purpose = Purpose::Unlock(live.key().to_owned());
+                self.leaves(&live);
+                self.name(received.facts_mut(), &live);
+                purpose
+            }
             // Another tab signed in already (oauth2-proxy#611): nothing to do.
-            (Some(live), Asked::SignIn) => {
+            (Some(live), Asked::SignIn | Asked::Unlock) => {
                 self.name(received.facts_mut(), &live);
                 let answer = Answer::redirect(wish.return_to.as_str()).ok_or(LoginError::Header)?;
                 return Ok(((Event::PageShown, answer), None));
@@ -115,9 +121,8 @@ impl Identity {
                 purpose
             }
             // Someone else takes over: the session that there is ends with their sign-in.
-            (Some(_) | None, Asked::Fresh) | (None, Asked::SignIn | Asked::StepUp) => {
-                Purpose::SignIn
-            }
+            (Some(_) | None, Asked::Fresh)
+            | (None, Asked::SignIn | Asked::StepUp | Asked::Unlock) => Purpose::SignIn,
         };
         let freshness = self.freshness(wish.asked, received.parts());
         let browser = match cookie::presented(&received.parts().headers, LOGIN_COOKIE) {
@@ -169,7 +174,7 @@ impl Identity {
             return_to: ReturnTo::start(),
             asked: match asked(&received.parts().target).1 {
                 fresh @ Asked::Fresh => fresh,
-                Asked::SignIn | Asked::StepUp => Asked::SignIn,
+                Asked::SignIn | Asked::StepUp | Asked::Unlock => Asked::SignIn,
             },
             ticket: Some(String::new()),
         };
@@ -204,7 +209,7 @@ impl Identity {
         let ticket = banner.ticket(browser, &parts.authority, self.clock().now());
         let action = match wish.asked {
             Asked::Fresh => login_location("/", Asked::Fresh),
-            Asked::SignIn | Asked::StepUp => OwnRoute::Login.path().to_owned(),
+            Asked::SignIn | Asked::StepUp | Asked::Unlock => OwnRoute::Login.path().to_owned(),
         };
         let page = BannerPage {
             authority: &parts.authority,
@@ -246,6 +251,7 @@ impl Identity {
                 (Purpose::SignIn, Freshness::Any) => Asked::SignIn,
                 (Purpose::SignIn, Freshness::Now) => Asked::Fresh,
                 (Purpose::StepUp(_), _) => Asked::StepUp,
+                (Purpose::Unlock(_), _) => Asked::Unlock,
             },
         };
         let (url, verifier) = provider
@@ -275,7 +281,7 @@ impl Identity {
     fn freshness(&self, asked: Asked, parts: &Parts) -> Freshness {
         match (asked, self.workplace(parts)) {
             (Asked::Fresh, _) | (_, Workplace::Shared) => Freshness::Now,
-            (Asked::SignIn | Asked::StepUp, Workplace::Personal) => Freshness::Any,
+            (Asked::SignIn | Asked::StepUp | Asked::Unlock, Workplace::Personal) => Freshness::Any,
         }
     }
 

@@ -158,6 +158,11 @@ pub(super) fn refused(received: Received, error: &LogoutError) -> Refused {
     received.refuse(refusal)
 }
 
+/// Whether a request does what its path says: it was sent from here, or typed by somebody.
+pub(super) fn acts(parts: &Parts) -> bool {
+    matches!(wish(parts), Wish::Act)
+}
+
 /// What a request to sign out asks for.
 pub(super) enum Wish {
     Act,

@@ -12,6 +12,7 @@ mod attempts;
 mod backchannel;
 mod background;
 mod banner;
+pub mod behalf;
 mod binding;
 mod callback;
 pub mod cookie;
@@ -19,7 +20,9 @@ mod deactivated;
 mod departed;
 mod ends;
 pub mod factor;
+pub mod held;
 pub mod identify;
+pub mod lock;
 mod locks;
 mod login;
 mod logout;
@@ -66,6 +69,7 @@ use api::Apis;
 pub use api::{Mark, RevokedTokens};
 use attempts::Attempts;
 pub use banner::Banner;
+use behalf::Left;
 pub use deactivated::Deactivated;
 use deactivated::Inactive;
 use factor::OwnFactor;
@@ -146,6 +150,7 @@ pub struct Identity {
     own_factor: Option<OwnFactor>,
     apis: Apis,
     banner: Option<Banner>,
+    left: Left,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
     store: Store,
@@ -186,6 +191,7 @@ impl Identity {
             own_factor: own.map(|settings| OwnFactor::new(settings, store.clone())),
             apis: Apis::new(config, &clock)?,
             banner,
+            left: Left::new(config.login_timeout),
             providers,
             visits: Visits::new(store.clone(), Arc::clone(&clock)),
             limits: config.sessions.clone(),
@@ -208,6 +214,9 @@ impl Identity {
     ) -> Result<Handled, Refused> {
         match route {
             OwnRoute::Login => Box::pin(self.login(received)).await,
+            OwnRoute::Lock | OwnRoute::Unlock | OwnRoute::Unlocked | OwnRoute::LockScript => {
+                Box::pin(self.at_the_lock(route, received)).await
+            }
             OwnRoute::Callback => Box::pin(self.callback(received, limit)).await,
             OwnRoute::Logout => Box::pin(self.logout(received)).await,
             OwnRoute::Switch => Box::pin(self.switch(received)).await,

@@ -17,6 +17,15 @@ pub const REPORT: &str = "/.chartgate/report";
 /// The page of one's own sessions.
 pub const SESSIONS: &str = "/.chartgate/sessions";
 
+/// What was kept of forms; each is below it.
+pub const HELD: &str = "/.chartgate/held";
+
+/// Whether the screen is locked, asked by its pages.
+pub const SCREEN: &str = "/.chartgate/session";
+
+/// Where pages tell that somebody works at them.
+pub const ACTIVE: &str = "/.chartgate/active";
+
 /// A path of the gateway's own, under `/.chartgate/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OwnRoute {
@@ -36,6 +45,14 @@ pub enum OwnRoute {
     SecondFactor,
     /// `GET /.chartgate/second-factor/manage`: a user's own authenticators.
     SecondFactors,
+    /// `GET` or `POST /.chartgate/lock`: locks the screen.
+    Lock,
+    /// `GET /.chartgate/unlock?return_to=…`: to the identity provider, to unlock it.
+    Unlock,
+    /// `GET /.chartgate/unlocked`: where the window ends up in which a screen was unlocked.
+    Unlocked,
+    /// `GET /.chartgate/lock.js`: the script of pages that lock.
+    LockScript,
 }
 
 impl OwnRoute {
@@ -49,6 +66,10 @@ impl OwnRoute {
         Self::BackchannelLogout,
         Self::SecondFactor,
         Self::SecondFactors,
+        Self::Lock,
+        Self::Unlock,
+        Self::Unlocked,
+        Self::LockScript,
     ];
 
     /// The path.
@@ -63,6 +84,10 @@ impl OwnRoute {
             Self::BackchannelLogout => "/.chartgate/backchannel-logout",
             Self::SecondFactor => "/.chartgate/second-factor",
             Self::SecondFactors => "/.chartgate/second-factor/manage",
+            Self::Lock => "/.chartgate/lock",
+            Self::Unlock => "/.chartgate/unlock",
+            Self::Unlocked => "/.chartgate/unlocked",
+            Self::LockScript => "/.chartgate/lock.js",
         }
     }
 
@@ -95,11 +120,13 @@ pub fn may_return_to(target: &Target) -> bool {
         REPORT,
         SESSIONS,
         OwnRoute::SecondFactors.path(),
+        OwnRoute::Unlocked.path(),
     ]
     .contains(&path)
-        || path
-            .strip_prefix(TRAINING)
-            .is_some_and(|rest| rest.starts_with('/'))
+        || [TRAINING, HELD].iter().any(|page| {
+            path.strip_prefix(page)
+                .is_some_and(|rest| rest.starts_with('/'))
+        })
 }
 
 /// What a sign-in is for.
@@ -111,6 +138,8 @@ pub enum Asked {
     Fresh,
     /// A fresh authentication of the session that there is.
     StepUp,
+    /// That the session's own user comes back to their locked screen.
+    Unlock,
 }
 
 /// The path and query that start a sign-in and lead back to `return_to`.
@@ -118,8 +147,12 @@ pub enum Asked {
 pub fn login_location(return_to: &str, asked: Asked) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("return_to", return_to);
+    let path = match asked {
+        Asked::SignIn | Asked::Fresh | Asked::StepUp => OwnRoute::Login.path(),
+        Asked::Unlock => OwnRoute::Unlock.path(),
+    };
     match asked {
-        Asked::SignIn => {}
+        Asked::SignIn | Asked::Unlock => {}
         Asked::Fresh => {
             query.append_pair("fresh", "1");
         }
@@ -127,7 +160,7 @@ pub fn login_location(return_to: &str, asked: Asked) -> String {
             query.append_pair("step_up", "1");
         }
     }
-    format!("{}?{}", OwnRoute::Login.path(), query.finish())
+    format!("{path}?{}", query.finish())
 }
 
 #[cfg(test)]

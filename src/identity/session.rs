@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::lock::Latch;
 use super::origin::{Origin, Usage, Used};
 use super::token::Token;
 use crate::request::principal::{Principal, User};
@@ -90,6 +91,8 @@ pub(super) struct Opening {
     pub(super) origin: Origin,
     /// What the session that a step-up continues was used for.
     pub(super) used: Used,
+    /// When it ends at the latest, where that is not the longest duration from now.
+    pub(super) ends: Option<Timestamp>,
 }
 
 /// The sealed form in the store.
@@ -108,6 +111,8 @@ pub(super) struct Stored {
     origin: Origin,
     #[serde(default)]
     used: Used,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    locked: Option<Timestamp>,
 }
 
 const VERSION: u8 = 1;
@@ -133,6 +138,7 @@ pub(super) struct Live {
     standing: ArcSwapOption<Standing>,
     origin: Origin,
     usage: Usage,
+    latch: Latch,
 }
 
 /// Who a session's user was when it was last asked. Worked out anew when the mapping of roles changes, or a role ends.
@@ -187,6 +193,7 @@ impl Live {
             standing: ArcSwapOption::empty(),
             origin: opening.origin,
             usage: Usage::of(opening.used),
+            latch: Latch::default(),
         }
     }
 
@@ -213,6 +220,7 @@ impl Live {
             standing: ArcSwapOption::empty(),
             origin: stored.origin,
             usage: Usage::of(stored.used),
+            latch: Latch::of(stored.locked),
         })
     }
 
@@ -230,6 +238,7 @@ impl Live {
             ends: self.ends,
             origin: self.origin.clone(),
             used: self.usage.told(),
+            locked: self.latch.since(),
         };
         let bytes = serde_json::to_vec(&stored).ok().map(Secret::new);
         drop(Secret::new(stored.id_token));
@@ -318,6 +327,16 @@ impl Live {
         is_idle.then_some(Over::Idle)
     }
 
+    /// Its lock.
+    pub(super) const fn latch(&self) -> &Latch {
+        &self.latch
+    }
+
+    /// The fingerprint that a record names, as one: what the gateway itself put on record, and nothing else.
+    pub(super) fn id_on_record(fingerprint: &str) -> SessionId {
+        SessionId(fingerprint.to_owned())
+    }
+
     /// Someone used it at `at`. Never goes back.
     pub(super) fn touch(&self, at: Timestamp) {
         self.last_active
@@ -377,6 +396,7 @@ mod tests {
             continues: None,
             origin: Origin::default(),
             used: Used::default(),
+            ends: None,
         };
         let start = Timestamp::UNIX_EPOCH;
         Live::open(&Token::generate().unwrap(), opening, start, start, 1)

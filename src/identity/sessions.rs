@@ -38,6 +38,11 @@ pub(super) enum Found {
     Unknown,
 }
 
+mod locking;
+mod memory;
+
+use memory::Remembers;
+
 #[derive(Debug)]
 pub(super) struct Sessions {
     store: Store,
@@ -52,6 +57,8 @@ pub(super) struct Sessions {
     undeleted: Mutex<BTreeSet<String>>,
     has_undeleted: AtomicBool,
     tell: broadcast::Sender<SessionEnded>,
+    lock_after: Option<Duration>,
+    remembers: Remembers,
 }
 
 /// A cached session is confirmed by the store this often: the bound on how long a revocation elsewhere goes unseen.
@@ -74,6 +81,8 @@ impl Sessions {
             undeleted: Mutex::default(),
             has_undeleted: AtomicBool::new(false),
             tell: broadcast::Sender::new(TOLD_AT_ONCE),
+            lock_after: config.lock.map(|lock| lock.after),
+            remembers: Remembers::of(config),
         }
     }
 
@@ -96,7 +105,8 @@ impl Sessions {
         opening: Opening,
     ) -> Result<Arc<Live>, StoreError> {
         let now = self.clock.now();
-        let ends = now.saturating_add(self.absolute_timeout).unwrap_or(now);
+        let longest = now.saturating_add(self.absolute_timeout).unwrap_or(now);
+        let ends = opening.ends.map_or(longest, |ends| ends.min(longest));
         let live = Arc::new(Live::open(token, opening, now, ends, self.store.epoch()));
         let value = encode(&live)?;
         let expires = remembered_until(&live);
@@ -140,7 +150,7 @@ impl Sessions {
             Some(over) => {
                 count(over);
                 // It is over whether or not it can be deleted now.
-                Box::pin(self.end_or_remember(&live)).await;
+                Box::pin(self.end_by_itself(&live)).await;
                 Ok(Found::Over(live, over))
             }
         }
@@ -262,7 +272,7 @@ impl Sessions {
             if let Some(over) = self.over(&live, now) {
                 count(over);
             }
-            self.end_or_remember(&live).await;
+            self.end_by_itself(&live).await;
         }
         for (place, open) in [(Workplace::Shared, shared), (Workplace::Personal, personal)] {
             let open = f64::from(open.load(Ordering::Relaxed));
@@ -341,6 +351,7 @@ impl Sessions {
         }
         if let Some(cached) = self.cache.get(key).filter(|c| c.epoch() == epoch) {
             cached.touch(live.last_active());
+            cached.latch().join(live.latch());
             cached.confirm(asked);
             return Ok(Some(cached));
         }

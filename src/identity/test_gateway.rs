@@ -79,6 +79,7 @@ impl Gateway {
     }
 
     /// The same with a changed configuration.
+    /// The same, with a changed configuration.
     pub(super) async fn restarted_with(&self, change: impl FnOnce(&mut config::Identity)) -> Self {
         Self {
             identity: identity(&self.provider, &self.clock, &self.home, change).await,
@@ -148,6 +149,8 @@ async fn identity(
         second_factor: None,
         api: Vec::new(),
         client_certificates: None,
+        lock: None,
+        held_posts: None,
     };
     change(&mut config);
     Identity::new(&config, store, shared, Arc::new(Physicians), None).unwrap()

@@ -1,6 +1,7 @@
 //! Sign-in, sessions and sign-out against a provider on loopback and a store with a fault switch.
 
 mod lifetime;
+mod lock;
 mod provider;
 mod second_factor;
 mod second_factor_attacks;

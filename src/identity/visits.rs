@@ -53,9 +53,20 @@ pub(super) struct Welcome {
     pub(super) last: Option<Visit>,
     /// Attempts since then that failed here after the provider had vouched for the user.
     pub(super) failed: u32,
+    /// Whether pages go on without it: the session was opened before, and was confirmed or unlocked.
+    #[serde(default)]
+    pub(super) is_old: bool,
 }
 
 impl Welcome {
+    /// The same where the session goes on under a new token.
+    pub(super) fn kept(&self) -> Self {
+        Self {
+            is_old: true,
+            ..self.clone()
+        }
+    }
+
     pub(super) fn notice(&self) -> Notice {
         let last = self.last.as_ref();
         Notice::SignedIn {
@@ -192,6 +203,7 @@ impl Entering<'_> {
         let welcome = Welcome {
             last: self.record.last.replace(visit),
             failed: std::mem::take(&mut self.record.failed),
+            is_old: false,
         };
         self.record.sessions.push(session);
         let over = self.record.sessions.len().saturating_sub(MOST);

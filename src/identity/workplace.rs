@@ -91,7 +91,7 @@ impl Identity {
             .origin()
             .welcome
             .as_ref()
-            .filter(|_| workplaces.notice == SignInNotice::On);
+            .filter(|welcome| workplaces.notice == SignInNotice::On && !welcome.is_old);
         if !bar && welcome.is_none() {
             return;
         }

@@ -135,6 +135,12 @@ pub enum Event {
     TokenRevoked,
     /// An operator took that back.
     TokenRestored,
+    /// A screen locked: nobody worked there for a while, or its user locked it.
+    ScreenLocked,
+    /// Its user unlocked a screen.
+    ScreenUnlocked,
+    /// A form that met an ended, locked or stale session: kept, offered, sent, discarded, or over.
+    PostHeld,
 }
 
 /// A request that the gateway answered itself.

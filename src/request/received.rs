@@ -11,7 +11,8 @@ use http::{HeaderMap, Method, Version};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Body, ClientAddr, ClientCertificate, Facts, Notice, Offer, PeerAddr, Target};
+use super::held::{Holding, Remains};
+use super::{Body, ClientAddr, ClientCertificate, Cover, Facts, Notice, Offer, PeerAddr, Target};
 use crate::refusal::Refusal;
 
 /// The id of a request: in the answer, in the record, and sent to the EMR as `X-Request-Id`. Always ours.
@@ -69,6 +70,8 @@ struct Contents {
     upgrade: Option<hyper::upgrade::OnUpgrade>,
     facts: Facts,
     told: Vec<Notice>,
+    cover: Option<Cover>,
+    notes: Vec<(&'static str, String)>,
 }
 
 /// The parsed head of a request.
@@ -149,6 +152,8 @@ impl Received {
                 upgrade,
                 facts,
                 told: Vec::new(),
+                cover: None,
+                notes: Vec::new(),
             }),
         }
     }
@@ -181,6 +186,28 @@ impl Received {
         self.contents.told.push(notice);
     }
 
+    /// What the page needs that locks with its session.
+    #[must_use]
+    pub fn cover(&self) -> Option<&Cover> {
+        self.contents.cover.as_ref()
+    }
+
+    /// States that the page locks with its session.
+    pub fn set_cover(&mut self, cover: Cover) {
+        self.contents.cover = Some(cover);
+    }
+
+    /// What the gateway notes of a request that it makes by itself; it goes on record among the fields of the mapping.
+    #[must_use]
+    pub fn notes(&self) -> &[(&'static str, String)] {
+        &self.contents.notes
+    }
+
+    /// Notes what a request of the gateway's own is for.
+    pub fn note(&mut self, name: &'static str, value: String) {
+        self.contents.notes.push((name, value));
+    }
+
     /// The body, for the one stage that may read it before admission.
     pub fn body_mut(&mut self) -> &mut Body {
         &mut self.contents.body
@@ -210,8 +237,15 @@ impl Received {
 
     /// Ends the request here. The refusal takes along what was known.
     pub fn refuse(self, refusal: Refusal) -> Refused {
-        let Contents { parts, facts, .. } = *self.contents;
-        Refused::new(refusal, facts, &parts)
+        let Contents {
+            parts, body, facts, ..
+        } = *self.contents;
+        let refused = Refused::new(refusal, facts, &parts);
+        if Remains::are_worth_keeping(refusal, &refused.ending.manner) {
+            refused.leaving(Remains { parts, body })
+        } else {
+            refused
+        }
     }
 
     /// Takes the request apart for forwarding.
@@ -223,6 +257,8 @@ impl Received {
             upgrade,
             facts,
             told: _,
+            cover: _,
+            notes: _,
         } = *self.contents;
         (parts, body, upgrade, facts)
     }
@@ -257,6 +293,8 @@ struct Ending {
     retry: Option<Duration>,
     offer: Option<Offer>,
     notice: Option<Notice>,
+    remains: Option<Remains>,
+    holding: Option<Holding>,
 }
 
 /// What a limit says to someone who reached it.
@@ -363,6 +401,8 @@ impl Refused {
                 retry: None,
                 offer: None,
                 notice: None,
+                remains: None,
+                holding: None,
             }),
         }
     }
@@ -389,6 +429,31 @@ impl Refused {
     pub fn telling(mut self, notice: Notice) -> Self {
         self.ending.notice = Some(notice);
         self
+    }
+
+    fn leaving(mut self, remains: Remains) -> Self {
+        self.ending.remains = Some(remains);
+        self
+    }
+
+    /// Takes what was sent out of it, where that may be worth keeping.
+    pub fn take_remains(&mut self) -> Option<Remains> {
+        self.ending.remains.take()
+    }
+
+    /// States what became of what was sent. Where it is kept, a sign-in comes back to it.
+    pub fn holding(mut self, holding: Holding) -> Self {
+        if let Holding::Kept { location, .. } = &holding {
+            location.clone_into(&mut self.ending.manner.return_to);
+        }
+        self.ending.holding = Some(holding);
+        self
+    }
+
+    /// What became of what was sent.
+    #[must_use]
+    pub fn held(&self) -> Option<&Holding> {
+        self.ending.holding.as_ref()
     }
 
     /// Why.

@@ -14,10 +14,12 @@ use serde::Serialize;
 use crate::audit::refuse::Recorded;
 use crate::desk::offers::Offers;
 use crate::identity::cookie;
-use crate::identity::routes::{Asked, TRAINING, login_location};
+use crate::identity::lock::marker;
+use crate::identity::routes::{Asked, OwnRoute, TRAINING, login_location};
 use crate::refusal::Refusal;
-use crate::request::Notice;
+use crate::request::held::Holding;
 use crate::request::received::{Audience, Manner, Throttle};
+use crate::request::{Notice, Refused};
 
 #[derive(Template)]
 #[template(path = "refusal.html")]
@@ -31,6 +33,7 @@ struct Page<'a> {
     retry: Option<u64>,
     links: Vec<Link>,
     note: Option<String>,
+    sent: Option<String>,
 }
 
 struct Link {
@@ -69,7 +72,12 @@ pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
         label: "Break the glass",
     });
     let note = refused.notice().and_then(Notice::of_browser);
-    let mut response = answer(refused.refusal(), refused.manner(), (retry, note), link);
+    let said = Said {
+        retry,
+        note,
+        sent: became_of(&refused),
+    };
+    let mut response = answer(refused.refusal(), refused.manner(), said, link);
     if let Some(throttle) = refused.throttle() {
         throttle_headers(response.headers_mut(), throttle);
     }
@@ -79,24 +87,63 @@ pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
 /// The one answer that needs no record: the trail itself is down.
 #[must_use]
 pub fn trail_down(manner: &Manner) -> Response<Bytes> {
-    answer(Refusal::AuditUnavailable, manner, (None, None), None)
+    answer(Refusal::AuditUnavailable, manner, Said::default(), None)
 }
 
-fn answer(
-    refusal: Refusal,
-    manner: &Manner,
-    (retry, note): (Option<Duration>, Option<String>),
-    offer: Option<Link>,
-) -> Response<Bytes> {
+/// What is said beside the refusal itself.
+#[derive(Debug, Default)]
+struct Said {
+    retry: Option<Duration>,
+    note: Option<String>,
+    /// What became of what was sent.
+    sent: Option<String>,
+}
+
+/// What became of what was sent with a refused request, in words; nothing where nothing was sent, or where it is no
+/// matter of the session.
+fn became_of(refused: &Refused) -> Option<String> {
+    let manner = refused.manner();
+    if manner.method != Method::POST || manner.audience != Audience::Navigation {
+        return None;
+    }
+    let by_session = matches!(
+        refused.refusal(),
+        Refusal::LoginRequired
+            | Refusal::SessionExpired
+            | Refusal::SessionUnknown
+            | Refusal::StepUpRequired
+            | Refusal::ScreenLocked
+    );
+    match refused.held() {
+        Some(Holding::Kept { until, .. }) => Some(format!(
+            "What you sent has not reached the EMR. It is kept for you until {}: once you have signed in as yourself, you are shown it and say what becomes of it.",
+            super::notices::time(*until, &jiff::tz::TimeZone::system())
+        )),
+        Some(Holding::Lost(lost)) => Some(format!(
+            "What you sent has not reached the EMR and is not kept here: {}. Go back in the browser and copy what you typed, if it is still on the page.",
+            lost.in_words()
+        )),
+        None if by_session => Some(
+            "What you sent has not reached the EMR and is not kept here. Go back in the browser and copy what you typed, if it is still on the page."
+                .to_owned(),
+        ),
+        None => None,
+    }
+}
+
+fn answer(refusal: Refusal, manner: &Manner, said: Said, offer: Option<Link>) -> Response<Bytes> {
     let sign_in = sign_in_link(refusal, manner);
     let safe = manner.method == Method::GET || manner.method == Method::HEAD;
+    let retry = said.retry;
+    // A locked screen is shown as one: it is unlocked by who wants to, not by whoever follows a link.
+    let leads = safe && refusal != Refusal::ScreenLocked;
     let mut response = match (manner.audience, &sign_in) {
         // "Please sign in" is a redirect only where a person waits and nothing typed can be lost.
-        (Audience::Navigation, Some(href)) if safe => redirect(href),
+        (Audience::Navigation, Some(href)) if leads => redirect(href),
         (Audience::Navigation | Audience::Subresource, _) => page(
             refusal,
             manner,
-            (retry, note),
+            said,
             offer.map_or_else(|| links(refusal, sign_in, manner), |offer| vec![offer]),
         ),
         (Audience::Program, _) => problem(refusal, manner, sign_in),
@@ -118,17 +165,23 @@ fn answer(
         let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
+    if refusal == Refusal::ScreenLocked {
+        headers.insert("chartgate-session", marker());
+    }
     if let Some(retry) = retry {
         insert(headers, RETRY_AFTER.as_str(), &seconds(retry).to_string());
     }
     // SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
-    if matches!(
+    // A background poll that meets the end of a session must not take away whose a form is that is still being typed.
+    let is_poll = manner.audience == Audience::Program && refusal == Refusal::SessionExpired;
+    let is_over = matches!(
         refusal,
         Refusal::SessionUnknown
             | Refusal::SessionExpired
             | Refusal::UserLocked
             | Refusal::UserDeactivated
-    ) {
+    );
+    if is_over && !is_poll {
         headers.append(SET_COOKIE, cookie::clear_session());
     }
     response
@@ -142,6 +195,8 @@ fn sign_in_link(refusal: Refusal, manner: &Manner) -> Option<String> {
         Some(login_location(&manner.return_to, Asked::SignIn))
     } else if matches!(refusal, Refusal::StepUpRequired | Refusal::BindingChanged) {
         Some(login_location(&manner.return_to, Asked::StepUp))
+    } else if refusal == Refusal::ScreenLocked {
+        Some(login_location(&manner.return_to, Asked::Unlock))
     } else {
         None
     }
@@ -161,6 +216,11 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
         vec![Link { href, label }]
     };
     if let Some(href) = sign_in {
+        if refusal == Refusal::ScreenLocked {
+            let mut both = one(&href, "Unlock");
+            both.extend(one(OwnRoute::Logout.path(), "Someone else? Start clean"));
+            return both;
+        }
         return one(&href, "Sign in");
     }
     if matches!(
@@ -180,18 +240,16 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
         both.extend(one(&manner.return_to, "Continue to the EMR"));
         return both;
     }
+    if refusal == Refusal::HeldGone {
+        return one("/", "Go to the EMR");
+    }
     if refusal == Refusal::TrainingLapsed {
         return one(TRAINING, "Take the course");
     }
     Vec::new()
 }
 
-fn page(
-    refusal: Refusal,
-    manner: &Manner,
-    (retry, note): (Option<Duration>, Option<String>),
-    links: Vec<Link>,
-) -> Response<Bytes> {
+fn page(refusal: Refusal, manner: &Manner, said: Said, links: Vec<Link>) -> Response<Bytes> {
     let id = manner.id.to_string();
     let page = Page {
         title: refusal.title(),
@@ -200,9 +258,10 @@ fn page(
         code: refusal.code(),
         request_id: &id,
         nonce: &id,
-        retry: retry.map(seconds),
+        retry: said.retry.map(seconds),
         links,
-        note,
+        note: said.note,
+        sent: said.sent,
     };
     // A template of fixed text cannot fail to render; if it did, the code alone is the page.
     let html = page.render().unwrap_or_else(|_| refusal.code().to_owned());

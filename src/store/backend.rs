@@ -40,6 +40,8 @@ pub enum Table {
     Factors,
     /// Access tokens, API clients and subjects that are revoked, by hash.
     Tokens,
+    /// Forms that wait for their user, by id; and whose the sessions were that ended by themselves lately.
+    Held,
 }
 
 impl Table {
@@ -60,6 +62,7 @@ impl Table {
         Self::Visits,
         Self::Factors,
         Self::Tokens,
+        Self::Held,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -81,6 +84,7 @@ impl Table {
             Self::Visits => "visits",
             Self::Factors => "factors",
             Self::Tokens => "tokens",
+            Self::Held => "held",
         }
     }
 
@@ -88,7 +92,7 @@ impl Table {
     #[must_use]
     pub const fn ends_with_epoch(self) -> bool {
         match self {
-            Self::Sessions | Self::Logins | Self::Bindings => true,
+            Self::Sessions | Self::Logins | Self::Bindings | Self::Held => true,
             Self::Revocations
             | Self::Meta
             | Self::Grants

@@ -60,6 +60,9 @@ pub(super) fn build(
     if is_page && !limited.authorized().notices().is_empty() {
         ask_for_all(headers, &parts.method);
     }
+    if is_page && limited.received().cover().is_some() {
+        ask_plainly(headers, &parts.method);
+    }
     if limited.authorized().mapped().traits().no_store {
         ask_afresh(headers, &parts.method);
     }
@@ -136,6 +139,16 @@ fn ask_for_all(headers: &mut HeaderMap, method: &Method) {
             headers.remove(name);
         }
     }
+}
+
+/// Asks for a page that the script of the screen lock can be put on. A part of something larger is no page, and stays
+/// one.
+fn ask_plainly(headers: &mut HeaderMap, method: &Method) {
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+    ask_afresh(headers, method);
 }
 
 /// Asks for an answer about a patient as if nothing was kept of an earlier one: nothing may have been, and "not

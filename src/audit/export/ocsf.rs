@@ -78,7 +78,7 @@ fn class_of(joined: &Joined, answer: &Answer) -> Class {
 
 const fn class_of_event(event: Event) -> Class {
     match event {
-        Event::Login | Event::StepUp => LOGON,
+        Event::Login | Event::StepUp | Event::ScreenUnlocked => LOGON,
         Event::LoginStarted
         | Event::SecondFactorUsed
         | Event::SecondFactorFailed
@@ -86,6 +86,7 @@ const fn class_of_event(event: Event) -> Class {
         Event::Logout
         | Event::BackchannelLogout
         | Event::SessionExpired
+        | Event::ScreenLocked
         | Event::SessionRevoked => LOGOFF,
         Event::BreakGlass | Event::BreakGlassEnded => PRIVILEGES,
         Event::Started | Event::Recovered => APP_START,
@@ -133,7 +134,8 @@ const fn class_of_event(event: Event) -> Class {
         | Event::SecondFactorUnlocked
         | Event::RecoveryCodesRenewed
         | Event::TokenRevoked
-        | Event::TokenRestored => API_UPDATE,
+        | Event::TokenRestored
+        | Event::PostHeld => API_UPDATE,
     }
 }
 

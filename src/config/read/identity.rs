@@ -49,6 +49,8 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
     let issuers = all(sections.into_iter().map(|section| issuer(section, own)));
     let api = super::api::apis(&mut section, issuers.as_deref().unwrap_or_default());
     let client_certificates = super::api::client_certificates(&mut section);
+    let lock = super::lock::lock(&mut section, idle_timeout);
+    let held_posts = super::lock::held_posts(&mut section);
     section.done();
     Some(Identity {
         idle_timeout,
@@ -60,6 +62,8 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
         second_factor,
         api: api?,
         client_certificates: client_certificates.ok()?,
+        lock,
+        held_posts,
     })
 }
 

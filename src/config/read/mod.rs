@@ -8,6 +8,7 @@ mod client;
 mod emr;
 mod identity;
 mod inspection;
+mod lock;
 mod provision;
 mod second_factor;
 mod segmentation;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::{Modes, RouteTraits};
+use super::{HeldPost, Modes, RouteTraits};
 use crate::config::inspection::Mode;
 use crate::emr::answer::AnswerRule;
 use crate::emr::id::IdPattern;
@@ -241,6 +241,7 @@ pub struct Route {
     pub(super) need: Need,
     pub(super) effect: Effect,
     pub(super) poll: Polling,
+    pub(super) held_post: HeldPost,
     pub(super) traits: RouteTraits,
     pub(super) body_timeout: Option<Duration>,
     pub(super) body: BodyNeed,

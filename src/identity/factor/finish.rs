@@ -33,6 +33,8 @@ impl Identity {
         let current = self.session_of(received.parts()).await?;
         let (event, continues) = match &waiting.attempt.purpose {
             Purpose::SignIn => (Event::Login, None),
+            // The session's own user needs no second factor, and anybody else starts clean.
+            Purpose::Unlock(_) => return Err(FactorError::Unknown),
             Purpose::StepUp(_) => {
                 // By its fingerprint: another tab may have given the session a new token meanwhile.
                 let session = current

@@ -102,6 +102,7 @@ impl Waiting {
             continues,
             origin: Origin::default(),
             used: Used::default(),
+            ends: None,
         };
         (self.attempt, opening)
     }

@@ -82,13 +82,18 @@ pub(super) fn authorize(
                 .map(Scope::new),
         )
         .set_pkce_challenge(pkce);
-    for acr in &settings.request_acr {
+    // A screen is unlocked with one factor: nothing is asked of its strength.
+    let strength = match challenge.asked {
+        Asked::SignIn | Asked::Fresh | Asked::StepUp => settings.request_acr.as_slice(),
+        Asked::Unlock => &[],
+    };
+    for acr in strength {
         request = request.add_auth_context_value(AuthenticationContextClass::new(acr.clone()));
     }
     request = match challenge.asked {
         Asked::SignIn => request,
         // `max_age` makes the provider state `auth_time` (OIDC Core §3.1.2.1); `prompt` is for those that ignore it.
-        Asked::StepUp | Asked::Fresh => request
+        Asked::StepUp | Asked::Unlock | Asked::Fresh => request
             .set_max_age(std::time::Duration::ZERO)
             .add_prompt(CoreAuthPrompt::Login),
     };

@@ -8,6 +8,8 @@ use crate::posture::facts::Facts;
 
 /// NIST SP 800-63B-4: 15 minutes without activity at AAL3, an hour at AAL2.
 const IDLE: Duration = Duration::from_mins(15);
+/// What is left open at a shared workstation is read by the next one who passes.
+const LOCK: Duration = Duration::from_mins(10);
 const IDLE_MOST: Duration = Duration::from_hours(1);
 /// 12 hours in all at AAL3, 24 at AAL2.
 const ABSOLUTE: Duration = Duration::from_hours(12);
@@ -82,6 +84,25 @@ pub(super) const CHECKS: &[Check] = &[
                 "without activity",
                 "set `identity.idle_timeout` to 15m",
             )
+        },
+    },
+    Check {
+        id: "screen-lock",
+        area: Area::SignIn,
+        level: Level::Medium,
+        asks: "Does the screen of somebody who walked away lock within 10 minutes?",
+        controls: &["45 CFR 164.312(a)(2)(iii)", "45 CFR 170.315(d)(5)"],
+        judge: |facts| match facts.config.identity.lock {
+            Some(lock) => limit(
+                lock.after,
+                (LOCK, IDLE),
+                "without activity",
+                "set `identity.lock.after` to 5m",
+            ),
+            None => warn(
+                "screens do not lock before their session ends",
+                "add `[identity.lock]` with `after = \"5m\"` (docs/screen-lock.md)",
+            ),
         },
     },
     Check {
@@ -260,6 +281,10 @@ pub(super) const FIXTURES: &[super::tests::Fixture] = &[
     }),
     ("idle-timeout", |facts| {
         facts.config.identity.idle_timeout = Duration::from_hours(2);
+    }),
+    ("screen-lock", |facts| {
+        let after = Duration::from_mins(30);
+        facts.config.identity.lock = Some(crate::config::lock::Lock { after });
     }),
     ("absolute-timeout", |facts| {
         facts.config.identity.absolute_timeout = Duration::from_hours(72);

@@ -111,16 +111,19 @@ impl Kind {
             return Self::Application;
         };
         match event {
-            Event::Login | Event::StepUp => Self::Login,
+            Event::Login | Event::StepUp | Event::ScreenUnlocked => Self::Login,
             Event::Logout
             | Event::BackchannelLogout
             | Event::SessionExpired
+            | Event::ScreenLocked
             | Event::SessionRevoked => Self::Logout,
             Event::LoginStarted
             | Event::SecondFactorUsed
             | Event::SecondFactorFailed
             | Event::RecoveryCodeUsed => Self::Authentication,
-            Event::PageShown | Event::StreamInterval | Event::StreamDecided => Self::Operation,
+            Event::PageShown | Event::PostHeld | Event::StreamInterval | Event::StreamDecided => {
+                Self::Operation
+            }
             Event::Started => Self::ApplicationStarted,
             Event::Stopped => Self::ApplicationStopped,
             Event::Recovered => Self::RecordingStarted,

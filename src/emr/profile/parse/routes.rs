@@ -65,6 +65,7 @@ impl RouteReader<'_> {
             lessons,
             effect,
             poll: super::polling(raw.poll),
+            held_post: raw.held_post.unwrap_or_default(),
             traits: RouteTraits {
                 websocket: raw.websocket.unwrap_or(false),
                 pass_authorization: raw.pass_authorization.unwrap_or(false),

@@ -209,6 +209,8 @@ impl Rig {
             client_certificates: None,
             second_factor: None,
             sessions: config::sessions::Sessions::default(),
+            lock: None,
+            held_posts: None,
         };
         change(&mut config);
         let identity = Identity::new(&config, store, shared, Arc::new(AsNamed), None).unwrap();
