@@ -421,6 +421,7 @@ impl Gateway {
     }
 
     async fn refuse(&self, refused: Refused) -> Response<bytes::Bytes> {
+        let refused = self.stages.identity.challenge(refused);
         let host = refused.manner().authority.clone();
         let foreign = refused.refusal() == Refusal::ForeignEmrSession;
         let mut response = match self.audit.refuse(refused).await {

@@ -148,6 +148,11 @@ refusals! {
     /// What was kept of a form does not exist any more, is somebody else's, or was changed meanwhile.
     HeldGone = "2025", GONE, "This is not kept any more", "What was kept here was sent or discarded, its time was over, or it is not yours.", "Open the chart and check whether your entry is there before you write it again.";
 
+    /// A policy or a route demands a stronger or fresher sign-in, it was asked for, and what the provider stated does not prove it; or no evidence of a phishing-resistant factor is configured for the issuer. The record says what was demanded and what lacks.
+    StepUpUnmet = "2020", FORBIDDEN, "Stronger sign-in needed", "This part of the EMR opens only after a stronger sign-in than the one that the identity provider confirmed.", "Sign in with the stronger method if you have one, or call IT and give the request id. Everything else goes on working.";
+    /// The browser came back from the provider twice within 30 seconds and was to be sent there again, for want of a session or of a stronger sign-in.
+    SignInCircle = "2021", BAD_REQUEST, "Sign-in goes round in circles", "You signed in, and a moment later this browser had nothing to show for it. Usually the browser keeps no cookies for this address (a strict privacy setting, a full or damaged profile), the EMR was opened under another name than its usual address, or a clock is wrong by minutes.", "Allow cookies for this address, open the EMR by its usual address, and check the clock of this computer; then try again. If it goes on, report the request id to IT.";
+
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";
     /// A policy failed while it was evaluated; an error never permits.

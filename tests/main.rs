@@ -31,6 +31,7 @@ mod properties;
 mod provisioning;
 mod refusals;
 mod second_factor;
+mod step_up;
 mod training;
 mod wire;
 mod workstations;

@@ -26,6 +26,7 @@ pub mod secrets;
 mod section;
 pub mod sessions;
 pub mod source;
+pub mod step_up;
 #[cfg(test)]
 mod tests;
 pub mod unit;
@@ -193,6 +194,8 @@ pub struct MfaEvidence {
     pub amr: Vec<Vec<String>>,
     /// Whether `acr` and `amr` must both hold, or either.
     pub require: MfaRequire,
+    /// What counts as proof of a phishing-resistant factor.
+    pub phishing_resistant: step_up::PhishingResistant,
 }
 
 /// How [`MfaEvidence`]'s lists combine.

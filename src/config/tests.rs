@@ -551,6 +551,37 @@ fn the_second_factor_must_be_something() {
 }
 
 #[test]
+fn what_proves_a_factor_that_cannot_be_phished_must_be_something() {
+    let from = "# phishing_resistant_acr = []";
+    for (to, message, remedy) in [
+        (
+            "phishing_resistant_amr = [[\"hwk\"], []]",
+            "a set of `amr` values is empty",
+            "[\"hwk\"]",
+        ),
+        (
+            "phishing_resistant_acr = [\"a b\"]",
+            "can be asked for",
+            "visible ASCII",
+        ),
+        (
+            "phishing_resistant_acr = [\"a\\\"b\"]",
+            "can be asked for",
+            "visible ASCII",
+        ),
+    ] {
+        expect(from, to, message, remedy);
+    }
+    let fixture = Fixture::new();
+    let none = fixture.read(TEMPLATE).config.unwrap();
+    assert!(none.identity.issuers[0].mfa.phishing_resistant.is_empty());
+    let text = TEMPLATE.replace(from, "phishing_resistant_acr = [\"phrh\"]");
+    let config = fixture.read(&text).config.unwrap();
+    let named = &config.identity.issuers[0].mfa.phishing_resistant;
+    assert_eq!(named.acr, ["phrh"]);
+}
+
+#[test]
 fn tokens_must_be_signed_by_the_provider() {
     let from = "# algorithms = [\"ES256\", \"RS256\", \"PS256\"]";
     expect(

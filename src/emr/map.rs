@@ -20,7 +20,7 @@ use super::sessions::{self, OwnSessions};
 use crate::identity::identify::Identified;
 use crate::refusal::Refusal;
 use crate::request::facts::{Action, Inspected, Mapping};
-use crate::request::{PatientRef, Received, Refused, Target};
+use crate::request::{Demand, PatientRef, Received, Refused, Target};
 
 /// The route id and section of a request that no profile maps.
 const UNMAPPED: &str = "unmapped";
@@ -379,6 +379,7 @@ pub(super) fn mapping_of(route: Option<&Route>) -> Mapping {
         poll: route.is_some_and(|route| route.polling() == Polling::Background),
         emr_user: None,
         inspected: Inspected::default(),
+        demand: route.map_or(Demand::NONE, Route::demand),
     }
 }
 

@@ -210,6 +210,7 @@ impl Call {
                 amr: Vec::new(),
                 mfa: true,
                 auth_time: None,
+                phishing_resistant: false,
             },
         });
         let received = Received::new(parts, body, None, 1);

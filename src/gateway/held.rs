@@ -320,9 +320,9 @@ impl Gateway {
         let response = match Box::pin(self.sent_again(post, again)).await {
             Ok(response) => response,
             Err(refused) => {
-                let refusal = refused.refusal();
+                let sent = refused_so(&refused, post);
                 drop(self.refuse(refused).await);
-                return refused_so(refusal, post);
+                return sent;
             }
         };
         let (head, body) = response.into_parts();

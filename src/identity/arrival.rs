@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Identity;
-use super::attempts::{Attempt, Freshness};
+use super::attempts::Purpose;
 use super::binding;
 use super::ends::Cause;
-use super::oidc::claims::Verified;
 use super::session::{Live, Opening, SessionId, store_key};
 use super::token::Token;
 use super::visits::{Kept, Welcome};
@@ -31,46 +30,6 @@ pub(super) struct Arrived {
     pub(super) detail: BTreeMap<String, String>,
 }
 
-/// How an authentication is too old for what it was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Age {
-    /// The provider does not say when it was.
-    Unknown,
-    /// It was before it was asked for.
-    Stale,
-}
-
-/// Whether the user authenticated after the attempt was started.
-///
-/// SECURITY: at a shared workstation the provider may still know the user before. One that ignores `prompt=login`
-/// would sign that one in again, in front of somebody else.
-pub(super) fn authenticated_afresh(
-    attempt: &Attempt,
-    verified: &Verified,
-    leeway: std::time::Duration,
-) -> Result<(), Age> {
-    let at = verified.proof.auth_time.ok_or(Age::Unknown)?;
-    let started = attempt.started;
-    let earliest = started.saturating_sub(leeway).unwrap_or(started);
-    // Providers that state whole seconds round down.
-    if at.as_second() < earliest.as_second() {
-        return Err(Age::Stale);
-    }
-    Ok(())
-}
-
-/// The same, where a sign-in asked for it.
-pub(super) fn fresh_enough(
-    attempt: &Attempt,
-    verified: &Verified,
-    leeway: std::time::Duration,
-) -> Result<(), Age> {
-    match attempt.freshness {
-        Freshness::Any => Ok(()),
-        Freshness::Now => authenticated_afresh(attempt, verified, leeway),
-    }
-}
-
 impl Identity {
     /// Opens a session under `token`, in place of `current` where it was the browser's.
     pub(super) async fn arrive(
@@ -78,32 +37,38 @@ impl Identity {
         token: &Token,
         mut opening: Opening,
         current: Option<&Live>,
+        purpose: &Purpose,
     ) -> Result<Arrived, ArrivalError> {
         let mut entering = self.visits.enter(&opening.user.id()).await?;
         let mut detail = BTreeMap::new();
         let key = store_key(token);
-        if let Some(continued) =
-            current.filter(|live| opening.continues.as_ref() == Some(live.id()))
-        {
+        let continued = current.filter(|live| opening.continues.as_ref() == Some(live.id()));
+        if let Some(continued) = continued {
             if let Some(what) = moved(&self.limits, continued, &opening) {
                 detail.insert("rebound".to_owned(), what.to_owned());
             }
             opening.used = continued.usage().told();
-            opening.origin.welcome = continued.origin().welcome.as_ref().map(Welcome::kept);
-            let id = continued.id().to_string();
-            entering.rename(Kept { id, key }).await?;
-        } else {
+        } else if self.limits.per_user > 0 || entering.is_full() {
             // Without a limit it is enough to look when the list is full.
-            if self.limits.per_user > 0 || entering.is_full() {
-                let open = self.open_sessions(entering.sessions(), current).await?;
-                entering.keep_only(|kept| open.iter().any(|live| live.key() == kept.key));
-                if let Some(ended) = self.make_room(&opening.user, &open).await? {
-                    detail.insert("ended".to_owned(), ended);
-                }
+            let open = self.open_sessions(entering.sessions(), current).await?;
+            entering.keep_only(|kept| open.iter().any(|live| live.key() == kept.key));
+            if let Some(ended) = self.make_room(&opening.user, &open).await? {
+                detail.insert("ended".to_owned(), ended);
             }
-            let id = SessionId::of(token).to_string();
-            let welcome = entering.succeed(&opening.origin, Kept { id, key }).await?;
-            opening.origin.welcome = Some(welcome);
+        }
+        let id = continued.map_or_else(|| SessionId::of(token), |live| live.id().clone());
+        let id = id.to_string();
+        match (continued, purpose) {
+            (Some(continued), Purpose::StepUp(_) | Purpose::Unlock(_)) => {
+                opening.origin.welcome = continued.origin().welcome.as_ref().map(Welcome::kept);
+                entering.rename(Kept { id, key }).await?;
+            }
+            // A sign-in, be it of someone who had signed in here before.
+            (Some(_) | None, Purpose::SignIn) | (None, Purpose::StepUp(_) | Purpose::Unlock(_)) => {
+                entering.keep_only(|kept| kept.id != id);
+                let welcome = entering.succeed(&opening.origin, Kept { id, key }).await?;
+                opening.origin.welcome = Some(welcome);
+            }
         }
         let live = self.sessions().open(token, opening).await?;
         Ok(Arrived { live, detail })

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::token::Token;
+use super::turns::{Round, Turn};
 use crate::clock::SharedClock;
+use crate::request::Demand;
 use crate::secret::Secret;
 use crate::store::{Durability, Store, StoreError, Table};
 
@@ -36,6 +38,12 @@ pub(super) struct Attempt {
     /// How old the authentication may be.
     #[serde(default)]
     pub(super) freshness: Freshness,
+    /// What is demanded of a step-up. Kept here, out of the browser's hands.
+    #[serde(default = "Demand::now")]
+    pub(super) demand: Demand,
+    /// Which turn of its browser it is.
+    #[serde(default)]
+    pub(super) turn: Turn,
 }
 
 impl Attempt {
@@ -75,6 +83,18 @@ pub(super) enum Freshness {
     Any,
     /// After the sign-in was started.
     Now,
+}
+
+impl Purpose {
+    /// What its browser goes round for, if it does.
+    pub(super) const fn round(&self) -> Option<Round> {
+        match self {
+            Self::SignIn => Some(Round::SignIn),
+            Self::StepUp(_) => Some(Round::StepUp),
+            // A screen is unlocked by a person's hand, as often as they like.
+            Self::Unlock(_) => None,
+        }
+    }
 }
 
 /// Why a sign-in cannot be started.
@@ -219,6 +239,8 @@ mod tests {
             purpose: Purpose::StepUp("k".into()),
             banner: None,
             freshness: Freshness::Any,
+            demand: Demand::NOW,
+            turn: Turn::default(),
         }
     }
 

@@ -2,152 +2,37 @@
 //!
 //! *Never*: a session from an answer that was not asked for in this browser, twice, or without a second factor.
 
+mod error;
+mod purpose;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::Method;
 
 use super::answer::Answer;
-use super::arrival::{Age, ArrivalError, Arrived, authenticated_afresh, fresh_enough};
-use super::attempts::{Attempt, Purpose};
+use super::arrival::Arrived;
+use super::attempts::Attempt;
 use super::cookie::{self, LOGIN_COOKIE, Presented};
 use super::ends::Cause;
-use super::factor::{FactorError, MARK};
-use super::lock::unlock as lock;
+use super::factor::MARK;
+use super::lock::unlock;
 use super::login::{self, Told, callback_url, handled};
-use super::oidc::claims::{
-    ClaimsError, Expected, ExpectedId, StatedTraining, Verified, validate_id_token,
-};
+use super::oidc::claims::{Expected, ExpectedId, StatedTraining, Verified, validate_id_token};
 use super::oidc::jws::Kind;
-use super::oidc::{ExchangeError, Metadata, Provider, ProviderError, TokenError, Tokens};
+use super::oidc::{Metadata, Provider, Tokens};
 use super::origin::{Origin, Used};
-use super::session::{Live, Opening, SessionId};
-use super::token::{NoRandomness, Token};
+use super::session::{Live, Opening};
+use super::token::Token;
+use super::turns::{BrowserKey, Round};
+use super::ways::Way;
 use super::{AccountLimit, Identity};
-use crate::refusal::Refusal;
+use crate::request::onward::Back;
 use crate::request::principal::User;
-use crate::request::received::{Parts, Throttle};
-use crate::request::{Event, Handled, Principal, Received, Refused, Target};
-use crate::store::StoreError;
-
-/// Why the provider's answer gave no session.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CallbackError {
-    #[error("method not accepted")]
-    Method,
-    #[error("a parameter of the callback occurs twice")]
-    Duplicate,
-    #[error("no sign-in with this state was started in this browser, or it is used or too old")]
-    Unknown,
-    #[error("the store does not answer: {0}")]
-    Store(#[source] StoreError),
-    #[error("the callback is from another issuer than the sign-in")]
-    OtherIssuer,
-    #[error("the provider answered with an error: {0:?}")]
-    Denied(String),
-    #[error("the callback holds no code")]
-    NoCode,
-    #[error("the issuer of this sign-in is not configured any more")]
-    IssuerGone,
-    #[error("the provider is not available: {0}")]
-    Provider(#[source] ProviderError),
-    #[error("{0}")]
-    Exchange(#[source] ExchangeError),
-    #[error("the ID token is not believed: {0}")]
-    Token(#[source] TokenError),
-    #[error("the ID token is refused: {0}")]
-    Claims(#[source] ClaimsError),
-    #[error("{0}")]
-    Factor(#[source] FactorError),
-    #[error("no second factor is proven (acr {:?}, amr {:?})", .0.proof.acr, .0.proof.amr)]
-    Mfa(Box<User>),
-    #[error("the user is locked out, or not active")]
-    KeptOut(Refusal, Box<User>),
-    #[error("the session to confirm is over, or not this browser's")]
-    StepUpSession,
-    #[error("someone else confirmed than the one whose session it is")]
-    StepUpUser,
-    #[error("the provider does not state when the user authenticated (auth_time)")]
-    StepUpUnknown,
-    #[error("the user did not authenticate afresh (auth_time is before the request)")]
-    StepUpStale,
-    #[error("the user has as many sessions as are allowed")]
-    Full(Box<User>),
-    #[error("someone else signed in at a locked screen, and has to read the notice first")]
-    StartsClean,
-    #[error("the account signs in too often")]
-    TooOften(Throttle, Box<User>),
-    #[error("the provider ended this sign-in's session before it was open")]
-    Ended,
-    #[error("{0}")]
-    Randomness(#[source] NoRandomness),
-    #[error("the answer cannot be expressed in a header")]
-    Header,
-}
-
-impl CallbackError {
-    pub(super) fn refusal(&self) -> Refusal {
-        match self {
-            Self::Method => Refusal::MethodRefused,
-            Self::Unknown => Refusal::LoginStateUnknown,
-            Self::Store(_) => Refusal::StoreUnavailable,
-            Self::Denied(_) => Refusal::ProviderDenied,
-            Self::Provider(_)
-            | Self::Exchange(ExchangeError::Unreachable(_))
-            | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
-            Self::Factor(error) => error.refusal(),
-            Self::Mfa(_) => Refusal::MfaRequired,
-            Self::TooOften(..) => Refusal::LoginRate,
-            Self::KeptOut(refusal, _) => *refusal,
-            Self::Full(_) => Refusal::TooManySessions,
-            Self::Duplicate
-            | Self::OtherIssuer
-            | Self::NoCode
-            | Self::IssuerGone
-            | Self::Exchange(
-                ExchangeError::Refused(_) | ExchangeError::Malformed(_) | ExchangeError::Address(_),
-            )
-            | Self::Token(TokenError::Form(_) | TokenError::Forged | TokenError::NoKey)
-            | Self::Claims(_)
-            | Self::StepUpSession
-            | Self::StepUpUser
-            | Self::StepUpUnknown
-            | Self::StepUpStale
-            | Self::StartsClean
-            | Self::Ended => Refusal::LoginRefused,
-            Self::Randomness(_) | Self::Header => Refusal::Internal,
-        }
-    }
-
-    /// Who the provider vouched for before it went wrong, and how long they have to wait.
-    fn vouched(self) -> (Option<Box<User>>, Option<Throttle>) {
-        match self {
-            Self::Mfa(user) | Self::KeptOut(_, user) | Self::Full(user) => (Some(user), None),
-            Self::TooOften(throttle, user) => (Some(user), Some(throttle)),
-            Self::Method
-            | Self::Duplicate
-            | Self::Unknown
-            | Self::Store(_)
-            | Self::OtherIssuer
-            | Self::Denied(_)
-            | Self::NoCode
-            | Self::IssuerGone
-            | Self::Provider(_)
-            | Self::Exchange(_)
-            | Self::Token(_)
-            | Self::Claims(_)
-            | Self::StepUpSession
-            | Self::StepUpUser
-            | Self::StepUpUnknown
-            | Self::StepUpStale
-            | Self::StartsClean
-            | Self::Ended
-            | Self::Factor(_)
-            | Self::Randomness(_)
-            | Self::Header => (None, None),
-        }
-    }
-}
+use crate::request::received::Parts;
+use crate::request::{Event, Handled, Onward, Principal, Received, Refused, Target};
+pub(super) use error::CallbackError;
+use purpose::{charged, ends_session};
 
 /// The parameters of a callback. Each occurs once at most.
 struct Parameters(BTreeMap<&'static str, String>);
@@ -184,7 +69,8 @@ impl Identity {
         mut received: Received,
         limit: AccountLimit<'_>,
     ) -> Result<Handled, Refused> {
-        match self.finish(&mut received, limit).await {
+        let mut onward = Onward::default();
+        match self.finish(&mut received, limit, &mut onward).await {
             Ok((told, detail)) => Ok(Handled {
                 detail,
                 ..handled(received, told)
@@ -192,13 +78,17 @@ impl Identity {
             Err(error) => {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "a sign-in was refused");
+                onward.lack = error.lack();
+                if let Some(lack) = onward.lack {
+                    login::count_step_up(lack.word());
+                }
                 // The provider vouches for who it was; that they got no further is what the record says.
                 let (user, throttle) = error.vouched();
                 if let Some(user) = user {
                     self.note_failed(&user).await;
                     received.facts_mut().principal = Some(Arc::new(Principal::User(*user)));
                 }
-                let refused = received.refuse(refusal);
+                let refused = received.refuse(refusal).leading(|to| *to = onward);
                 Err(match throttle {
                     Some(throttle) => refused.throttled(throttle),
                     None => refused,
@@ -211,6 +101,7 @@ impl Identity {
         &self,
         received: &mut Received,
         limit: AccountLimit<'_>,
+        onward: &mut Onward,
     ) -> Result<(Told, BTreeMap<String, String>), CallbackError> {
         let parts = received.parts();
         if parts.method != Method::GET {
@@ -220,28 +111,35 @@ impl Identity {
         let attempt = self.attempt(parts, &parameters).await?;
         let current = self.session_of(parts).await.map_err(CallbackError::Store)?;
         let Some(attempt) = attempt else {
+            let way = self.way_of(parts, &parameters).await?;
             // A callback that was followed twice, or after another tab had finished (envoy#42079): the user is in.
-            let live = current.ok_or(CallbackError::Unknown)?;
-            self.name(received.facts_mut(), &live);
-            let answer = Answer::redirect("/").ok_or(CallbackError::Header)?;
-            return Ok(((Event::PageShown, answer), BTreeMap::new()));
+            if let Some(live) = current {
+                let to = way.map_or_else(|| "/".to_owned(), |way| way.return_to);
+                self.name(received.facts_mut(), &live);
+                let answer = Answer::redirect(&to).ok_or(CallbackError::Header)?;
+                return Ok(((Event::PageShown, answer), BTreeMap::new()));
+            }
+            onward.back = way.map(|way| self.lost(parts, way));
+            return Err(CallbackError::Unknown);
         };
+        onward.back = Some(Back::Link(attempt.return_to.clone()));
+        onward.demand = Some(attempt.demand).filter(|demand| !demand.is_none());
         let signed_in = self.sign_in(&attempt, &parameters).await;
-        let training = signed_in.as_ref().ok().map(|(_, v)| v.training);
+        let training = signed_in.as_ref().ok().map(|(_, training)| *training);
         let (opening, event) = match signed_in
-            .and_then(|(o, v)| judge_purpose(&attempt, current.as_deref(), o, &v, self))
+            .and_then(|(opening, _)| self.judge_purpose(&attempt, current.as_deref(), opening))
             .and_then(|judged| charged(judged, limit))
         {
             Ok(judged) => judged,
             Err(error) => {
-                let error = lock::failed(&attempt, current.as_deref(), error, limit);
+                let error = unlock::failed(&attempt, current.as_deref(), error, limit);
                 if let CallbackError::StartsClean = &error {
                     if let Some(old) = &current {
                         self.name(received.facts_mut(), old);
                         self.sessions().end_or_remember(old).await;
                         Cause::Replaced.count(1);
                     }
-                    let told = lock::starts_clean().ok_or(CallbackError::Header)?;
+                    let told = unlock::starts_clean().ok_or(CallbackError::Header)?;
                     return Ok((told, BTreeMap::new()));
                 }
                 // SECURITY: CVE-2026-34454. Whoever failed to sign in here must not find the session of the one
@@ -253,7 +151,9 @@ impl Identity {
                 return Err(error);
             }
         };
-        if !opening.user.proof.mfa {
+        self.came_back(received.parts(), &parameters, &attempt)
+            .await;
+        if self.owes_factor(&attempt, &opening.user) {
             return self.hand_over(received, attempt, opening, current).await;
         }
         let token = Token::generate().map_err(CallbackError::Randomness)?;
@@ -263,6 +163,7 @@ impl Identity {
         };
         let arrived = self.open(&token, opening, current, &attempt).await?;
         let (live, mut detail) = (arrived.live, arrived.detail);
+        login::count_opened(event);
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
@@ -312,12 +213,53 @@ impl Identity {
         Ok(attempt.filter(|attempt| attempt.authority == parts.authority))
     }
 
+    /// Where a sign-in whose state is not known in this browser was to lead.
+    async fn way_of(
+        &self,
+        parts: &Parts,
+        parameters: &Parameters,
+    ) -> Result<Option<Way>, CallbackError> {
+        let Some(state) = parameters.state() else {
+            return Ok(None);
+        };
+        let way = self.ways.of(&state, &parts.authority).await;
+        way.map_err(CallbackError::Store)
+    }
+
+    /// How a browser gets on whose sign-in is not known in it.
+    fn lost(&self, parts: &Parts, way: Way) -> Back {
+        let browser = BrowserKey::of(&parts.headers, parts.client);
+        self.turns.came_back(&browser, Round::SignIn, way.turn);
+        // Several tabs that are restored at once each get a cookie, of which the browser keeps the last: the others'
+        // sign-ins begin once more, under that one. Whoever keeps no cookie would not get on by that.
+        let keeps_cookies = match cookie::presented(&parts.headers, LOGIN_COOKIE) {
+            Presented::One(_) => true,
+            Presented::Nothing | Presented::Malformed => false,
+        };
+        if keeps_cookies && !way.used && self.ways.is_in_time(&way) {
+            Back::AtOnce(way.return_to)
+        } else {
+            Back::Link(way.return_to)
+        }
+    }
+
+    /// Notes that the provider sent a user back.
+    async fn came_back(&self, parts: &Parts, parameters: &Parameters, attempt: &Attempt) {
+        let browser = BrowserKey::of(&parts.headers, parts.client);
+        if let Some(round) = attempt.purpose.round() {
+            self.turns.came_back(&browser, round, attempt.turn);
+        }
+        if let Some(state) = parameters.state() {
+            self.ways.use_up(&state, attempt).await;
+        }
+    }
+
     /// Asks the provider who signed in.
     async fn sign_in(
         &self,
         attempt: &Attempt,
         parameters: &Parameters,
-    ) -> Result<(Opening, Verified), CallbackError> {
+    ) -> Result<(Opening, StatedTraining), CallbackError> {
         let provider = self
             .provider_named(&attempt.issuer)
             .ok_or(CallbackError::IssuerGone)?;
@@ -369,7 +311,7 @@ impl Identity {
             used: Used::default(),
             ends: None,
         };
-        Ok((opening, verified))
+        Ok((opening, verified.training))
     }
 
     async fn verify(
@@ -426,7 +368,10 @@ impl Identity {
         attempt: &Attempt,
     ) -> Result<Arrived, CallbackError> {
         let continued = opening.continues.clone();
-        let arrived = match self.arrive(token, opening, current.as_deref()).await {
+        let arrived = match self
+            .arrive(token, opening, current.as_deref(), &attempt.purpose)
+            .await
+        {
             Ok(arrived) => arrived,
             Err(error) => {
                 let error = CallbackError::from(error);
@@ -463,96 +408,5 @@ impl Identity {
             }
         }
         Ok(arrived)
-    }
-}
-
-impl From<Age> for CallbackError {
-    fn from(age: Age) -> Self {
-        match age {
-            Age::Unknown => Self::StepUpUnknown,
-            Age::Stale => Self::StepUpStale,
-        }
-    }
-}
-
-impl From<ArrivalError> for CallbackError {
-    fn from(error: ArrivalError) -> Self {
-        match error {
-            ArrivalError::Store(error) => Self::Store(error),
-            ArrivalError::Full(user) => Self::Full(user),
-        }
-    }
-}
-
-/// Charges a sign-in to its account, before anything is opened or retired: a step-up over the limit leaves its session
-/// as it was; any other sign-in over it counts as failed.
-fn charged(
-    judged: (Opening, Event),
-    limit: AccountLimit<'_>,
-) -> Result<(Opening, Event), CallbackError> {
-    let (opening, event) = judged;
-    let principal = Principal::User(opening.user.clone());
-    match limit(&principal.id()) {
-        Ok(()) => Ok((opening, event)),
-        Err(throttle) => Err(CallbackError::TooOften(throttle, Box::new(opening.user))),
-    }
-}
-
-/// Whether a step-up is what it says: the same user, in the same session, afresh.
-fn judge_purpose(
-    attempt: &Attempt,
-    current: Option<&Live>,
-    opening: Opening,
-    verified: &Verified,
-    identity: &Identity,
-) -> Result<(Opening, Event), CallbackError> {
-    let key = match &attempt.purpose {
-        Purpose::SignIn => {
-            fresh_enough(attempt, verified, identity.leeway).map_err(CallbackError::from)?;
-            return Ok((opening, Event::Login));
-        }
-        Purpose::Unlock(key) => {
-            let current = current.filter(|live| live.key() == key);
-            return lock::judge(attempt, current, opening, verified, identity);
-        }
-        Purpose::StepUp(key) => key,
-    };
-    let current = current
-        .filter(|live| live.key() == key)
-        .ok_or(CallbackError::StepUpSession)?;
-    let (old, new) = (current.user(), &opening.user);
-    if old.issuer != new.issuer || old.subject != new.subject {
-        return Err(CallbackError::StepUpUser);
-    }
-    is_fresh(attempt, verified, identity.leeway)?;
-    let continues: Option<SessionId> = Some(current.id().clone());
-    Ok((
-        Opening {
-            continues,
-            ..opening
-        },
-        Event::StepUp,
-    ))
-}
-
-/// Whether the user authenticated since this was asked for.
-pub(super) fn is_fresh(
-    attempt: &Attempt,
-    verified: &Verified,
-    leeway: std::time::Duration,
-) -> Result<(), CallbackError> {
-    // A provider that does not say when the user authenticated cannot serve a demand for freshness. Refused here, it
-    // is seen and said; let through, the user would be sent round in circles.
-    authenticated_afresh(attempt, verified, leeway).map_err(CallbackError::from)
-}
-
-/// Whether a failed sign-in ends the session that the browser still has.
-const fn ends_session(attempt: &Attempt, error: &CallbackError) -> bool {
-    match attempt.purpose {
-        Purpose::SignIn => true,
-        // Someone else is at the keyboard.
-        Purpose::StepUp(_) => matches!(error, CallbackError::StepUpUser),
-        // It stays locked: whoever failed here finds nothing of it.
-        Purpose::Unlock(_) => false,
     }
 }

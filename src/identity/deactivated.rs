@@ -113,6 +113,7 @@ mod tests {
                 acr: None,
                 amr: Vec::new(),
                 mfa: true,
+                phishing_resistant: false,
                 auth_time: None,
             },
         };

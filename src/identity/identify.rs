@@ -16,6 +16,7 @@ use super::token::Token;
 use super::{Identity, Roles, api, binding};
 use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
+use crate::request::onward::CookieFate;
 use crate::request::principal::{CredentialKind, Proof, Service};
 use crate::request::{Cover, Principal, Received, Refused, Workplace};
 
@@ -134,6 +135,7 @@ impl Identity {
                 acr: None,
                 amr: Vec::new(),
                 mfa: false,
+                phishing_resistant: false,
                 auth_time: None,
             },
         };
@@ -172,7 +174,13 @@ impl Identity {
     /// A request with a session that there is not. Whose it was is known for a while, if it ended by itself.
     async fn unknown(&self, mut screened: Screened, token: &Token) -> Refused {
         let Some((user, session)) = self.sessions().remembered(token).await else {
-            return screened.refuse(Refusal::SessionUnknown);
+            let refused = screened.refuse(Refusal::SessionUnknown);
+            return if self.sessions().was_replaced(token) {
+                // Clearing the cookie would take the newer one away from the tab that has it.
+                refused.leading(|onward| onward.cookie = CookieFate::Stays)
+            } else {
+                refused
+            };
         };
         let facts = screened.received_mut().facts_mut();
         facts.principal = Some(Arc::new(Principal::User(user)));

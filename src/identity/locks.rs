@@ -90,6 +90,7 @@ mod tests {
                 amr: Vec::new(),
                 mfa: true,
                 auth_time: None,
+                phishing_resistant: false,
             },
         };
         let now: Timestamp = "2026-11-25T08:00:00Z".parse().unwrap();

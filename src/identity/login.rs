@@ -12,18 +12,22 @@ use super::answer::Answer;
 use super::attempts::{Attempt, Freshness, Purpose, StartError};
 use super::banner::{Banner, BannerPage};
 use super::cookie::{self, LOGIN_COOKIE, Presented, SESSION_COOKIE};
-use super::oidc::{Challenge, ExchangeError, ProviderError};
-use super::routes::{Asked, OwnRoute, login_location};
+use super::oidc::{Challenge, ExchangeError, ProviderError, can_prove};
+use super::routes::{Asked, OwnRoute, asked_by, login_location};
 use super::session::Live;
 use super::sessions::Found;
 use super::token::{NoRandomness, Token};
+use super::turns::{BrowserKey, Circle, Turn};
 use super::{Identity, ReturnTo};
 use crate::refusal::Refusal;
+use crate::request::demand::Shortfall;
+use crate::request::onward::Back;
 use crate::request::received::Parts;
 use crate::request::{
-    BodyError, Event, Facts, Handled, Notice, Received, Refused, Target, Workplace,
+    BodyError, Demand, Event, Facts, Handled, Notice, Onward, Received, Refused, Target, Workplace,
 };
 use crate::store::StoreError;
+use crate::telemetry::metrics as names;
 
 /// Why a sign-in could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +50,10 @@ pub(super) enum LoginError {
     Randomness(#[source] NoRandomness),
     #[error("the answer cannot be expressed in a header")]
     Header,
+    #[error("nothing is configured that would prove what is demanded: {}", .0.as_recorded().join(" "))]
+    Unprovable(Demand),
+    #[error("{1}")]
+    Circle(ReturnTo, #[source] Circle),
 }
 
 impl LoginError {
@@ -55,6 +63,8 @@ impl LoginError {
             Self::Sessions(_) | Self::Start(StartError::Store(_)) => Refusal::StoreUnavailable,
             Self::Provider(_) => Refusal::ProviderUnavailable,
             Self::Start(StartError::Busy) => Refusal::Busy,
+            Self::Unprovable(_) => Refusal::StepUpUnmet,
+            Self::Circle(..) => Refusal::SignInCircle,
             Self::Form(error) => error.refusal(),
             Self::Page(_)
             | Self::Request(_)
@@ -62,6 +72,31 @@ impl LoginError {
             | Self::Randomness(_)
             | Self::Header => Refusal::Internal,
         }
+    }
+
+    /// Where it leads on to.
+    fn onward(self) -> Onward {
+        let mut onward = Onward::default();
+        match self {
+            Self::Unprovable(demand) => {
+                count_step_up(Shortfall::NotConfigured.word());
+                onward.demand = Some(demand);
+                onward.lack = Some(Shortfall::NotConfigured);
+            }
+            Self::Circle(return_to, Circle) => {
+                onward.back = Some(Back::Link(again(&return_to)));
+            }
+            Self::Method
+            | Self::Form(_)
+            | Self::Page(_)
+            | Self::Sessions(_)
+            | Self::Provider(_)
+            | Self::Request(_)
+            | Self::Start(_)
+            | Self::Randomness(_)
+            | Self::Header => {}
+        }
+        onward
     }
 }
 
@@ -79,6 +114,8 @@ const NOT_SHOWN: &str = "not shown";
 struct Wish {
     return_to: ReturnTo,
     asked: Asked,
+    /// A person asks to try again, whatever was before.
+    again: bool,
     /// What proves that the notice was shown, where the form was sent.
     ticket: Option<String>,
 }
@@ -93,7 +130,9 @@ impl Identity {
             Err(error) => {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "no sign-in was started");
-                Err(received.refuse(refusal))
+                Err(received
+                    .refuse(refusal)
+                    .leading(|onward| *onward = error.onward()))
             }
         }
     }
@@ -101,6 +140,10 @@ impl Identity {
     async fn start(&self, received: &mut Received) -> Result<(Told, Option<String>), LoginError> {
         let wish = self.wish(received).await?;
         let parts = received.parts();
+        if wish.again {
+            self.turns
+                .forget(&BrowserKey::of(&parts.headers, parts.client));
+        }
         let session = self.session_of(parts).await.map_err(LoginError::Sessions)?;
         let purpose = match (session, wish.asked) {
             (Some(live), _) if self.sessions().is_locked(&live) => {
@@ -115,16 +158,17 @@ impl Identity {
                 let answer = Answer::redirect(wish.return_to.as_str()).ok_or(LoginError::Header)?;
                 return Ok(((Event::PageShown, answer), None));
             }
-            (Some(live), Asked::StepUp) => {
+            (Some(live), Asked::StepUp(_)) => {
                 let purpose = Purpose::StepUp(live.key().to_owned());
                 self.name(received.facts_mut(), &live);
                 purpose
             }
             // Someone else takes over: the session that there is ends with their sign-in.
             (Some(_) | None, Asked::Fresh)
-            | (None, Asked::SignIn | Asked::StepUp | Asked::Unlock) => Purpose::SignIn,
+            | (None, Asked::SignIn | Asked::StepUp(_) | Asked::Unlock) => Purpose::SignIn,
         };
         let freshness = self.freshness(wish.asked, received.parts());
+        let turn = self.turn(received.parts(), &purpose, &wish)?;
         let browser = match cookie::presented(&received.parts().headers, LOGIN_COOKIE) {
             Presented::One(browser) => browser,
             Presented::Nothing | Presented::Malformed => {
@@ -147,7 +191,7 @@ impl Identity {
         };
         let sent = self.send(
             received.parts(),
-            &wish.return_to,
+            (&wish, turn),
             (purpose, freshness),
             (browser, banner.clone()),
         );
@@ -158,10 +202,10 @@ impl Identity {
     async fn wish(&self, received: &mut Received) -> Result<Wish, LoginError> {
         let parts = received.parts();
         if parts.method == Method::GET {
-            let (return_to, asked) = asked(&parts.target);
             return Ok(Wish {
-                return_to,
-                asked,
+                return_to: return_to(&parts.target),
+                asked: asked_by(&parts.target),
+                again: parts.target.fields().any(|(name, _)| name == AGAIN),
                 ticket: None,
             });
         }
@@ -172,10 +216,11 @@ impl Identity {
         let form = body.map_err(LoginError::Form)?;
         let mut wish = Wish {
             return_to: ReturnTo::start(),
-            asked: match asked(&received.parts().target).1 {
+            asked: match asked_by(&received.parts().target) {
                 fresh @ Asked::Fresh => fresh,
-                Asked::SignIn | Asked::StepUp | Asked::Unlock => Asked::SignIn,
+                Asked::SignIn | Asked::StepUp(_) | Asked::Unlock => Asked::SignIn,
             },
+            again: false,
             ticket: Some(String::new()),
         };
         // Of a field that is there twice the last one counts: neither can do more than the other.
@@ -209,7 +254,7 @@ impl Identity {
         let ticket = banner.ticket(browser, &parts.authority, self.clock().now());
         let action = match wish.asked {
             Asked::Fresh => login_location("/", Asked::Fresh),
-            Asked::SignIn | Asked::StepUp | Asked::Unlock => OwnRoute::Login.path().to_owned(),
+            Asked::SignIn | Asked::StepUp(_) | Asked::Unlock => OwnRoute::Login.path().to_owned(),
         };
         let page = BannerPage {
             authority: &parts.authority,
@@ -232,7 +277,7 @@ impl Identity {
     async fn send(
         &self,
         parts: &Parts,
-        return_to: &ReturnTo,
+        (wish, turn): (&Wish, Turn),
         (purpose, freshness): (Purpose, Freshness),
         (browser, banner): (Token, Option<String>),
     ) -> Result<Answer, LoginError> {
@@ -240,6 +285,22 @@ impl Identity {
         let provider = self
             .first_provider()
             .ok_or(LoginError::Provider(ProviderError::Resting))?;
+        let (asked, demand) = match (&purpose, wish.asked) {
+            (Purpose::SignIn, _)
+            | (Purpose::StepUp(_), Asked::SignIn | Asked::Fresh | Asked::Unlock) => {
+                let asked = match freshness {
+                    Freshness::Any => Asked::SignIn,
+                    Freshness::Now => Asked::Fresh,
+                };
+                (asked, Demand::NONE)
+            }
+            (Purpose::Unlock(_), _) => (Asked::Unlock, Demand::NOW),
+            (Purpose::StepUp(_), Asked::StepUp(demand)) => (Asked::StepUp(demand), demand),
+        };
+        let settings = provider.settings();
+        if !can_prove(settings, demand) && !self.adds_factor(&settings.name) {
+            return Err(LoginError::Unprovable(demand));
+        }
         let metadata = provider.metadata().await.map_err(LoginError::Provider)?;
         let state = Token::generate().map_err(LoginError::Randomness)?;
         let nonce = Token::generate().map_err(LoginError::Randomness)?;
@@ -247,12 +308,7 @@ impl Identity {
         let challenge = Challenge {
             state: state.expose(),
             nonce: nonce.clone(),
-            asked: match (&purpose, freshness) {
-                (Purpose::SignIn, Freshness::Any) => Asked::SignIn,
-                (Purpose::SignIn, Freshness::Now) => Asked::Fresh,
-                (Purpose::StepUp(_), _) => Asked::StepUp,
-                (Purpose::Unlock(_), _) => Asked::Unlock,
-            },
+            asked,
         };
         let (url, verifier) = provider
             .authorize(&metadata, &callback_url(&parts.authority), challenge)
@@ -261,17 +317,23 @@ impl Identity {
             issuer: provider.settings().name.clone(),
             nonce,
             verifier: verifier.expose().clone(),
-            return_to: return_to.as_str().to_owned(),
+            return_to: wish.return_to.as_str().to_owned(),
             authority: parts.authority.clone(),
             started: self.clock().now(),
             purpose,
             banner,
             freshness,
+            demand,
+            turn,
         };
         self.attempts
             .start(&state, &browser, &attempt)
             .await
             .map_err(LoginError::Start)?;
+        if !demand.is_none() && !attempt.is_unlock() {
+            count_step_up("asked");
+        }
+        self.ways.remember(&state, &attempt).await;
         let binding = cookie::set_login(&browser, self.attempts.timeout());
         let answer = Answer::redirect(url.as_str()).ok_or(LoginError::Header)?;
         Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
@@ -281,8 +343,20 @@ impl Identity {
     fn freshness(&self, asked: Asked, parts: &Parts) -> Freshness {
         match (asked, self.workplace(parts)) {
             (Asked::Fresh, _) | (_, Workplace::Shared) => Freshness::Now,
-            (Asked::SignIn | Asked::StepUp | Asked::Unlock, Workplace::Personal) => Freshness::Any,
+            (Asked::SignIn | Asked::StepUp(_) | Asked::Unlock, Workplace::Personal) => {
+                Freshness::Any
+            }
         }
+    }
+
+    /// Which turn of its browser this sign-in is; the third within seconds is refused.
+    fn turn(&self, parts: &Parts, purpose: &Purpose, wish: &Wish) -> Result<Turn, LoginError> {
+        let Some(round) = purpose.round() else {
+            return Ok(Turn::default());
+        };
+        let browser = BrowserKey::of(&parts.headers, parts.client);
+        let next = self.turns.next(&browser, round, self.clock().now());
+        next.map_err(|circle| LoginError::Circle(wish.return_to.clone(), circle))
     }
 
     /// The live session that a request presents, if any.
@@ -323,27 +397,36 @@ pub(super) fn handled(received: Received, (event, answer): Told) -> Handled {
     }
 }
 
+/// Counts a session that was opened, where it met a demand.
+pub(super) fn count_opened(event: Event) {
+    if event == Event::StepUp {
+        count_step_up("met");
+    }
+}
+
+/// Counts a step-up by what became of it.
+pub(super) fn count_step_up(result: &'static str) {
+    metrics::counter!(names::STEP_UPS, "result" => result).increment(1);
+}
+
 /// The redirect URI on the host that the browser used.
 pub(super) fn callback_url(authority: &str) -> String {
     format!("https://{authority}{}", OwnRoute::Callback.path())
 }
 
-fn asked(target: &Target) -> (ReturnTo, Asked) {
+/// The field of an address by which a person asks to try again.
+const AGAIN: &str = "again";
+
+/// The address to try again at, whatever was before.
+fn again(return_to: &ReturnTo) -> String {
+    let location = login_location(return_to.as_str(), Asked::SignIn);
+    format!("{location}&{AGAIN}=1")
+}
+
+fn return_to(target: &Target) -> ReturnTo {
     let mut return_to = target.fields().filter(|(name, _)| name == "return_to");
-    let return_to = match (return_to.next(), return_to.next()) {
+    match (return_to.next(), return_to.next()) {
         (Some((_, one)), None) => ReturnTo::parse(&one),
         (Some(_), Some(_)) | (None, _) => ReturnTo::start(),
-    };
-    let has = |wanted: &str| {
-        let mut fields = target.fields();
-        fields.any(|(name, value)| name == wanted && value == "1")
-    };
-    let asked = if has("step_up") {
-        Asked::StepUp
-    } else if has("fresh") {
-        Asked::Fresh
-    } else {
-        Asked::SignIn
-    };
-    (return_to, asked)
+    }
 }

@@ -15,6 +15,7 @@ use super::login::{Told, handled};
 use super::routes::OwnRoute;
 use super::session::Live;
 use super::switch;
+use super::turns::BrowserKey;
 use crate::refusal::Refusal;
 use crate::request::received::Parts;
 use crate::request::{Event, Handled, Received, Refused};
@@ -108,6 +109,8 @@ impl Identity {
         }
         let authority = parts.authority.clone();
         let live = self.session_of(parts).await.map_err(LogoutError::Store)?;
+        self.turns
+            .forget(&BrowserKey::of(&parts.headers, parts.client));
         let mut location = OwnRoute::SignedOut.path().to_owned();
         if let Some(live) = live {
             self.name(received.facts_mut(), &live);

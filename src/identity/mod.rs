@@ -36,7 +36,9 @@ pub mod session;
 mod sessions;
 mod switch;
 mod token;
+mod turns;
 mod visits;
+mod ways;
 mod workplace;
 
 #[cfg(test)]
@@ -76,14 +78,17 @@ use factor::OwnFactor;
 pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
-use oidc::Provider;
+use oidc::{Provider, acr_values};
 pub use overview::{Criteria, SessionView};
 pub use return_to::ReturnTo;
+use routes::Asked;
 pub use routes::OwnRoute;
 use session::{Live, SessionId, Standing};
 pub use sessions::SessionEnded;
 use sessions::Sessions;
+use turns::Turns;
 use visits::Visits;
+use ways::Ways;
 
 /// Which roles an issuer's claim values give; the policy bundle decides (`roles.toml`).
 pub trait RoleMap: Send + Sync + Debug {
@@ -144,6 +149,8 @@ pub enum IdentityError {
 pub struct Identity {
     sessions: Sessions,
     attempts: Attempts,
+    turns: Turns,
+    ways: Ways,
     notices: Notices,
     locks: Locks,
     inactive: Inactive,
@@ -185,6 +192,8 @@ impl Identity {
         Ok(Arc::new(Self {
             sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
+            turns: Turns::new(),
+            ways: Ways::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             notices: Notices::new(store.clone(), Arc::clone(&clock), longest_sign_in(config)),
             locks: Locks::default(),
             inactive: Inactive::default(),
@@ -259,6 +268,21 @@ impl Identity {
             }
         }
         Ok(standing)
+    }
+
+    /// States what the issuer of the one who was refused is asked for to meet what is demanded of them.
+    pub fn challenge(&self, refused: Refused) -> Refused {
+        let Some(demand) = refused.onward().demand else {
+            return refused;
+        };
+        let issuer = refused.facts().principal.as_ref().and_then(|p| match &**p {
+            Principal::User(user) => Some(user.issuer.clone()),
+            Principal::Service(_) => None,
+        });
+        let provider = issuer.and_then(|name| self.provider_named(&name));
+        let asked = Asked::StepUp(demand);
+        let values = provider.map(|provider| acr_values(provider.settings(), asked).to_vec());
+        refused.leading(|onward| onward.acr_values = values.unwrap_or_default())
     }
 
     /// Whether every identity provider was reached since the start.

@@ -1,6 +1,8 @@
 //! The gateway's own paths that have to do with signing in and out.
 
-use crate::request::Target;
+use std::time::Duration;
+
+use crate::request::{Demand, Factor, Target};
 
 /// The first path segment of everything that the gateway answers itself.
 pub const PREFIX: &str = ".chartgate";
@@ -29,7 +31,7 @@ pub const ACTIVE: &str = "/.chartgate/active";
 /// A path of the gateway's own, under `/.chartgate/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OwnRoute {
-    /// `GET /.chartgate/login?return_to=…[&step_up=1]`: to the identity provider.
+    /// `GET /.chartgate/login?return_to=…[&step_up=1[&max_age=…][&factor=…]]`: to the identity provider.
     Login,
     /// `GET /.chartgate/callback?code=…&state=…`: back from it.
     Callback,
@@ -136,11 +138,17 @@ pub enum Asked {
     SignIn,
     /// A session, from a fresh authentication, whoever is signed in here or at the provider.
     Fresh,
-    /// A fresh authentication of the session that there is.
-    StepUp,
+    /// A new authentication of the session that there is, to meet a demand.
+    StepUp(Demand),
     /// That the session's own user comes back to their locked screen.
     Unlock,
 }
+
+/// What the field `step_up` says where a step-up is asked for.
+const STEP_UP: &str = "1";
+
+/// The field that asks for a fresh sign-in, whoever is signed in.
+const FRESH: &str = "fresh";
 
 /// The path and query that start a sign-in and lead back to `return_to`.
 #[must_use]
@@ -148,19 +156,63 @@ pub fn login_location(return_to: &str, asked: Asked) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("return_to", return_to);
     let path = match asked {
-        Asked::SignIn | Asked::Fresh | Asked::StepUp => OwnRoute::Login.path(),
+        Asked::SignIn | Asked::Fresh | Asked::StepUp(_) => OwnRoute::Login.path(),
         Asked::Unlock => OwnRoute::Unlock.path(),
     };
     match asked {
         Asked::SignIn | Asked::Unlock => {}
         Asked::Fresh => {
-            query.append_pair("fresh", "1");
+            query.append_pair(FRESH, "1");
         }
-        Asked::StepUp => {
-            query.append_pair("step_up", "1");
+        Asked::StepUp(demand) => {
+            query.append_pair("step_up", STEP_UP);
+            if let Some(age) = demand.max_age_seconds() {
+                query.append_pair("max_age", &age.to_string());
+            }
+            if demand.factor() != Factor::Any {
+                query.append_pair("factor", demand.factor().word());
+            }
         }
     }
     format!("{path}?{}", query.finish())
+}
+
+/// What an address like that of [`login_location`] asks for.
+///
+/// SECURITY: a hint, not a proof. Whoever weakens it confirms less than the page demands, comes back, and is asked
+/// again: policy decides on every request by what the session proves. So nothing in it has to be sealed; from here on
+/// it is kept in the store. What cannot be read asks for more, not for less.
+#[must_use]
+pub fn asked_by(target: &Target) -> Asked {
+    let mut is_step_up = false;
+    let mut is_fresh = false;
+    let mut demand = Demand::NONE;
+    for (name, value) in target.fields() {
+        match &*name {
+            "step_up" => is_step_up |= value == STEP_UP,
+            FRESH => is_fresh |= value == "1",
+            "max_age" => {
+                let age = value.parse().map_or(Duration::ZERO, Duration::from_secs);
+                demand = demand.union(Demand::fresh(age.min(Demand::LONGEST)));
+            }
+            "factor" => {
+                let factor = Factor::demanded(&value).unwrap_or(Factor::PhishingResistant);
+                demand = demand.union(Demand::with(factor));
+            }
+            _other => {}
+        }
+    }
+    if !is_step_up {
+        if is_fresh {
+            Asked::Fresh
+        } else {
+            Asked::SignIn
+        }
+    } else if demand.is_none() {
+        Asked::StepUp(Demand::NOW)
+    } else {
+        Asked::StepUp(demand)
+    }
 }
 
 #[cfg(test)]
@@ -199,9 +251,50 @@ mod tests {
 
     #[test]
     fn a_login_location_leads_back() {
-        let location = login_location("/a?b=c&d", Asked::StepUp);
+        let location = login_location("/a?b=c&d", Asked::StepUp(Demand::NOW));
         let fields: Vec<_> = target(&location).fields().collect();
         assert_eq!(fields[0], ("return_to".into(), "/a?b=c&d".into()));
         assert_eq!(fields[1], ("step_up".into(), "1".into()));
+    }
+
+    #[test]
+    fn a_demand_is_read_as_it_was_written_and_never_weaker() {
+        let five = Duration::from_mins(5);
+        for demand in [
+            Demand::NOW,
+            Demand::fresh(five),
+            Demand::with(Factor::Mfa),
+            Demand::new(Some(five), Factor::PhishingResistant),
+        ] {
+            let location = login_location("/a?max_age=900&factor=mfa", Asked::StepUp(demand));
+            assert_eq!(asked_by(&target(&location)), Asked::StepUp(demand));
+        }
+        let read = |query: &str| asked_by(&target(&format!("/.chartgate/login?{query}")));
+        assert_eq!(read("max_age=300&factor=mfa"), Asked::SignIn);
+        assert_eq!(read("step_up=0"), Asked::SignIn);
+        assert_eq!(read("step_up=1"), Asked::StepUp(Demand::NOW));
+        for garbled in [
+            "max_age=x",
+            "max_age=",
+            "max_age=-1",
+            "max_age=300&max_age=0",
+        ] {
+            let asked = read(&format!("step_up=1&{garbled}"));
+            assert_eq!(asked, Asked::StepUp(Demand::NOW), "{garbled}");
+        }
+        let strongest = Asked::StepUp(Demand::with(Factor::PhishingResistant));
+        for garbled in [
+            "factor=x",
+            "factor=",
+            "factor=mfa&factor=phishing-resistant",
+        ] {
+            assert_eq!(
+                read(&format!("step_up=1&{garbled}")),
+                strongest,
+                "{garbled}"
+            );
+        }
+        let longest = Asked::StepUp(Demand::fresh(Demand::LONGEST));
+        assert_eq!(read("step_up=1&max_age=999999999"), longest);
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Sessions {
     ended: Mutex<u64>,
     undeleted: Mutex<BTreeSet<String>>,
     has_undeleted: AtomicBool,
+    // The tokens that sessions had lately, by key: what they opened goes on under another.
+    replaced: Cache<String, SessionId>,
     tell: broadcast::Sender<SessionEnded>,
     lock_after: Option<Duration>,
     remembers: Remembers,
@@ -66,6 +68,9 @@ pub(super) const LEASE: Duration = Duration::from_secs(30);
 /// How long an ended session is kept, so that its user is told "ended" and not "unknown".
 const MEMORY: Duration = Duration::from_hours(1);
 const CACHED: u64 = 100_000;
+/// How long, and of how many at most, it is known that a session's token was replaced.
+const REPLACED_FOR: Duration = Duration::from_mins(10);
+const REPLACED: u64 = 20_000;
 const TOLD_AT_ONCE: usize = 4_096;
 
 impl Sessions {
@@ -77,6 +82,10 @@ impl Sessions {
             departed: Departed::default(),
             absolute_timeout: config.absolute_timeout,
             cache: Cache::new(CACHED),
+            replaced: Cache::builder()
+                .max_capacity(REPLACED)
+                .time_to_live(REPLACED_FOR)
+                .build(),
             ended: Mutex::new(0),
             undeleted: Mutex::default(),
             has_undeleted: AtomicBool::new(false),
@@ -182,12 +191,23 @@ impl Sessions {
 
     /// Deletes the token that `old` had before a step-up gave its session a new one. The session itself goes on.
     pub(super) async fn retire(&self, old: &Live) {
+        self.replaced.insert(old.key().to_owned(), old.id().clone());
         self.forget(old);
         if let Err(error) = self.store.delete(Table::Sessions, old.key()).await {
             tracing::error!(%error, session = %old.id(), "a replaced session token could not be deleted yet");
             self.delete_later(old);
         }
         self.forget(old);
+    }
+
+    /// Whether this token's session got a new one a moment ago: a request of another tab was on its way meanwhile.
+    pub(super) fn was_replaced(&self, token: &Token) -> bool {
+        self.replaced.contains_key(&store_key(token))
+    }
+
+    /// Whether `live` is the session that had the token with this key.
+    pub(super) fn is_continued(&self, key: &str, live: &Live) -> bool {
+        live.key() == key || self.replaced.get(key).as_ref() == Some(live.id())
     }
 
     /// Ends every session that `matches`; says which.

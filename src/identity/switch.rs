@@ -15,6 +15,7 @@ use super::ends::Cause;
 use super::login::{Told, handled};
 use super::logout::{LogoutError, Wish, refused, shown, wish};
 use super::routes::{Asked, OwnRoute, login_location};
+use super::turns::BrowserKey;
 use crate::request::received::Parts;
 use crate::request::{Event, Handled, Received, Refused};
 
@@ -68,6 +69,8 @@ impl Identity {
             };
             return shown(&page, &nonce);
         }
+        self.turns
+            .forget(&BrowserKey::of(&parts.headers, parts.client));
         let mut location = login_location("/", Asked::Fresh);
         if let Some(live) = live {
             self.sessions()

@@ -1,5 +1,6 @@
 //! Sign-in, sessions and sign-out against a provider on loopback and a store with a fault switch.
 
+mod circles;
 mod lifetime;
 mod lock;
 mod provider;

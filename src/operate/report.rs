@@ -298,6 +298,7 @@ mod tests {
                 amr: Vec::new(),
                 mfa: true,
                 auth_time: None,
+                phishing_resistant: false,
             },
         });
         let words = "\u{1f600}".repeat(1_000);

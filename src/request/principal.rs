@@ -193,4 +193,7 @@ pub struct Proof {
     /// When the user authenticated; `None` when the provider did not say (or said 0).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<Timestamp>,
+    /// Whether a factor counts as phishing-resistant for this issuer; false in what was stored before that was asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub phishing_resistant: bool,
 }

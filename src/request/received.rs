@@ -12,7 +12,11 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::held::{Holding, Remains};
-use super::{Body, ClientAddr, ClientCertificate, Cover, Facts, Notice, Offer, PeerAddr, Target};
+use super::way_back::way_back;
+use super::{
+    Body, ClientAddr, ClientCertificate, Cover, Demand, Facts, Notice, Offer, Onward, PeerAddr,
+    Target,
+};
 use crate::refusal::Refusal;
 
 /// The id of a request: in the answer, in the record, and sent to the EMR as `X-Request-Id`. Always ours.
@@ -295,6 +299,7 @@ struct Ending {
     notice: Option<Notice>,
     remains: Option<Remains>,
     holding: Option<Holding>,
+    onward: Onward,
 }
 
 /// What a limit says to someone who reached it.
@@ -317,7 +322,7 @@ pub struct Manner {
     pub id: RequestId,
     /// What asked: decides between a page, a redirect and a problem document.
     pub audience: Audience,
-    /// Where a sign-in should come back to: the canonical target of a safe navigation, else `/`.
+    /// Where a sign-in should come back to: the page that was asked for, or that sent what was asked; else `/`.
     pub return_to: String,
     /// The host and port as the client named them.
     pub authority: String,
@@ -329,15 +334,11 @@ impl Manner {
     /// How the client of a request wants to be told.
     #[must_use]
     pub fn of(parts: &Parts) -> Self {
-        let safe = parts.method == Method::GET || parts.method == Method::HEAD;
+        let audience = Audience::of(&parts.method, &parts.headers);
         Self {
             id: parts.id,
-            audience: Audience::of(&parts.method, &parts.headers),
-            return_to: if safe {
-                parts.target.as_str().to_owned()
-            } else {
-                "/".to_owned()
-            },
+            audience,
+            return_to: way_back(parts, audience),
             authority: parts.authority.clone(),
             method: parts.method.clone(),
         }
@@ -403,6 +404,7 @@ impl Refused {
                 notice: None,
                 remains: None,
                 holding: None,
+                onward: Onward::default(),
             }),
         }
     }
@@ -454,6 +456,23 @@ impl Refused {
     #[must_use]
     pub fn held(&self) -> Option<&Holding> {
         self.ending.holding.as_ref()
+    }
+
+    /// States what sign-in is demanded.
+    pub fn demanding(self, demand: Demand) -> Self {
+        self.leading(|onward| onward.demand = Some(demand))
+    }
+
+    /// States where it leads on to.
+    pub fn leading(mut self, state: impl FnOnce(&mut Onward)) -> Self {
+        state(&mut self.ending.onward);
+        self
+    }
+
+    /// Where it leads on to.
+    #[must_use]
+    pub fn onward(&self) -> &Onward {
+        &self.ending.onward
     }
 
     /// Why.

@@ -18,8 +18,9 @@ use crate::identity::lock::marker;
 use crate::identity::routes::{Asked, OwnRoute, TRAINING, login_location};
 use crate::refusal::Refusal;
 use crate::request::held::Holding;
+use crate::request::onward::{Back, CookieFate};
 use crate::request::received::{Audience, Manner, Throttle};
-use crate::request::{Notice, Refused};
+use crate::request::{Demand, Notice, Onward, Refused};
 
 #[derive(Template)]
 #[template(path = "refusal.html")]
@@ -33,6 +34,7 @@ struct Page<'a> {
     retry: Option<u64>,
     links: Vec<Link>,
     note: Option<String>,
+    said: Vec<String>,
     sent: Option<String>,
 }
 
@@ -53,6 +55,14 @@ struct Problem<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     login: Option<String>,
+    /// Where a person signs in so that what is demanded is met (RFC 9470).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step_up: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr_values: Option<String>,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<u32>,
     /// Tells a script that a person who opens the page itself is offered to break the glass.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     break_glass: bool,
@@ -72,12 +82,15 @@ pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
         label: "Break the glass",
     });
     let note = refused.notice().and_then(Notice::of_browser);
-    let said = Said {
+    let telling = Telling {
+        refusal: refused.refusal(),
+        manner: refused.manner(),
+        onward: refused.onward(),
         retry,
         note,
         sent: became_of(&refused),
     };
-    let mut response = answer(refused.refusal(), refused.manner(), said, link);
+    let mut response = answer(telling, link);
     if let Some(throttle) = refused.throttle() {
         throttle_headers(response.headers_mut(), throttle);
     }
@@ -87,12 +100,22 @@ pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
 /// The one answer that needs no record: the trail itself is down.
 #[must_use]
 pub fn trail_down(manner: &Manner) -> Response<Bytes> {
-    answer(Refusal::AuditUnavailable, manner, Said::default(), None)
+    let telling = Telling {
+        refusal: Refusal::AuditUnavailable,
+        manner,
+        onward: &Onward::default(),
+        retry: None,
+        note: None,
+        sent: None,
+    };
+    answer(telling, None)
 }
 
-/// What is said beside the refusal itself.
-#[derive(Debug, Default)]
-struct Said {
+/// What is told, and to whom.
+struct Telling<'t> {
+    refusal: Refusal,
+    manner: &'t Manner,
+    onward: &'t Onward,
     retry: Option<Duration>,
     note: Option<String>,
     /// What became of what was sent.
@@ -131,22 +154,26 @@ fn became_of(refused: &Refused) -> Option<String> {
     }
 }
 
-fn answer(refusal: Refusal, manner: &Manner, said: Said, offer: Option<Link>) -> Response<Bytes> {
-    let sign_in = sign_in_link(refusal, manner);
-    let safe = manner.method == Method::GET || manner.method == Method::HEAD;
-    let retry = said.retry;
-    // A locked screen is shown as one: it is unlocked by who wants to, not by whoever follows a link.
-    let leads = safe && refusal != Refusal::ScreenLocked;
+fn answer(telling: Telling<'_>, offer: Option<Link>) -> Response<Bytes> {
+    let Telling {
+        refusal,
+        manner,
+        onward,
+        retry,
+        ..
+    } = telling;
+    let sign_in = sign_in_link(refusal, manner, onward);
     let mut response = match (manner.audience, &sign_in) {
         // "Please sign in" is a redirect only where a person waits and nothing typed can be lost.
-        (Audience::Navigation, Some(href)) if leads => redirect(href),
-        (Audience::Navigation | Audience::Subresource, _) => page(
-            refusal,
-            manner,
-            said,
-            offer.map_or_else(|| links(refusal, sign_in, manner), |offer| vec![offer]),
-        ),
-        (Audience::Program, _) => problem(refusal, manner, sign_in),
+        (Audience::Navigation, Some(href)) if leads(refusal, manner) => redirect(href),
+        (Audience::Navigation | Audience::Subresource, _) => {
+            let links = offer.map_or_else(
+                || links(refusal, sign_in, manner, onward),
+                |offer| vec![offer],
+            );
+            page(telling, links)
+        }
+        (Audience::Program, _) => problem(refusal, manner, onward, sign_in),
     };
     if manner.method == Method::HEAD {
         *response.body_mut() = Bytes::new();
@@ -160,6 +187,9 @@ fn answer(refusal: Refusal, manner: &Manner, said: Said, offer: Option<Link>) ->
     headers.insert("referrer-policy", HeaderValue::from_static("same-origin"));
     insert(headers, "x-request-id", &manner.id.to_string());
     insert(headers, "x-chartgate-refusal", refusal.code());
+    if let Some(retry) = retry {
+        insert(headers, RETRY_AFTER.as_str(), &seconds(retry).to_string());
+    }
     if refusal == Refusal::TokenRefused {
         // RFC 6750 §3.1, whatever asked.
         let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
@@ -168,37 +198,64 @@ fn answer(refusal: Refusal, manner: &Manner, said: Said, offer: Option<Link>) ->
     if refusal == Refusal::ScreenLocked {
         headers.insert("chartgate-session", marker());
     }
-    if let Some(retry) = retry {
-        insert(headers, RETRY_AFTER.as_str(), &seconds(retry).to_string());
-    }
-    // SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
+    clear_cookies(headers, refusal, manner.audience, onward.cookie);
+    response
+}
+
+/// SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
+fn clear_cookies(
+    headers: &mut http::HeaderMap,
+    refusal: Refusal,
+    audience: Audience,
+    fate: CookieFate,
+) {
     // A background poll that meets the end of a session must not take away whose a form is that is still being typed.
-    let is_poll = manner.audience == Audience::Program && refusal == Refusal::SessionExpired;
-    let is_over = matches!(
+    let is_poll = audience == Audience::Program && refusal == Refusal::SessionExpired;
+    let ended = matches!(
         refusal,
         Refusal::SessionUnknown
             | Refusal::SessionExpired
             | Refusal::UserLocked
             | Refusal::UserDeactivated
+            | Refusal::SignInCircle
     );
-    if is_over && !is_poll {
+    if ended && !is_poll && fate == CookieFate::Cleared {
         headers.append(SET_COOKIE, cookie::clear_session());
     }
-    response
+    if refusal == Refusal::SignInCircle {
+        headers.append(SET_COOKIE, cookie::clear_login());
+    }
 }
 
-fn sign_in_link(refusal: Refusal, manner: &Manner) -> Option<String> {
+/// Whether a browser is led on by itself. A locked screen is shown as one: it is unlocked by who wants to, not by
+/// whoever follows a link.
+fn leads(refusal: Refusal, manner: &Manner) -> bool {
+    let is_safe = manner.method == Method::GET || manner.method == Method::HEAD;
+    is_safe && refusal != Refusal::ScreenLocked
+}
+
+/// Whether the session's own user only has to confirm that it is them.
+fn asks_again(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::StepUpRequired | Refusal::BindingChanged)
+}
+
+fn sign_in_link(refusal: Refusal, manner: &Manner, onward: &Onward) -> Option<String> {
     if matches!(
         refusal,
         Refusal::LoginRequired | Refusal::SessionExpired | Refusal::SessionUnknown
     ) {
-        Some(login_location(&manner.return_to, Asked::SignIn))
-    } else if matches!(refusal, Refusal::StepUpRequired | Refusal::BindingChanged) {
-        Some(login_location(&manner.return_to, Asked::StepUp))
-    } else if refusal == Refusal::ScreenLocked {
-        Some(login_location(&manner.return_to, Asked::Unlock))
-    } else {
-        None
+        return Some(login_location(&manner.return_to, Asked::SignIn));
+    }
+    if refusal == Refusal::ScreenLocked {
+        return Some(login_location(&manner.return_to, Asked::Unlock));
+    }
+    match (&onward.back, onward.demand) {
+        (_, demand) if asks_again(refusal) => {
+            let asked = Asked::StepUp(demand.unwrap_or(Demand::NOW));
+            Some(login_location(&manner.return_to, asked))
+        }
+        (Some(Back::AtOnce(to)), _) => Some(login_location(to, Asked::SignIn)),
+        (Some(Back::Link(_)) | None, _) => None,
     }
 }
 
@@ -210,7 +267,7 @@ fn redirect(href: &str) -> Response<Bytes> {
 }
 
 /// Where the page leads on to.
-fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link> {
+fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner, onward: &Onward) -> Vec<Link> {
     let one = |href: &str, label| {
         let href = href.to_owned();
         vec![Link { href, label }]
@@ -223,6 +280,18 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
         }
         return one(&href, "Sign in");
     }
+    if let Some(Back::Link(to)) = &onward.back {
+        let label = if matches!(refusal, Refusal::SignInCircle | Refusal::StepUpUnmet) {
+            "Try again"
+        } else {
+            "Start again"
+        };
+        let mut links = one(to, label);
+        if refusal == Refusal::StepUpUnmet && to != "/" {
+            links.extend(one("/", "Go on in the EMR"));
+        }
+        return links;
+    }
     if matches!(
         refusal,
         Refusal::LoginStateUnknown
@@ -232,6 +301,7 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
             | Refusal::ProviderUnavailable
             | Refusal::TooManySessions
             | Refusal::SecondFactorLocked
+            | Refusal::StepUpUnmet
     ) {
         return one("/", "Start again");
     }
@@ -240,16 +310,33 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
         both.extend(one(&manner.return_to, "Continue to the EMR"));
         return both;
     }
-    if refusal == Refusal::HeldGone {
-        return one("/", "Go to the EMR");
-    }
     if refusal == Refusal::TrainingLapsed {
         return one(TRAINING, "Take the course");
+    }
+    if refusal == Refusal::HeldGone {
+        return one("/", "Go to the EMR");
     }
     Vec::new()
 }
 
-fn page(refusal: Refusal, manner: &Manner, said: Said, links: Vec<Link>) -> Response<Bytes> {
+/// What is said of this one request, beyond what its code says.
+fn said(onward: &Onward) -> Vec<String> {
+    let demanded = onward
+        .demand
+        .map(|demand| format!("What is asked for: {}.", demand.told()));
+    let lacked = onward.lack.map(|lack| lack.told().to_owned());
+    demanded.into_iter().chain(lacked).collect()
+}
+
+fn page(telling: Telling<'_>, links: Vec<Link>) -> Response<Bytes> {
+    let Telling {
+        refusal,
+        manner,
+        onward,
+        retry,
+        note,
+        sent,
+    } = telling;
     let id = manner.id.to_string();
     let page = Page {
         title: refusal.title(),
@@ -258,10 +345,11 @@ fn page(refusal: Refusal, manner: &Manner, said: Said, links: Vec<Link>) -> Resp
         code: refusal.code(),
         request_id: &id,
         nonce: &id,
-        retry: said.retry.map(seconds),
+        retry: retry.map(seconds),
         links,
-        note: said.note,
-        sent: said.sent,
+        note,
+        said: said(onward),
+        sent,
     };
     // A template of fixed text cannot fail to render; if it did, the code alone is the page.
     let html = page.render().unwrap_or_else(|_| refusal.code().to_owned());
@@ -282,7 +370,14 @@ fn page(refusal: Refusal, manner: &Manner, said: Said, links: Vec<Link>) -> Resp
     response
 }
 
-fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response<Bytes> {
+fn problem(
+    refusal: Refusal,
+    manner: &Manner,
+    onward: &Onward,
+    sign_in: Option<String>,
+) -> Response<Bytes> {
+    let stronger = asks_again(refusal);
+    let demand = onward.demand.filter(|_| stronger);
     let problem = Problem {
         kind: format!("urn:chartgate:refusal:{}", refusal.code()),
         title: refusal.title(),
@@ -291,7 +386,10 @@ fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response
         code: refusal.code(),
         remedy: refusal.remedy(),
         request_id: &manner.id.to_string(),
-        login,
+        step_up: sign_in.clone().filter(|_| stronger),
+        acr_values: acr_values(onward).filter(|_| stronger),
+        max_age: demand.and_then(Demand::max_age_seconds),
+        login: sign_in,
         break_glass: refusal == Refusal::BreakGlassOffered,
     };
     let json = serde_json::to_vec(&problem).unwrap_or_default();
@@ -303,15 +401,41 @@ fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response
         HeaderValue::from_static("application/problem+json"),
     );
     if refusal.status() == StatusCode::UNAUTHORIZED {
-        // RFC 9470 for step-up; else a scheme that no browser answers with a password pop-up.
-        let challenge = if matches!(refusal, Refusal::StepUpRequired | Refusal::BindingChanged) {
-            r#"Bearer error="insufficient_user_authentication""#
+        let challenge = if stronger {
+            insufficient(demand.unwrap_or(Demand::NOW), onward)
         } else {
-            r#"Chartgate realm="EMR""#
+            // A scheme that no browser answers with a password pop-up.
+            r#"Chartgate realm="EMR""#.to_owned()
         };
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        insert(headers, WWW_AUTHENTICATE.as_str(), &challenge);
     }
     response
+}
+
+/// The challenge of RFC 9470 §3.
+fn insufficient(demand: Demand, onward: &Onward) -> String {
+    let mut challenge = format!(
+        r#"Bearer error="insufficient_user_authentication", error_description="What is asked for: {}""#,
+        demand.told()
+    );
+    if let Some(values) = acr_values(onward) {
+        challenge.extend([", acr_values=\"", &values, "\""]);
+    }
+    if let Some(age) = demand.max_age_seconds() {
+        challenge.extend([", max_age=\"", &age.to_string(), "\""]);
+    }
+    challenge
+}
+
+/// The values that fit into a quoted string, in the form of `acr_values`.
+fn acr_values(onward: &Onward) -> Option<String> {
+    let fits = |value: &&str| {
+        let fine = |b: u8| (0x21..=0x7e).contains(&b) && b != b'"' && b != b'\\';
+        !value.is_empty() && value.bytes().all(fine)
+    };
+    let values = onward.acr_values.iter().map(String::as_str).filter(fits);
+    let values: Vec<_> = values.collect();
+    (!values.is_empty()).then(|| values.join(" "))
 }
 
 /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).

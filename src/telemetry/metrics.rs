@@ -76,6 +76,7 @@ metrics! {
     BREAK_GLASS_UNREVIEWED = "chartgate_break_glass_unreviewed", Gauge, [], "Broken glasses that nobody has reviewed.";
     BREAK_GLASS_OVERDUE = "chartgate_break_glass_overdue", Gauge, [], "Broken glasses whose review is overdue.";
     UPSTREAM_CONNECT_FAILURES = "chartgate_upstream_connect_failures_total", Counter, [], "Connections to an EMR that could not be opened.";
+    STEP_UPS = "chartgate_step_ups_total", Counter, ["result"], "Stronger or fresher sign-ins: asked for, met, or what they lacked.";
     ISSUER_CLOCK_SKEW = "chartgate_issuer_clock_skew_seconds", Gauge, ["issuer"], "How far the provider's clock was behind ours at the newest sign-in.";
     API_TOKENS = "chartgate_api_tokens_total", Counter, ["kind", "outcome"], "Credentials of API clients, by kind (`jwt`, `introspected`, `certificate`; `none` where that was not found out) and outcome (`accepted`, `refused`, `misplaced`, `revoked`, `locked`, `unavailable`).";
     API_INTROSPECTIONS = "chartgate_api_introspections_total", Counter, ["result"], "Questions to introspection endpoints: `active`, `inactive` or `failed`.";

@@ -71,6 +71,7 @@ pub(crate) fn user(name: &str) -> Principal {
             amr: vec!["pwd".to_owned(), "otp".to_owned()],
             mfa: true,
             auth_time: None,
+            phishing_resistant: false,
         },
     })
 }
@@ -180,6 +181,7 @@ pub(crate) fn limited(
         poll: false,
         emr_user: None,
         inspected: crate::request::facts::Inspected::default(),
+        demand: crate::request::Demand::NONE,
     };
     let mapped = Mapped::for_test(identified, 0, traits, mapping);
     Limited::for_test(Authorized::for_test(mapped, Obligations::default(), until))

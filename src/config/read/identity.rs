@@ -106,6 +106,7 @@ fn issuer(mut section: Section<'_>, own: Option<&SecondFactor>) -> Option<Issuer
         None if name.as_ref().is_some_and(has_own) => Some(MfaEvidence {
             acr: Vec::new(),
             amr: Vec::new(),
+            phishing_resistant: super::super::step_up::PhishingResistant::default(),
             require: MfaRequire::Any,
         }),
         None => section.required_table("mfa", why).map(mfa),
@@ -135,6 +136,7 @@ fn mfa(mut section: Section<'_>) -> MfaEvidence {
         acr: section.or("acr", Vec::new()),
         amr: section.or("amr", Vec::new()),
         require: section.or("require", MfaRequire::Any),
+        phishing_resistant: super::step_up::phishing_resistant(&mut section),
     };
     let empty_set = evidence.amr.iter().any(Vec::is_empty);
     if empty_set || (evidence.acr.is_empty() && evidence.amr.is_empty()) {

@@ -14,6 +14,7 @@ mod second_factor;
 mod segmentation;
 mod server;
 mod sessions;
+mod step_up;
 mod trail;
 mod training;
 

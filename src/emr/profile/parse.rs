@@ -24,6 +24,7 @@ mod limits;
 mod links;
 mod patches;
 mod routes;
+mod step_up;
 
 pub(super) use limits::duration;
 use routes::RouteReader;

@@ -224,6 +224,15 @@ pub(super) struct RawRoute {
     pub(super) no_store: Option<bool>,
     pub(super) cache: Option<RawCache>,
     pub(super) cache_reason: Option<String>,
+    pub(super) step_up: Option<RawStepUp>,
+}
+
+/// `step_up = { max_age = "5m", factor = "phishing-resistant" }`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStepUp {
+    pub(super) max_age: Option<String>,
+    pub(super) factor: Option<String>,
 }
 
 /// `[inspect]` and `inspect = { .. }`

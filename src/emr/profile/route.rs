@@ -10,6 +10,7 @@ use crate::emr::answer::AnswerRule;
 use crate::emr::id::IdPattern;
 use crate::emr::json::Pointer;
 use crate::emr::pattern::{Captures, PathPattern};
+use crate::request::Demand;
 use crate::request::facts::Action;
 use crate::request::target::Ambiguity;
 
@@ -250,6 +251,7 @@ pub struct Route {
     pub(super) allow: Vec<Ambiguity>,
     pub(super) record: Record,
     pub(super) inspect: Modes,
+    pub(super) demand: Demand,
 }
 
 /// How a route stands among the others.
@@ -320,6 +322,12 @@ impl Route {
     #[must_use]
     pub fn is_sensitive(&self) -> bool {
         matches!(self.sensitivity.as_str(), "R" | "V")
+    }
+
+    /// What it demands of the sign-in (`step_up = { .. }`).
+    #[must_use]
+    pub const fn demand(&self) -> Demand {
+        self.demand
     }
 
     /// Whether it counts as activity.

@@ -12,13 +12,14 @@ use crate::desk::page::redirect;
 use crate::identity::held::{HeldPost, location};
 use crate::identity::routes::{Asked, login_location};
 use crate::refusal::Refusal;
-use crate::request::{AnswerBody, Body};
+use crate::request::{AnswerBody, Body, Demand, Refused};
 
 /// Most that is read of an answer which nobody is shown.
 const DRAINED: usize = 4 * 1024 * 1024;
 
 /// What its author is told of a form that the gateway refused.
-pub(super) fn refused_so(refusal: Refusal, post: &HeldPost) -> Sent {
+pub(super) fn refused_so(refused: &Refused, post: &HeldPost) -> Sent {
+    let refusal = refused.refusal();
     let here = location(post.id());
     let why = format!(
         "{} {} ({})",
@@ -27,7 +28,8 @@ pub(super) fn refused_so(refusal: Refusal, post: &HeldPost) -> Sent {
         refusal.code()
     );
     if refusal == Refusal::StepUpRequired {
-        let href = login_location(&here, Asked::StepUp);
+        let demand = refused.onward().demand.unwrap_or(Demand::NOW);
+        let href = login_location(&here, Asked::StepUp(demand));
         return Sent::Not(why, Some((href, "Confirm that it is you")));
     }
     if refusal == Refusal::PatientUnknown {

@@ -8,7 +8,8 @@ use webauthn_rs::prelude::WebauthnError;
 use crate::identity::callback::CallbackError;
 use crate::identity::token::NoRandomness;
 use crate::refusal::Refusal;
-use crate::request::BodyError;
+use crate::request::demand::Shortfall;
+use crate::request::{BodyError, Demand, Onward};
 use crate::store::StoreError;
 
 /// Why.
@@ -32,6 +33,8 @@ pub(in crate::identity) enum FactorError {
     KeptOut(Refusal),
     #[error("nobody is signed in")]
     NoSession,
+    #[error("the second factor does not meet what was demanded ({0:?})")]
+    Unmet(Shortfall, Demand),
     #[error("the session to confirm is over, or not this browser's")]
     StepUpSession,
     #[error("what was proven belongs to an account that was reset since")]
@@ -64,12 +67,42 @@ impl FactorError {
             Self::Locked(_) => Refusal::SecondFactorLocked,
             Self::KeptOut(refusal) => *refusal,
             Self::NoSession => Refusal::LoginRequired,
+            Self::Unmet(..) => Refusal::StepUpUnmet,
             Self::StepUpSession | Self::Reset => Refusal::LoginRefused,
             Self::Open(error) => error.refusal(),
             Self::Store(_) => Refusal::StoreUnavailable,
             Self::Randomness(_) | Self::Site(_) | Self::Page(_) | Self::Encoding | Self::Header => {
                 Refusal::Internal
             }
+        }
+    }
+
+    /// Where the refusal leads on to.
+    pub(super) fn onward(&self) -> Onward {
+        match self {
+            Self::Unmet(lack, demand) => Onward {
+                demand: Some(*demand),
+                lack: Some(*lack),
+                ..Onward::default()
+            },
+            Self::Method
+            | Self::Off
+            | Self::Unknown
+            | Self::Form(_)
+            | Self::Malformed
+            | Self::Twice
+            | Self::Locked(_)
+            | Self::KeptOut(_)
+            | Self::NoSession
+            | Self::StepUpSession
+            | Self::Reset
+            | Self::Open(_)
+            | Self::Store(_)
+            | Self::Randomness(_)
+            | Self::Site(_)
+            | Self::Page(_)
+            | Self::Encoding
+            | Self::Header => Onward::default(),
         }
     }
 
@@ -85,6 +118,7 @@ impl FactorError {
             | Self::Twice
             | Self::KeptOut(_)
             | Self::NoSession
+            | Self::Unmet(..)
             | Self::StepUpSession
             | Self::Reset
             | Self::Open(_)

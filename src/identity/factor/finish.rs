@@ -7,10 +7,10 @@ use crate::identity::Identity;
 use crate::identity::answer::Answer;
 use crate::identity::attempts::Purpose;
 use crate::identity::callback::CallbackError;
-use crate::identity::cookie;
 use crate::identity::origin::Origin;
 use crate::identity::session::Opening;
 use crate::identity::token::Token;
+use crate::identity::{cookie, login};
 use crate::request::{Event, Received};
 
 impl Identity {
@@ -29,6 +29,11 @@ impl Identity {
         };
         if self.provider_named(&user.issuer).is_none() {
             return Err(FactorError::Off);
+        }
+        let demand = waiting.attempt.demand;
+        if let Some(lack) = self.lacks(&waiting.attempt, demand, &user.proof) {
+            login::count_step_up(lack.word());
+            return Err(FactorError::Unmet(lack, demand));
         }
         let current = self.session_of(received.parts()).await?;
         let (event, continues) = match &waiting.attempt.purpose {
@@ -61,6 +66,7 @@ impl Identity {
                 return Err(FactorError::Open(Box::new(error)));
             }
         };
+        login::count_opened(event);
         self.name(received.facts_mut(), &arrived.live);
         let cookie = cookie::set_session(&token).ok_or(FactorError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(FactorError::Header)?;

@@ -20,6 +20,9 @@ use crate::store::{Durability, Replacement, Store, StoreError, Table};
 /// What the gateway adds to `amr`: it verified a factor itself.
 pub(in crate::identity) const MARK: &str = "chartgate";
 
+/// The method that says so (OpenID EAP ACR Values, `phr`): only the gateway's own passkeys state it here.
+pub(super) const PHISHING_RESISTANT: &str = "phr";
+
 /// A user who is asked for the second factor.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Flow {
@@ -119,6 +122,8 @@ impl Flow {
             }
         }
         proof.mfa = true;
+        // SECURITY: of what the gateway itself saw, not of what the provider stated.
+        proof.phishing_resistant |= proven.amr.iter().any(|method| method == PHISHING_RESISTANT);
         proof.auth_time = Some(proven.at);
         user
     }

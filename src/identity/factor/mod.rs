@@ -187,7 +187,8 @@ impl Identity {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "no second factor");
                 let wait = error.wait(self.clock().now());
-                let refused = received.refuse(refusal);
+                let onward = error.onward();
+                let refused = received.refuse(refusal).leading(|to| *to = onward);
                 Err(match wait {
                     Some(wait) => refused.retry_after(wait),
                     None => refused,

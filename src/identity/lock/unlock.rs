@@ -3,23 +3,20 @@
 //! *Never*: a session that is stronger than it was, or lasts longer, because it was unlocked.
 
 use crate::identity::answer::Answer;
-use crate::identity::arrival::fresh_enough;
 use crate::identity::attempts::Attempt;
-use crate::identity::callback::{CallbackError, is_fresh};
+use crate::identity::callback::CallbackError;
 use crate::identity::login::Told;
-use crate::identity::oidc::claims::Verified;
 use crate::identity::routes::{Asked, login_location};
 use crate::identity::session::{Live, Opening};
 use crate::identity::{AccountLimit, Identity};
-use crate::request::Event;
 use crate::request::principal::User;
+use crate::request::{Demand, Event};
 
 /// What a sign-in at the locked screen of `current` opens. `current` is none where that session is over.
 pub(in crate::identity) fn judge(
     attempt: &Attempt,
     current: Option<&Live>,
     opening: Opening,
-    verified: &Verified,
     identity: &Identity,
 ) -> Result<(Opening, Event), CallbackError> {
     let is_own = |live: &&Live| {
@@ -31,7 +28,7 @@ pub(in crate::identity) fn judge(
         if !opening.user.proof.mfa && !identity.adds_factor(&opening.user.issuer) {
             return Err(CallbackError::Mfa(Box::new(opening.user)));
         }
-        fresh_enough(attempt, verified, identity.leeway).map_err(CallbackError::from)?;
+        identity.is_fresh_enough(attempt, &opening.user)?;
         // SECURITY: whoever has to read the notice before signing in has not: an unlock passes it by. And who still owes
         // the gateway's own second factor brings it in a sign-in of their own.
         if identity.banner().is_some() || !opening.user.proof.mfa {
@@ -39,7 +36,9 @@ pub(in crate::identity) fn judge(
         }
         return Ok((opening, Event::Login));
     };
-    is_fresh(attempt, verified, identity.leeway)?;
+    if let Some(lack) = identity.lacks(attempt, Demand::NOW, &opening.user.proof) {
+        return Err(CallbackError::Unmet(lack, Box::new(opening.user)));
+    }
     // One factor opens what two had opened; it does not count for more than it is.
     let proof = if opening.user.proof.mfa {
         opening.user.proof.clone()

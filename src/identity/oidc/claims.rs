@@ -167,11 +167,13 @@ pub fn validate_id_token(
         role_values.is_empty() && is_elsewhere(&all, &expected.issuer.roles_claim);
     let acr = at("/acr").and_then(Value::as_str).map(ToOwned::to_owned);
     let amr = strings(at("/amr"));
+    let phishing_resistant = mfa::is_phishing_resistant(&expected.issuer.mfa, acr.as_deref(), &amr);
     let proof = Proof {
         mfa: mfa::is_proven(&expected.issuer.mfa, acr.as_deref(), &amr),
         acr,
         amr,
         auth_time: auth_time(at("/auth_time"), &expected.token),
+        phishing_resistant,
     };
     let training = expected.issuer.training_claim.as_deref();
     Ok(Verified {

@@ -15,6 +15,7 @@ use openidconnect::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::acr::acr_values;
 use crate::config::Issuer;
 use crate::identity::routes::Asked;
 use crate::outbound::{HttpClient, HttpError};
@@ -82,20 +83,22 @@ pub(super) fn authorize(
                 .map(Scope::new),
         )
         .set_pkce_challenge(pkce);
-    // A screen is unlocked with one factor: nothing is asked of its strength.
-    let strength = match challenge.asked {
-        Asked::SignIn | Asked::Fresh | Asked::StepUp => settings.request_acr.as_slice(),
-        Asked::Unlock => &[],
-    };
-    for acr in strength {
+    for acr in acr_values(settings, challenge.asked) {
         request = request.add_auth_context_value(AuthenticationContextClass::new(acr.clone()));
     }
     request = match challenge.asked {
         Asked::SignIn => request,
         // `max_age` makes the provider state `auth_time` (OIDC Core §3.1.2.1); `prompt` is for those that ignore it.
-        Asked::StepUp | Asked::Unlock | Asked::Fresh => request
+        Asked::Unlock | Asked::Fresh => request
             .set_max_age(std::time::Duration::ZERO)
             .add_prompt(CoreAuthPrompt::Login),
+        Asked::StepUp(demand) => {
+            let request = request.add_prompt(CoreAuthPrompt::Login);
+            match demand.max_age() {
+                Some(max_age) => request.set_max_age(max_age),
+                None => request,
+            }
+        }
     };
     let (url, _, _) = request.url();
     Ok((url, Secret::new(verifier.into_secret())))

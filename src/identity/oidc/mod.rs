@@ -5,6 +5,7 @@
 //! checks neither `azp` nor leeway, knows no logout tokens, and verifies outside the one crypto library of this
 //! program. Tokens are verified in [`jws`] and judged in [`claims`], by one piece of code for both kinds.
 
+mod acr;
 pub mod claims;
 mod exchange;
 pub mod jws;
@@ -15,5 +16,6 @@ mod provider;
 #[cfg(test)]
 pub(super) mod test_provider;
 
+pub(super) use acr::{acr_values, can_prove};
 pub(super) use exchange::{Challenge, ExchangeError, Tokens};
 pub(super) use provider::{Metadata, Provider, ProviderError, TokenError};

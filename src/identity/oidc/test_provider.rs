@@ -14,6 +14,7 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
+use crate::config::step_up::PhishingResistant;
 use crate::config::{Issuer, MfaEvidence, MfaRequire};
 use crate::secret::Secret;
 
@@ -139,6 +140,7 @@ impl TestProvider {
                 acr: Vec::new(),
                 amr: vec![vec!["mfa".to_owned()]],
                 require: MfaRequire::Any,
+                phishing_resistant: PhishingResistant::default(),
             },
             name_claim: "/preferred_username".to_owned(),
             roles_claim: "/groups".to_owned(),

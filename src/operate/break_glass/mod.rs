@@ -331,6 +331,7 @@ fn facts_of(mut facts: Facts, offer: &Offer) -> Facts {
         poll: false,
         emr_user: None,
         inspected: crate::request::facts::Inspected::default(),
+        demand: crate::request::Demand::NONE,
     }));
     facts
 }

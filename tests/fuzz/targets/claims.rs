@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chartgate::config::step_up::PhishingResistant;
 use chartgate::config::{Issuer, MfaEvidence, MfaRequire};
 use chartgate::identity::oidc::claims::{
     Expected, ExpectedId, validate_id_token, validate_logout_token,
@@ -67,6 +68,7 @@ fn issuer() -> Issuer {
             acr: vec!["loa-5".into()],
             amr: Vec::new(),
             require: MfaRequire::Any,
+            phishing_resistant: PhishingResistant::default(),
         },
         name_claim: "/preferred_username".into(),
         roles_claim: "/realm/groups".into(),

@@ -12,10 +12,11 @@ const port = Number(process.env.PORT);
 const issuer = `https://localhost:${port}`;
 const ACR_PASSWORD = 'urn:example:acr:pwd';
 const ACR_MFA = 'urn:example:acr:mfa';
+const ACR_KEY = 'urn:example:acr:key'; // a security key: cannot be phished
 const SEED = 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP';
 
 const people = {
-  'dr.adams': { password: 'Correct-horse-1', seed: SEED, name: 'Dr. Adams', groups: ['emr-physicians'] },
+  'dr.adams': { password: 'Correct-horse-1', seed: SEED, key: true, name: 'Dr. Adams', groups: ['emr-physicians'] },
   'nurse.lee': { password: 'Correct-horse-2', seed: SEED, name: 'Nurse Lee', groups: ['emr-nurses'] },
   'clerk.kim': { password: 'Correct-horse-3', seed: null, name: 'Clerk Kim', groups: ['emr-frontdesk'] }, // one factor only
   'sec.ops': { password: 'Correct-horse-4', seed: SEED, name: 'Sec Ops', groups: ['emr-admins'] },
@@ -43,7 +44,7 @@ function signingKey(alg, type, options) {
 const provider = new Provider(issuer, {
   clients: JSON.parse(process.env.CLIENTS),
   jwks: { keys: [signingKey('RS256', 'rsa', { modulusLength: 2048 }), signingKey('ES256', 'ec', { namedCurve: 'P-256' })] },
-  acrValues: [ACR_PASSWORD, ACR_MFA],
+  acrValues: [ACR_PASSWORD, ACR_MFA, ACR_KEY],
   interactions: { policy: interactionPolicy.base(), url: (_context, interaction) => `/interaction/${interaction.uid}` },
   cookies: { keys: [crypto.randomBytes(32).toString('hex')] },
   // acr, amr and auth_time reach the ID token because they belong to the scope every client asks for.
@@ -75,9 +76,10 @@ provider.on('backchannel.success', (_context, client) => console.log('back chann
 const page = (uid, step, problem = '') => `<!doctype html><html lang="en"><title>Hospital sign-in</title><h1>Hospital sign-in</h1>
 <p role="alert">${problem}</p><form method="post" action="/interaction/${uid}/${step}">${step === 'password'
   ? '<label>User <input name="username" autocomplete="username"></label><label>Password <input name="password" type="password"></label>'
-  : '<label>Code <input name="otp" inputmode="numeric" autocomplete="one-time-code"></label>'}<button>Continue</button></form>`;
+  : step === 'key' ? '<p>Touch your security key.</p>' : '<label>Code <input name="otp" inputmode="numeric" autocomplete="one-time-code"></label>'}<button>Continue</button></form>`;
 
 const passed = new Map(); // interaction -> the user whose password was right
+const coded = new Map(); // interaction -> the user whose code was right as well
 
 async function form(request) {
   let body = '';
@@ -102,9 +104,11 @@ async function interact(request, response, step) {
     response.end(html);
   };
   const details = await provider.interactionDetails(request, response);
-  const { uid, prompt } = details;
+  const { uid, prompt, params } = details;
+  const wantsKey = String(params.acr_values ?? '').split(' ').includes(ACR_KEY);
   const finish = (user, amr, acr) => {
     passed.delete(uid);
+    coded.delete(uid);
     return provider.interactionFinished(request, response, { login: { accountId: user, amr, acr } }, { mergeWithLastSubmission: false });
   };
   if (prompt.name === 'consent') return consent(request, response, details);
@@ -119,17 +123,25 @@ async function interact(request, response, step) {
     passed.set(uid, user);
     return show(200, page(uid, 'code'));
   }
+  if (step === 'key') {
+    const holder = coded.get(uid);
+    if (!holder) return show(401, page(uid, 'password', 'Start with the password'));
+    return finish(holder, ['pwd', 'hwk', 'mfa'], ACR_KEY);
+  }
   const user = passed.get(uid);
   // The code before is taken too (RFC 6238, 5.2): it may have been the one shown when it was typed.
   const codes = user ? [Date.now(), Date.now() - 30_000].map((at) => totp(people[user].seed, at)) : [];
   if (!codes.includes(fields.get('otp'))) return show(401, page(uid, 'code', 'Wrong code'));
-  return finish(user, ['pwd', 'otp', 'mfa'], ACR_MFA);
+  // Whoever has no key gets in without, and the token says so.
+  if (!wantsKey || !people[user].key) return finish(user, ['pwd', 'otp', 'mfa'], ACR_MFA);
+  coded.set(uid, user);
+  return show(200, page(uid, 'key'));
 }
 
 const serve = provider.callback();
 const tls = { cert: fs.readFileSync(process.env.TLS_CERT), key: fs.readFileSync(process.env.TLS_KEY) };
 https.createServer(tls, (request, response) => {
-  const match = /^\/interaction\/[^/]+(?:\/(password|code))?$/.exec(request.url);
+  const match = /^\/interaction\/[^/]+(?:\/(password|code|key))?$/.exec(request.url);
   if (!match) return serve(request, response);
   return interact(request, response, match[1]).catch((error) => {
     response.writeHead(400, { 'content-type': 'text/plain' });
