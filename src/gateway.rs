@@ -290,6 +290,8 @@ impl Gateway {
             | OwnRoute::SecondFactors => Purpose::SignIn,
             OwnRoute::Lock | OwnRoute::Unlocked | OwnRoute::LockScript => Purpose::Ordinary,
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
+            // Strangers can send it, so it counts as a sign-in does.
+            OwnRoute::FrontchannelLogout => Purpose::BrowserNotice,
             OwnRoute::Logout | OwnRoute::Switch | OwnRoute::SignedOut => Purpose::SignOut,
         };
         let received = stages.screen.screen(received, purpose)?.into_received();
@@ -318,6 +320,7 @@ impl Gateway {
             | OwnRoute::Switch
             | OwnRoute::SignedOut
             | OwnRoute::BackchannelLogout
+            | OwnRoute::FrontchannelLogout
             | OwnRoute::SecondFactors => Left::default(),
         };
         let mut response = match answered {

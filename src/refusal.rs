@@ -152,6 +152,8 @@ refusals! {
     StepUpUnmet = "2020", FORBIDDEN, "Stronger sign-in needed", "This part of the EMR opens only after a stronger sign-in than the one that the identity provider confirmed.", "Sign in with the stronger method if you have one, or call IT and give the request id. Everything else goes on working.";
     /// The browser came back from the provider twice within 30 seconds and was to be sent there again, for want of a session or of a stronger sign-in.
     SignInCircle = "2021", BAD_REQUEST, "Sign-in goes round in circles", "You signed in, and a moment later this browser had nothing to show for it. Usually the browser keeps no cookies for this address (a strict privacy setting, a full or damaged profile), the EMR was opened under another name than its usual address, or a clock is wrong by minutes.", "Allow cookies for this address, open the EMR by its usual address, and check the clock of this computer; then try again. If it goes on, report the request id to IT.";
+    /// The provider did not renew the session's tokens (`invalid_grant`), renewed them for someone else or without a second factor, or could not be asked for longer than `[identity.issuer.refresh]` `grace`; the record of the session's end says which.
+    NotRenewed = "2017", UNAUTHORIZED, "Please sign in again", "The identity provider does not confirm this session any more.", "Sign in again; you will come back to the page you asked for. If that fails, your account may have been closed or changed: call IT.";
 
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";

@@ -7,6 +7,7 @@
 mod alarms;
 pub mod clinic;
 mod containment;
+mod endings;
 mod error;
 mod health;
 mod locks;
@@ -405,7 +406,7 @@ fn start_upkeep(
 ) {
     let identity = parts.stages.identity.clone();
     background.spawn(identity.background(ended(ending.clone())));
-    background.spawn(cut_ended_sessions(
+    background.spawn(endings::follow(
         parts.stages.clone(),
         streams.clone(),
         ended(ending.clone()),
@@ -417,32 +418,6 @@ fn start_upkeep(
     ));
     background.spawn(locks::watch(parts.stages.clone(), ended(ending.clone())));
     background.spawn(keep_up(parts.clone(), ended(ending.clone())));
-}
-
-/// A session that ends takes its live streams with it.
-async fn cut_ended_sessions(
-    stages: Arc<Stages>,
-    streams: Arc<Streams>,
-    end: impl Future<Output = ()>,
-) {
-    let mut ended_sessions = stages.identity.subscribe();
-    let mut end = std::pin::pin!(end);
-    loop {
-        let told = tokio::select! {
-            () = &mut end => return,
-            told = ended_sessions.recv() => told,
-        };
-        match told {
-            Ok(session) => {
-                streams.cut(&session.0);
-            }
-            // SECURITY: what was missed may have been anyone's session, so every stream has to be asked for again.
-            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
-                streams.cut_all();
-            }
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-        }
-    }
 }
 
 /// Histograms are drained whether or not anyone scrapes.

@@ -162,6 +162,9 @@ const fn priority_of(event: Event) -> Priority {
         | Event::ScreenLocked
         | Event::ScreenUnlocked
         | Event::PostHeld
+        | Event::SessionEnded
+        | Event::RolesChanged
+        | Event::FrontchannelLogout
         | Event::Started
         | Event::Stopped
         | Event::Recovered

@@ -21,6 +21,7 @@ pub mod lock;
 pub mod problem;
 pub mod provision;
 mod read;
+pub mod refresh;
 pub mod second_factor;
 pub mod secrets;
 mod section;
@@ -183,6 +184,10 @@ pub struct Issuer {
     pub roles_claim: String,
     /// Claim (JSON pointer) with the date until which the user's training holds, where the provider states one.
     pub training_claim: Option<String>,
+    /// How often that is read again. Never, without.
+    pub refresh: Option<refresh::Refresh>,
+    /// What is tolerated in its logout tokens.
+    pub logout: refresh::LogoutTolerance,
 }
 
 /// What counts as proof of a second factor. At least one list is not empty.

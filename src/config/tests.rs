@@ -98,6 +98,60 @@ const SECOND_FACTOR: [&str; 10] = [
     "# max_authenticators =",
 ];
 
+/// Refreshing is off unless it is configured.
+const REFRESH: [&str; 3] = [
+    "# [identity.issuer.refresh]",
+    "# every = \"10m\"",
+    "# grace = \"30m\"",
+];
+
+/// What is shown commented out because it has no default, or its place differs.
+const SHOWN: [&str; 43] = [
+    "# [client.",
+    "# chrome =",
+    "# edge =",
+    "# firefox =",
+    "# safari =",
+    "# below =",
+    "# unknown =",
+    "# exempt =",
+    "# text =",
+    "# show_to =",
+    "# ca =",
+    "# client_certificate =",
+    "# acr =",
+    "# node =",
+    "# workers =",
+    "# [emr.identity]",
+    "# user_header",
+    "# roles_header",
+    "# assertion =",
+    "# basic =",
+    "# time_zone =",
+    "# [[notify.",
+    "# name =",
+    "# url =",
+    "# secret_file =",
+    "# min_level =",
+    "# include =",
+    "# host = \"mail",
+    "# security =",
+    "# from =",
+    "# to =",
+    "# target =",
+    "# [[backup.source]]",
+    "# [[segmentation.probe]]",
+    "# name = \"other-",
+    "# emr =",
+    "# address =",
+    "# from =",
+    "# name = \"emr-",
+    "# command =",
+    "# timeout =",
+    "# directory =",
+    "# feed =",
+];
+
 /// Every line of the template that is commented out is a key that exists, with its default.
 #[test]
 fn what_the_template_shows_as_default_is_the_default() {
@@ -116,53 +170,12 @@ fn what_the_template_shows_as_default_is_the_default() {
         let key = line.trim_start_matches("# ");
         line.starts_with("# ") && (key.contains(" = ") || key.starts_with('['))
     };
-    let skipped = [
-        "# [client.",
-        "# chrome =",
-        "# edge =",
-        "# firefox =",
-        "# safari =",
-        "# below =",
-        "# unknown =",
-        "# exempt =",
-        "# text =",
-        "# show_to =",
-        "# ca =",
-        "# client_certificate =",
-        "# acr =",
-        "# node =",
-        "# workers =",
-        "# [emr.identity]",
-        "# user_header",
-        "# roles_header",
-        "# assertion =",
-        "# basic =",
-        "# time_zone =",
-        "# [[notify.",
-        "# name =",
-        "# url =",
-        "# secret_file =",
-        "# min_level =",
-        "# include =",
-        "# host = \"mail",
-        "# security =",
-        "# from =",
-        "# to =",
-        "# target =",
-        "# [[backup.source]]",
-        "# [[segmentation.probe]]",
-        "# name = \"other-",
-        "# emr =",
-        "# address =",
-        "# from =",
-        "# name = \"emr-",
-        "# command =",
-        "# timeout =",
-        "# directory =",
-        "# feed =",
-    ];
     let is_skipped = |line: &str| {
-        let mut all = skipped.iter().chain(&SECOND_FACTOR).chain(&PROVISIONING);
+        let mut all = SHOWN
+            .iter()
+            .chain(&SECOND_FACTOR)
+            .chain(&PROVISIONING)
+            .chain(&REFRESH);
         all.any(|skip| line.starts_with(skip))
     };
     let uncommented: Vec<&str> = TEMPLATE

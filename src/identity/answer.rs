@@ -43,6 +43,26 @@ impl Answer {
         Self::new(StatusCode::OK, Bytes::new())
     }
 
+    /// An empty page that only pages of `origin` may frame; `None` if that fits no header.
+    pub(super) fn framed(origin: &str) -> Option<Self> {
+        let policy = format!("default-src 'none'; base-uri 'none'; frame-ancestors {origin}");
+        let policy = HeaderValue::try_from(policy).ok()?;
+        let page = "<!doctype html><html lang=\"en\"><title>Signed out</title></html>";
+        let mut answer = Self::new(StatusCode::OK, Bytes::from_static(page.as_bytes()));
+        let headers = answer.0.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        );
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+        // A provider may be cross-origin isolated, and then frames only what says that it may be.
+        headers.insert(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("cross-origin"),
+        );
+        Some(answer)
+    }
+
     /// A page without scripts or images, whose one style carries `nonce`; `None` if that fits no header.
     pub(super) fn page(html: String, nonce: &str) -> Option<Self> {
         // No `form-action`: browsers apply it to the redirect to the provider that follows the form.

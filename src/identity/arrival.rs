@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Identity;
 use super::attempts::Purpose;
 use super::binding;
-use super::ends::Cause;
+use super::ending::Cause;
 use super::session::{Live, Opening, SessionId, store_key};
 use super::token::Token;
 use super::visits::{Kept, Welcome};
@@ -112,9 +112,8 @@ impl Identity {
                 let surplus = open.len().saturating_sub(most).saturating_add(1);
                 let oldest: Vec<&Arc<Live>> = open.iter().take(surplus).collect();
                 for live in &oldest {
-                    self.sessions().end_or_remember(live).await;
+                    self.sessions().end_or_remember(live, Cause::Limit).await;
                 }
-                Cause::Limit.count(oldest.len());
                 let ids: Vec<&str> = oldest.iter().map(|live| live.id().as_str()).collect();
                 Ok(Some(ids.join(" ")))
             }

@@ -8,12 +8,15 @@ use http::{Method, header};
 
 use super::Identity;
 use super::answer::Answer;
-use super::ends::Cause;
+use super::ending::Cause;
 use super::login::{Told, handled};
-use super::oidc::claims::{ClaimsError, Expected, Logout, validate_logout_token};
+use super::oidc::claims::{
+    ClaimsError, Expected, Logout, validate_lasting_logout_token, validate_logout_token,
+};
 use super::oidc::jws::Kind;
 use super::oidc::{Provider, ProviderError, TokenError};
 use super::session::Live;
+use crate::config::refresh::{LogoutExpiry, LogoutType};
 use crate::refusal::Refusal;
 use crate::request::{BodyError, Event, Handled, Received, Refused};
 use crate::store::{Durability, StoreError, Table, digest_of};
@@ -87,10 +90,9 @@ impl Identity {
             .map_err(BackchannelError::Store)?;
         let ended = self
             .sessions()
-            .end_all(|live| is_meant(live, issuer, &logout))
+            .end_all(|live| is_meant(live, issuer, &logout), Cause::BackChannel)
             .await
             .map_err(BackchannelError::Store)?;
-        Cause::Provider.count(ended.len());
         // Only now is the token used up: had a session been left over, the provider must be able to try again.
         let expires = logout.expires.saturating_add(self.leeway);
         let insertion = self
@@ -116,7 +118,12 @@ impl Identity {
     async fn judge_notice(&self, token: &str) -> Result<(&Provider, Logout), BackchannelError> {
         let mut last = None;
         for provider in &self.providers {
-            let payload = match provider.verified(token, Kind::Logout).await {
+            let tolerance = provider.settings().logout;
+            let kind = match tolerance.typ {
+                LogoutType::Any => Kind::Logout,
+                LogoutType::Stated => Kind::StatedLogout,
+            };
+            let payload = match provider.verified(token, kind).await {
                 Ok((payload, _)) => payload,
                 Err(error) => {
                     last = Some(error);
@@ -133,8 +140,11 @@ impl Identity {
                 now: self.clock().now(),
                 leeway: self.leeway,
             };
-            let logout =
-                validate_logout_token(&payload, &expected).map_err(BackchannelError::Claims)?;
+            let logout = match tolerance.expiry {
+                LogoutExpiry::Stated => validate_logout_token(&payload, &expected),
+                LogoutExpiry::MayBeMissing => validate_lasting_logout_token(&payload, &expected),
+            };
+            let logout = logout.map_err(BackchannelError::Claims)?;
             return Ok((provider, logout));
         }
         Err(match last {

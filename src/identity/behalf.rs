@@ -91,7 +91,9 @@ impl Identity {
         Ok(match self.sessions().find(&token).await? {
             Found::Live(live) if self.sessions().is_locked(&live) => Some(self.behalf_of(&live)),
             Found::Live(_) => None,
-            Found::Over(..) | Found::Unknown => self.left.0.remove(&store_key(&token)),
+            Found::Over(..) | Found::Unknown | Found::NotRenewed(_) => {
+                self.left.0.remove(&store_key(&token))
+            }
         })
     }
 

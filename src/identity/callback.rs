@@ -14,7 +14,7 @@ use super::answer::Answer;
 use super::arrival::Arrived;
 use super::attempts::Attempt;
 use super::cookie::{self, LOGIN_COOKIE, Presented};
-use super::ends::Cause;
+use super::ending::Cause;
 use super::factor::MARK;
 use super::lock::unlock;
 use super::login::{self, Told, callback_url, handled};
@@ -136,8 +136,7 @@ impl Identity {
                 if let CallbackError::StartsClean = &error {
                     if let Some(old) = &current {
                         self.name(received.facts_mut(), old);
-                        self.sessions().end_or_remember(old).await;
-                        Cause::Replaced.count(1);
+                        self.sessions().end_or_remember(old, Cause::Replaced).await;
                     }
                     let told = unlock::starts_clean().ok_or(CallbackError::Header)?;
                     return Ok((told, BTreeMap::new()));
@@ -145,8 +144,8 @@ impl Identity {
                 // SECURITY: CVE-2026-34454. Whoever failed to sign in here must not find the session of the one
                 // before. A step-up that merely failed leaves its own user's session as it was.
                 if let Some(old) = current.filter(|_| ends_session(&attempt, &error)) {
-                    self.sessions().end_or_remember(&old).await;
-                    Cause::FailedSignIn.count(1);
+                    let cause = Cause::SignInFailed;
+                    self.sessions().end_or_remember(&old, cause).await;
                 }
                 return Err(error);
             }
@@ -183,8 +182,7 @@ impl Identity {
         let user = Principal::User(opening.user.clone());
         // SECURITY: whoever signs in here and does not finish must not find the session of someone else.
         if let Some(old) = current.filter(|old| old.user().id() != user.id()) {
-            self.sessions().end_or_remember(&old).await;
-            Cause::Replaced.count(1);
+            self.sessions().end_or_remember(&old, Cause::Replaced).await;
         }
         let asked = self.ask_factor(received.parts(), &attempt, opening);
         let answer = Box::pin(asked).await.map_err(CallbackError::Factor)?;
@@ -284,13 +282,13 @@ impl Identity {
             .await
             .map_err(CallbackError::Exchange)?;
         let verified = self.verify(provider, &metadata, attempt, &tokens).await?;
-        let mut user = User {
-            issuer: attempt.issuer.clone(),
-            subject: verified.subject.clone(),
-            name: verified.name.clone(),
-            roles: std::collections::BTreeSet::new(),
-            proof: verified.proof.clone(),
-        };
+        if provider.settings().refresh.is_some() && tokens.refresh_token.is_none() {
+            tracing::warn!(
+                issuer = attempt.issuer,
+                "the provider gave no refresh token: the session ends when its roles are too old (`refresh.every` and `refresh.grace`)"
+            );
+        }
+        let mut user = vouched(&attempt.issuer, &verified);
         // SECURITY: only the gateway itself says that it verified a factor.
         user.proof.amr.retain(|method| method != MARK);
         // One factor unlocks: see `lock::unlock`, which asks for two of anyone but the session's own user.
@@ -302,6 +300,7 @@ impl Identity {
             return Err(CallbackError::KeptOut(refusal, Box::new(user)));
         }
         let opening = Opening {
+            stated: user.proof.clone(),
             user,
             role_values: verified.role_values.clone(),
             issuer_session: verified.issuer_session.clone(),
@@ -310,6 +309,8 @@ impl Identity {
             origin: Origin::default(),
             used: Used::default(),
             ends: None,
+            refresh_token: tokens.refresh_token,
+            nonce: attempt.nonce.clone(),
         };
         Ok((opening, verified.training))
     }
@@ -376,8 +377,8 @@ impl Identity {
             Err(error) => {
                 let error = CallbackError::from(error);
                 if let Some(old) = current.filter(|_| ends_session(attempt, &error)) {
-                    self.sessions().end_or_remember(&old).await;
-                    Cause::FailedSignIn.count(1);
+                    let cause = Cause::SignInFailed;
+                    self.sessions().end_or_remember(&old, cause).await;
                 }
                 return Err(error);
             }
@@ -385,17 +386,16 @@ impl Identity {
         let live = &arrived.live;
         let meant = self.notices.mean(live, attempt.started).await;
         if !matches!(meant, Ok(false)) {
-            self.sessions().end_or_remember(live).await;
-            Cause::Provider.count(1);
+            let sessions = self.sessions();
+            sessions.end_or_remember(live, Cause::BackChannel).await;
             if let Some(old) = current.filter(|_| ends_session(attempt, &CallbackError::Ended)) {
-                self.sessions().end_or_remember(&old).await;
+                sessions.end_or_remember(&old, Cause::SignInFailed).await;
             }
             return Err(meant.map_or_else(CallbackError::Store, |_| CallbackError::Ended));
         }
         // SECURITY: a lock that came between the check and the session found no session to end.
         if let Some(refusal) = self.kept_out(live.user()) {
-            self.sessions().end_or_remember(live).await;
-            Cause::Locked.count(1);
+            self.sessions().end_or_remember(live, Cause::Locked).await;
             let user = Box::new(live.user().clone());
             return Err(CallbackError::KeptOut(refusal, user));
         }
@@ -403,10 +403,20 @@ impl Identity {
             if continued.as_ref() == Some(old.id()) {
                 self.sessions().retire(&old).await;
             } else {
-                self.sessions().end_or_remember(&old).await;
-                Cause::Replaced.count(1);
+                self.sessions().end_or_remember(&old, Cause::Replaced).await;
             }
         }
         Ok(arrived)
+    }
+}
+
+/// The user whom a token of `issuer` speaks of.
+pub(super) fn vouched(issuer: &str, verified: &Verified) -> User {
+    User {
+        issuer: issuer.to_owned(),
+        subject: verified.subject.clone(),
+        name: verified.name.clone(),
+        roles: std::collections::BTreeSet::new(),
+        proof: verified.proof.clone(),
     }
 }

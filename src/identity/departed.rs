@@ -31,10 +31,14 @@ impl Default for Departed {
 impl Departed {
     /// Remembers whose a session was, as they were known last.
     pub(super) fn remember(&self, live: &Live) {
-        let principal = live
-            .last_principal()
-            .unwrap_or_else(|| Arc::new(Principal::User(live.user().clone())));
-        self.0.insert(live.id().as_str().to_owned(), principal);
+        let id = live.id().as_str().to_owned();
+        if let Some(principal) = live.last_principal() {
+            self.0.insert(id, principal);
+        } else {
+            // What was known of them before is better: this copy has not been worked with.
+            let user = || Arc::new(Principal::User(live.user().clone()));
+            let _entry = self.0.entry(id).or_insert_with(user);
+        }
     }
 
     /// Whose a session was.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::cookie::{self, Presented, SESSION_COOKIE};
-use super::ends::Cause;
+use super::ending::Cause;
+pub use super::lifeline::SessionEnd;
 use super::session::{Live, Over, SessionId};
 use super::sessions::Found;
 use super::token::Token;
@@ -18,7 +19,9 @@ use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
 use crate::request::onward::CookieFate;
 use crate::request::principal::{CredentialKind, Proof, Service};
+use crate::request::received::Parts;
 use crate::request::{Cover, Principal, Received, Refused, Workplace};
+use crate::store::StoreError;
 
 /// A request whose principal is proven.
 #[derive(Debug)]
@@ -63,9 +66,22 @@ impl Identity {
             Presented::Nothing => return Err(screened.refuse(Refusal::LoginRequired)),
             Presented::Malformed => return Err(screened.refuse(Refusal::SessionUnknown)),
         };
-        let (live, over) = match self.sessions().find(&token).await {
+        let found = match self.sessions().find(&token).await {
+            // Boxed: rare, and the future of each request would keep room for it.
+            Ok(Found::Live(live)) if live.is_due(self.clock().now()) => {
+                Box::pin(self.find_renewed(&token, &live)).await
+            }
+            found => found,
+        };
+        let (live, over) = match found {
             Ok(Found::Live(live)) => (live, None),
             Ok(Found::Over(live, over)) => (live, Some(over)),
+            Ok(Found::NotRenewed(live)) => {
+                if let Some(live) = live {
+                    self.name(screened.received_mut().facts_mut(), &live);
+                }
+                return Err(screened.refuse(Refusal::NotRenewed));
+            }
             Ok(Found::Unknown) => return Err(self.unknown(screened, &token).await),
             Err(error) => {
                 let request = screened.received().parts().id;
@@ -81,17 +97,14 @@ impl Identity {
             Some(Over::Idle | Over::Absolute) => Err(screened.refuse(Refusal::SessionExpired)),
             None if let Some(refusal) = self.kept_out(live.user()) => {
                 // It slipped through while the user was being locked out.
-                self.sessions().end_or_remember(&live).await;
-                Cause::Locked.count(1);
+                self.sessions().end_or_remember(&live, Cause::Locked).await;
                 Err(screened.refuse(refusal))
             }
             None if self.sessions().is_locked(&live) => Err(screened.refuse(Refusal::ScreenLocked)),
             None if principal.roles().is_empty() => Err(screened.refuse(Refusal::NoRole)),
             None => {
                 let parts = screened.received().parts();
-                if let Some(what) = binding::changed(&self.limits.binding, live.origin(), parts) {
-                    let changed = binding::word(what);
-                    tracing::warn!(request = %parts.id, session = %live.id(), changed, "a session is used from elsewhere");
+                if self.has_moved(parts, &live) {
                     return Err(screened.refuse(Refusal::BindingChanged));
                 }
                 let workplace = self.workplace(parts);
@@ -110,6 +123,16 @@ impl Identity {
                 })
             }
         }
+    }
+
+    /// Whether a session is used from elsewhere than it is bound to.
+    fn has_moved(&self, parts: &Parts, live: &Live) -> bool {
+        let changed = binding::changed(&self.limits.binding, live.origin(), parts);
+        if let Some(what) = changed {
+            let changed = binding::word(what);
+            tracing::warn!(request = %parts.id, session = %live.id(), changed, "a session is used from elsewhere");
+        }
+        changed.is_some()
     }
 
     /// A client whose credential is good becomes a principal, unless it is revoked, locked or without a role.
@@ -188,6 +211,20 @@ impl Identity {
         screened.refuse(Refusal::SessionExpired)
     }
 
+    /// Finds a session once its user was asked about; one that nobody confirms any more ends here.
+    async fn find_renewed(&self, token: &Token, live: &Arc<Live>) -> Result<Found, StoreError> {
+        self.renewals.ensure(live).await;
+        match self.sessions().find(token).await? {
+            Found::Live(live) if live.is_unconfirmed(self.clock().now()) => {
+                let cause = Cause::NotConfirmed;
+                self.sessions().end_or_remember(&live, cause).await;
+                Ok(Found::NotRenewed(Some(live)))
+            }
+            Found::NotRenewed(_) => Ok(Found::NotRenewed(Some(Arc::clone(live)))),
+            found @ (Found::Live(_) | Found::Over(..) | Found::Unknown) => Ok(found),
+        }
+    }
+
     /// Notes that the user is active. To be called once the request is known to be no background poll.
     pub fn touch(&self, identified: &Identified) {
         if let Some(live) = &identified.live {
@@ -239,6 +276,22 @@ impl Identified {
     /// The session in use, for the rest of this module.
     pub(super) fn live(&self) -> Option<&Live> {
         self.live.as_deref()
+    }
+
+    /// Until when what is known of the user may be relied on: the session's end, or sooner.
+    #[must_use]
+    pub fn confirmed_until(&self) -> Timestamp {
+        self.live
+            .as_ref()
+            .map_or(self.expires, |live| live.confirmed_until())
+    }
+
+    /// The session's end, for those who work for it.
+    #[must_use]
+    pub fn session_end(&self) -> SessionEnd {
+        self.live
+            .as_ref()
+            .map_or_else(SessionEnd::default, |live| live.end())
     }
 
     /// Takes the request apart.

@@ -369,7 +369,7 @@ impl Identity {
         };
         Ok(match self.sessions().find(&token).await? {
             Found::Live(live) => Some(live),
-            Found::Over(..) | Found::Unknown => None,
+            Found::Over(..) | Found::Unknown | Found::NotRenewed(_) => None,
         })
     }
 

@@ -10,7 +10,7 @@ use http::Method;
 use super::Identity;
 use super::answer::Answer;
 use super::cookie;
-use super::ends::Cause;
+use super::ending::Cause;
 use super::login::{Told, handled};
 use super::routes::OwnRoute;
 use super::session::Live;
@@ -115,10 +115,9 @@ impl Identity {
         if let Some(live) = live {
             self.name(received.facts_mut(), &live);
             self.sessions()
-                .end(&live)
+                .end(&live, Cause::SignedOut)
                 .await
                 .map_err(LogoutError::Store)?;
-            Cause::SignOut.count(1);
             if let Some(url) = self.end_session_url(&live, &authority).await {
                 url.as_str().clone_into(&mut location);
             }

@@ -18,10 +18,12 @@ mod callback;
 pub mod cookie;
 mod deactivated;
 mod departed;
-mod ends;
+mod ending;
 pub mod factor;
+mod frontchannel;
 pub mod held;
 pub mod identify;
+mod lifeline;
 pub mod lock;
 mod locks;
 mod login;
@@ -30,10 +32,13 @@ mod notices;
 pub mod oidc;
 mod origin;
 mod overview;
+mod renew;
+mod renewal;
 mod return_to;
 pub mod routes;
 pub mod session;
 mod sessions;
+mod sids;
 mod switch;
 mod token;
 mod turns;
@@ -74,17 +79,19 @@ pub use banner::Banner;
 use behalf::Left;
 pub use deactivated::Deactivated;
 use deactivated::Inactive;
+pub use ending::{Cause, Ending, SessionEnded};
 use factor::OwnFactor;
 pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
 use oidc::{Provider, acr_values};
 pub use overview::{Criteria, SessionView};
+pub use renew::RolesChanged;
+use renew::{Ground, Renewals};
 pub use return_to::ReturnTo;
 use routes::Asked;
 pub use routes::OwnRoute;
 use session::{Live, SessionId, Standing};
-pub use sessions::SessionEnded;
 use sessions::Sessions;
 use turns::Turns;
 use visits::Visits;
@@ -147,7 +154,8 @@ pub enum IdentityError {
 /// Sign-in, sessions, sign-out.
 #[derive(Debug)]
 pub struct Identity {
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
+    renewals: Renewals,
     attempts: Attempts,
     turns: Turns,
     ways: Ways,
@@ -189,8 +197,18 @@ impl Identity {
             return Err(IdentityError::NoIssuer);
         }
         let own = config.second_factor.clone();
+        let sessions = Sessions::new(config, store.clone(), Arc::clone(&clock));
+        let sessions = Arc::new(sessions);
+        let renewals = Renewals::new(Ground {
+            sessions: Arc::clone(&sessions),
+            providers: providers.clone(),
+            roles: Arc::clone(&roles),
+            clock: Arc::clone(&clock),
+            leeway: config.clock_leeway,
+        });
         Ok(Arc::new(Self {
-            sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
+            sessions,
+            renewals,
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
             turns: Turns::new(),
             ways: Ways::new(store.clone(), Arc::clone(&clock), config.login_timeout),
@@ -236,6 +254,7 @@ impl Identity {
             OwnRoute::BackchannelLogout => Box::pin(self.backchannel_logout(received)).await,
             OwnRoute::SecondFactor => Box::pin(self.second_factor(received)).await,
             OwnRoute::SecondFactors => Box::pin(self.second_factors(received)).await,
+            OwnRoute::FrontchannelLogout => Box::pin(self.frontchannel_logout(received)).await,
         }
     }
 
@@ -247,6 +266,12 @@ impl Identity {
         self.sessions.subscribe()
     }
 
+    /// Tells of every change of roles that the provider stated while a session went on.
+    #[must_use]
+    pub fn subscribe_roles(&self) -> broadcast::Receiver<RolesChanged> {
+        self.renewals.subscribe()
+    }
+
     /// Who stands behind the sessions of `ids` now, and when those end. A session that is over is left out.
     ///
     /// # Errors
@@ -256,6 +281,11 @@ impl Identity {
         ids: BTreeSet<SessionId>,
     ) -> Result<BTreeMap<SessionId, (Arc<Principal>, Timestamp)>, StoreError> {
         let in_use = self.sessions.in_use(ids).await?;
+        let now = self.clock.now();
+        // Nobody may ask for anything while a stream goes on, and its user is asked about all the same.
+        for live in in_use.iter().filter(|live| live.is_soon_due(now)) {
+            drop(self.renewals.begin(live));
+        }
         // A step-up leaves the old token's entry for a moment: the newer proof counts.
         let mut standing: BTreeMap<SessionId, (Arc<Principal>, Timestamp)> = BTreeMap::new();
         for live in in_use {
@@ -264,7 +294,7 @@ impl Identity {
                 .get(live.id())
                 .is_none_or(|(known, _)| known.proof().auth_time < principal.proof().auth_time);
             if newer {
-                standing.insert(live.id().clone(), (principal, live.ends()));
+                standing.insert(live.id().clone(), (principal, live.confirmed_until()));
             }
         }
         Ok(standing)
@@ -323,7 +353,7 @@ impl Identity {
         &self.apis
     }
 
-    const fn sessions(&self) -> &Sessions {
+    fn sessions(&self) -> &Sessions {
         &self.sessions
     }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Identity;
-use super::ends::Cause;
+use super::ending::Cause;
 use super::identify::Identified;
 use super::session::Live;
 use crate::request::{Notice, Principal, Workplace};
@@ -169,11 +169,10 @@ impl Identity {
         let mut ended = 0_usize;
         for live in self.sessions().open_among(keys).await? {
             if live.user().id() == user && meant(&self.view_of(&live)) {
-                self.sessions().end(&live).await?;
+                self.sessions().end(&live, Cause::Revoked).await?;
                 ended = ended.saturating_add(1);
             }
         }
-        Cause::Revoked.count(ended);
         Ok(ended)
     }
 
@@ -211,9 +210,8 @@ impl Identity {
     ) -> Result<Vec<SessionView>, StoreError> {
         let ended = self
             .sessions()
-            .end_all(|live| meant(&self.view_of(live)))
+            .end_all(|live| meant(&self.view_of(live)), Cause::Revoked)
             .await?;
-        Cause::Revoked.count(ended.len());
         Ok(ended.iter().map(|live| self.view_of(live)).collect())
     }
 }

@@ -55,6 +55,8 @@ pub enum OwnRoute {
     Unlocked,
     /// `GET /.chartgate/lock.js`: the script of pages that lock.
     LockScript,
+    /// `GET /.chartgate/frontchannel-logout?iss=…&sid=…`: the provider ends a session through a browser.
+    FrontchannelLogout,
 }
 
 impl OwnRoute {
@@ -72,6 +74,7 @@ impl OwnRoute {
         Self::Unlock,
         Self::Unlocked,
         Self::LockScript,
+        Self::FrontchannelLogout,
     ];
 
     /// The path.
@@ -90,6 +93,7 @@ impl OwnRoute {
             Self::Unlock => "/.chartgate/unlock",
             Self::Unlocked => "/.chartgate/unlocked",
             Self::LockScript => "/.chartgate/lock.js",
+            Self::FrontchannelLogout => "/.chartgate/frontchannel-logout",
         }
     }
 

@@ -11,7 +11,7 @@ use askama::Template;
 use super::Identity;
 use super::answer::Answer;
 use super::cookie;
-use super::ends::Cause;
+use super::ending::Cause;
 use super::login::{Told, handled};
 use super::logout::{LogoutError, Wish, refused, shown, wish};
 use super::routes::{Asked, OwnRoute, login_location};
@@ -56,6 +56,7 @@ impl Identity {
         };
         let authority = parts.authority.clone();
         let nonce = parts.id.to_string();
+        let browser = BrowserKey::of(&parts.headers, parts.client);
         let live = self.session_of(parts).await.map_err(LogoutError::Store)?;
         if let Some(live) = &live {
             self.name(received.facts_mut(), live);
@@ -69,15 +70,13 @@ impl Identity {
             };
             return shown(&page, &nonce);
         }
-        self.turns
-            .forget(&BrowserKey::of(&parts.headers, parts.client));
+        self.turns.forget(&browser);
         let mut location = login_location("/", Asked::Fresh);
         if let Some(live) = live {
             self.sessions()
-                .end(&live)
+                .end(&live, Cause::Switched)
                 .await
                 .map_err(LogoutError::Store)?;
-            Cause::Switch.count(1);
             if let Some(mut url) = self.end_session_url(&live, &authority).await {
                 url.query_pairs_mut().append_pair("state", STATE);
                 url.as_str().clone_into(&mut location);

@@ -78,8 +78,7 @@ impl Gateway {
         self.restarted_with(|_| {}).await
     }
 
-    /// The same with a changed configuration.
-    /// The same, with a changed configuration.
+    /// The same with another configuration.
     pub(super) async fn restarted_with(&self, change: impl FnOnce(&mut config::Identity)) -> Self {
         Self {
             identity: identity(&self.provider, &self.clock, &self.home, change).await,
@@ -303,6 +302,20 @@ impl Browser {
             .identity
             .identify(Screened::for_test(received))
             .await
+    }
+
+    /// The key under which the store has this browser's session.
+    pub(super) async fn open_key(&self, gateway: &Gateway) -> String {
+        let headers = self.headers();
+        let presented = super::cookie::presented(&headers, super::cookie::SESSION_COOKIE);
+        let super::cookie::Presented::One(token) = presented else {
+            panic!("no session")
+        };
+        let found = gateway.identity.sessions().find(&token).await.unwrap();
+        let super::sessions::Found::Live(live) = found else {
+            panic!("{found:?}")
+        };
+        live.key().to_owned()
     }
 
     /// As [`Self::open`]; only whether it was refused.

@@ -62,6 +62,8 @@ pub enum Purpose {
     SignOut,
     /// A notice from the identity provider or a directory, which is a server and sends no `Origin`.
     ServerNotice,
+    /// A notice from the identity provider through a browser: anybody can send it.
+    BrowserNotice,
 }
 
 /// The limits per address.
@@ -93,7 +95,7 @@ impl Screen {
         if let Err(throttle) = self.address.check(&key) {
             return Err(received.refuse(Refusal::AddressRate).throttled(throttle));
         }
-        if purpose == Purpose::SignIn
+        if matches!(purpose, Purpose::SignIn | Purpose::BrowserNotice)
             && let Err(throttle) = self.login.check(&key)
         {
             return Err(received.refuse(Refusal::LoginRate).throttled(throttle));
@@ -130,7 +132,7 @@ impl Screen {
             Purpose::Ordinary | Purpose::SignIn => {
                 Audience::of(&parts.method, &parts.headers) == Audience::Navigation
             }
-            Purpose::SignOut | Purpose::ServerNotice => false,
+            Purpose::SignOut | Purpose::ServerNotice | Purpose::BrowserNotice => false,
         };
         self.browsers.as_ref().filter(|_| judged)
     }

@@ -372,7 +372,7 @@ struct Matter<'m> {
     emr: &'m str,
     principal: &'m Principal,
     mapping: &'m Mapping,
-    /// When the session ends.
+    /// When the session ends, or what is known of its user may not be relied on any more.
     expires: Timestamp,
 }
 
@@ -382,7 +382,7 @@ impl<'m> Matter<'m> {
             emr: mapped.received().facts().emr.as_deref()?,
             principal: mapped.identified().principal(),
             mapping: mapped.mapping(),
-            expires: mapped.identified().expires(),
+            expires: mapped.identified().confirmed_until(),
         })
     }
 

@@ -141,6 +141,12 @@ pub enum Event {
     ScreenUnlocked,
     /// A form that met an ended, locked or stale session: kept, offered, sent, discarded, or over.
     PostHeld,
+    /// A session ended, and why.
+    SessionEnded,
+    /// The provider states other roles for a user than before.
+    RolesChanged,
+    /// The provider ended sessions through a browser (front-channel).
+    FrontchannelLogout,
 }
 
 /// A request that the gateway answered itself.

@@ -242,7 +242,10 @@ fn asks_again(refusal: Refusal) -> bool {
 fn sign_in_link(refusal: Refusal, manner: &Manner, onward: &Onward) -> Option<String> {
     if matches!(
         refusal,
-        Refusal::LoginRequired | Refusal::SessionExpired | Refusal::SessionUnknown
+        Refusal::LoginRequired
+            | Refusal::SessionExpired
+            | Refusal::SessionUnknown
+            | Refusal::NotRenewed
     ) {
         return Some(login_location(&manner.return_to, Asked::SignIn));
     }

@@ -42,6 +42,8 @@ pub enum Table {
     Tokens,
     /// Forms that wait for their user, by id; and whose the sessions were that ended by themselves lately.
     Held,
+    /// Refresh tokens of sessions and what they last gave, by hash of the session's token; who is at it now.
+    Renewals,
 }
 
 impl Table {
@@ -63,6 +65,7 @@ impl Table {
         Self::Factors,
         Self::Tokens,
         Self::Held,
+        Self::Renewals,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -85,6 +88,7 @@ impl Table {
             Self::Factors => "factors",
             Self::Tokens => "tokens",
             Self::Held => "held",
+            Self::Renewals => "renewals",
         }
     }
 
@@ -92,7 +96,7 @@ impl Table {
     #[must_use]
     pub const fn ends_with_epoch(self) -> bool {
         match self {
-            Self::Sessions | Self::Logins | Self::Bindings | Self::Held => true,
+            Self::Sessions | Self::Logins | Self::Bindings | Self::Held | Self::Renewals => true,
             Self::Revocations
             | Self::Meta
             | Self::Grants

@@ -69,7 +69,6 @@ metrics! {
     HELD_POSTS = "chartgate_held_posts_total", Counter, ["outcome"], "Forms that met an ended, locked or stale session: `held`, `lost`, `sent`, `refused`, `discarded`, `expired`.";
     BROWSERS = "chartgate_browsers_total", Counter, ["browser", "verdict"], "Pages that people opened, by the browser that they say they use and what followed: `accepted`, `warned`, `refused`, `exempt`.";
     SESSIONS = "chartgate_sessions", Gauge, ["workplace"], "Open sessions that this gateway has in memory, at `shared` workstations and at `personal` ones.";
-    SESSION_ENDS = "chartgate_session_ends_total", Counter, ["cause"], "Sessions that ended, by cause: `sign-out`, `switch`, `replaced`, `failed-sign-in`, `idle`, `absolute`, `locked`, `provider`, `revoked`, `limit`, `left-behind`.";
     SECOND_FACTOR = "chartgate_second_factor_total", Counter, ["method", "outcome"], "Second factors of the gateway's own, by method (`passkey`, `totp`, `recovery`, `invitation`) and outcome (`accepted`, `enrolled`, `failed`, `locked`, `suspect`).";
     BREAK_GLASS = "chartgate_break_glass_total", Counter, [], "Times that someone broke the glass.";
     BREAK_GLASS_OPEN = "chartgate_break_glass_open", Gauge, [], "Break-glass grants in force.";
@@ -80,6 +79,8 @@ metrics! {
     ISSUER_CLOCK_SKEW = "chartgate_issuer_clock_skew_seconds", Gauge, ["issuer"], "How far the provider's clock was behind ours at the newest sign-in.";
     API_TOKENS = "chartgate_api_tokens_total", Counter, ["kind", "outcome"], "Credentials of API clients, by kind (`jwt`, `introspected`, `certificate`; `none` where that was not found out) and outcome (`accepted`, `refused`, `misplaced`, `revoked`, `locked`, `unavailable`).";
     API_INTROSPECTIONS = "chartgate_api_introspections_total", Counter, ["result"], "Questions to introspection endpoints: `active`, `inactive` or `failed`.";
+    REFRESHES = "chartgate_refreshes_total", Counter, ["issuer", "outcome"], "Times that a session's roles were to be read again with its refresh token: `renewed`, `denied`, `refused` (not believed), `unreachable`, `failed`, `no_token`.";
+    SESSIONS_ENDED = "chartgate_sessions_ended_total", Counter, ["cause"], "Sessions that ended, by cause.";
     AUDIT_SEQUENCE = "chartgate_audit_sequence", Gauge, [], "Position of the newest durable record.";
     AUDIT_SYNC_SECONDS = "chartgate_audit_sync_seconds", Gauge, [], "Time that the newest write to the trail took, its sync included.";
     AUDIT_QUEUED = "chartgate_audit_queued", Gauge, [], "Records that wait to be written.";

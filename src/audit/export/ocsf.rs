@@ -87,8 +87,10 @@ const fn class_of_event(event: Event) -> Class {
         | Event::BackchannelLogout
         | Event::SessionExpired
         | Event::ScreenLocked
+        | Event::SessionEnded
+        | Event::FrontchannelLogout
         | Event::SessionRevoked => LOGOFF,
-        Event::BreakGlass | Event::BreakGlassEnded => PRIVILEGES,
+        Event::BreakGlass | Event::BreakGlassEnded | Event::RolesChanged => PRIVILEGES,
         Event::Started | Event::Recovered => APP_START,
         Event::Stopped => APP_STOP,
         Event::Alarm

@@ -111,6 +111,8 @@ fn issuer(mut section: Section<'_>, own: Option<&SecondFactor>) -> Option<Issuer
         }),
         None => section.required_table("mfa", why).map(mfa),
     };
+    let refresh = super::refresh::refresh(&mut section);
+    let logout = super::refresh::logout(&mut section);
     section.done();
     let ShortName(name) = name?;
     let ClaimPointer(roles_claim) = roles_claim?;
@@ -127,6 +129,8 @@ fn issuer(mut section: Section<'_>, own: Option<&SecondFactor>) -> Option<Issuer
         name_claim: name_claim.0,
         roles_claim,
         training_claim: training_claim.map(|ClaimPointer(pointer)| pointer),
+        refresh,
+        logout,
     })
 }
 

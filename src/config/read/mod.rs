@@ -10,6 +10,7 @@ mod identity;
 mod inspection;
 mod lock;
 mod provision;
+mod refresh;
 mod second_factor;
 mod segmentation;
 mod server;

@@ -13,7 +13,7 @@ use crate::identity::attempts::Attempt;
 use crate::identity::origin::{Origin, Used};
 use crate::identity::session::{Opening, SessionId};
 use crate::identity::token::Token;
-use crate::request::principal::User;
+use crate::request::principal::{Proof, User};
 use crate::secret::Secret;
 use crate::store::{Durability, Replacement, Store, StoreError, Table};
 
@@ -55,6 +55,8 @@ pub(super) struct Waiting {
     role_values: Vec<String>,
     issuer_session: Option<String>,
     id_token: String,
+    refresh_token: Option<String>,
+    stated: Proof,
     /// The session that a step-up continues.
     pub(super) continues: Option<String>,
 }
@@ -90,6 +92,8 @@ impl Waiting {
             role_values: opening.role_values,
             issuer_session: opening.issuer_session,
             id_token: opening.id_token.expose().clone(),
+            refresh_token: opening.refresh_token.map(|token| token.expose().clone()),
+            stated: opening.stated,
             continues: opening.continues.map(|id| id.to_string()),
         };
         (opening.user, waiting)
@@ -106,6 +110,9 @@ impl Waiting {
             origin: Origin::default(),
             used: Used::default(),
             ends: None,
+            refresh_token: self.refresh_token.map(Secret::new),
+            stated: self.stated,
+            nonce: self.attempt.nonce.clone(),
         };
         (self.attempt, opening)
     }

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::Identified;
 use crate::identity::Identity;
 use crate::identity::cookie;
-use crate::identity::ends::Cause;
+use crate::identity::ending::Cause;
 use crate::identity::session::SessionId;
 use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
@@ -65,9 +65,9 @@ impl Identity {
         let open = self.sessions().in_use([id.clone()].into()).await?;
         for live in &open {
             self.principal_of(live);
-            self.sessions().end_or_remember(live).await;
+            let cause = Cause::LeftBehind;
+            self.sessions().end_or_remember(live, cause).await;
         }
-        Cause::LeftBehind.count(open.len());
         Ok(departed.find(id))
     }
 

@@ -169,7 +169,7 @@ struct UnlockedPage<'p> {
 impl Identity {
     /// Whether screens lock.
     #[must_use]
-    pub const fn locks_screens(&self) -> bool {
+    pub fn locks_screens(&self) -> bool {
         self.sessions().locks()
     }
 
@@ -259,7 +259,8 @@ impl Identity {
             | OwnRoute::SignedOut
             | OwnRoute::SecondFactor
             | OwnRoute::SecondFactors
-            | OwnRoute::BackchannelLogout => Err(received.refuse(Refusal::MethodRefused)),
+            | OwnRoute::BackchannelLogout
+            | OwnRoute::FrontchannelLogout => Err(received.refuse(Refusal::MethodRefused)),
         }
     }
 

@@ -50,6 +50,12 @@ pub enum ClaimsError {
     /// A logout token without the logout event, or with a nonce.
     #[error("the token is not a logout token")]
     NotLogout,
+    /// A renewed token is of another user.
+    #[error("the token is of another user than the one who signed in")]
+    Subject,
+    /// A renewed token states another time of authentication.
+    #[error("the token is of another sign-in (auth_time)")]
+    OtherSignIn,
 }
 
 /// What is expected of any token.
@@ -150,6 +156,15 @@ pub fn validate_id_token(
     if text(&claims, "nonce") != Some(expected.nonce) {
         return Err(ClaimsError::Nonce);
     }
+    judge(claims, issued, expected)
+}
+
+/// What an ID token proves that is genuine, for us, and of this sign-in.
+pub(super) fn judge(
+    claims: Map<String, Value>,
+    issued: Timestamp,
+    expected: &ExpectedId<'_>,
+) -> Result<Verified, ClaimsError> {
     if let Some(hash) = claims.get("at_hash") {
         let fits = expected
             .access_token
@@ -196,17 +211,45 @@ pub fn validate_logout_token(
     payload: &[u8],
     expected: &Expected<'_>,
 ) -> Result<Logout, ClaimsError> {
+    validate_logout(&object(payload)?, expected)
+}
+
+/// How long a logout token counts that does not say so, after it was issued: what the final specification
+/// recommends at most (§2.4).
+const LOGOUT_LIFETIME: i64 = 120;
+
+/// The same for an issuer some of whose logout tokens may state no expiry.
+///
+/// # Errors
+/// [`ClaimsError`].
+pub fn validate_lasting_logout_token(
+    payload: &[u8],
+    expected: &Expected<'_>,
+) -> Result<Logout, ClaimsError> {
+    let mut claims = object(payload)?;
+    if !claims.contains_key("exp") {
+        let issued = claims.get("iat").and_then(numeric_date);
+        let issued = issued.ok_or(ClaimsError::Claim("iat"))?.as_second();
+        let expires = issued.saturating_add(LOGOUT_LIFETIME);
+        claims.insert("exp".to_owned(), Value::from(expires));
+    }
+    validate_logout(&claims, expected)
+}
+
+fn validate_logout(
+    claims: &Map<String, Value>,
+    expected: &Expected<'_>,
+) -> Result<Logout, ClaimsError> {
     const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
-    let claims = object(payload)?;
-    let (_, expires) = common(&claims, expected)?;
+    let (_, expires) = common(claims, expected)?;
     let event = claims.get("events").and_then(|events| events.get(EVENT));
     // SECURITY: with a nonce it could be an ID token, which a browser has seen.
     if !event.is_some_and(Value::is_object) || claims.contains_key("nonce") {
         return Err(ClaimsError::NotLogout);
     }
     let id = identifier(claims.get("jti")).ok_or(ClaimsError::Claim("jti"))?;
-    let subject = optional(&claims, "sub")?;
-    let issuer_session = optional(&claims, "sid")?;
+    let subject = optional(claims, "sub")?;
+    let issuer_session = optional(claims, "sid")?;
     if subject.is_none() && issuer_session.is_none() {
         return Err(ClaimsError::Claim("sub"));
     }
@@ -218,7 +261,7 @@ pub fn validate_logout_token(
     })
 }
 
-fn object(payload: &[u8]) -> Result<Map<String, Value>, ClaimsError> {
+pub(super) fn object(payload: &[u8]) -> Result<Map<String, Value>, ClaimsError> {
     match serde_json::from_slice(payload).ok() {
         Some(Value::Object(claims)) => Ok(claims),
         Some(_) | None => Err(ClaimsError::Malformed),
@@ -226,7 +269,7 @@ fn object(payload: &[u8]) -> Result<Map<String, Value>, ClaimsError> {
 }
 
 /// What both kinds of token must state: issuer, audience, authorized party and times.
-fn common(
+pub(super) fn common(
     claims: &Map<String, Value>,
     expected: &Expected<'_>,
 ) -> Result<(Timestamp, Timestamp), ClaimsError> {
@@ -310,7 +353,7 @@ fn stated_training(value: Option<&Value>) -> StatedTraining {
 /// The longest text that can be a date and time.
 const LONGEST_TIME: usize = 40;
 
-fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
+pub(super) fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
     claims.get(name).and_then(Value::as_str)
 }
 
@@ -350,7 +393,7 @@ const fn is_invisible(c: char) -> bool {
 }
 
 /// A string or an array of strings; anything else, or anything else among them, is nothing.
-fn strings(value: Option<&Value>) -> Vec<String> {
+pub(super) fn strings(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(one)) if !one.is_empty() => vec![one.clone()],
         Some(Value::Array(many)) => many

@@ -27,6 +27,8 @@ fn issuer() -> Issuer {
         name_claim: "/preferred_username".into(),
         roles_claim: "/realm/groups".into(),
         training_claim: Some("/training_valid_until".into()),
+        refresh: None,
+        logout: crate::config::refresh::LogoutTolerance::default(),
     }
 }
 

@@ -61,6 +61,8 @@ pub enum Kind {
     /// An access token of an authorization server that does not say so. Nothing in the header tells it from an ID
     /// token: the audience must.
     PlainAccess,
+    /// A back-channel logout token that says so (`typ` is `logout+jwt`).
+    StatedLogout,
 }
 
 impl Kind {
@@ -68,7 +70,7 @@ impl Kind {
         let Some(typ) = typ else {
             return match self {
                 Self::Id | Self::Logout | Self::PlainAccess => true,
-                Self::Access => false,
+                Self::Access | Self::StatedLogout => false,
             };
         };
         let typ = typ.strip_prefix("application/").unwrap_or(typ);
@@ -78,6 +80,7 @@ impl Kind {
             Self::Logout => is("logout+jwt") || is("JWT"),
             Self::Access => is("at+jwt"),
             Self::PlainAccess => is("at+jwt") || is("JWT"),
+            Self::StatedLogout => is("logout+jwt"),
         }
     }
 }
@@ -191,6 +194,11 @@ mod tests {
         let none = r#"{"alg":"ES256"}"#;
         assert_eq!(error(none, Kind::Access), Some(JwsError::Type));
         assert_eq!(error(none, Kind::PlainAccess), None);
+        assert_eq!(error(&of("logout+jwt"), Kind::StatedLogout), None);
+        assert_eq!(error(&of("JWT"), Kind::StatedLogout), Some(JwsError::Type));
+        let untyped = r#"{"alg":"ES256"}"#;
+        assert_eq!(error(untyped, Kind::Logout), None);
+        assert_eq!(error(untyped, Kind::StatedLogout), Some(JwsError::Type));
     }
 
     #[test]

@@ -12,10 +12,13 @@ pub mod jws;
 pub(in crate::identity) mod keys;
 pub mod mfa;
 mod provider;
+pub(super) mod refreshed;
 
 #[cfg(test)]
 pub(super) mod test_provider;
+#[cfg(test)]
+pub(super) mod test_refresh;
 
 pub(super) use acr::{acr_values, can_prove};
-pub(super) use exchange::{Challenge, ExchangeError, Tokens};
+pub(super) use exchange::{Challenge, ExchangeError, RenewedTokens, Tokens};
 pub(super) use provider::{Metadata, Provider, ProviderError, TokenError};

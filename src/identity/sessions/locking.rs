@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Sessions, encode, remembered_until};
+use crate::identity::ending::{Cause, SessionEnded};
 use crate::identity::session::Live;
 use crate::store::{Durability, StoreError, Table};
 
@@ -47,7 +48,7 @@ impl Sessions {
             cached.latch().lock(now);
             cached.latch().note();
         }
-        self.announce(live.id());
+        self.cut_streams(live);
         let value = encode(live)?;
         let _ = self
             .store
@@ -60,6 +61,11 @@ impl Sessions {
             )
             .await?;
         Ok(())
+    }
+
+    fn cut_streams(&self, live: &Live) {
+        // No receiver means no live stream to cut.
+        let _ = self.tell.send(SessionEnded::of(live, Cause::ScreenLocked));
     }
 
     /// The sessions that locked since the last call, as far as this process has them in memory. Their live streams are
@@ -77,7 +83,7 @@ impl Sessions {
         };
         let found = self.cached(locked).await;
         for live in &found {
-            self.announce(live.id());
+            self.cut_streams(live);
         }
         found
     }

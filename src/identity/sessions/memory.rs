@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{MEMORY, Sessions};
 use crate::config;
-use crate::identity::session::{Live, store_key};
+use crate::identity::session::{Live, Over, store_key};
 use crate::identity::token::Token;
 use crate::request::principal::User;
 use crate::secret::Secret;
@@ -41,7 +41,7 @@ fn key(session: &str) -> String {
 
 impl Sessions {
     /// Ends a session whose time is over.
-    pub(super) async fn end_by_itself(&self, live: &Live) {
+    pub(super) async fn end_by_itself(&self, live: &Live, over: Over) {
         match self.remembers {
             Remembers::Nothing => {}
             Remembers::Users => {
@@ -50,7 +50,7 @@ impl Sessions {
                 }
             }
         }
-        self.end_or_remember(live).await;
+        self.end_or_remember(live, over.into()).await;
     }
 
     async fn remember(&self, live: &Live) -> Result<(), StoreError> {

@@ -32,8 +32,8 @@ async fn the_provider_is_asked_to_authenticate_afresh() {
 async fn an_old_authentication_is_not_taken_for_a_fresh_one() {
     let gateway = shared().await;
     for (auth_time, found) in [
-        (json!(gateway.now() - 300), Err(Refusal::LoginRefused)),
-        (json!(0), Err(Refusal::LoginRefused)),
+        (json!(gateway.now() - 300), Err(Refusal::StepUpUnmet)),
+        (json!(0), Err(Refusal::StepUpUnmet)),
         (json!(gateway.now()), Ok(())),
     ] {
         let mut browser = Browser::default();

@@ -1,5 +1,5 @@
 // A hospital's OpenID provider, made of the certified `oidc-provider`: password, TOTP, acr and amr in the ID token,
-// RP-initiated and back-channel logout. It listens on 127.0.0.1 over TLS and prints "ready ISSUER" once it answers.
+// RP-initiated and back-channel logout, refresh tokens that are rotated for clients that may have them. It listens on 127.0.0.1 over TLS and prints "ready ISSUER" once it answers.
 //
 // Environment: PORT, TLS_CERT, TLS_KEY, CLIENTS (JSON array of client metadata), NODE_EXTRA_CA_CERTS (for the way back).
 import crypto from 'node:crypto';
@@ -61,7 +61,9 @@ const provider = new Provider(issuer, {
     rpInitiatedLogout: { enabled: true },
   },
   pkce: { required: () => true },
-  ttl: { AccessToken: 300, IdToken: 300, AuthorizationCode: 60, Session: 43_200, Interaction: 600, Grant: 43_200 },
+  issueRefreshToken: async (_context, client) => client.grantTypeAllowed('refresh_token'),
+  rotateRefreshToken: () => true,
+  ttl: { AccessToken: 300, IdToken: 300, AuthorizationCode: 60, RefreshToken: 43_200, Session: 43_200, Interaction: 600, Grant: 43_200 },
   // The library refuses to call loopback addresses unless it is given a fetch of its own.
   fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
   renderError: async (context, out) => {
@@ -70,6 +72,8 @@ const provider = new Provider(issuer, {
   },
 });
 provider.on('server_error', (_context, error) => console.error('server error', error));
+provider.on('grant.success', (context) => console.log('granted', context.oidc.params.grant_type));
+provider.on('grant.error', (context, error) => console.log('not granted', context.oidc?.params?.grant_type, error.error));
 provider.on('backchannel.error', (_context, error, client) => console.error('back channel failed', client?.clientId, error?.message));
 provider.on('backchannel.success', (_context, client) => console.log('back channel delivered', client.clientId));
 
@@ -141,7 +145,15 @@ async function interact(request, response, step) {
 const serve = provider.callback();
 const tls = { cert: fs.readFileSync(process.env.TLS_CERT), key: fs.readFileSync(process.env.TLS_KEY) };
 https.createServer(tls, (request, response) => {
-  const match = /^\/interaction\/[^/]+(?:\/(password|code|key))?$/.exec(request.url);
+  // What an administrator does: other groups for a person, or none of an account any more.
+  const change = /^\/administrator\/(groups|close)\?(.*)$/.exec(request.url);
+  if (change) {
+    const asked = new URLSearchParams(change[2]);
+    if (change[1] === 'close') delete people[asked.get('user')];
+    else people[asked.get('user')].groups = asked.get('groups').split(' ').filter(Boolean);
+    return response.end('done');
+  }
+  const match = /^\/interaction\/[^/]+(?:\/(password|code))?$/.exec(request.url);
   if (!match) return serve(request, response);
   return interact(request, response, match[1]).catch((error) => {
     response.writeHead(400, { 'content-type': 'text/plain' });

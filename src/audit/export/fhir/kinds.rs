@@ -116,6 +116,8 @@ impl Kind {
             | Event::BackchannelLogout
             | Event::SessionExpired
             | Event::ScreenLocked
+            | Event::SessionEnded
+            | Event::FrontchannelLogout
             | Event::SessionRevoked => Self::Logout,
             Event::LoginStarted
             | Event::SecondFactorUsed
@@ -146,7 +148,8 @@ impl Kind {
             | Event::SecondFactorUnlocked
             | Event::RecoveryCodesRenewed
             | Event::TokenRevoked
-            | Event::TokenRestored => Self::UserAttributes,
+            | Event::TokenRestored
+            | Event::RolesChanged => Self::UserAttributes,
             Event::BreakGlass => Self::EmergencyStarted,
             Event::BreakGlassEnded => Self::EmergencyStopped,
             Event::RefusalsSummed
