@@ -140,7 +140,8 @@ impl Identity {
     async fn start(&self, received: &mut Received) -> Result<(Told, Option<String>), LoginError> {
         let wish = self.wish(received).await?;
         let parts = received.parts();
-        if wish.again {
+        // A person's hand, not a browser that goes round: several people in a row switch at one workstation.
+        if wish.again || wish.asked == Asked::Fresh {
             self.turns
                 .forget(&BrowserKey::of(&parts.headers, parts.client));
         }
