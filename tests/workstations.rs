@@ -183,7 +183,7 @@ async fn an_answer_that_outlasts_its_session_is_withheld() {
         .post_form(&house.url("/.chartgate/logout"), &[])
         .await;
     let page = late.await.unwrap();
-    assert_eq!(page.refusal(), Some("CG-2001"), "{}", page.text());
+    assert_eq!(page.refusal(), Some("CG-2002"), "{}", page.text());
     // It takes away nothing of whoever is signed in now.
     assert_eq!(page.header("set-cookie"), None);
 }

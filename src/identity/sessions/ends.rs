@@ -3,6 +3,7 @@
 //! SECURITY: in this process a session is dead before anything is awaited: no request finds it, and whoever works for
 //! it is told. The store follows; what it cannot delete now stays dead here and is deleted later.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -62,9 +63,12 @@ impl Sessions {
         cause: Cause,
     ) -> Result<Vec<Arc<Live>>, StoreError> {
         // First those in use, all of them: to go through the store takes its time, and each deletion does.
+        // What they were used for the store may not know yet.
+        let mut struck = BTreeMap::new();
         for live in self.cached(|_| true).await {
             if matches(&live) {
                 self.strike(&live);
+                struck.insert(live.key().to_owned(), live);
             }
         }
         let (mut ended, mut failed) = (Vec::new(), None);
@@ -72,8 +76,11 @@ impl Sessions {
         loop {
             let page = self.store.scan(Table::Sessions, after.as_deref()).await?;
             for (key, entry) in page.entries {
-                let live = self.newest(&key, &entry.value);
-                if let Some(live) = live.filter(|live| matches(live)) {
+                let live = struck.remove(&key).or_else(|| {
+                    let live = self.newest(&key, &entry.value);
+                    live.filter(|live| matches(live))
+                });
+                if let Some(live) = live {
                     failed = self.end(&live, cause).await.err().or(failed);
                     ended.push(live);
                 }
