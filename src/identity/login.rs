@@ -12,7 +12,7 @@ use askama::Template as _;
 use http::Method;
 
 use super::answer::Answer;
-use super::attempts::{Attempt, Purpose};
+use super::attempts::{Attempt, Freshness, Purpose};
 use super::banner::{Banner, BannerPage};
 use super::choose::{Choice, ChoosePage, Said};
 use super::cookie::{self, LOGIN_COOKIE, Presented, SESSION_COOKIE};
@@ -25,7 +25,7 @@ use super::turns::{BrowserKey, Turn};
 use super::{Identity, ReturnTo};
 use crate::config::issuer::{Callback, Issuer};
 use crate::request::received::Parts;
-use crate::request::{Demand, Event, Facts, Handled, Notice, Received, Refused, Target};
+use crate::request::{Demand, Event, Facts, Handled, Notice, Received, Refused, Target, Workplace};
 use crate::store::StoreError;
 use crate::telemetry::metrics as names;
 use error::LoginError;
@@ -56,6 +56,7 @@ struct Start {
     provider: Arc<Provider>,
     login_hint: Option<String>,
     purpose: Purpose,
+    freshness: Freshness,
     turn: Turn,
     browser: Token,
     banner: Option<String>,
@@ -81,7 +82,8 @@ impl Identity {
     async fn start(&self, received: &mut Received) -> Result<(Told, Option<String>), LoginError> {
         let wish = self.wish(received).await?;
         let parts = received.parts();
-        if wish.again {
+        // A person's hand, not a browser that goes round: several people in a row switch at one workstation.
+        if wish.again || wish.asked == Asked::Fresh {
             self.turns
                 .forget(&BrowserKey::of(&parts.headers, parts.client));
         }
@@ -106,8 +108,11 @@ impl Identity {
                 self.name(received.facts_mut(), &live);
                 (purpose, Some(live.user().issuer.clone()))
             }
-            (None, Asked::SignIn | Asked::StepUp(_) | Asked::Unlock) => (Purpose::SignIn, None),
+            // Someone else takes over: the session that there is ends with their sign-in.
+            (Some(_) | None, Asked::Fresh)
+            | (None, Asked::SignIn | Asked::StepUp(_) | Asked::Unlock) => (Purpose::SignIn, None),
         };
+        let freshness = self.freshness(wish.asked, received.parts());
         let turn = self.turn(received.parts(), &purpose, &wish)?;
         let browser = match cookie::presented(&received.parts().headers, LOGIN_COOKIE) {
             Presented::One(browser) => browser,
@@ -142,6 +147,7 @@ impl Identity {
             provider,
             login_hint,
             purpose,
+            freshness,
             turn,
             browser,
             banner: banner.clone(),
@@ -189,7 +195,10 @@ impl Identity {
         let form = body.map_err(LoginError::Form)?;
         let mut wish = Wish {
             return_to: ReturnTo::start(),
-            asked: Asked::SignIn,
+            asked: match asked_by(&received.parts().target) {
+                fresh @ Asked::Fresh => fresh,
+                Asked::SignIn | Asked::StepUp(_) | Asked::Unlock => Asked::SignIn,
+            },
             again: false,
             ticket: Some(String::new()),
             said: Said::default(),
@@ -225,11 +234,12 @@ impl Identity {
         let parts = received.parts();
         let nonce = parts.id.to_string();
         let ticket = banner.ticket(browser, &parts.authority, self.clock().now());
+        let action = action(wish);
         let page = BannerPage {
             authority: &parts.authority,
             nonce: &nonce,
             paragraphs: banner.paragraphs(),
-            action: OwnRoute::Login.path(),
+            action: &action,
             return_to: wish.return_to.as_str(),
             ticket: &ticket,
             issuer: wish.said.issuer.as_deref(),
@@ -268,7 +278,7 @@ impl Identity {
         let page = ChoosePage {
             authority: &parts.authority,
             nonce: &nonce,
-            action: OwnRoute::Login.path(),
+            action: &action(wish),
             return_to: wish.return_to.as_str(),
             ticket: ticket.as_deref(),
             offers: &offers,
@@ -286,13 +296,19 @@ impl Identity {
             provider,
             login_hint,
             purpose,
+            freshness,
             turn,
             browser,
             banner,
         } = start;
         let (asked, demand) = match (&purpose, wish.asked) {
-            (Purpose::SignIn, _) | (Purpose::StepUp(_), Asked::SignIn | Asked::Unlock) => {
-                (Asked::SignIn, Demand::NONE)
+            (Purpose::SignIn, _)
+            | (Purpose::StepUp(_), Asked::SignIn | Asked::Fresh | Asked::Unlock) => {
+                let asked = match freshness {
+                    Freshness::Any => Asked::SignIn,
+                    Freshness::Now => Asked::Fresh,
+                };
+                (asked, Demand::NONE)
             }
             (Purpose::Unlock(_), _) => (Asked::Unlock, Demand::NOW),
             (Purpose::StepUp(_), Asked::StepUp(demand)) => (Asked::StepUp(demand), demand),
@@ -325,6 +341,7 @@ impl Identity {
             started: self.clock().now(),
             purpose,
             banner,
+            freshness,
             demand,
             turn,
         };
@@ -344,6 +361,16 @@ impl Identity {
         }
         let chosen = cookie::set_issuer(&provider.settings().name);
         Ok(answer.set_cookie(chosen.ok_or(LoginError::Header)?))
+    }
+
+    /// How old an authentication may be: at a shared workstation the provider may still know the user before.
+    fn freshness(&self, asked: Asked, parts: &Parts) -> Freshness {
+        match (asked, self.workplace(parts)) {
+            (Asked::Fresh, _) | (_, Workplace::Shared) => Freshness::Now,
+            (Asked::SignIn | Asked::StepUp(_) | Asked::Unlock, Workplace::Personal) => {
+                Freshness::Any
+            }
+        }
     }
 
     /// Which turn of its browser this sign-in is; the third within seconds is refused.
@@ -371,6 +398,14 @@ impl Identity {
     pub(super) fn name(&self, facts: &mut Facts, live: &Live) {
         facts.principal = Some(self.principal_of(live));
         facts.session = Some(live.id().to_string());
+    }
+}
+
+/// Where the form of a page on the way to the provider goes to: it asks for what the page was asked for.
+fn action(wish: &Wish) -> String {
+    match wish.asked {
+        Asked::Fresh => login_location("/", Asked::Fresh),
+        Asked::SignIn | Asked::StepUp(_) | Asked::Unlock => OwnRoute::Login.path().to_owned(),
     }
 }
 
