@@ -88,4 +88,7 @@ pub enum BindTo {
     UserAgent,
     /// The network of the client's address.
     Network,
+    /// The certificate that the client proved in the TLS handshake to hold the key of. A session that was opened without
+    /// one is not bound.
+    ClientCertificate,
 }

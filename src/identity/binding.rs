@@ -1,9 +1,7 @@
 //! What a session is bound to beside its cookie: a client that changes it has to prove again who it is.
 //!
-//! What is compared was stated by the client or by the network, and a thief on the same ward can state it too. It stops
-//! a cookie that was carried off, not one that is used where it was stolen.
-//!
-//! A key that the browser proves it holds goes into [`moved`] as one more [`BindTo`].
+//! What the client or the network states, a thief on the same ward can state too: that stops a cookie that was carried
+//! off, not one that is used where it was stolen. The key of a client certificate is proven in every TLS handshake.
 
 use std::net::IpAddr;
 
@@ -28,6 +26,9 @@ pub(super) fn moved(binding: &Binding, before: &Origin, now: &Origin) -> Option<
     binding.on.iter().copied().find(|what| match what {
         BindTo::UserAgent => before.device != now.device,
         BindTo::Network => network(binding, before_at) != network(binding, now_at),
+        BindTo::ClientCertificate => {
+            before.certificate.is_some() && before.certificate != now.certificate
+        }
     })
 }
 
@@ -36,6 +37,7 @@ pub(super) const fn word(what: BindTo) -> &'static str {
     match what {
         BindTo::UserAgent => "user-agent",
         BindTo::Network => "network",
+        BindTo::ClientCertificate => "client-certificate",
     }
 }
 
@@ -63,5 +65,28 @@ mod tests {
         assert_eq!(of("2001:db8:0:1200::1"), of("2001:db8:0:12ff::1"));
         assert_ne!(of("2001:db8:0:1200::1"), of("2001:db8:0:1300::1"));
         assert_ne!(of("10.2.3.4"), of("2001:db8::1"));
+    }
+
+    #[test]
+    fn a_session_of_a_device_is_not_used_without_its_key() {
+        let binding = Binding {
+            on: vec![BindTo::ClientCertificate],
+            ..Binding::default()
+        };
+        let with = |certificate: Option<&str>| Origin {
+            address: Some(IpAddr::from([10, 0, 0, 1])),
+            certificate: certificate.map(str::to_owned),
+            ..Origin::default()
+        };
+        for (before, now, is_moved) in [
+            (Some("a"), Some("a"), false),
+            (Some("a"), Some("b"), true),
+            (Some("a"), None, true),
+            (None, None, false),
+            (None, Some("a"), false),
+        ] {
+            let what = moved(&binding, &with(before), &with(now));
+            assert_eq!(what.is_some(), is_moved, "{before:?} {now:?}");
+        }
     }
 }

@@ -24,6 +24,9 @@ pub(super) struct Origin {
     /// The client's device.
     #[serde(default)]
     pub(super) device: Device,
+    /// SHA-256 of the client's certificate, where it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) certificate: Option<String>,
     /// What its user is told of the sign-in before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) welcome: Option<Welcome>,
@@ -35,6 +38,11 @@ impl Origin {
         Self {
             address: Some(parts.client.ip()),
             device: Device::of(&parts.headers),
+            certificate: parts
+                .connection
+                .certificate
+                .as_ref()
+                .map(|certificate| hex::encode(certificate.thumbprint())),
             welcome: None,
         }
     }

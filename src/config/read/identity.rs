@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{all, issuer};
 use crate::config::secrets;
 use crate::config::section::Section;
+use crate::config::sessions::BindTo;
 use crate::config::source::says;
 use crate::config::{Emr, Identity};
 
@@ -41,6 +42,12 @@ pub(super) fn identity(root: &mut Section<'_>, emrs: Option<&[Emr]>) -> Option<I
     let issuers = all(sections.into_iter().map(|one| issuer::issuer(one, ground)));
     let api = super::api::apis(&mut section, issuers.as_deref().unwrap_or_default());
     let client_certificates = super::api::client_certificates(&mut section);
+    let is_bound = sessions.binding.on.contains(&BindTo::ClientCertificate);
+    if is_bound && matches!(client_certificates, Ok(None)) {
+        let message = "sessions are bound to client certificates, and none are asked for";
+        let remedy = "add `[identity.client_certificates]` with the `ca` of the devices";
+        section.error("binding", says(message, remedy));
+    }
     let lock = super::lock::lock(&mut section, idle_timeout);
     let held_posts = super::lock::held_posts(&mut section);
     section.done();

@@ -104,7 +104,11 @@ impl Value for NameBar {
 
 impl Value for BindTo {
     fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
-        let words = [("user-agent", Self::UserAgent), ("network", Self::Network)];
+        let words = [
+            ("user-agent", Self::UserAgent),
+            ("network", Self::Network),
+            ("client-certificate", Self::ClientCertificate),
+        ];
         one_of(value, faults, &words)
     }
 }

@@ -156,7 +156,7 @@ https.createServer(tls, (request, response) => {
     else people[asked.get('user')].groups = asked.get('groups').split(' ').filter(Boolean);
     return response.end('done');
   }
-  const match = /^\/interaction\/[^/]+(?:\/(password|code))?$/.exec(request.url);
+  const match = /^\/interaction\/[^/]+(?:\/(password|code|key))?$/.exec(request.url);
   if (!match) return serve(request, response);
   return interact(request, response, match[1]).catch((error) => {
     response.writeHead(400, { 'content-type': 'text/plain' });
