@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const LEVELS: &[(&str, u8)] = &[
     ("refusal", 0),
     ("clock", 0),
+    ("language", 0),
     ("secret", 0),
     ("config", 1),
     ("store", 2),

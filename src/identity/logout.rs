@@ -23,6 +23,8 @@ use crate::store::StoreError;
 struct SignedOutPage<'p> {
     authority: &'p str,
     nonce: &'p str,
+    lang: &'static str,
+    phrases: &'static Phrases,
 }
 
 #[derive(Template)]
@@ -31,6 +33,8 @@ struct SignOutPage<'p> {
     authority: &'p str,
     action: &'p str,
     nonce: &'p str,
+    lang: &'static str,
+    phrases: &'static Phrases,
 }
 
 /// The longest ID token that is put into an address as a hint.

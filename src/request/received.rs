@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Body, ClientAddr, Facts, Notice, Offer, PeerAddr, Target};
+use crate::language::Language;
 use crate::refusal::Refusal;
 
 /// The id of a request: in the answer, in the record, and sent to the EMR as `X-Request-Id`. Always ours.
@@ -276,6 +277,8 @@ pub struct Manner {
     pub authority: String,
     /// `HEAD` gets no body.
     pub method: Method,
+    /// The language that a page speaks.
+    pub language: Language,
 }
 
 impl Manner {
@@ -293,6 +296,7 @@ impl Manner {
             },
             authority: parts.authority.clone(),
             method: parts.method.clone(),
+            language: Language::of(&parts.headers),
         }
     }
 }

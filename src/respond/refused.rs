@@ -5,8 +5,8 @@ use std::time::Duration;
 use askama::Template;
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE,
-    WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, RETRY_AFTER,
+    SET_COOKIE, VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use crate::audit::refuse::Recorded;
 use crate::desk::offers::Offers;
 use crate::identity::cookie;
 use crate::identity::routes::{Asked, TRAINING, login_location};
+use crate::language::Phrases;
 use crate::refusal::Refusal;
 use crate::request::Notice;
 use crate::request::received::{Audience, Manner, Throttle};
@@ -31,6 +32,8 @@ struct Page<'a> {
     retry: Option<u64>,
     links: Vec<Link>,
     note: Option<String>,
+    lang: &'static str,
+    phrases: &'static Phrases,
 }
 
 struct Link {
@@ -66,7 +69,7 @@ pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
         .and_then(|offer| offers.location(offer));
     let link = offer.map(|href| Link {
         href,
-        label: "Break the glass",
+        label: refused.manner().language.phrases().break_the_glass,
     });
     let note = refused.notice().and_then(Notice::of_browser);
     let mut response = answer(refused.refusal(), refused.manner(), (retry, note), link);
@@ -111,6 +114,11 @@ fn answer(
         HeaderValue::from_static("nosniff"),
     );
     headers.insert("referrer-policy", HeaderValue::from_static("same-origin"));
+    if manner.audience != Audience::Program {
+        // What a page says depends on the language that was asked for.
+        insert(headers, VARY.as_str(), "Accept-Language");
+        insert(headers, CONTENT_LANGUAGE.as_str(), manner.language.tag());
+    }
     insert(headers, "x-request-id", &manner.id.to_string());
     insert(headers, "x-chartgate-refusal", refusal.code());
     if let Some(retry) = retry {
@@ -151,12 +159,13 @@ fn redirect(href: &str) -> Response<Bytes> {
 
 /// Where the page leads on to.
 fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link> {
+    let phrases = manner.language.phrases();
     let one = |href: &str, label| {
         let href = href.to_owned();
         vec![Link { href, label }]
     };
     if let Some(href) = sign_in {
-        return one(&href, "Sign in");
+        return one(&href, phrases.sign_in);
     }
     if matches!(
         refusal,
@@ -166,15 +175,15 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
             | Refusal::MfaRequired
             | Refusal::ProviderUnavailable
     ) {
-        return one("/", "Start again");
+        return one("/", phrases.start_again);
     }
     if refusal == Refusal::TrainingUrgent {
-        let mut both = one(TRAINING, "Take the course");
-        both.extend(one(&manner.return_to, "Continue to the EMR"));
+        let mut both = one(TRAINING, phrases.take_the_course);
+        both.extend(one(&manner.return_to, phrases.continue_to_emr));
         return both;
     }
     if refusal == Refusal::TrainingLapsed {
-        return one(TRAINING, "Take the course");
+        return one(TRAINING, phrases.take_the_course);
     }
     Vec::new()
 }
@@ -186,16 +195,19 @@ fn page(
     links: Vec<Link>,
 ) -> Response<Bytes> {
     let id = manner.id.to_string();
+    let words = refusal.words(manner.language);
     let page = Page {
-        title: refusal.title(),
-        detail: refusal.detail(),
-        remedy: refusal.remedy(),
+        title: words.title,
+        detail: words.detail,
+        remedy: words.remedy,
         code: refusal.code(),
         request_id: &id,
         nonce: &id,
         retry: retry.map(seconds),
         links,
         note,
+        lang: manner.language.tag(),
+        phrases: manner.language.phrases(),
     };
     // A template of fixed text cannot fail to render; if it did, the code alone is the page.
     let html = page.render().unwrap_or_else(|_| refusal.code().to_owned());
