@@ -7,6 +7,9 @@
 //! *Never*: an answer that is not on record; a byte to the EMR before the record is durable.
 //! *On failure*: the one answer without a record is the fixed 503 of a trail that is down.
 
+mod held;
+mod lock;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +26,10 @@ use crate::emr::classify::{Classified, classify};
 use crate::emr::emrs::Emrs;
 use crate::emr::map::Mapped;
 use crate::identity::Identity;
+use crate::identity::held::HeldPosts;
 use crate::identity::identify::Identified;
-use crate::identity::routes::{OwnRoute, is_own};
+use crate::identity::lock::Asks;
+use crate::identity::routes::{ACTIVE, HELD, OwnRoute, SCREEN, is_own};
 use crate::limit::charge::Charges;
 use crate::limit::screen::{Purpose, Screen};
 use crate::policy::decide::{InForce, Policies};
@@ -42,6 +47,8 @@ pub struct Stages {
     pub screen: Screen,
     /// Sessions and sign-in.
     pub identity: Arc<Identity>,
+    /// Forms that wait for their user, where any are kept.
+    pub held: Option<Arc<HeldPosts>>,
     /// EMR profiles and sessions.
     pub emrs: Arc<Emrs>,
     /// Policies.
@@ -75,10 +82,20 @@ pub struct Gateway {
 enum Place {
     Emr,
     Identity(OwnRoute),
+    Screen(Asks),
+    Held,
     Jwks,
     Desk(Arc<dyn Desk>),
     Hatch(Arc<dyn Hatch>),
     Nowhere,
+}
+
+/// Whether a request says that its user is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Activity {
+    User,
+    /// The gateway made it.
+    None,
 }
 
 /// How often, and after how long, a request looks again for the two halves of a bundle that is being put in force.
@@ -95,6 +112,16 @@ impl Place {
             Self::Jwks
         } else if let Some(route) = OwnRoute::of(target) {
             Self::Identity(route)
+        } else if target.path() == SCREEN {
+            Self::Screen(Asks::Looks)
+        } else if target.path() == ACTIVE {
+            Self::Screen(Asks::Works)
+        } else if target
+            .path()
+            .strip_prefix(HELD)
+            .is_some_and(|rest| rest.starts_with('/'))
+        {
+            Self::Held
         } else {
             let desk = desks.at(target).map(Self::Desk);
             let place = desk.or_else(|| desks.hatch_at(target).map(Self::Hatch));
@@ -127,8 +154,14 @@ impl Gateway {
         };
         match answered {
             Ok(response) => response,
-            Err(refused) => Box::pin(self.refuse(refused)).await.map(AnswerBody::from),
+            Err(refused) => Box::pin(self.end(refused)).await.map(AnswerBody::from),
         }
+    }
+
+    /// Ends a request with a refusal; what was sent with it need not be lost.
+    async fn end(self: &Rc<Self>, refused: Refused) -> Response<bytes::Bytes> {
+        let refused = self.hold(refused).await;
+        self.refuse(refused).await
     }
 
     async fn route(self: &Rc<Self>, received: Received) -> Result<Response<AnswerBody>, Refused> {
@@ -136,6 +169,8 @@ impl Gateway {
             Place::Emr => self.admit(received).await,
             // Boxed: rare, and the future of each request would keep room for it.
             Place::Identity(route) => Box::pin(self.own(route, received)).await,
+            Place::Screen(asks) => Box::pin(self.screen(asks, received)).await,
+            Place::Held => Box::pin(self.held(received)).await,
             Place::Jwks => Box::pin(self.jwks(received)).await,
             Place::Desk(desk) => Box::pin(self.visit(&*desk, received)).await,
             Place::Hatch(hatch) => Box::pin(self.serve_server(&*hatch, received)).await,
@@ -151,10 +186,29 @@ impl Gateway {
         let stages = &*self.stages;
         let screened = stages.screen.screen(received, Purpose::Ordinary)?;
         let identified = stages.identity.identify(screened).await?;
+        self.proceed(identified, Activity::User).await
+    }
+
+    /// The request path from the third stage on.
+    async fn proceed(
+        self: &Rc<Self>,
+        identified: Identified,
+        activity: Activity,
+    ) -> Result<Response<AnswerBody>, Refused> {
         let (mapped, in_force) = self.map(identified).await?;
-        if !mapped.mapping().poll {
-            stages.identity.touch(mapped.identified());
+        if activity == Activity::User && !mapped.mapping().poll {
+            self.stages.identity.touch(mapped.identified());
         }
+        self.carry_out(mapped, &in_force).await
+    }
+
+    /// The request path from the fourth stage on.
+    async fn carry_out(
+        self: &Rc<Self>,
+        mapped: Mapped,
+        in_force: &InForce,
+    ) -> Result<Response<AnswerBody>, Refused> {
+        let stages = &*self.stages;
         let now = stages.clock.now();
         let circumstances = in_force.circumstances(&mapped, now);
         let authorized = in_force.decide(mapped, &circumstances, now)?;
@@ -219,8 +273,15 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Refused> {
         let stages = &*self.stages;
         let purpose = match route {
-            OwnRoute::Login | OwnRoute::Callback => Purpose::SignIn,
+            OwnRoute::Login
+            | OwnRoute::Callback
+            | OwnRoute::Unlock
+            | OwnRoute::SecondFactor
+            | OwnRoute::SecondFactors => Purpose::SignIn,
+            OwnRoute::Lock | OwnRoute::Unlocked | OwnRoute::LockScript => Purpose::Ordinary,
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
+            // Strangers can send it, so it counts as a sign-in does.
+            OwnRoute::FrontchannelLogout => Purpose::BrowserNotice,
             OwnRoute::Logout | OwnRoute::SignedOut => Purpose::SignOut,
         };
         let received = stages.screen.screen(received, purpose)?.into_received();
@@ -231,9 +292,19 @@ impl Gateway {
         } else {
             Vec::new()
         };
+        let before = if route == OwnRoute::Callback {
+            self.before(received.parts()).await
+        } else {
+            None
+        };
         let limit = |account: &str| stages.charges.login(account);
         let mut handled = stages.identity.handle(route, received, &limit).await?;
-        for cookie in removed {
+        Self::count_locks(&handled);
+        let taken_over = match before {
+            Some(before) => self.take_over(before, &handled).await,
+            None => Vec::new(),
+        };
+        for cookie in removed.into_iter().chain(taken_over) {
             handled.response.headers_mut().append(SET_COOKIE, cookie);
         }
         self.answer(handled, manner).await
@@ -270,18 +341,11 @@ impl Gateway {
     async fn sign_out_of_emr(self: &Rc<Self>, received: &Received) -> Vec<HeaderValue> {
         let stages = &*self.stages;
         let parts = received.parts();
-        let Some(emr) = stages
-            .emrs
-            .by_host(&parts.host)
-            .and_then(|index| stages.emrs.emr(index))
-        else {
-            return Vec::new();
-        };
-        let logout = emr.profile().logout().and_then(|logout| {
-            let target = Target::parse_str(logout.path()).ok()?;
-            Some((logout.method().clone(), target))
-        });
-        if let Some((method, target)) = logout {
+        if let Some((method, target)) = self.emr_logout(&parts.host) {
+            if let Some(before) = self.before(parts).await {
+                // A locked screen: the one who leaves it need not unlock it first.
+                return self.leave(before, method, target).await;
+            }
             let parts = parts.derived(method, target);
             let request = Received::new(parts, Body::empty(), None, stages.policies.generation());
             // Boxed: the request path inside the request path.
@@ -333,6 +397,7 @@ impl Gateway {
     }
 
     async fn refuse(&self, refused: Refused) -> Response<bytes::Bytes> {
+        let refused = self.stages.identity.challenge(refused);
         let host = refused.manner().authority.clone();
         let foreign = refused.refusal() == Refusal::ForeignEmrSession;
         let mut response = match self.audit.refuse(refused).await {

@@ -1,9 +1,18 @@
 //! The languages that people are spoken to in: refusals, sign-in and sign-out.
 //!
-//! To add one: a variant here, its phrases below, its catalogue in `refusal/`; the compiler names what is missing.
+//! To add one: a variant here, its phrases in `language/`, its catalogue in `refusal/`; the compiler names what is
+//! missing. Records, logs and problem documents are in English, whoever asks.
 
-use http::HeaderMap;
-use http::header::ACCEPT_LANGUAGE;
+mod english;
+mod french;
+mod german;
+pub mod phrases;
+mod spanish;
+
+use http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY};
+use http::{HeaderMap, HeaderValue};
+
+use phrases::Phrases;
 
 /// A language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -60,11 +69,17 @@ impl Language {
     #[must_use]
     pub const fn phrases(self) -> &'static Phrases {
         match self {
-            Self::English => &ENGLISH,
-            Self::German => &GERMAN,
-            Self::Spanish => &SPANISH,
-            Self::French => &FRENCH,
+            Self::English => &english::PHRASES,
+            Self::German => &german::PHRASES,
+            Self::Spanish => &spanish::PHRASES,
+            Self::French => &french::PHRASES,
         }
+    }
+
+    /// States on an answer that it is in this language, and that this follows from what was asked for.
+    pub fn state(self, headers: &mut HeaderMap) {
+        headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(self.tag()));
+        headers.append(VARY, HeaderValue::from_static("Accept-Language"));
     }
 }
 
@@ -74,8 +89,8 @@ fn wanted(range: &str) -> Option<(Language, u16)> {
     let tag = parts.next()?;
     let primary = tag.split('-').next()?;
     let known = Language::ALL.iter().copied();
+    let mut known = known.filter(|language| language.tag().eq_ignore_ascii_case(primary));
     let language = known
-        .filter(|language| language.tag().eq_ignore_ascii_case(primary))
         .next()
         .or_else(|| (tag == "*").then(Language::default))?;
     let weight = match parts.next() {
@@ -99,140 +114,76 @@ fn thousandths(text: &str) -> Option<u16> {
     }
 }
 
-/// What pages say beside their own text.
-#[derive(Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each name says what its English text says")]
-pub struct Phrases {
-    pub report: &'static str,
-    pub your_browser: &'static str,
-    pub what_you_can_do: &'static str,
-    pub try_again_in: &'static str,
-    pub seconds: &'static str,
-    pub code: &'static str,
-    pub request_id: &'static str,
-    pub sign_in: &'static str,
-    pub start_again: &'static str,
-    pub break_the_glass: &'static str,
-    pub take_the_course: &'static str,
-    pub continue_to_emr: &'static str,
-    pub before_sign_in: &'static str,
-    pub have_read: &'static str,
-    pub sign_out: &'static str,
-    pub want_sign_out: &'static str,
-    pub ends_session_at: &'static str,
-    pub stay_signed_in: &'static str,
-    pub signed_out: &'static str,
-    pub session_has_ended: &'static str,
-    pub close_browser: &'static str,
-    pub sign_in_again: &'static str,
-}
-
-const ENGLISH: Phrases = Phrases {
-    report: "Report something suspicious",
-    your_browser: "Your browser:",
-    what_you_can_do: "What you can do:",
-    try_again_in: "You can try again in",
-    seconds: "seconds",
-    code: "Code",
-    request_id: "Request id",
-    sign_in: "Sign in",
-    start_again: "Start again",
-    break_the_glass: "Break the glass",
-    take_the_course: "Take the course",
-    continue_to_emr: "Continue to the EMR",
-    before_sign_in: "Before you sign in to",
-    have_read: "I have read this and want to sign in",
-    sign_out: "Sign out",
-    want_sign_out: "Do you want to sign out?",
-    ends_session_at: "This ends your session at",
-    stay_signed_in: "Stay signed in",
-    signed_out: "You are signed out",
-    session_has_ended: "Your session has ended at",
-    close_browser: "On a shared computer, close the browser as well.",
-    sign_in_again: "Sign in again",
-};
-
-const GERMAN: Phrases = Phrases {
-    report: "Etwas Verdächtiges melden",
-    your_browser: "Ihr Browser:",
-    what_you_can_do: "Was Sie tun können:",
-    try_again_in: "Sie können es wieder versuchen in",
-    seconds: "Sekunden",
-    code: "Code",
-    request_id: "Anfrage-ID",
-    sign_in: "Anmelden",
-    start_again: "Neu beginnen",
-    break_the_glass: "Notfallzugriff",
-    take_the_course: "Zum Kurs",
-    continue_to_emr: "Weiter zum EMR",
-    before_sign_in: "Vor der Anmeldung bei",
-    have_read: "Ich habe das gelesen und möchte mich anmelden",
-    sign_out: "Abmelden",
-    want_sign_out: "Möchten Sie sich abmelden?",
-    ends_session_at: "Damit endet Ihre Sitzung bei",
-    stay_signed_in: "Angemeldet bleiben",
-    signed_out: "Sie sind abgemeldet",
-    session_has_ended: "Ihre Sitzung ist beendet bei",
-    close_browser: "Schließen Sie an einem gemeinsam genutzten Computer auch den Browser.",
-    sign_in_again: "Wieder anmelden",
-};
-
-const SPANISH: Phrases = Phrases {
-    report: "Comunicar algo sospechoso",
-    your_browser: "Su navegador:",
-    what_you_can_do: "Qué puede hacer:",
-    try_again_in: "Puede intentarlo de nuevo en",
-    seconds: "segundos",
-    code: "Código",
-    request_id: "Identificador de la petición",
-    sign_in: "Iniciar sesión",
-    start_again: "Empezar de nuevo",
-    break_the_glass: "Acceso de emergencia",
-    take_the_course: "Hacer el curso",
-    continue_to_emr: "Continuar a la historia clínica",
-    before_sign_in: "Antes de iniciar sesión en",
-    have_read: "Lo he leído y quiero iniciar sesión",
-    sign_out: "Cerrar sesión",
-    want_sign_out: "¿Quiere cerrar la sesión?",
-    ends_session_at: "Esto termina su sesión en",
-    stay_signed_in: "Seguir con la sesión abierta",
-    signed_out: "Ha cerrado la sesión",
-    session_has_ended: "Su sesión ha terminado en",
-    close_browser: "En un ordenador compartido, cierre también el navegador.",
-    sign_in_again: "Iniciar sesión de nuevo",
-};
-
-const FRENCH: Phrases = Phrases {
-    report: "Signaler quelque chose de suspect",
-    your_browser: "Votre navigateur :",
-    what_you_can_do: "Ce que vous pouvez faire :",
-    try_again_in: "Vous pourrez réessayer dans",
-    seconds: "secondes",
-    code: "Code",
-    request_id: "Identifiant de la requête",
-    sign_in: "Se connecter",
-    start_again: "Recommencer",
-    break_the_glass: "Accès d'urgence",
-    take_the_course: "Suivre le cours",
-    continue_to_emr: "Continuer vers le DPI",
-    before_sign_in: "Avant de vous connecter à",
-    have_read: "J'ai lu ce texte et je veux me connecter",
-    sign_out: "Se déconnecter",
-    want_sign_out: "Voulez-vous vous déconnecter ?",
-    ends_session_at: "Cela met fin à votre session sur",
-    stay_signed_in: "Rester connecté",
-    signed_out: "Vous êtes déconnecté",
-    session_has_ended: "Votre session est terminée sur",
-    close_browser: "Sur un ordinateur partagé, fermez aussi le navigateur.",
-    sign_in_again: "Se reconnecter",
-};
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
+    use serde_json::Value;
+
+    /// Every text by the name of its field; what stands around something is one text.
+    fn texts(prefix: &str, value: &Value, into: &mut Vec<(String, String)>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    texts(&format!("{prefix}.{name}"), value, into);
+                }
+            }
+            Value::Array(parts) => {
+                let parts = parts.iter().map(|part| part.as_str().unwrap());
+                into.push((prefix.to_owned(), parts.collect::<Vec<_>>().join("…")));
+            }
+            Value::String(text) => into.push((prefix.to_owned(), text.clone())),
+            Value::Null | Value::Bool(_) | Value::Number(_) => panic!("{prefix} is no text"),
+        }
+    }
+
+    fn all(language: Language) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        let phrases = serde_json::to_value(language.phrases()).unwrap();
+        texts("", &phrases, &mut all);
+        all
+    }
+
+    /// What is spelled alike in both.
+    const ALIKE: &[(Language, &str)] = &[
+        (Language::German, ".code"),
+        (Language::German, ".factor.code"),
+        (Language::French, ".code"),
+        (Language::French, ".factor.code"),
+        (Language::French, ".step_up.minutes"),
+    ];
+
+    #[test]
+    fn every_phrase_is_there_in_every_language_and_in_that_language() {
+        let english = all(Language::English);
+        assert!(english.len() > 100);
+        for language in Language::ALL.iter().copied() {
+            assert_eq!(language.phrases().lang, language.tag());
+            for ((name, text), (_, original)) in all(language).iter().zip(&english) {
+                let plain = text.replace('…', "");
+                assert!(!plain.trim().is_empty(), "{language:?} lacks {name}");
+                assert!(!text.contains(['<', '>', '&']), "{language:?} {name}");
+                let ends = |text: &str| text.ends_with(['.', '?', ':']);
+                assert_eq!(ends(&plain), ends(original), "{language:?} {name}: {text}");
+                let is_own = text != original
+                    || language == Language::English
+                    || ALIKE.contains(&(language, name));
+                assert!(is_own, "{language:?} {name} is English: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_states_its_language_beside_what_else_it_varies_by() {
+        let mut headers = HeaderMap::new();
+        headers.insert(VARY, HeaderValue::from_static("Cookie"));
+        Language::French.state(&mut headers);
+        assert_eq!(headers[CONTENT_LANGUAGE], "fr");
+        let vary: Vec<_> = headers.get_all(VARY).iter().collect();
+        assert_eq!(vary, ["Cookie", "Accept-Language"]);
+    }
 
     fn of(lines: &[&str]) -> Language {
         let mut headers = HeaderMap::new();
@@ -249,6 +200,7 @@ mod tests {
             (&[][..], English),
             (&["de"], German),
             (&["de-CH, fr;q=0.9"], German),
+            (&["de-AT,de;q=0.9"], German),
             (&["fr-CA;q=0.3, es;q=0.8, de;q=0.5"], Spanish),
             (&["it, nl;q=0.9, FR;q=0.2"], French),
             (&["it"], English),

@@ -35,3 +35,4 @@ pub mod store;
 pub mod telemetry;
 pub mod training;
 pub mod upstream;
+pub mod watched;

@@ -175,6 +175,29 @@ refusals! {
     /// A request to the SCIM endpoint without the right token, from a network that is not named, or where none is opened.
     ProvisioningRefused = "2029", UNAUTHORIZED, "This directory is not known here", "The request to the provisioning endpoint does not prove where it comes from.", "Compare the token and the address of the SCIM client with `[provisioning.scim]`.";
 
+    /// A second factor of the gateway's own was not accepted; the record names method and cause (`second-factor-failed`).
+    SecondFactorRefused = "2022", FORBIDDEN, "That was not accepted", "The second factor could not be verified, so you are not signed in yet.", "Try again: a code is good once and for a short time only. If it goes on, use another of your authenticators, or ask IT.";
+    /// Too many wrong tries of an account's second factor, of whatever kind (`chartgate factor list`, `chartgate factor unlock`).
+    SecondFactorLocked = "2023", TOO_MANY_REQUESTS, "Too many wrong tries", "The second factor of your account was tried too often without success, so nothing more is tried for a while.", "Wait for the time stated, then start again. If it was not you who tried, call IT at once: somebody may know your password.";
+    /// An access token or client certificate is not valid, not meant for this gateway, revoked, or not bound to its
+    /// client. The log says which, under the request id.
+    TokenRefused = "2018", UNAUTHORIZED, "The access token was not accepted", "The access token or client certificate that came with this request was not accepted.", "Get a new access token, and check that client, audience and certificate are those that were agreed on with the EMR's IT. If it fails again, report the request id.";
+    /// A credential of a kind that is not accepted at this address, or two that speak for different principals: a bearer
+    /// token at a page of the gateway, in the address, beside a session, or for a WebSocket; a `DPoP` token; a client
+    /// that the EMR knows no account of.
+    CredentialNotAccepted = "2019", FORBIDDEN, "This kind of credential is not accepted here", "The request carries a credential that is not accepted at this address, or more than one.", "Send one access token in `Authorization: Bearer`, without cookies of a browser, to the addresses that were agreed on with the EMR's IT.";
+    /// The screen locked after `identity.lock.after` without activity, or its user locked it; nothing is forwarded until they unlock it.
+    ScreenLocked = "2024", UNAUTHORIZED, "The screen is locked", "Nobody worked here for a while, or the screen was locked on purpose. The session goes on behind the lock.", "Unlock it by signing in as yourself; you come back to where you were. If it is not your session, sign in as yourself all the same: you start clean.";
+    /// What was kept of a form does not exist any more, is somebody else's, or was changed meanwhile.
+    HeldGone = "2025", GONE, "This is not kept any more", "What was kept here was sent or discarded, its time was over, or it is not yours.", "Open the chart and check whether your entry is there before you write it again.";
+
+    /// A policy or a route demands a stronger or fresher sign-in, it was asked for, and what the provider stated does not prove it; or no evidence of a phishing-resistant factor is configured for the issuer. The record says what was demanded and what lacks.
+    StepUpUnmet = "2020", FORBIDDEN, "Stronger sign-in needed", "This part of the EMR opens only after a stronger sign-in than the one that the identity provider confirmed.", "Sign in with the stronger method if you have one, or call IT and give the request id. Everything else goes on working.";
+    /// The browser came back from the provider twice within 30 seconds and was to be sent there again, for want of a session or of a stronger sign-in.
+    SignInCircle = "2021", BAD_REQUEST, "Sign-in goes round in circles", "You signed in, and a moment later this browser had nothing to show for it. Usually the browser keeps no cookies for this address (a strict privacy setting, a full or damaged profile), the EMR was opened under another name than its usual address, or a clock is wrong by minutes.", "Allow cookies for this address, open the EMR by its usual address, and check the clock of this computer; then try again. If it goes on, report the request id to IT.";
+    /// The provider did not renew the session's tokens (`invalid_grant`), renewed them for someone else or without a second factor, or could not be asked for longer than `[identity.issuer.refresh]` `grace`; the record of the session's end says which.
+    NotRenewed = "2017", UNAUTHORIZED, "Please sign in again", "The identity provider does not confirm this session any more.", "Sign in again; you will come back to the page you asked for. If that fails, your account may have been closed or changed: call IT.";
+
     /// No policy permits it, or one forbids it.
     PolicyDenied = "3001", FORBIDDEN, "You may not do this", "The access policy of this hospital does not allow this action for your role.", "If you need it for your work, ask your privacy officer and give the request id.";
     /// A policy failed while it was evaluated; an error never permits.
@@ -241,6 +264,36 @@ mod tests {
         for refusal in Refusal::ALL {
             assert!(refusal.status().is_client_error() || refusal.status().is_server_error());
             assert!(refusal.detail().ends_with('.') && refusal.remedy().ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn every_refusal_is_said_in_every_language_and_in_that_language() {
+        let spelled = |text: &str| text.matches('`').count();
+        for language in Language::ALL.iter().copied() {
+            for refusal in Refusal::ALL.iter().copied() {
+                let (english, words) = (refusal.words(Language::English), refusal.words(language));
+                for (text, original) in [
+                    (words.title, english.title),
+                    (words.detail, english.detail),
+                    (words.remedy, english.remedy),
+                ] {
+                    assert!(!text.trim().is_empty(), "{language:?} {refusal:?}");
+                    let is_own = language == Language::English || text != original;
+                    assert!(is_own, "{language:?} {refusal:?} is English: {text}");
+                    assert!(!text.contains(['<', '>', '&']), "{text}");
+                }
+                let sentences = [words.detail, words.remedy];
+                assert!(
+                    sentences.iter().all(|text| text.ends_with(['.', '?', '!'])),
+                    "{language:?} {refusal:?}"
+                );
+                // What a setting or a field is called is called so in every language.
+                assert!(
+                    spelled(words.remedy) >= spelled(english.remedy),
+                    "{language:?} {refusal:?}"
+                );
+            }
         }
     }
 }

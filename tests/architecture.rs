@@ -15,6 +15,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("telemetry", 2),
     ("inspect", 2),
     ("outbound", 2),
+    ("watched", 2),
     ("limit", 3),
     ("identity", 3),
     ("emr", 3),

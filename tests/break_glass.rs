@@ -157,6 +157,9 @@ async fn a_nurse_breaks_the_glass_and_reads_one_chart() {
     assert_eq!(alarms.len(), 1);
     assert_eq!(alarms[0].detail["rule"], "break-glass");
     assert_eq!(alarms[0].detail["level"], "high");
+    // It leaves for receivers that are not to know about people.
+    let title = &alarms[0].detail["title"];
+    assert!(!title.contains("lind") && !title.contains('7'), "{title}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

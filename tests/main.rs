@@ -12,6 +12,7 @@
 
 mod advisories;
 mod answers;
+mod api;
 mod architecture;
 mod binary;
 mod break_glass;
@@ -20,11 +21,16 @@ mod day;
 mod harness;
 mod hygiene;
 mod inspection;
+mod languages;
+mod lock;
 mod monitoring;
+mod pains;
 mod path;
 mod policy;
 mod properties;
 mod provisioning;
 mod refusals;
+mod second_factor;
+mod step_up;
 mod training;
 mod wire;

@@ -143,7 +143,7 @@ async fn a_test_alarm_goes_the_way_that_alarms_take() {
         status.out
     );
     assert!(
-        status.out.contains("11 rules, 0 records behind"),
+        status.out.contains("13 rules, 0 records behind"),
         "{}",
         status.out
     );

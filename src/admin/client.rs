@@ -188,13 +188,15 @@ mod tests {
                     | AdminRequest::Case(_)
                     | AdminRequest::Notify(_)
                     | AdminRequest::Contain(_)
+                    | AdminRequest::Factor(_)
                     | AdminRequest::Incident(_)
                     | AdminRequest::Lockdown(_)
                     | AdminRequest::Backup(_)
                     | AdminRequest::Segmentation(_)
                     | AdminRequest::Posture(_)
                     | AdminRequest::Provision(_)
-                    | AdminRequest::Training(_) => {
+                    | AdminRequest::Training(_)
+                    | AdminRequest::Token(_) => {
                         Err(AdminError::new(AdminErrorKind::Failed, "no certificate"))
                     }
                 }

@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use crate::audit::answers::Ask;
 use crate::audit::show::Filter;
-use crate::operate::{break_glass, cases, containment, incidents, lockdown, permissions};
+use crate::operate::{
+    break_glass, cases, containment, factors, incidents, lockdown, permissions, tokens,
+};
 
 /// The version of this protocol. A new request kind is not a new version; a changed meaning is.
 pub const VERSION: u32 = 1;
@@ -45,6 +47,8 @@ pub enum AdminRequest {
     Case(cases::Ask),
     /// About locks and sessions; the values are those of [`containment::Ask`].
     Contain(containment::Ask),
+    /// About second factors of the gateway's own; the values are those of [`factors::Ask`].
+    Factor(factors::Ask),
     /// About incidents; the values are those of [`incidents::Ask`].
     Incident(incidents::Ask),
     /// About lockdown; the values are those of [`lockdown::Ask`].
@@ -61,6 +65,8 @@ pub enum AdminRequest {
     Training(crate::training::Ask),
     /// Who works here; the values are [`crate::provision::Piece`]s.
     Provision(crate::provision::Ask),
+    /// About revoked tokens; the values are those of [`tokens::Ask`].
+    Token(tokens::Ask),
 }
 
 /// A request as it stands on its line.

@@ -12,6 +12,7 @@ use crate::operate::cases::{Cases, Level};
 use crate::operate::containment::Containment;
 use crate::operate::incidents::{Clock, Incidents};
 use crate::operate::lockdown::{Lockdowns, in_words};
+use crate::operate::tokens::Tokens;
 
 /// How late a lock or lockdown may end.
 const LATE: Duration = Duration::from_secs(1);
@@ -21,6 +22,7 @@ pub(super) fn checks(rooms: &Rooms, now: Timestamp) -> Vec<Check> {
         cases(&rooms.cases),
         incidents(&rooms.incidents, now),
         locks(&rooms.containment),
+        tokens(&rooms.tokens),
         lockdown(&rooms.lockdowns),
     ]
 }
@@ -89,6 +91,14 @@ fn locks(containment: &Containment) -> Check {
         many => format!("locked out: {many}; see `chartgate user list`"),
     };
     Check::advisory("locks", Status::Green, detail)
+}
+
+fn tokens(tokens: &Tokens) -> Check {
+    let detail = match tokens.in_force().len() {
+        0 => "none is revoked here".to_owned(),
+        many => format!("revoked: {many}; see `chartgate token list`"),
+    };
+    Check::advisory("tokens", Status::Green, detail)
 }
 
 fn lockdown(lockdowns: &Lockdowns) -> Check {

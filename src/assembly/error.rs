@@ -12,6 +12,7 @@ use crate::operate::containment::ContainmentError;
 use crate::operate::incidents::IncidentError;
 use crate::operate::lockdown::LockdownError;
 use crate::operate::permissions::ReviewError;
+use crate::operate::tokens::TokensError;
 use crate::policy::problem::BundleError;
 use crate::server::{CertificateError, ServeError};
 use crate::store::StoreError;
@@ -59,6 +60,9 @@ pub enum StartError {
     /// Locks.
     #[error("locks: {0}")]
     Containment(#[from] ContainmentError),
+    /// The revoked tokens.
+    #[error("the revoked tokens cannot be read: {0}")]
+    Tokens(#[from] TokensError),
     /// Incidents.
     #[error("incidents: {0}")]
     Incidents(#[from] IncidentError),

@@ -7,8 +7,10 @@
 mod alarms;
 pub mod clinic;
 mod containment;
+mod endings;
 mod error;
 mod health;
+mod locks;
 mod operators;
 pub(crate) mod posture;
 mod rooms;
@@ -91,7 +93,6 @@ pub struct StartOptions {
 struct Prepared {
     bundle: Bundle,
     certificates: Arc<Certificates>,
-    tls: Arc<rustls::ServerConfig>,
     store: Store,
     settled: Settled,
     inherited: Inherited,
@@ -112,7 +113,6 @@ impl Running {
         let bundle = Bundle::load(&config.policy.directory)?;
         let certificates = Certificates::load(&config.certificates, clock.clone())
             .map_err(StartError::Certificates)?;
-        let tls = server::tls::server_config(certificates.clone())?;
         let store = open_store(config, clock.clone()).await?;
         let (audit, settled) = Audit::open(
             &config.audit,
@@ -127,7 +127,6 @@ impl Running {
         let prepared = Prepared {
             bundle,
             certificates,
-            tls,
             store,
             settled,
             inherited,
@@ -160,7 +159,6 @@ impl Running {
         let Prepared {
             bundle,
             certificates,
-            tls,
             store,
             settled,
             inherited,
@@ -168,6 +166,8 @@ impl Running {
         let (stages, rooms) = assemble(config, bundle, store, audit.clone(), clock.clone()).await?;
         let backends = stages.backends.clone();
         let streams = backends.streams().clone();
+        let client_issuers = stages.identity.client_issuers();
+        let tls = server::tls::server_config(certificates.clone(), client_issuers)?;
         let setup = Setup {
             server: config.server.clone(),
             tls,
@@ -240,9 +240,11 @@ impl Running {
 
     /// Reads the certificate files again. New connections get what is there now; a problem changes nothing.
     pub async fn reload_certificates(&self) {
-        let result = match self.certificates.reload() {
-            Ok(()) => "reloaded".to_owned(),
-            Err(problems) => lines(&problems),
+        let clients = self.stages.identity.reload_client_certificates();
+        let result = match (self.certificates.reload(), clients) {
+            (Ok(()), Ok(())) => "reloaded".to_owned(),
+            (Ok(()), Err(problem)) => problem,
+            (Err(problems), _) => lines(&problems),
         };
         tracing::info!(result, "certificates were read again");
         let detail = BTreeMap::from([("result".to_owned(), result)]);
@@ -308,6 +310,7 @@ async fn assemble(
     let banner = banner.map(|banner| Banner::new(banner, &master.derive_input()));
     let (kept, time) = (store.clone(), clock.clone());
     let identity = Identity::new(&config.identity, kept, time, roles, banner)?;
+    let held = locks::held(config, &store, &clock).await?;
     let offers = Arc::new(Offers::new(&master.derive_input()).ok_or(StartError::Offers)?);
     let rooms = Rooms::open(&Foundations {
         config,
@@ -329,6 +332,7 @@ async fn assemble(
             config.client.browsers.clone().map(Browsers::new),
         ),
         identity,
+        held,
         emrs,
         policies,
         reminders: Reminders::default(),
@@ -402,7 +406,7 @@ fn start_upkeep(
 ) {
     let identity = parts.stages.identity.clone();
     background.spawn(identity.background(ended(ending.clone())));
-    background.spawn(cut_ended_sessions(
+    background.spawn(endings::follow(
         parts.stages.clone(),
         streams.clone(),
         ended(ending.clone()),
@@ -412,33 +416,8 @@ fn start_upkeep(
         streams.clone(),
         ended(ending.clone()),
     ));
+    background.spawn(locks::watch(parts.stages.clone(), ended(ending.clone())));
     background.spawn(keep_up(parts.clone(), ended(ending.clone())));
-}
-
-/// A session that ends takes its live streams with it.
-async fn cut_ended_sessions(
-    stages: Arc<Stages>,
-    streams: Arc<Streams>,
-    end: impl Future<Output = ()>,
-) {
-    let mut ended_sessions = stages.identity.subscribe();
-    let mut end = std::pin::pin!(end);
-    loop {
-        let told = tokio::select! {
-            () = &mut end => return,
-            told = ended_sessions.recv() => told,
-        };
-        match told {
-            Ok(session) => {
-                streams.cut(&session.0);
-            }
-            // SECURITY: what was missed may have been anyone's session, so every stream has to be asked for again.
-            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
-                streams.cut_all();
-            }
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-        }
-    }
 }
 
 /// Histograms are drained whether or not anyone scrapes.

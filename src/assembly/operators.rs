@@ -95,6 +95,10 @@ impl AdminApi for Operators {
                     let answer = self.rooms.containment.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
+                AdminRequest::Factor(ask) => {
+                    let answer = self.rooms.factors.answer(operator.name(), ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
                 AdminRequest::Incident(ask) => {
                     let answer = self.rooms.incidents.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
@@ -118,6 +122,10 @@ impl AdminApi for Operators {
                     let room = self.rooms.provisions.as_ref();
                     let room = room.ok_or_else(|| failed("`[provisioning]` is not configured"))?;
                     let answer = room.answer_operator(ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
+                AdminRequest::Token(ask) => {
+                    let answer = self.rooms.tokens.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
                 AdminRequest::Backup(ask) => self.backup(operator, ask, &replies).await,
@@ -255,17 +263,21 @@ impl Operators {
     }
 
     async fn reload(&self, operator: &Operator, replies: &Replies) -> Result<(), AdminError> {
-        let outcome = self.certificates.reload();
+        let clients = self.parts.stages.identity.reload_client_certificates();
+        let outcome = match (self.certificates.reload(), clients) {
+            (Ok(()), clients) => clients,
+            (Err(problems), _) => Err(super::lines(&problems)),
+        };
         let detail = match &outcome {
             Ok(()) => BTreeMap::from([("result".to_owned(), "reloaded".to_owned())]),
             Err(error) => BTreeMap::from([
                 ("result".to_owned(), "kept".to_owned()),
-                ("problem".to_owned(), super::lines(error)),
+                ("problem".to_owned(), error.clone()),
             ]),
         };
         self.record(operator, Event::CertificatesReloaded, detail)
             .await?;
-        outcome.map_err(|problems| failed(super::lines(&problems)))?;
+        outcome.map_err(failed)?;
         replies
             .send(&"the certificates were read again and are served now")
             .await

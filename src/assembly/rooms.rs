@@ -35,10 +35,12 @@ use crate::identity::Identity;
 use crate::operate::break_glass::BreakGlass;
 use crate::operate::cases::Cases;
 use crate::operate::containment::Containment;
+use crate::operate::factors::Factors;
 use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
-use crate::operate::permissions::{Grounds, Permissions};
+use crate::operate::permissions::Permissions;
 use crate::operate::report::Reports;
+use crate::operate::tokens::Tokens;
 use crate::policy::decide::Policies;
 use crate::posture::assessments::Assessments;
 use crate::posture::updates::Updates;
@@ -87,6 +89,10 @@ pub(super) struct Rooms {
     pub(super) cases: Arc<Cases>,
     /// Locks and sessions.
     pub(super) containment: Arc<Containment>,
+    /// Second factors of the gateway's own.
+    pub(super) factors: Arc<Factors>,
+    /// Revoked tokens.
+    pub(super) tokens: Arc<Tokens>,
     /// Incidents.
     pub(super) incidents: Arc<Incidents>,
     /// Lockdowns.
@@ -117,22 +123,17 @@ impl Rooms {
     /// # Errors
     /// [`StartError`] for the first room that is not in order.
     pub(super) async fn open(on: &Foundations<'_>) -> Result<Self, StartError> {
-        let permissions = Permissions::open(Grounds {
-            policy: on.config.policy.clone(),
-            emr_config: on.config.emrs.clone(),
-            emrs: on.emrs.clone(),
-            policies: on.policies.clone(),
-            store: on.store.clone(),
-            audit: on.audit.clone(),
-            trail: on.trail.clone(),
-            master: on.master.clone(),
-            clock: on.clock.clone(),
-        })
-        .await?;
+        let permissions = permissions::open(on).await?;
         let break_glass = glass::open(on).await?;
         let (store, audit, clock) = (&on.store, &on.audit, &on.clock);
         let cases = Cases::load(store.clone(), audit.clone(), clock.clone()).await?;
         let containment = Containment::load(
+            store.clone(),
+            audit.clone(),
+            on.identity.clone(),
+            clock.clone(),
+        );
+        let tokens = Tokens::load(
             store.clone(),
             audit.clone(),
             on.identity.clone(),
@@ -186,7 +187,9 @@ impl Rooms {
             training: training::open(on).await?,
             reports: Reports::new(cases.clone(), audit.clone()),
             cases,
+            factors: Factors::new(audit.clone(), on.identity.clone(), containment.clone()),
             containment,
+            tokens: tokens.await?,
             alarms,
             lockdowns: lockdowns.await?,
         })

@@ -200,6 +200,7 @@ mod tests {
                 amr: Vec::new(),
                 mfa: true,
                 auth_time: Some(auth_time),
+                phishing_resistant: false,
             },
         })
     }
@@ -230,6 +231,7 @@ mod tests {
                 poll: false,
                 emr_user: None,
                 inspected: crate::request::facts::Inspected::default(),
+                demand: crate::request::Demand::NONE,
             })),
             decision: None,
             generation: 1,

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::outcome::Outcome;
 use crate::request::facts::Verdict;
+use crate::request::held::Holding;
 use crate::request::{Event, Facts, Notice, PatientRef, Refused};
 
 /// The schema version that this build writes.
@@ -125,15 +126,27 @@ impl<'f> Entry<&'f Facts> {
     #[must_use]
     pub fn refuse(node: &Arc<str>, time: Timestamp, refused: &'f Refused) -> Self {
         let browser = refused.notice().and_then(Notice::recorded_browser);
+        let onward = refused.onward();
+        let demand = onward.demand.map(|demand| demand.as_recorded().join(" "));
+        let lack = onward.lack.map(|lack| lack.word().to_owned());
         Self {
             facts: Some(refused.facts()),
             refusal: Some(refused.refusal().code().to_owned()),
-            detail: browser
-                .map(|browser| ("browser".to_owned(), browser))
+            detail: [("browser", browser), ("demand", demand), ("lack", lack)]
                 .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                .chain(refused.held().map(became_of))
                 .collect(),
             ..Self::new(node, time, Phase::Refuse)
         }
+    }
+}
+
+/// What became of what was sent, as a particular of the record.
+fn became_of(holding: &Holding) -> (String, String) {
+    match holding {
+        Holding::Kept { until, .. } => ("kept_until".to_owned(), until.to_string()),
+        Holding::Lost(lost) => ("not_kept".to_owned(), lost.word().to_owned()),
     }
 }
 

@@ -84,6 +84,7 @@ pub(crate) fn physician() -> Principal {
             amr: vec!["pwd".to_owned(), "otp".to_owned()],
             mfa: true,
             auth_time: None,
+            phishing_resistant: false,
         },
     })
 }
@@ -111,6 +112,7 @@ pub(crate) fn facts(action: Action, patients: &[&str]) -> Facts {
             poll: false,
             emr_user: None,
             inspected: crate::request::facts::Inspected::default(),
+            demand: crate::request::Demand::NONE,
         })),
         decision: Some(Decision {
             verdict: Verdict::Allow,

@@ -159,6 +159,12 @@ const fn priority_of(event: Event) -> Priority {
         | Event::Logout
         | Event::BackchannelLogout
         | Event::SessionExpired
+        | Event::ScreenLocked
+        | Event::ScreenUnlocked
+        | Event::PostHeld
+        | Event::SessionEnded
+        | Event::RolesChanged
+        | Event::FrontchannelLogout
         | Event::Started
         | Event::Stopped
         | Event::Recovered
@@ -169,6 +175,16 @@ const fn priority_of(event: Event) -> Priority {
         | Event::SessionRevoked
         | Event::LockdownChanged
         | Event::UserDeprovisioned
+        | Event::SecondFactorUsed
+        | Event::SecondFactorFailed
+        | Event::SecondFactorLocked
+        | Event::SecondFactorSuspect
+        | Event::SecondFactorEnrolled
+        | Event::RecoveryCodeUsed
+        | Event::SecondFactorReset
+        | Event::SecondFactorInvited
+        | Event::SecondFactorUnlocked
+        | Event::TokenRevoked
         | Event::Alarm => Priority::Care,
         Event::PageShown
         | Event::RefusalsSummed
@@ -200,7 +216,10 @@ const fn priority_of(event: Event) -> Priority {
         | Event::ProvisioningRead
         | Event::UpdateChecked
         | Event::PostureAssessed
-        | Event::KeyRotated => Priority::Routine,
+        | Event::KeyRotated
+        | Event::SecondFactorRemoved
+        | Event::RecoveryCodesRenewed
+        | Event::TokenRestored => Priority::Routine,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `chartgate demo`: the sample clinic in one process.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -9,6 +10,7 @@ use super::console::{Console, Failure};
 use super::serve::runtime;
 use crate::assembly::clinic::{self, ClinicFacts, ClinicOptions};
 use crate::clock::SharedClock;
+use crate::config::unit::parse_duration;
 use crate::config::{Log, LogFormat};
 use crate::demo::sink;
 use crate::demo::users::staff;
@@ -21,7 +23,7 @@ use crate::telemetry::metrics::Metrics;
 /// Ctrl-C drains it and prints how to verify the trail. Never put real data into it.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  chartgate demo\n  chartgate demo --port 0 --json --data-dir /tmp/clinic"
+    after_long_help = "Examples:\n  chartgate demo\n  chartgate demo --port 0 --json --data-dir /tmp/clinic\n  chartgate demo --lock-after 30s"
 )]
 pub struct DemoArgs {
     /// The gateway's HTTPS port on loopback; 0 takes any free one.
@@ -30,6 +32,9 @@ pub struct DemoArgs {
     /// Where trail, keys and certificates go; a temporary directory, if left out.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Lock screens after this long without activity, from 10s to 14m; 5m, if left out.
+    #[arg(long, value_name = "DURATION", value_parser = lock_after)]
+    pub lock_after: Option<Duration>,
     /// Print the same facts as one line of JSON, once everything answers.
     #[arg(long)]
     pub json: bool,
@@ -50,14 +55,29 @@ pub fn run(args: &DemoArgs, console: &mut Console<'_>, clock: &SharedClock) -> R
         Some(dir) => std::path::absolute(dir).map_err(Failure::of)?,
         None => temporary_directory(),
     };
+    let after = args.lock_after;
     let options = ClinicOptions {
         port: args.port,
         data_dir,
         clock: clock.clone(),
         metrics,
-        tune: Box::new(|_| {}),
+        tune: Box::new(move |config| {
+            if let (Some(after), Some(lock)) = (after, &mut config.identity.lock) {
+                lock.after = after;
+            }
+        }),
     };
     runtime()?.block_on(demonstrate(args, options, console, clock))
+}
+
+/// When the sample clinic's screens lock: before its sessions end, after 15 minutes.
+fn lock_after(text: &str) -> Result<Duration, String> {
+    let after = parse_duration(text).map_err(|error| error.to_string())?;
+    if (Duration::from_secs(10)..=Duration::from_mins(14)).contains(&after) {
+        Ok(after)
+    } else {
+        Err("a screen locks after 10s to 14m".to_owned())
+    }
 }
 
 fn temporary_directory() -> PathBuf {

@@ -152,12 +152,12 @@ mod tests {
         assert!(
             checked
                 .out
-                .ends_with("11 rules that alarm, 22 examples: fit to run with\n")
+                .ends_with("13 rules that alarm, 26 examples: fit to run with\n")
         );
         let tested = detect("test", &shipped);
         assert_eq!(tested.exit, Exit::Fine, "{}", tested.out);
         assert!(
-            tested.out.ends_with("22 passed, 0 failed\n"),
+            tested.out.ends_with("26 passed, 0 failed\n"),
             "{}",
             tested.out
         );

@@ -12,6 +12,7 @@ pub mod check;
 pub mod console;
 pub mod demo;
 pub mod detect;
+pub mod factor;
 mod gateway;
 pub mod incident;
 pub mod init;
@@ -30,6 +31,7 @@ pub mod segmentation;
 pub mod serve;
 pub mod session;
 pub mod status;
+pub mod token;
 mod trail;
 pub mod training;
 pub mod update;
@@ -76,6 +78,8 @@ enum Command {
     #[command(subcommand)]
     Detect(detect::DetectCommand),
     #[command(subcommand)]
+    Factor(factor::FactorCommand),
+    #[command(subcommand)]
     Incident(incident::IncidentCommand),
     Init(init::InitArgs),
     Inspect(inspect::InspectArgs),
@@ -99,6 +103,8 @@ enum Command {
     #[command(subcommand)]
     Session(session::SessionCommand),
     Status(status::StatusArgs),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     #[command(subcommand)]
     Training(training::TrainingCommand),
     #[command(subcommand)]
@@ -166,6 +172,7 @@ fn dispatch(
         Command::Check(args) => check::run(args, console, clock),
         Command::Demo(args) => demo::run(args, console, clock),
         Command::Detect(command) => detect::run(command, console),
+        Command::Factor(command) => factor::run(command, console),
         Command::Incident(command) => incident::run(command, console, clock),
         Command::Init(args) => init::run(args, console, clock),
         Command::Inspect(args) => inspect::run(args, console),
@@ -181,6 +188,7 @@ fn dispatch(
         Command::Session(command) => session::run(command, console),
         Command::Status(args) => status::run(args, console),
         Command::Provisioning(command) => provisioning::run(command, console),
+        Command::Token(command) => token::run(command, console),
         Command::Training(command) => training::run(command, console),
         Command::User(command) => user::run(command, console),
         Command::Update(command) => update::run(command, console, clock),

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::chain;
 use super::problem::Severity;
+use super::second_factor::FactorMethod;
 use super::source::{Document, says};
 use super::{BackupContent, BackupTarget, Config, Emr};
 
@@ -13,10 +14,12 @@ use super::{BackupContent, BackupTarget, Config, Emr};
 pub(super) fn check(document: &Document<'_>, config: &Config) {
     listeners(document, config);
     emr_names(document, &config.emrs);
+    second_factor(document, config);
     certificates(document, config);
     witnesses(document, config);
     sockets(document, config);
     backups(document, config);
+    super::api::check(document, config);
 }
 
 fn refuse(document: &Document<'_>, key: &str, message: String, remedy: &str) {
@@ -85,6 +88,53 @@ fn emr_names(document: &Document<'_>, emrs: &[Emr]) {
                 hosts.insert(host, key);
             }
         }
+    }
+}
+
+/// An own second factor for nobody, or passkeys that would not work on every host.
+fn second_factor(document: &Document<'_>, config: &Config) {
+    let Some(own) = &config.identity.second_factor else {
+        return;
+    };
+    let key = "identity.second_factor.issuers";
+    for name in &own.issuers {
+        if config
+            .identity
+            .issuers
+            .iter()
+            .all(|issuer| issuer.name != *name)
+        {
+            let message = format!("there is no issuer called `{name}`");
+            refuse(
+                document,
+                key,
+                message,
+                "name an issuer as its `name` is written",
+            );
+        }
+    }
+    let hosts: Vec<&str> = config
+        .emrs
+        .iter()
+        .flat_map(|emr| emr.hosts.iter().map(String::as_str))
+        .collect();
+    let has_passkeys = own.methods.contains(&FactorMethod::Passkey);
+    match &own.rp_id {
+        Some(id) => {
+            let within = |host: &str| host == id || host.ends_with(&format!(".{id}"));
+            if let Some(host) = hosts.iter().find(|host| !within(host)) {
+                let message = format!("passkeys of `{id}` cannot be used on `{host}`");
+                let remedy = "name the host itself, or the domain that every host lies under (never a public suffix)";
+                refuse(document, "identity.second_factor.rp_id", message, remedy);
+            }
+        }
+        // A passkey that works on one host of several would look broken on the others.
+        None if has_passkeys && hosts.len() > 1 => {
+            let message = "there are several hosts; a passkey belongs to one domain".to_owned();
+            let remedy = "add `rp_id`, the domain that every host lies under; it cannot be changed later without new passkeys";
+            refuse(document, "identity.second_factor", message, remedy);
+        }
+        None => {}
     }
 }
 

@@ -8,6 +8,7 @@
 //! *On failure*: exit code 64.
 
 pub mod alarm;
+pub mod api;
 mod backup;
 pub mod chain;
 pub mod client;
@@ -16,12 +17,16 @@ mod cross;
 pub(crate) mod fixture;
 pub mod inspection;
 pub mod load;
+pub mod lock;
 pub mod problem;
 pub mod provision;
 mod read;
+pub mod refresh;
+pub mod second_factor;
 pub mod secrets;
 mod section;
 pub mod source;
+pub mod step_up;
 #[cfg(test)]
 mod tests;
 pub mod unit;
@@ -137,6 +142,16 @@ pub struct Identity {
     pub clock_leeway: Duration,
     /// The providers. (One today; the list is the format that several will use.)
     pub issuers: Vec<Issuer>,
+    /// The gateway's own second factor; none where it is not configured.
+    pub second_factor: Option<second_factor::SecondFactor>,
+    /// Access tokens of programs.
+    pub api: Vec<api::Api>,
+    /// Client certificates, where they are asked for.
+    pub client_certificates: Option<api::ClientCertificates>,
+    /// Screens that lock; without, none does.
+    pub lock: Option<lock::Lock>,
+    /// Forms that are kept; without, none is.
+    pub held_posts: Option<lock::HeldPosts>,
 }
 
 /// An OpenID provider. `[[identity.issuer]]`
@@ -158,7 +173,7 @@ pub struct Issuer {
     pub algorithms: Vec<String>,
     /// `acr_values` to ask for at sign-in.
     pub request_acr: Vec<String>,
-    /// What proves a second factor.
+    /// What proves a second factor. Names nothing where users of the issuer have the gateway's own, and only that.
     pub mfa: MfaEvidence,
     /// Claim (JSON pointer) with the user name. Default `/preferred_username`, else `/sub`.
     pub name_claim: String,
@@ -166,6 +181,10 @@ pub struct Issuer {
     pub roles_claim: String,
     /// Claim (JSON pointer) with the date until which the user's training holds, where the provider states one.
     pub training_claim: Option<String>,
+    /// How often that is read again. Never, without.
+    pub refresh: Option<refresh::Refresh>,
+    /// What is tolerated in its logout tokens.
+    pub logout: refresh::LogoutTolerance,
 }
 
 /// What counts as proof of a second factor. At least one list is not empty.
@@ -177,6 +196,8 @@ pub struct MfaEvidence {
     pub amr: Vec<Vec<String>>,
     /// Whether `acr` and `amr` must both hold, or either.
     pub require: MfaRequire,
+    /// What counts as proof of a phishing-resistant factor.
+    pub phishing_resistant: step_up::PhishingResistant,
 }
 
 /// How [`MfaEvidence`]'s lists combine.

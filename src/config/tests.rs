@@ -75,6 +75,83 @@ fn the_readmes_example_is_the_shipped_configuration() {
     );
 }
 
+/// Keys of the commented `[provisioning]` that name a file, or have no default.
+const PROVISIONING: [&str; 5] = [
+    "# [provisioning",
+    "# issuer =",
+    "# token_file =",
+    "# networks =",
+    "# known_by =",
+];
+
+/// What its own test looks at (`read::second_factor`).
+const SECOND_FACTOR: [&str; 10] = [
+    "# [identity.second_factor]",
+    "# issuers =",
+    "# methods =",
+    "# rp_name =",
+    "# rp_id =",
+    "# enrolment =",
+    "# invitation =",
+    "# max_failures =",
+    "# lockout =",
+    "# max_authenticators =",
+];
+
+/// Refreshing is off unless it is configured.
+const REFRESH: [&str; 3] = [
+    "# [identity.issuer.refresh]",
+    "# every = \"10m\"",
+    "# grace = \"30m\"",
+];
+
+/// What is shown commented out because it has no default, or its place differs.
+const SHOWN: [&str; 43] = [
+    "# [client.",
+    "# chrome =",
+    "# edge =",
+    "# firefox =",
+    "# safari =",
+    "# below =",
+    "# unknown =",
+    "# exempt =",
+    "# text =",
+    "# show_to =",
+    "# ca =",
+    "# client_certificate =",
+    "# acr =",
+    "# node =",
+    "# workers =",
+    "# [emr.identity]",
+    "# user_header",
+    "# roles_header",
+    "# assertion =",
+    "# basic =",
+    "# time_zone =",
+    "# [[notify.",
+    "# name =",
+    "# url =",
+    "# secret_file =",
+    "# min_level =",
+    "# include =",
+    "# host = \"mail",
+    "# security =",
+    "# from =",
+    "# to =",
+    "# target =",
+    "# [[backup.source]]",
+    "# [[segmentation.probe]]",
+    "# name = \"other-",
+    "# emr =",
+    "# address =",
+    "# from =",
+    "# name = \"emr-",
+    "# command =",
+    "# timeout =",
+    "# directory =",
+    "# feed =",
+];
+
 /// Every line of the template that is commented out is a key that exists, with its default.
 #[test]
 fn what_the_template_shows_as_default_is_the_default() {
@@ -93,55 +170,18 @@ fn what_the_template_shows_as_default_is_the_default() {
         let key = line.trim_start_matches("# ");
         line.starts_with("# ") && (key.contains(" = ") || key.starts_with('['))
     };
-    let skipped = [
-        "# [client.",
-        "# chrome =",
-        "# edge =",
-        "# firefox =",
-        "# safari =",
-        "# below =",
-        "# unknown =",
-        "# exempt =",
-        "# text =",
-        "# show_to =",
-        "# ca =",
-        "# client_certificate =",
-        "# acr =",
-        "# node =",
-        "# workers =",
-        "# [emr.identity]",
-        "# user_header",
-        "# roles_header",
-        "# assertion =",
-        "# basic =",
-        "# time_zone =",
-        "# [[notify.",
-        "# name =",
-        "# url =",
-        "# secret_file =",
-        "# min_level =",
-        "# include =",
-        "# host = \"mail",
-        "# security =",
-        "# from =",
-        "# to =",
-        "# target =",
-        "# [[backup.source]]",
-        "# [[segmentation.probe]]",
-        "# name = \"other-",
-        "# emr =",
-        "# address =",
-        "# from =",
-        "# name = \"emr-",
-        "# command =",
-        "# timeout =",
-        "# directory =",
-        "# feed =",
-    ];
+    let is_skipped = |line: &str| {
+        let mut all = SHOWN
+            .iter()
+            .chain(&SECOND_FACTOR)
+            .chain(&PROVISIONING)
+            .chain(&REFRESH);
+        all.any(|skip| line.starts_with(skip))
+    };
     let uncommented: Vec<&str> = TEMPLATE
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(key) if is_key(line) && !skipped.iter().any(|skip| line.starts_with(skip)) => key,
+            Some(key) if is_key(line) && !is_skipped(line) => key,
             Some(_) | None => line,
         })
         .collect();
@@ -521,6 +561,37 @@ fn the_second_factor_must_be_something() {
     let problem = sole(&fixture.read(&text).problems).clone();
     assert_eq!(problem.key, "identity.issuer[0].mfa");
     assert!(problem.remedy.contains("[identity.issuer.mfa]"));
+}
+
+#[test]
+fn what_proves_a_factor_that_cannot_be_phished_must_be_something() {
+    let from = "# phishing_resistant_acr = []";
+    for (to, message, remedy) in [
+        (
+            "phishing_resistant_amr = [[\"hwk\"], []]",
+            "a set of `amr` values is empty",
+            "[\"hwk\"]",
+        ),
+        (
+            "phishing_resistant_acr = [\"a b\"]",
+            "can be asked for",
+            "visible ASCII",
+        ),
+        (
+            "phishing_resistant_acr = [\"a\\\"b\"]",
+            "can be asked for",
+            "visible ASCII",
+        ),
+    ] {
+        expect(from, to, message, remedy);
+    }
+    let fixture = Fixture::new();
+    let none = fixture.read(TEMPLATE).config.unwrap();
+    assert!(none.identity.issuers[0].mfa.phishing_resistant.is_empty());
+    let text = TEMPLATE.replace(from, "phishing_resistant_acr = [\"phrh\"]");
+    let config = fixture.read(&text).config.unwrap();
+    let named = &config.identity.issuers[0].mfa.phishing_resistant;
+    assert_eq!(named.acr, ["phrh"]);
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn parsed<T>(
 }
 
 /// Reads one of a few words.
-fn one_of<T: Copy>(
+pub(super) fn one_of<T: Copy>(
     value: &Spanned<DeValue<'_>>,
     faults: &mut Vec<Fault>,
     words: &[(&str, T)],
@@ -426,6 +426,25 @@ impl Value for Mode {
 impl Value for MfaRequire {
     fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
         one_of(value, faults, &[("any", Self::Any), ("all", Self::All)])
+    }
+}
+
+/// What tells whether a token of an API is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenKind {
+    /// Its signature.
+    Jwt,
+    /// The authorization server, which is asked.
+    Introspection,
+}
+
+impl Value for TokenKind {
+    fn read(value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) -> Option<Self> {
+        one_of(
+            value,
+            faults,
+            &[("jwt", Self::Jwt), ("introspection", Self::Introspection)],
+        )
     }
 }
 

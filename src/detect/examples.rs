@@ -234,8 +234,8 @@ mod tests {
         let rules = Arc::new(RuleSet::load(&shipped()).unwrap_or_else(|error| panic!("{error}")));
         let (examples, problems) = load(&shipped(), &rules);
         assert_eq!(problems, []);
-        assert_eq!(rules.alarming().count(), 11);
-        assert!(examples.len() >= 22);
+        assert_eq!(rules.alarming().count(), 13);
+        assert!(examples.len() >= 26);
         for example in examples {
             assert!(example.holds(&rules), "{}", example.file.display());
         }

@@ -12,7 +12,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use jiff::Timestamp;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -21,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::links::Links;
 use super::sticky::Sticky;
 use crate::identity::session::SessionId;
-use crate::store::StoreError;
+use crate::store::{StoreError, digest_of};
 
 /// EMR sessions that are kept in memory; beyond that, the longest unused are read again from the store.
 const MOST_SESSIONS: u64 = 100_000;
@@ -50,13 +49,8 @@ pub(super) struct CookieKey(String);
 impl CookieKey {
     /// Hashes one cookie of one EMR.
     pub(super) fn of(emr: &str, cookie: &str, value: &[u8]) -> Self {
-        let mut context = digest::Context::new(&digest::SHA256);
-        // Lengths first, so that no two splits of the same bytes are alike.
-        for part in [emr.as_bytes(), cookie.as_bytes(), value] {
-            context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            context.update(part);
-        }
-        Self(format!("cookie/{}", hex::encode(context.finish())))
+        let digest = digest_of([emr.as_bytes(), cookie.as_bytes(), value]);
+        Self(format!("cookie/{}", hex::encode(digest)))
     }
 
     pub(super) fn as_str(&self) -> &str {

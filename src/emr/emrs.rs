@@ -207,6 +207,12 @@ impl Emrs {
         }
     }
 
+    /// How long a body may take where its route does not say.
+    #[must_use]
+    pub const fn body_timeout(&self) -> Duration {
+        self.body_timeout
+    }
+
     /// How often values were found that look like an attack: requests refused, and findings that passed.
     #[must_use]
     pub fn inspection_counts(&self) -> (u64, u64) {

@@ -61,6 +61,7 @@ impl Rig {
                 amr: Vec::new(),
                 mfa: true,
                 auth_time: None,
+                phishing_resistant: false,
             },
         });
         let screened = Screened::for_test(received);

@@ -8,12 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::bindings::CookieKey;
 use crate::request::facts::{PatientRef, PatientSource};
+use crate::store::digest_of;
 
 /// Links that are kept at once; beyond that, the longest unused are forgotten.
 const MOST_LINKS: u64 = 250_000;
@@ -26,17 +26,9 @@ struct LinkKey([u8; 32]);
 
 impl LinkKey {
     fn of(session: &CookieKey, link: &str, number: &str) -> Self {
-        let mut context = digest::Context::new(&digest::SHA256);
-        // Lengths first, so that no two splits of the same bytes are alike.
-        for part in [session.as_str(), link, number] {
-            context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            context.update(part.as_bytes());
-        }
-        let mut key = [0; 32];
-        for (to, from) in key.iter_mut().zip(context.finish().as_ref()) {
-            *to = *from;
-        }
-        Self(key)
+        Self(digest_of(
+            [session.as_str(), link, number].map(str::as_bytes),
+        ))
     }
 }
 

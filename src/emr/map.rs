@@ -20,7 +20,7 @@ use super::sessions::{self, OwnSessions};
 use crate::identity::identify::Identified;
 use crate::refusal::Refusal;
 use crate::request::facts::{Action, Inspected, Mapping};
-use crate::request::{PatientRef, Received, Refused, Target};
+use crate::request::{Demand, PatientRef, Received, Refused, Target};
 
 /// The route id and section of a request that no profile maps.
 const UNMAPPED: &str = "unmapped";
@@ -144,6 +144,12 @@ impl Emrs {
     pub async fn map(&self, mut identified: Identified) -> Result<Mapped, Refused> {
         let mut understood = None;
         let result = self.understand(&mut identified, &mut understood).await;
+        if let Some(mapping) = &mut understood {
+            let notes = identified.received().notes().iter();
+            mapping
+                .fields
+                .extend(notes.map(|(name, value)| ((*name).to_owned(), value.clone())));
+        }
         let mapping = understood.map(Arc::new);
         identified
             .received_mut()
@@ -281,7 +287,8 @@ impl Emrs {
                     .fields
                     .insert("emr_login".to_owned(), shortened(user));
             }
-            let is_same = user.as_deref() == Some(identified.principal().display());
+            let account = identified.principal().account();
+            let is_same = account.is_some() && user.as_deref() == account;
             if !is_same && login.bind_user != BindUser::Ignore {
                 mapping
                     .fields
@@ -372,6 +379,7 @@ pub(super) fn mapping_of(route: Option<&Route>) -> Mapping {
         poll: route.is_some_and(|route| route.polling() == Polling::Background),
         emr_user: None,
         inspected: Inspected::default(),
+        demand: route.map_or(Demand::NONE, Route::demand),
     }
 }
 

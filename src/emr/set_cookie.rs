@@ -106,7 +106,7 @@ fn without_domain(line: &[u8]) -> Vec<u8> {
     let parts = line.split(|b| *b == b';').enumerate();
     let kept = parts.filter(|(position, part)| *position == 0 || !is_domain(part));
     let kept: Vec<&[u8]> = kept.map(|(_, part)| part).collect();
-    kept.join(&b";"[..])
+    kept.join(&b";"[..]).trim_ascii_end().to_vec()
 }
 
 /// A `Set-Cookie` that removes the cookie called `name` from the browser.
@@ -191,6 +191,10 @@ section = "shell"
             hardened("domain=1; domain = .x ;DOMAIN; Path=/"),
             "domain=1; Path=/; Secure; HttpOnly; SameSite=Lax"
         );
+        assert_eq!(
+            hardened("S=1; Secure; HttpOnly; SameSite=None; ;Domain="),
+            "S=1; Secure; HttpOnly; SameSite=None;"
+        );
         assert_eq!(hardened("plain=1; Domain=x"), "plain=1; Domain=x");
         // What the prefixes demand (RFC 6265bis §4.1.3) is what is left.
         assert_eq!(
@@ -247,7 +251,7 @@ section = "shell"
             let own = |line: &str| -> Vec<String> {
                 let parts = line.trim().split(';').enumerate();
                 let kept = parts.filter(|(at, part)| *at == 0 || !part.trim().to_ascii_lowercase().starts_with("domain"));
-                kept.map(|(_, part)| part.to_owned()).collect()
+                kept.map(|(_, part)| part.trim().to_owned()).collect()
             };
             prop_assert!(own(text).starts_with(&own(&line)), "{} {}", line, text);
             let lower = text.to_ascii_lowercase();

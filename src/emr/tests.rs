@@ -190,6 +190,7 @@ impl Call {
                 peer,
                 sni: None,
                 tls: None,
+                certificate: None,
             },
             upgrade_to: self.upgrade_to,
         };
@@ -209,6 +210,7 @@ impl Call {
                 amr: Vec::new(),
                 mfa: true,
                 auth_time: None,
+                phishing_resistant: false,
             },
         });
         let received = Received::new(parts, body, None, 1);

@@ -7,6 +7,8 @@ use http::header::{
 };
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::language::Language;
+
 /// Forgets pages of the session that the browser still has (W3C Clear Site Data). Not `cookies`: that would clear
 /// those of every other system under the same domain.
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -38,6 +40,26 @@ impl Answer {
         Self::new(StatusCode::OK, Bytes::new())
     }
 
+    /// An empty page that only pages of `origin` may frame; `None` if that fits no header.
+    pub(super) fn framed(origin: &str) -> Option<Self> {
+        let policy = format!("default-src 'none'; base-uri 'none'; frame-ancestors {origin}");
+        let policy = HeaderValue::try_from(policy).ok()?;
+        let page = "<!doctype html><html lang=\"en\"><title>Signed out</title></html>";
+        let mut answer = Self::new(StatusCode::OK, Bytes::from_static(page.as_bytes()));
+        let headers = answer.0.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        );
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+        // A provider may be cross-origin isolated, and then frames only what says that it may be.
+        headers.insert(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("cross-origin"),
+        );
+        Some(answer)
+    }
+
     /// A page without scripts or images, whose one style carries `nonce`; `None` if that fits no header.
     pub(super) fn page(html: String, nonce: &str) -> Option<Self> {
         // No `form-action`: browsers apply it to the redirect to the provider that follows the form.
@@ -57,6 +79,64 @@ impl Answer {
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Some(answer)
+    }
+
+    /// The same, with one script that carries `nonce`, too, and another status.
+    pub(super) fn scripted(html: String, nonce: &str, status: StatusCode) -> Option<Self> {
+        let mut answer = Self::page(html, nonce)?;
+        let policy = format!(
+            "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; base-uri 'none'; frame-ancestors 'none'"
+        );
+        let policy = HeaderValue::try_from(policy).ok()?;
+        answer
+            .0
+            .headers_mut()
+            .insert(CONTENT_SECURITY_POLICY, policy);
+        *answer.0.status_mut() = status;
+        Some(answer)
+    }
+
+    /// States the refusal that the page is about, as every refusal does.
+    pub(super) fn about(mut self, code: &'static str) -> Self {
+        let name = HeaderName::from_static("x-chartgate-refusal");
+        self.0
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(code));
+        self
+    }
+
+    /// The same with a script of the gateway's own.
+    pub(super) fn page_with_own_script(html: String, nonce: &str) -> Option<Self> {
+        let mut answer = Self::page(html, nonce)?;
+        let policy = format!(
+            "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+        );
+        let policy = HeaderValue::try_from(policy).ok()?;
+        answer
+            .0
+            .headers_mut()
+            .insert(CONTENT_SECURITY_POLICY, policy);
+        Some(answer)
+    }
+
+    /// A script that is the same for everyone who speaks a language.
+    pub(super) fn script(text: String) -> Self {
+        let mut answer = Self::new(StatusCode::OK, Bytes::from(text));
+        let headers = answer.0.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/javascript; charset=utf-8"),
+        );
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // Kept for a while: it is loaded with every page.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=600"));
+        answer
+    }
+
+    /// States the language that it is in, which follows from what the browser asked for.
+    pub(super) fn spoken(mut self, language: Language) -> Self {
+        language.state(self.0.headers_mut());
+        self
     }
 
     pub(super) fn set_cookie(mut self, cookie: HeaderValue) -> Self {

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::token::Token;
+use super::turns::{Round, Turn};
 use crate::clock::SharedClock;
+use crate::request::Demand;
 use crate::secret::Secret;
 use crate::store::{Durability, Store, StoreError, Table};
 
@@ -33,6 +35,19 @@ pub(super) struct Attempt {
     /// The notice that was acknowledged before, by its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) banner: Option<String>,
+    /// What is demanded of a step-up. Kept here, out of the browser's hands.
+    #[serde(default = "Demand::now")]
+    pub(super) demand: Demand,
+    /// Which turn of its browser it is.
+    #[serde(default)]
+    pub(super) turn: Turn,
+}
+
+impl Attempt {
+    /// Whether it is to unlock a screen.
+    pub(super) const fn is_unlock(&self) -> bool {
+        matches!(self.purpose, Purpose::Unlock(_))
+    }
 }
 
 impl std::fmt::Debug for Attempt {
@@ -52,6 +67,20 @@ pub(super) enum Purpose {
     SignIn,
     /// A fresh authentication of the session with this key in the store.
     StepUp(String),
+    /// The user of the session with this key in the store comes back to their locked screen.
+    Unlock(String),
+}
+
+impl Purpose {
+    /// What its browser goes round for, if it does.
+    pub(super) const fn round(&self) -> Option<Round> {
+        match self {
+            Self::SignIn => Some(Round::SignIn),
+            Self::StepUp(_) => Some(Round::StepUp),
+            // A screen is unlocked by a person's hand, as often as they like.
+            Self::Unlock(_) => None,
+        }
+    }
 }
 
 /// Why a sign-in cannot be started.
@@ -195,6 +224,8 @@ mod tests {
             started: clock.now(),
             purpose: Purpose::StepUp("k".into()),
             banner: None,
+            demand: Demand::NOW,
+            turn: Turn::default(),
         }
     }
 

@@ -8,14 +8,18 @@ use http::{Method, header};
 
 use super::Identity;
 use super::answer::Answer;
+use super::ending::Cause;
 use super::login::{Told, handled};
-use super::oidc::claims::{ClaimsError, Expected, Logout, validate_logout_token};
+use super::oidc::claims::{
+    ClaimsError, Expected, Logout, validate_lasting_logout_token, validate_logout_token,
+};
 use super::oidc::jws::Kind;
 use super::oidc::{Provider, ProviderError, TokenError};
 use super::session::Live;
+use crate::config::refresh::{LogoutExpiry, LogoutType};
 use crate::refusal::Refusal;
 use crate::request::{BodyError, Event, Handled, Received, Refused};
-use crate::store::{Durability, StoreError, Table};
+use crate::store::{Durability, StoreError, Table, digest_of};
 
 const MAX_BODY: u64 = 256 * 1024;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
@@ -86,7 +90,7 @@ impl Identity {
             .map_err(BackchannelError::Store)?;
         let ended = self
             .sessions()
-            .end_all(|live| is_meant(live, issuer, &logout))
+            .end_all(|live| is_meant(live, issuer, &logout), Cause::BackChannel)
             .await
             .map_err(BackchannelError::Store)?;
         // Only now is the token used up: had a session been left over, the provider must be able to try again.
@@ -114,7 +118,12 @@ impl Identity {
     async fn judge_notice(&self, token: &str) -> Result<(&Provider, Logout), BackchannelError> {
         let mut last = None;
         for provider in &self.providers {
-            let payload = match provider.verified(token, Kind::Logout).await {
+            let tolerance = provider.settings().logout;
+            let kind = match tolerance.typ {
+                LogoutType::Any => Kind::Logout,
+                LogoutType::Stated => Kind::StatedLogout,
+            };
+            let payload = match provider.verified(token, kind).await {
                 Ok((payload, _)) => payload,
                 Err(error) => {
                     last = Some(error);
@@ -131,8 +140,11 @@ impl Identity {
                 now: self.clock().now(),
                 leeway: self.leeway,
             };
-            let logout =
-                validate_logout_token(&payload, &expected).map_err(BackchannelError::Claims)?;
+            let logout = match tolerance.expiry {
+                LogoutExpiry::Stated => validate_logout_token(&payload, &expected),
+                LogoutExpiry::MayBeMissing => validate_lasting_logout_token(&payload, &expected),
+            };
+            let logout = logout.map_err(BackchannelError::Claims)?;
             return Ok((provider, logout));
         }
         Err(match last {
@@ -181,11 +193,6 @@ async fn logout_token(received: &mut Received) -> Result<String, BackchannelErro
 }
 
 fn used_key(issuer: &str, id: &str) -> String {
-    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    for part in ["logout-token", issuer, id] {
-        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-        context.update(&length.to_be_bytes());
-        context.update(part.as_bytes());
-    }
-    hex::encode(context.finish())
+    let parts = ["logout-token", issuer, id];
+    hex::encode(digest_of(parts.map(str::as_bytes)))
 }

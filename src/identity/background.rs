@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
+use futures_util::stream::{self, StreamExt};
 
 use super::Identity;
 use super::oidc::Provider;
@@ -13,7 +14,10 @@ const REFRESH: Duration = Duration::from_hours(1);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(1);
 /// How late an idle session's live streams may be cut.
-const OVERDUE: Duration = Duration::from_secs(5);
+const OVERDUE: Duration = Duration::from_secs(1);
+/// How often it is looked whose roles should be read again, and how many are at once.
+const RENEW: Duration = Duration::from_secs(5);
+const RENEWALS_AT_ONCE: usize = 16;
 const FLUSH: Duration = Duration::from_mins(1);
 
 impl Identity {
@@ -21,12 +25,17 @@ impl Identity {
     pub async fn background(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
         let work = join(
             join_all(self.providers.iter().map(|provider| keep_fresh(provider))),
-            join(self.end_overdue(), self.keep_house()),
+            join(
+                join(self.end_overdue(), self.renew_ahead()),
+                join(self.keep_house(), self.apis().keep_fresh()),
+            ),
         );
+        self.renewals.settle_here();
         tokio::select! {
             _ = work => {}
             () = shutdown => {}
         }
+        self.renewals.settled().await;
         self.tidy().await;
     }
 
@@ -35,6 +44,22 @@ impl Identity {
             tokio::time::sleep(OVERDUE).await;
             self.sessions().end_overdue().await;
         }
+    }
+
+    async fn renew_ahead(&self) {
+        loop {
+            tokio::time::sleep(RENEW).await;
+            self.renew_soon_due().await;
+        }
+    }
+
+    /// Renews the sessions that are in use and will be due, so that no request has to wait for it.
+    pub(super) async fn renew_soon_due(&self) {
+        let due = self.sessions().soon_due().await;
+        let renew = |live| async move { self.renewals.ensure(&live).await };
+        stream::iter(due)
+            .for_each_concurrent(RENEWALS_AT_ONCE, renew)
+            .await;
     }
 
     async fn keep_house(&self) {

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use super::token::Token;
 use crate::config::client::{Readers, SignInBanner};
+use crate::language::phrases::Phrases;
 use crate::request::browser;
 use crate::secret::Secret;
 
@@ -32,6 +33,7 @@ pub(super) struct BannerPage<'p> {
     pub(super) ticket: &'p str,
     pub(super) again: Option<&'static str>,
     pub(super) notes: Vec<String>,
+    pub(super) phrases: &'static Phrases,
 }
 
 /// The notice in force.
@@ -179,6 +181,7 @@ mod tests {
             ticket: "t",
             again: None,
             notes: vec!["<i>".to_owned()],
+            phrases: crate::language::Language::German.phrases(),
         };
         let html = page.render().unwrap();
         assert!(!html.contains("<b>") && !html.contains("<script>") && !html.contains("<i>"));

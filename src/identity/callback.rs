@@ -2,140 +2,35 @@
 //!
 //! *Never*: a session from an answer that was not asked for in this browser, twice, or without a second factor.
 
+mod error;
+mod purpose;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::Method;
 
 use super::answer::Answer;
-use super::attempts::{Attempt, Purpose};
+use super::attempts::Attempt;
 use super::cookie::{self, LOGIN_COOKIE, Presented};
+use super::ending::Cause;
+use super::factor::MARK;
+use super::lock::unlock;
 use super::login::{self, Told, callback_url, handled};
-use super::oidc::claims::{
-    ClaimsError, Expected, ExpectedId, StatedTraining, Verified, validate_id_token,
-};
+use super::oidc::claims::{Expected, ExpectedId, StatedTraining, Verified, validate_id_token};
 use super::oidc::jws::Kind;
-use super::oidc::{ExchangeError, Metadata, Provider, ProviderError, TokenError, Tokens};
-use super::session::{Live, Opening, SessionId};
-use super::token::{NoRandomness, Token};
+use super::oidc::{Metadata, Provider, Tokens};
+use super::session::{Live, Opening};
+use super::token::Token;
+use super::turns::{BrowserKey, Round};
+use super::ways::Way;
 use super::{AccountLimit, Identity};
-use crate::refusal::Refusal;
-use crate::request::handled::TRAINING_VALID_UNTIL;
+use crate::request::onward::Back;
 use crate::request::principal::User;
-use crate::request::received::{Parts, Throttle};
-use crate::request::{Event, Handled, Principal, Received, Refused, Target};
-use crate::store::StoreError;
-
-/// Why the provider's answer gave no session.
-#[derive(Debug, thiserror::Error)]
-enum CallbackError {
-    #[error("method not accepted")]
-    Method,
-    #[error("a parameter of the callback occurs twice")]
-    Duplicate,
-    #[error("no sign-in with this state was started in this browser, or it is used or too old")]
-    Unknown,
-    #[error("the store does not answer: {0}")]
-    Store(#[source] StoreError),
-    #[error("the callback is from another issuer than the sign-in")]
-    OtherIssuer,
-    #[error("the provider answered with an error: {0:?}")]
-    Denied(String),
-    #[error("the callback holds no code")]
-    NoCode,
-    #[error("the issuer of this sign-in is not configured any more")]
-    IssuerGone,
-    #[error("the provider is not available: {0}")]
-    Provider(#[source] ProviderError),
-    #[error("{0}")]
-    Exchange(#[source] ExchangeError),
-    #[error("the ID token is not believed: {0}")]
-    Token(#[source] TokenError),
-    #[error("the ID token is refused: {0}")]
-    Claims(#[source] ClaimsError),
-    #[error("no second factor is proven (acr {:?}, amr {:?})", .0.proof.acr, .0.proof.amr)]
-    Mfa(Box<User>),
-    #[error("the user is locked out")]
-    Locked(Box<User>),
-    #[error("the account is not active")]
-    Deactivated(Box<User>),
-    #[error("the session to confirm is over, or not this browser's")]
-    StepUpSession,
-    #[error("someone else confirmed than the one whose session it is")]
-    StepUpUser,
-    #[error("the provider does not state when the user authenticated (auth_time)")]
-    StepUpUnknown,
-    #[error("the user did not authenticate afresh (auth_time is before the request)")]
-    StepUpStale,
-    #[error("the account signs in too often")]
-    TooOften(Throttle, Box<User>),
-    #[error("the provider ended this sign-in's session before it was open")]
-    Ended,
-    #[error("{0}")]
-    Randomness(#[source] NoRandomness),
-    #[error("the answer cannot be expressed in a header")]
-    Header,
-}
-
-impl CallbackError {
-    const fn refusal(&self) -> Refusal {
-        match self {
-            Self::Method => Refusal::MethodRefused,
-            Self::Unknown => Refusal::LoginStateUnknown,
-            Self::Store(_) => Refusal::StoreUnavailable,
-            Self::Denied(_) => Refusal::ProviderDenied,
-            Self::Provider(_)
-            | Self::Exchange(ExchangeError::Unreachable(_))
-            | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
-            Self::Mfa(_) => Refusal::MfaRequired,
-            Self::TooOften(..) => Refusal::LoginRate,
-            Self::Locked(_) => Refusal::UserLocked,
-            Self::Deactivated(_) => Refusal::UserDeactivated,
-            Self::Duplicate
-            | Self::OtherIssuer
-            | Self::NoCode
-            | Self::IssuerGone
-            | Self::Exchange(
-                ExchangeError::Refused(_) | ExchangeError::Malformed(_) | ExchangeError::Address(_),
-            )
-            | Self::Token(TokenError::Form(_) | TokenError::Forged | TokenError::NoKey)
-            | Self::Claims(_)
-            | Self::StepUpSession
-            | Self::StepUpUser
-            | Self::StepUpUnknown
-            | Self::StepUpStale
-            | Self::Ended => Refusal::LoginRefused,
-            Self::Randomness(_) | Self::Header => Refusal::Internal,
-        }
-    }
-
-    /// Who the provider vouched for before it went wrong, and how long they have to wait.
-    fn vouched(self) -> (Option<Box<User>>, Option<Throttle>) {
-        match self {
-            Self::Mfa(user) | Self::Locked(user) | Self::Deactivated(user) => (Some(user), None),
-            Self::TooOften(throttle, user) => (Some(user), Some(throttle)),
-            Self::Method
-            | Self::Duplicate
-            | Self::Unknown
-            | Self::Store(_)
-            | Self::OtherIssuer
-            | Self::Denied(_)
-            | Self::NoCode
-            | Self::IssuerGone
-            | Self::Provider(_)
-            | Self::Exchange(_)
-            | Self::Token(_)
-            | Self::Claims(_)
-            | Self::StepUpSession
-            | Self::StepUpUser
-            | Self::StepUpUnknown
-            | Self::StepUpStale
-            | Self::Ended
-            | Self::Randomness(_)
-            | Self::Header => (None, None),
-        }
-    }
-}
+use crate::request::received::Parts;
+use crate::request::{Event, Handled, Onward, Principal, Received, Refused, Target};
+pub(super) use error::CallbackError;
+use purpose::{charged, ends_session};
 
 /// The parameters of a callback. Each occurs once at most.
 struct Parameters(BTreeMap<&'static str, String>);
@@ -172,7 +67,8 @@ impl Identity {
         mut received: Received,
         limit: AccountLimit<'_>,
     ) -> Result<Handled, Refused> {
-        match self.finish(&mut received, limit).await {
+        let mut onward = Onward::default();
+        match self.finish(&mut received, limit, &mut onward).await {
             Ok((told, detail)) => Ok(Handled {
                 detail,
                 ..handled(received, told)
@@ -180,12 +76,16 @@ impl Identity {
             Err(error) => {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "a sign-in was refused");
+                onward.lack = error.lack();
+                if let Some(lack) = onward.lack {
+                    login::count_step_up(lack.word());
+                }
                 // The provider vouches for who it was; that they got no further is what the record says.
                 let (user, throttle) = error.vouched();
                 if let Some(user) = user {
                     received.facts_mut().principal = Some(Arc::new(Principal::User(*user)));
                 }
-                let refused = received.refuse(refusal);
+                let refused = received.refuse(refusal).leading(|to| *to = onward);
                 Err(match throttle {
                     Some(throttle) => refused.throttled(throttle),
                     None => refused,
@@ -198,6 +98,7 @@ impl Identity {
         &self,
         received: &mut Received,
         limit: AccountLimit<'_>,
+        onward: &mut Onward,
     ) -> Result<(Told, BTreeMap<String, String>), CallbackError> {
         let parts = received.parts();
         if parts.method != Method::GET {
@@ -207,38 +108,79 @@ impl Identity {
         let attempt = self.attempt(parts, &parameters).await?;
         let current = self.session_of(parts).await.map_err(CallbackError::Store)?;
         let Some(attempt) = attempt else {
+            let way = self.way_of(parts, &parameters).await?;
             // A callback that was followed twice, or after another tab had finished (envoy#42079): the user is in.
-            let live = current.ok_or(CallbackError::Unknown)?;
-            self.name(received.facts_mut(), &live);
-            let answer = Answer::redirect("/").ok_or(CallbackError::Header)?;
-            return Ok(((Event::PageShown, answer), BTreeMap::new()));
+            if let Some(live) = current {
+                let to = way.map_or_else(|| "/".to_owned(), |way| way.return_to);
+                self.name(received.facts_mut(), &live);
+                let answer = Answer::redirect(&to).ok_or(CallbackError::Header)?;
+                return Ok(((Event::PageShown, answer), BTreeMap::new()));
+            }
+            onward.back = way.map(|way| self.lost(parts, way));
+            return Err(CallbackError::Unknown);
         };
+        onward.back = Some(Back::Link(attempt.return_to.clone()));
+        onward.demand = Some(attempt.demand).filter(|demand| !demand.is_none());
         let signed_in = self.sign_in(&attempt, &parameters).await;
-        let training = signed_in.as_ref().ok().map(|(_, v)| v.training);
+        let training = signed_in.as_ref().ok().map(|(_, training)| *training);
         let (opening, event) = match signed_in
-            .and_then(|(o, v)| judge_purpose(&attempt, current.as_deref(), o, &v, self.leeway))
+            .and_then(|(opening, _)| self.judge_purpose(&attempt, current.as_deref(), opening))
             .and_then(|judged| charged(judged, limit))
         {
             Ok(judged) => judged,
             Err(error) => {
+                let error = unlock::failed(&attempt, current.as_deref(), error, limit);
+                if let CallbackError::StartsClean = &error {
+                    if let Some(old) = &current {
+                        self.name(received.facts_mut(), old);
+                        self.sessions().end_or_remember(old, Cause::Replaced).await;
+                    }
+                    let told = unlock::starts_clean().ok_or(CallbackError::Header)?;
+                    return Ok((told, BTreeMap::new()));
+                }
                 // SECURITY: CVE-2026-34454. Whoever failed to sign in here must not find the session of the one
                 // before. A step-up that merely failed leaves its own user's session as it was.
                 if let Some(old) = current.filter(|_| ends_session(&attempt, &error)) {
-                    self.sessions().end_or_remember(&old).await;
+                    let cause = Cause::SignInFailed;
+                    self.sessions().end_or_remember(&old, cause).await;
                 }
                 return Err(error);
             }
         };
+        self.came_back(received.parts(), &parameters, &attempt)
+            .await;
+        if self.owes_factor(&attempt, &opening.user) {
+            return self.hand_over(received, attempt, opening, current).await;
+        }
         let token = Token::generate().map_err(CallbackError::Randomness)?;
         let live = self.open(&token, opening, current, &attempt).await?;
+        login::count_opened(event);
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
         let mut detail = login::acknowledged(attempt.banner);
-        if let Some(StatedTraining::Until(until)) = training {
-            detail.insert(TRAINING_VALID_UNTIL.to_owned(), until.to_string());
-        }
+        detail.extend(training.and_then(StatedTraining::particular));
         Ok(((event, answer.set_cookie(cookie)), detail))
+    }
+
+    /// Goes on to the gateway's own second factor; until that is accepted there is no session.
+    async fn hand_over(
+        &self,
+        received: &mut Received,
+        attempt: Attempt,
+        opening: Opening,
+        current: Option<Arc<Live>>,
+    ) -> Result<(Told, BTreeMap<String, String>), CallbackError> {
+        let user = Principal::User(opening.user.clone());
+        // SECURITY: whoever signs in here and does not finish must not find the session of someone else.
+        if let Some(old) = current.filter(|old| old.user().id() != user.id()) {
+            self.sessions().end_or_remember(&old, Cause::Replaced).await;
+        }
+        let asked = self.ask_factor(received.parts(), &attempt, opening);
+        let answer = Box::pin(asked).await.map_err(CallbackError::Factor)?;
+        received.facts_mut().principal = Some(Arc::new(user));
+        let detail = login::acknowledged(attempt.banner);
+        Ok(((Event::PageShown, answer), detail))
     }
 
     async fn attempt(
@@ -261,12 +203,53 @@ impl Identity {
         Ok(attempt.filter(|attempt| attempt.authority == parts.authority))
     }
 
+    /// Where a sign-in whose state is not known in this browser was to lead.
+    async fn way_of(
+        &self,
+        parts: &Parts,
+        parameters: &Parameters,
+    ) -> Result<Option<Way>, CallbackError> {
+        let Some(state) = parameters.state() else {
+            return Ok(None);
+        };
+        let way = self.ways.of(&state, &parts.authority).await;
+        way.map_err(CallbackError::Store)
+    }
+
+    /// How a browser gets on whose sign-in is not known in it.
+    fn lost(&self, parts: &Parts, way: Way) -> Back {
+        let browser = BrowserKey::of(&parts.headers, parts.client);
+        self.turns.came_back(&browser, Round::SignIn, way.turn);
+        // Several tabs that are restored at once each get a cookie, of which the browser keeps the last: the others'
+        // sign-ins begin once more, under that one. Whoever keeps no cookie would not get on by that.
+        let keeps_cookies = match cookie::presented(&parts.headers, LOGIN_COOKIE) {
+            Presented::One(_) => true,
+            Presented::Nothing | Presented::Malformed => false,
+        };
+        if keeps_cookies && !way.used && self.ways.is_in_time(&way) {
+            Back::AtOnce(way.return_to)
+        } else {
+            Back::Link(way.return_to)
+        }
+    }
+
+    /// Notes that the provider sent a user back.
+    async fn came_back(&self, parts: &Parts, parameters: &Parameters, attempt: &Attempt) {
+        let browser = BrowserKey::of(&parts.headers, parts.client);
+        if let Some(round) = attempt.purpose.round() {
+            self.turns.came_back(&browser, round, attempt.turn);
+        }
+        if let Some(state) = parameters.state() {
+            self.ways.use_up(&state, attempt).await;
+        }
+    }
+
     /// Asks the provider who signed in.
     async fn sign_in(
         &self,
         attempt: &Attempt,
         parameters: &Parameters,
-    ) -> Result<(Opening, Verified), CallbackError> {
+    ) -> Result<(Opening, StatedTraining), CallbackError> {
         let provider = self
             .provider_named(&attempt.issuer)
             .ok_or(CallbackError::IssuerGone)?;
@@ -291,30 +274,35 @@ impl Identity {
             .await
             .map_err(CallbackError::Exchange)?;
         let verified = self.verify(provider, &metadata, attempt, &tokens).await?;
-        let user = User {
-            issuer: attempt.issuer.clone(),
-            subject: verified.subject.clone(),
-            name: verified.name.clone(),
-            roles: std::collections::BTreeSet::new(),
-            proof: verified.proof.clone(),
-        };
-        if !user.proof.mfa {
+        if provider.settings().refresh.is_some() && tokens.refresh_token.is_none() {
+            tracing::warn!(
+                issuer = attempt.issuer,
+                "the provider gave no refresh token: the session ends when its roles are too old (`refresh.every` and `refresh.grace`)"
+            );
+        }
+        let mut user = vouched(&attempt.issuer, &verified);
+        // SECURITY: only the gateway itself says that it verified a factor.
+        user.proof.amr.retain(|method| method != MARK);
+        // One factor unlocks: see `lock::unlock`, which asks for two of anyone but the session's own user.
+        let may_have_one = attempt.is_unlock() || self.adds_factor(&user.issuer);
+        if !user.proof.mfa && !may_have_one {
             return Err(CallbackError::Mfa(Box::new(user)));
         }
-        if self.locks().holds(&user, self.clock().now()) {
-            return Err(CallbackError::Locked(Box::new(user)));
-        }
-        if self.inactive.holds(&user) {
-            return Err(CallbackError::Deactivated(Box::new(user)));
+        if let Some(refusal) = self.kept_out(&user) {
+            return Err(CallbackError::KeptOut(refusal, Box::new(user)));
         }
         let opening = Opening {
+            stated: user.proof.clone(),
             user,
             role_values: verified.role_values.clone(),
             issuer_session: verified.issuer_session.clone(),
             id_token: tokens.id_token,
             continues: None,
+            ends: None,
+            refresh_token: tokens.refresh_token,
+            nonce: attempt.nonce.clone(),
         };
-        Ok((opening, verified))
+        Ok((opening, verified.training))
     }
 
     async fn verify(
@@ -363,7 +351,7 @@ impl Identity {
     }
 
     /// Opens the session and ends what this browser had before.
-    async fn open(
+    pub(super) async fn open(
         &self,
         token: &Token,
         opening: Opening,
@@ -378,94 +366,37 @@ impl Identity {
             .map_err(CallbackError::Store)?;
         let meant = self.notices.mean(&live, attempt.started).await;
         if !matches!(meant, Ok(false)) {
-            self.sessions().end_or_remember(&live).await;
+            let sessions = self.sessions();
+            sessions.end_or_remember(&live, Cause::BackChannel).await;
             if let Some(old) = current.filter(|_| ends_session(attempt, &CallbackError::Ended)) {
-                self.sessions().end_or_remember(&old).await;
+                sessions.end_or_remember(&old, Cause::SignInFailed).await;
             }
             return Err(meant.map_or_else(CallbackError::Store, |_| CallbackError::Ended));
         }
         // SECURITY: a lock that came between the check and the session found no session to end.
-        if self.locks().holds(live.user(), self.clock().now()) {
-            self.sessions().end_or_remember(&live).await;
-            return Err(CallbackError::Locked(Box::new(live.user().clone())));
-        }
-        if self.inactive.holds(live.user()) {
-            self.sessions().end_or_remember(&live).await;
-            return Err(CallbackError::Deactivated(Box::new(live.user().clone())));
+        if let Some(refusal) = self.kept_out(live.user()) {
+            self.sessions().end_or_remember(&live, Cause::Locked).await;
+            let user = Box::new(live.user().clone());
+            return Err(CallbackError::KeptOut(refusal, user));
         }
         if let Some(old) = current {
             if continued.as_ref() == Some(old.id()) {
                 self.sessions().retire(&old).await;
             } else {
-                self.sessions().end_or_remember(&old).await;
+                self.sessions().end_or_remember(&old, Cause::Replaced).await;
             }
         }
         Ok(live)
     }
 }
 
-/// Charges a sign-in to its account, before anything is opened or retired: a step-up over the limit leaves its session
-/// as it was; any other sign-in over it counts as failed.
-fn charged(
-    judged: (Opening, Event),
-    limit: AccountLimit<'_>,
-) -> Result<(Opening, Event), CallbackError> {
-    let (opening, event) = judged;
-    let principal = Principal::User(opening.user.clone());
-    match limit(&principal.id()) {
-        Ok(()) => Ok((opening, event)),
-        Err(throttle) => Err(CallbackError::TooOften(throttle, Box::new(opening.user))),
-    }
-}
-
-/// Whether a step-up is what it says: the same user, in the same session, afresh.
-fn judge_purpose(
-    attempt: &Attempt,
-    current: Option<&Live>,
-    opening: Opening,
-    verified: &Verified,
-    leeway: std::time::Duration,
-) -> Result<(Opening, Event), CallbackError> {
-    let key = match &attempt.purpose {
-        Purpose::SignIn => return Ok((opening, Event::Login)),
-        Purpose::StepUp(key) => key,
-    };
-    let current = current
-        .filter(|live| live.key() == key)
-        .ok_or(CallbackError::StepUpSession)?;
-    let (old, new) = (current.user(), &opening.user);
-    if old.issuer != new.issuer || old.subject != new.subject {
-        return Err(CallbackError::StepUpUser);
-    }
-    // A provider that does not say when the user authenticated cannot serve a demand for freshness. Refused here, it
-    // is seen and said; let through, the user would be sent round in circles.
-    let authenticated = verified
-        .proof
-        .auth_time
-        .ok_or(CallbackError::StepUpUnknown)?;
-    let earliest = attempt
-        .started
-        .saturating_sub(leeway)
-        .unwrap_or(attempt.started);
-    // Providers that state whole seconds round down.
-    if authenticated.as_second() < earliest.as_second() {
-        return Err(CallbackError::StepUpStale);
-    }
-    let continues: Option<SessionId> = Some(current.id().clone());
-    Ok((
-        Opening {
-            continues,
-            ..opening
-        },
-        Event::StepUp,
-    ))
-}
-
-/// Whether a failed sign-in ends the session that the browser still has.
-const fn ends_session(attempt: &Attempt, error: &CallbackError) -> bool {
-    match attempt.purpose {
-        Purpose::SignIn => true,
-        // Someone else is at the keyboard.
-        Purpose::StepUp(_) => matches!(error, CallbackError::StepUpUser),
+/// The user whom a token of `issuer` speaks of.
+pub(super) fn vouched(issuer: &str, verified: &Verified) -> User {
+    User {
+        issuer: issuer.to_owned(),
+        subject: verified.subject.clone(),
+        name: verified.name.clone(),
+        roles: std::collections::BTreeSet::new(),
+        proof: verified.proof.clone(),
     }
 }

@@ -101,6 +101,14 @@ pub fn set_login(token: &Token, max_age: std::time::Duration) -> Option<HeaderVa
     set(LOGIN_COOKIE, token.expose(), Some(max_age.as_secs()))
 }
 
+/// `Set-Cookie` that removes the cookie that binds logins to this browser.
+#[must_use]
+pub const fn clear_login() -> HeaderValue {
+    HeaderValue::from_static(
+        "__Host-chartgate-login=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0",
+    )
+}
+
 /// `Set-Cookie` that removes the session cookie.
 #[must_use]
 pub const fn clear_session() -> HeaderValue {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::Identity;
-use crate::request::principal::User;
+use crate::request::principal::{Service, User};
 
 /// Users of one issuer who are not active.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,6 +68,12 @@ impl Deactivated {
             && user.issuer == self.issuer
             && (self.has_subject(&user.subject) || self.has_name(&user.name))
     }
+
+    /// Whether a program acts for somebody on the list. An API has no issuer of people, so that of the list is not asked.
+    fn holds_behind(&self, client: &Service) -> bool {
+        let subject = client.subject.as_deref();
+        subject.is_some_and(|subject| self.has_subject(subject) || self.has_name(subject))
+    }
 }
 
 /// The list in force.
@@ -77,6 +83,10 @@ pub(super) struct Inactive(ArcSwap<Deactivated>);
 impl Inactive {
     pub(super) fn holds(&self, user: &User) -> bool {
         self.0.load().holds(user)
+    }
+
+    pub(super) fn holds_behind(&self, client: &Service) -> bool {
+        self.0.load().holds_behind(client)
     }
 }
 
@@ -103,6 +113,7 @@ mod tests {
                 acr: None,
                 amr: Vec::new(),
                 mfa: true,
+                phishing_resistant: false,
                 auth_time: None,
             },
         };

@@ -6,13 +6,19 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Identity;
 use super::cookie::{self, Presented, SESSION_COOKIE};
+use super::ending::Cause;
+pub use super::lifeline::SessionEnd;
 use super::session::{Live, Over, SessionId};
 use super::sessions::Found;
+use super::token::Token;
+use super::{Identity, Roles, api};
 use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
-use crate::request::{Principal, Received, Refused};
+use crate::request::onward::CookieFate;
+use crate::request::principal::{CredentialKind, Proof, Service};
+use crate::request::{Cover, Principal, Received, Refused};
+use crate::store::StoreError;
 
 /// A request whose principal is proven.
 #[derive(Debug)]
@@ -37,15 +43,42 @@ impl Identity {
         let presented = cookie::presented(headers, SESSION_COOKIE);
         let cookies = cookie::without_own(headers);
         screened.received_mut().set_cookies(cookies);
+        if self.apis().may_concern(screened.received().parts()) {
+            // Boxed: most requests are of people.
+            let asked = Box::pin(self.apis().client(screened.received().parts(), &presented));
+            match asked.await {
+                Ok(None) => {}
+                Ok(Some(client)) => return self.admit_client(screened, client),
+                Err(error) => {
+                    let request = screened.received().parts().id;
+                    tracing::warn!(%request, %error, "the credential of an API client");
+                    error.count();
+                    return Err(screened.refuse(error.refusal()));
+                }
+            }
+        }
         let token = match presented {
             Presented::One(token) => token,
             Presented::Nothing => return Err(screened.refuse(Refusal::LoginRequired)),
             Presented::Malformed => return Err(screened.refuse(Refusal::SessionUnknown)),
         };
-        let (live, over) = match self.sessions().find(&token).await {
+        let found = match self.sessions().find(&token).await {
+            // Boxed: rare, and the future of each request would keep room for it.
+            Ok(Found::Live(live)) if live.is_due(self.clock().now()) => {
+                Box::pin(self.find_renewed(&token, &live)).await
+            }
+            found => found,
+        };
+        let (live, over) = match found {
             Ok(Found::Live(live)) => (live, None),
             Ok(Found::Over(live, over)) => (live, Some(over)),
-            Ok(Found::Unknown) => return Err(screened.refuse(Refusal::SessionUnknown)),
+            Ok(Found::NotRenewed(live)) => {
+                if let Some(live) = live {
+                    self.name(screened.received_mut().facts_mut(), &live);
+                }
+                return Err(screened.refuse(Refusal::NotRenewed));
+            }
+            Ok(Found::Unknown) => return Err(self.unknown(screened, &token).await),
             Err(error) => {
                 let request = screened.received().parts().id;
                 tracing::error!(%request, %error, "the session could not be looked up");
@@ -58,30 +91,121 @@ impl Identity {
         facts.session = Some(live.id().to_string());
         match over {
             Some(Over::Idle | Over::Absolute) => Err(screened.refuse(Refusal::SessionExpired)),
-            None if self.locks().holds(live.user(), self.clock().now()) => {
+            None if let Some(refusal) = self.kept_out(live.user()) => {
                 // It slipped through while the user was being locked out.
-                self.sessions().end_or_remember(&live).await;
-                Err(screened.refuse(Refusal::UserLocked))
+                self.sessions().end_or_remember(&live, Cause::Locked).await;
+                Err(screened.refuse(refusal))
             }
-            None if self.inactive.holds(live.user()) => {
-                self.sessions().end_or_remember(&live).await;
-                Err(screened.refuse(Refusal::UserDeactivated))
-            }
+            None if self.sessions().is_locked(&live) => Err(screened.refuse(Refusal::ScreenLocked)),
             None if principal.roles().is_empty() => Err(screened.refuse(Refusal::NoRole)),
-            None => Ok(Identified {
-                screened,
-                principal,
-                session: live.id().clone(),
-                expires: live.ends(),
-                live: Some(live),
-            }),
+            None => {
+                if self.sessions().locks() {
+                    let cover = Cover::of(live.id().as_str(), &principal.id());
+                    screened.received_mut().set_cover(cover);
+                }
+                Ok(Identified {
+                    screened,
+                    principal,
+                    session: live.id().clone(),
+                    expires: live.ends(),
+                    live: Some(live),
+                })
+            }
+        }
+    }
+
+    /// A client whose credential is good becomes a principal, unless it is revoked, locked or without a role.
+    fn admit_client(
+        &self,
+        mut screened: Screened,
+        client: api::Client,
+    ) -> Result<Identified, Refused> {
+        let now = self.clock().now();
+        let is_revoked = self.apis().is_revoked(&client);
+        let session = SessionId::of_client(&client.issuer, &client.name, client.subject.as_deref());
+        let kind = Some(client.credential.kind);
+        let Roles { roles, .. } = self.roles.roles(&client.issuer, &client.role_values, now);
+        let service = Service {
+            issuer: client.issuer,
+            client: client.name,
+            subject: client.subject,
+            account: client.account,
+            roles,
+            credential: client.credential,
+            proof: Proof {
+                acr: None,
+                amr: Vec::new(),
+                mfa: false,
+                phishing_resistant: false,
+                auth_time: None,
+            },
+        };
+        let kept_out = self.client_kept_out(&service);
+        let principal = Arc::new(Principal::Service(service));
+        let received = screened.received_mut();
+        // SECURITY: a certificate alone leaves the field to the EMR, as a session does.
+        if kind != Some(CredentialKind::Certificate) {
+            received.remove_authorization();
+        }
+        let facts = received.facts_mut();
+        facts.principal = Some(Arc::clone(&principal));
+        facts.session = Some(session.to_string());
+        if is_revoked {
+            api::count(kind, "revoked");
+            return Err(screened.refuse(Refusal::TokenRefused));
+        }
+        if let Some(refusal) = kept_out {
+            api::count(kind, "locked");
+            return Err(screened.refuse(refusal));
+        }
+        api::count(kind, "accepted");
+        if principal.roles().is_empty() {
+            return Err(screened.refuse(Refusal::NoRole));
+        }
+        Ok(Identified {
+            screened,
+            principal,
+            session,
+            expires: client.expires,
+            live: None,
+        })
+    }
+
+    /// A request with a session that there is not. Whose it was is known for a while, if it ended by itself.
+    async fn unknown(&self, mut screened: Screened, token: &Token) -> Refused {
+        let Some((user, session)) = self.sessions().remembered(token).await else {
+            let refused = screened.refuse(Refusal::SessionUnknown);
+            return if self.sessions().was_replaced(token) {
+                // Clearing the cookie would take the newer one away from the tab that has it.
+                refused.leading(|onward| onward.cookie = CookieFate::Stays)
+            } else {
+                refused
+            };
+        };
+        let facts = screened.received_mut().facts_mut();
+        facts.principal = Some(Arc::new(Principal::User(user)));
+        facts.session = Some(session);
+        screened.refuse(Refusal::SessionExpired)
+    }
+
+    /// Finds a session once its user was asked about; one that nobody confirms any more ends here.
+    async fn find_renewed(&self, token: &Token, live: &Arc<Live>) -> Result<Found, StoreError> {
+        self.renewals.ensure(live).await;
+        match self.sessions().find(token).await? {
+            Found::Live(live) if live.is_unconfirmed(self.clock().now()) => {
+                let cause = Cause::NotConfirmed;
+                self.sessions().end_or_remember(&live, cause).await;
+                Ok(Found::NotRenewed(Some(live)))
+            }
+            Found::NotRenewed(_) => Ok(Found::NotRenewed(Some(Arc::clone(live)))),
+            found @ (Found::Live(_) | Found::Over(..) | Found::Unknown) => Ok(found),
         }
     }
 
     /// Notes that the user is active. To be called once the request is known to be no background poll.
     pub fn touch(&self, identified: &Identified) {
         if let Some(live) = &identified.live {
-            live.touch(self.clock().now());
+            self.sessions().touch(live);
         }
     }
 }
@@ -115,6 +239,22 @@ impl Identified {
         self.expires
     }
 
+    /// Until when what is known of the user may be relied on: the session's end, or sooner.
+    #[must_use]
+    pub fn confirmed_until(&self) -> Timestamp {
+        self.live
+            .as_ref()
+            .map_or(self.expires, |live| live.confirmed_until())
+    }
+
+    /// The session's end, for those who work for it.
+    #[must_use]
+    pub fn session_end(&self) -> SessionEnd {
+        self.live
+            .as_ref()
+            .map_or_else(SessionEnd::default, |live| live.end())
+    }
+
     /// Takes the request apart.
     pub fn into_parts(self) -> (Received, Arc<Principal>, SessionId) {
         (self.screened.into_received(), self.principal, self.session)
@@ -123,6 +263,22 @@ impl Identified {
     /// Ends the request here.
     pub fn refuse(self, refusal: Refusal) -> Refused {
         self.screened.refuse(refusal)
+    }
+
+    /// A request that the gateway itself makes for a session.
+    pub(super) const fn for_session(
+        screened: Screened,
+        principal: Arc<Principal>,
+        session: SessionId,
+        expires: Timestamp,
+    ) -> Self {
+        Self {
+            screened,
+            principal,
+            session,
+            expires,
+            live: None,
+        }
     }
 
     /// An identified request for unit tests of the next stage.

@@ -9,7 +9,8 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::Identity;
-use crate::request::principal::User;
+use crate::refusal::Refusal;
+use crate::request::principal::{Service, User};
 
 /// Users who are locked out, by stable id or by name, and until when; nothing is until further notice.
 pub type LockedOut = BTreeMap<String, Option<Timestamp>>;
@@ -21,12 +22,21 @@ pub(super) struct Locks(ArcSwap<LockedOut>);
 impl Locks {
     /// Whether `user` is locked out at `now`.
     pub(super) fn holds(&self, user: &User, now: Timestamp) -> bool {
+        self.holds_either(|| user.id(), &user.name, now)
+    }
+
+    /// Whether a client is locked out at `now`: a rule may lock whatever acts.
+    pub(super) fn holds_client(&self, client: &Service, now: Timestamp) -> bool {
+        self.holds_either(|| client.id(), &client.client, now)
+    }
+
+    fn holds_either(&self, id: impl FnOnce() -> String, name: &str, now: Timestamp) -> bool {
         let locked = self.0.load();
         if locked.is_empty() {
             return false;
         }
         let until = |name: &str| locked.get(name);
-        [until(&user.id()), until(&user.name)]
+        [until(&id()), until(name)]
             .into_iter()
             .flatten()
             .any(|until| until.is_none_or(|until| now < until))
@@ -34,9 +44,32 @@ impl Locks {
 }
 
 impl Identity {
+    /// Why `user` is not let in, whatever they prove: the account is locked, or not active. Asked at every request, and
+    /// before anything is opened in their name.
+    pub(super) fn kept_out(&self, user: &User) -> Option<Refusal> {
+        if self.locks.holds(user, self.clock().now()) {
+            Some(Refusal::UserLocked)
+        } else if self.inactive.holds(user) {
+            Some(Refusal::UserDeactivated)
+        } else {
+            None
+        }
+    }
+
+    /// Why `client` is not let in, whatever it proves: it is locked, or acts for somebody who is not active.
+    pub(super) fn client_kept_out(&self, client: &Service) -> Option<Refusal> {
+        if self.locks.holds_client(client, self.clock().now()) {
+            Some(Refusal::UserLocked)
+        } else if self.inactive.holds_behind(client) {
+            Some(Refusal::UserDeactivated)
+        } else {
+            None
+        }
+    }
+
     /// Puts this list of locked users in force, whole, for every following request and sign-in.
     pub fn lock_out(&self, locked: LockedOut) {
-        self.locks().0.store(std::sync::Arc::new(locked));
+        self.locks.0.store(std::sync::Arc::new(locked));
     }
 }
 
@@ -57,6 +90,7 @@ mod tests {
                 amr: Vec::new(),
                 mfa: true,
                 auth_time: None,
+                phishing_resistant: false,
             },
         };
         let now: Timestamp = "2026-11-25T08:00:00Z".parse().unwrap();

@@ -12,16 +12,21 @@ use super::answer::Answer;
 use super::attempts::{Attempt, Purpose, StartError};
 use super::banner::{Banner, BannerPage};
 use super::cookie::{self, LOGIN_COOKIE, Presented, SESSION_COOKIE};
-use super::oidc::{Challenge, ExchangeError, ProviderError};
-use super::routes::{Asked, OwnRoute};
+use super::oidc::{Challenge, ExchangeError, ProviderError, can_prove};
+use super::routes::{Asked, OwnRoute, asked_by, login_location};
 use super::session::Live;
 use super::sessions::Found;
 use super::token::{NoRandomness, Token};
+use super::turns::{BrowserKey, Circle, Turn};
 use super::{Identity, ReturnTo};
+use crate::language::Language;
 use crate::refusal::Refusal;
+use crate::request::demand::Shortfall;
+use crate::request::onward::Back;
 use crate::request::received::Parts;
-use crate::request::{BodyError, Event, Facts, Handled, Notice, Received, Refused, Target};
+use crate::request::{BodyError, Demand, Event, Facts, Handled, Onward, Received, Refused, Target};
 use crate::store::StoreError;
+use crate::telemetry::metrics as names;
 
 /// Why a sign-in could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +49,10 @@ pub(super) enum LoginError {
     Randomness(#[source] NoRandomness),
     #[error("the answer cannot be expressed in a header")]
     Header,
+    #[error("nothing is configured that would prove what is demanded: {}", .0.as_recorded().join(" "))]
+    Unprovable(Demand),
+    #[error("{1}")]
+    Circle(ReturnTo, #[source] Circle),
 }
 
 impl LoginError {
@@ -53,6 +62,8 @@ impl LoginError {
             Self::Sessions(_) | Self::Start(StartError::Store(_)) => Refusal::StoreUnavailable,
             Self::Provider(_) => Refusal::ProviderUnavailable,
             Self::Start(StartError::Busy) => Refusal::Busy,
+            Self::Unprovable(_) => Refusal::StepUpUnmet,
+            Self::Circle(..) => Refusal::SignInCircle,
             Self::Form(error) => error.refusal(),
             Self::Page(_)
             | Self::Request(_)
@@ -60,6 +71,31 @@ impl LoginError {
             | Self::Randomness(_)
             | Self::Header => Refusal::Internal,
         }
+    }
+
+    /// Where it leads on to.
+    fn onward(self) -> Onward {
+        let mut onward = Onward::default();
+        match self {
+            Self::Unprovable(demand) => {
+                count_step_up(Shortfall::NotConfigured.word());
+                onward.demand = Some(demand);
+                onward.lack = Some(Shortfall::NotConfigured);
+            }
+            Self::Circle(return_to, Circle) => {
+                onward.back = Some(Back::Link(again(&return_to)));
+            }
+            Self::Method
+            | Self::Form(_)
+            | Self::Page(_)
+            | Self::Sessions(_)
+            | Self::Provider(_)
+            | Self::Request(_)
+            | Self::Start(_)
+            | Self::Randomness(_)
+            | Self::Header => {}
+        }
+        onward
     }
 }
 
@@ -77,6 +113,8 @@ const NOT_SHOWN: &str = "not shown";
 struct Wish {
     return_to: ReturnTo,
     asked: Asked,
+    /// A person asks to try again, whatever was before.
+    again: bool,
     /// What proves that the notice was shown, where the form was sent.
     ticket: Option<String>,
 }
@@ -91,7 +129,9 @@ impl Identity {
             Err(error) => {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "no sign-in was started");
-                Err(received.refuse(refusal))
+                Err(received
+                    .refuse(refusal)
+                    .leading(|onward| *onward = error.onward()))
             }
         }
     }
@@ -99,21 +139,32 @@ impl Identity {
     async fn start(&self, received: &mut Received) -> Result<(Told, Option<String>), LoginError> {
         let wish = self.wish(received).await?;
         let parts = received.parts();
+        if wish.again {
+            self.turns
+                .forget(&BrowserKey::of(&parts.headers, parts.client));
+        }
         let session = self.session_of(parts).await.map_err(LoginError::Sessions)?;
         let purpose = match (session, wish.asked) {
+            (Some(live), _) if self.sessions().is_locked(&live) => {
+                let purpose = Purpose::Unlock(live.key().to_owned());
+                self.leaves(&live);
+                self.name(received.facts_mut(), &live);
+                purpose
+            }
             // Another tab signed in already (oauth2-proxy#611): nothing to do.
-            (Some(live), Asked::SignIn) => {
+            (Some(live), Asked::SignIn | Asked::Unlock) => {
                 self.name(received.facts_mut(), &live);
                 let answer = Answer::redirect(wish.return_to.as_str()).ok_or(LoginError::Header)?;
                 return Ok(((Event::PageShown, answer), None));
             }
-            (Some(live), Asked::StepUp) => {
+            (Some(live), Asked::StepUp(_)) => {
                 let purpose = Purpose::StepUp(live.key().to_owned());
                 self.name(received.facts_mut(), &live);
                 purpose
             }
-            (None, Asked::SignIn | Asked::StepUp) => Purpose::SignIn,
+            (None, Asked::SignIn | Asked::StepUp(_) | Asked::Unlock) => Purpose::SignIn,
         };
+        let turn = self.turn(received.parts(), &purpose, &wish)?;
         let browser = match cookie::presented(&received.parts().headers, LOGIN_COOKIE) {
             Presented::One(browser) => browser,
             Presented::Nothing | Presented::Malformed => {
@@ -136,7 +187,7 @@ impl Identity {
         };
         let sent = self.send(
             received.parts(),
-            &wish.return_to,
+            (&wish, turn),
             purpose,
             (browser, banner.clone()),
         );
@@ -147,10 +198,10 @@ impl Identity {
     async fn wish(&self, received: &mut Received) -> Result<Wish, LoginError> {
         let parts = received.parts();
         if parts.method == Method::GET {
-            let (return_to, asked) = asked(&parts.target);
             return Ok(Wish {
-                return_to,
-                asked,
+                return_to: return_to(&parts.target),
+                asked: asked_by(&parts.target),
+                again: parts.target.fields().any(|(name, _)| name == AGAIN),
                 ticket: None,
             });
         }
@@ -162,6 +213,7 @@ impl Identity {
         let mut wish = Wish {
             return_to: ReturnTo::start(),
             asked: Asked::SignIn,
+            again: false,
             ticket: Some(String::new()),
         };
         // Of a field that is there twice the last one counts: neither can do more than the other.
@@ -193,6 +245,8 @@ impl Identity {
         let parts = received.parts();
         let nonce = parts.id.to_string();
         let ticket = banner.ticket(browser, &parts.authority, self.clock().now());
+        let language = Language::of(&parts.headers);
+        let (phrases, told) = (language.phrases(), received.told().iter());
         let page = BannerPage {
             authority: &parts.authority,
             nonce: &nonce,
@@ -200,21 +254,21 @@ impl Identity {
             action: OwnRoute::Login.path(),
             return_to: wish.return_to.as_str(),
             ticket: &ticket,
-            again: wish.ticket.is_some().then_some(
-                "This page has to be confirmed again: it was open too long, or this browser does not keep cookies.",
-            ),
-            notes: received.told().iter().filter_map(Notice::of_browser).collect(),
+            again: wish.ticket.is_some().then_some(phrases.confirm_again),
+            notes: told.filter_map(|told| told.of_browser(language)).collect(),
+            phrases,
         };
         let html = page.render().map_err(LoginError::Page)?;
         let answer = Answer::page(html, &nonce).ok_or(LoginError::Header)?;
         let binding = cookie::set_login(browser, self.attempts.timeout());
+        let answer = answer.spoken(language);
         Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
     }
 
     async fn send(
         &self,
         parts: &Parts,
-        return_to: &ReturnTo,
+        (wish, turn): (&Wish, Turn),
         purpose: Purpose,
         (browser, banner): (Token, Option<String>),
     ) -> Result<Answer, LoginError> {
@@ -222,6 +276,17 @@ impl Identity {
         let provider = self
             .first_provider()
             .ok_or(LoginError::Provider(ProviderError::Resting))?;
+        let (asked, demand) = match (&purpose, wish.asked) {
+            (Purpose::SignIn, _) | (Purpose::StepUp(_), Asked::SignIn | Asked::Unlock) => {
+                (Asked::SignIn, Demand::NONE)
+            }
+            (Purpose::Unlock(_), _) => (Asked::Unlock, Demand::NOW),
+            (Purpose::StepUp(_), Asked::StepUp(demand)) => (Asked::StepUp(demand), demand),
+        };
+        let settings = provider.settings();
+        if !can_prove(settings, demand) && !self.adds_factor(&settings.name) {
+            return Err(LoginError::Unprovable(demand));
+        }
         let metadata = provider.metadata().await.map_err(LoginError::Provider)?;
         let state = Token::generate().map_err(LoginError::Randomness)?;
         let nonce = Token::generate().map_err(LoginError::Randomness)?;
@@ -229,10 +294,7 @@ impl Identity {
         let challenge = Challenge {
             state: state.expose(),
             nonce: nonce.clone(),
-            asked: match purpose {
-                Purpose::SignIn => Asked::SignIn,
-                Purpose::StepUp(_) => Asked::StepUp,
-            },
+            asked,
         };
         let (url, verifier) = provider
             .authorize(&metadata, &callback_url(&parts.authority), challenge)
@@ -241,19 +303,35 @@ impl Identity {
             issuer: provider.settings().name.clone(),
             nonce,
             verifier: verifier.expose().clone(),
-            return_to: return_to.as_str().to_owned(),
+            return_to: wish.return_to.as_str().to_owned(),
             authority: parts.authority.clone(),
             started: self.clock().now(),
             purpose,
             banner,
+            demand,
+            turn,
         };
         self.attempts
             .start(&state, &browser, &attempt)
             .await
             .map_err(LoginError::Start)?;
+        if !demand.is_none() && !attempt.is_unlock() {
+            count_step_up("asked");
+        }
+        self.ways.remember(&state, &attempt).await;
         let binding = cookie::set_login(&browser, self.attempts.timeout());
         let answer = Answer::redirect(url.as_str()).ok_or(LoginError::Header)?;
         Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
+    }
+
+    /// Which turn of its browser this sign-in is; the third within seconds is refused.
+    fn turn(&self, parts: &Parts, purpose: &Purpose, wish: &Wish) -> Result<Turn, LoginError> {
+        let Some(round) = purpose.round() else {
+            return Ok(Turn::default());
+        };
+        let browser = BrowserKey::of(&parts.headers, parts.client);
+        let next = self.turns.next(&browser, round, self.clock().now());
+        next.map_err(|circle| LoginError::Circle(wish.return_to.clone(), circle))
     }
 
     /// The live session that a request presents, if any.
@@ -266,7 +344,7 @@ impl Identity {
         };
         Ok(match self.sessions().find(&token).await? {
             Found::Live(live) => Some(live),
-            Found::Over(..) | Found::Unknown => None,
+            Found::Over(..) | Found::Unknown | Found::NotRenewed(_) => None,
         })
     }
 
@@ -294,24 +372,36 @@ pub(super) fn handled(received: Received, (event, answer): Told) -> Handled {
     }
 }
 
+/// Counts a session that was opened, where it met a demand.
+pub(super) fn count_opened(event: Event) {
+    if event == Event::StepUp {
+        count_step_up("met");
+    }
+}
+
+/// Counts a step-up by what became of it.
+pub(super) fn count_step_up(result: &'static str) {
+    metrics::counter!(names::STEP_UPS, "result" => result).increment(1);
+}
+
 /// The redirect URI on the host that the browser used.
 pub(super) fn callback_url(authority: &str) -> String {
     format!("https://{authority}{}", OwnRoute::Callback.path())
 }
 
-fn asked(target: &Target) -> (ReturnTo, Asked) {
+/// The field of an address by which a person asks to try again.
+const AGAIN: &str = "again";
+
+/// The address to try again at, whatever was before.
+fn again(return_to: &ReturnTo) -> String {
+    let location = login_location(return_to.as_str(), Asked::SignIn);
+    format!("{location}&{AGAIN}=1")
+}
+
+fn return_to(target: &Target) -> ReturnTo {
     let mut return_to = target.fields().filter(|(name, _)| name == "return_to");
-    let return_to = match (return_to.next(), return_to.next()) {
+    match (return_to.next(), return_to.next()) {
         (Some((_, one)), None) => ReturnTo::parse(&one),
         (Some(_), Some(_)) | (None, _) => ReturnTo::start(),
-    };
-    let is_step_up = target
-        .fields()
-        .any(|(name, value)| name == "step_up" && value == "1");
-    let asked = if is_step_up {
-        Asked::StepUp
-    } else {
-        Asked::SignIn
-    };
-    (return_to, asked)
+    }
 }

@@ -10,9 +10,13 @@ use http::Method;
 use super::Identity;
 use super::answer::Answer;
 use super::cookie;
+use super::ending::Cause;
 use super::login::{Told, handled};
 use super::routes::OwnRoute;
 use super::session::Live;
+use super::turns::BrowserKey;
+use crate::language::Language;
+use crate::language::phrases::Phrases;
 use crate::refusal::Refusal;
 use crate::request::received::Parts;
 use crate::request::{Event, Handled, Received, Refused};
@@ -23,7 +27,6 @@ use crate::store::StoreError;
 struct SignedOutPage<'p> {
     authority: &'p str,
     nonce: &'p str,
-    lang: &'static str,
     phrases: &'static Phrases,
 }
 
@@ -33,7 +36,6 @@ struct SignOutPage<'p> {
     authority: &'p str,
     action: &'p str,
     nonce: &'p str,
-    lang: &'static str,
     phrases: &'static Phrases,
 }
 
@@ -82,12 +84,13 @@ impl Identity {
         if parts.method != Method::GET && parts.method != Method::HEAD {
             return Err(LogoutError::Method);
         }
-        let nonce = parts.id.to_string();
+        let (nonce, language) = (parts.id.to_string(), Language::of(&parts.headers));
         let page = SignedOutPage {
             authority: &parts.authority,
             nonce: &nonce,
+            phrases: language.phrases(),
         };
-        shown(&page, &nonce)
+        shown(&page, &nonce, language)
     }
 
     async fn sign_out(&self, received: &mut Received) -> Result<Told, LogoutError> {
@@ -95,23 +98,26 @@ impl Identity {
         match wish(parts) {
             Wish::Act => {}
             Wish::Ask => {
-                let nonce = parts.id.to_string();
+                let (nonce, language) = (parts.id.to_string(), Language::of(&parts.headers));
                 let page = SignOutPage {
                     authority: &parts.authority,
                     action: OwnRoute::Logout.path(),
                     nonce: &nonce,
+                    phrases: language.phrases(),
                 };
-                return shown(&page, &nonce);
+                return shown(&page, &nonce, language);
             }
             Wish::Other => return Err(LogoutError::Method),
         }
         let authority = parts.authority.clone();
         let live = self.session_of(parts).await.map_err(LogoutError::Store)?;
+        self.turns
+            .forget(&BrowserKey::of(&parts.headers, parts.client));
         let mut location = OwnRoute::SignedOut.path().to_owned();
         if let Some(live) = live {
             self.name(received.facts_mut(), &live);
             self.sessions()
-                .end(&live)
+                .end(&live, Cause::SignedOut)
                 .await
                 .map_err(LogoutError::Store)?;
             if let Some(url) = self.end_session_url(&live, &authority).await {
@@ -144,16 +150,21 @@ impl Identity {
     }
 }
 
-fn shown(page: &impl Template, nonce: &str) -> Result<Told, LogoutError> {
+fn shown(page: &impl Template, nonce: &str, language: Language) -> Result<Told, LogoutError> {
     let html = page.render().map_err(LogoutError::Page)?;
     let answer = Answer::page(html, nonce).ok_or(LogoutError::Header)?;
-    Ok((Event::PageShown, answer))
+    Ok((Event::PageShown, answer.spoken(language)))
 }
 
 pub(super) fn refused(received: Received, error: &LogoutError) -> Refused {
     let refusal = error.refusal();
     tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "a sign-out failed");
     received.refuse(refusal)
+}
+
+/// Whether a request does what its path says: it was sent from here, or typed by somebody.
+pub(super) fn acts(parts: &Parts) -> bool {
+    matches!(wish(parts), Wish::Act)
 }
 
 /// What a request to sign out asks for.

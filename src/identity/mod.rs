@@ -6,26 +6,41 @@
 //! that needs it is refused with `CG-6002`.
 
 mod answer;
+mod api;
 mod attempts;
 mod backchannel;
 mod background;
 mod banner;
+pub mod behalf;
 mod callback;
 pub mod cookie;
 mod deactivated;
+mod ending;
+pub mod factor;
+mod frontchannel;
+pub mod held;
 pub mod identify;
+mod lifeline;
+pub mod lock;
 mod locks;
 mod login;
 mod logout;
 mod notices;
 pub mod oidc;
 mod overview;
+mod renew;
+mod renewal;
 mod return_to;
 pub mod routes;
 pub mod session;
 mod sessions;
+mod sids;
 mod token;
+mod turns;
+mod ways;
 
+#[cfg(test)]
+mod test_authenticator;
 #[cfg(test)]
 mod test_gateway;
 #[cfg(test)]
@@ -49,20 +64,29 @@ use crate::request::received::Throttle;
 use crate::request::{Handled, Principal, Received, Refused, Role};
 use crate::store::{Store, StoreError};
 
+use api::Apis;
+pub use api::{Mark, RevokedTokens};
 use attempts::Attempts;
 pub use banner::Banner;
+use behalf::Left;
 pub use deactivated::Deactivated;
 use deactivated::Inactive;
+pub use ending::{Cause, Ending, SessionEnded};
+use factor::OwnFactor;
 pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
-use oidc::Provider;
+use oidc::{Provider, acr_values};
 pub use overview::SessionView;
+pub use renew::RolesChanged;
+use renew::{Ground, Renewals};
 pub use return_to::ReturnTo;
+use routes::Asked;
 pub use routes::OwnRoute;
 use session::{Live, SessionId, Standing};
-pub use sessions::SessionEnded;
 use sessions::Sessions;
+use turns::Turns;
+use ways::Ways;
 
 /// Which roles an issuer's claim values give; the policy bundle decides (`roles.toml`).
 pub trait RoleMap: Send + Sync + Debug {
@@ -100,6 +124,14 @@ pub enum IdentityError {
         /// The algorithm, or nothing if the list is empty.
         algorithm: String,
     },
+    /// What an API stands on.
+    #[error("API `{api}`: {problem}")]
+    Api {
+        /// The API's name.
+        api: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The CA or TLS of an issuer.
     #[error("issuer `{issuer}`: {problem}")]
     Issuer {
@@ -113,12 +145,18 @@ pub enum IdentityError {
 /// Sign-in, sessions, sign-out.
 #[derive(Debug)]
 pub struct Identity {
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
+    renewals: Renewals,
     attempts: Attempts,
+    turns: Turns,
+    ways: Ways,
     notices: Notices,
     locks: Locks,
     inactive: Inactive,
+    own_factor: Option<OwnFactor>,
+    apis: Apis,
     banner: Option<Banner>,
+    left: Left,
     // INVARIANT: not empty.
     providers: Vec<Arc<Provider>>,
     store: Store,
@@ -147,13 +185,29 @@ impl Identity {
         if providers.is_empty() {
             return Err(IdentityError::NoIssuer);
         }
+        let own = config.second_factor.clone();
+        let sessions = Sessions::new(config, store.clone(), Arc::clone(&clock));
+        let sessions = Arc::new(sessions);
+        let renewals = Renewals::new(Ground {
+            sessions: Arc::clone(&sessions),
+            providers: providers.clone(),
+            roles: Arc::clone(&roles),
+            clock: Arc::clone(&clock),
+            leeway: config.clock_leeway,
+        });
         Ok(Arc::new(Self {
-            sessions: Sessions::new(config, store.clone(), Arc::clone(&clock)),
+            sessions,
+            renewals,
             attempts: Attempts::new(store.clone(), Arc::clone(&clock), config.login_timeout),
-            notices: Notices::new(store.clone(), Arc::clone(&clock), config.login_timeout),
+            turns: Turns::new(),
+            ways: Ways::new(store.clone(), Arc::clone(&clock), config.login_timeout),
+            notices: Notices::new(store.clone(), Arc::clone(&clock), longest_sign_in(config)),
             locks: Locks::default(),
             inactive: Inactive::default(),
+            own_factor: own.map(|settings| OwnFactor::new(settings, store.clone())),
+            apis: Apis::new(config, &clock)?,
             banner,
+            left: Left::new(config.login_timeout),
             providers,
             store,
             clock,
@@ -174,6 +228,9 @@ impl Identity {
     ) -> Result<Handled, Refused> {
         match route {
             OwnRoute::Login => Box::pin(self.login(received)).await,
+            OwnRoute::Lock | OwnRoute::Unlock | OwnRoute::Unlocked | OwnRoute::LockScript => {
+                Box::pin(self.at_the_lock(route, received)).await
+            }
             OwnRoute::Callback => Box::pin(self.callback(received, limit)).await,
             OwnRoute::Logout => Box::pin(self.logout(received)).await,
             OwnRoute::SignedOut => match Self::signed_out(received.parts()) {
@@ -181,6 +238,9 @@ impl Identity {
                 Err(error) => Err(logout::refused(received, &error)),
             },
             OwnRoute::BackchannelLogout => Box::pin(self.backchannel_logout(received)).await,
+            OwnRoute::SecondFactor => Box::pin(self.second_factor(received)).await,
+            OwnRoute::SecondFactors => Box::pin(self.second_factors(received)).await,
+            OwnRoute::FrontchannelLogout => Box::pin(self.frontchannel_logout(received)).await,
         }
     }
 
@@ -192,6 +252,12 @@ impl Identity {
         self.sessions.subscribe()
     }
 
+    /// Tells of every change of roles that the provider stated while a session went on.
+    #[must_use]
+    pub fn subscribe_roles(&self) -> broadcast::Receiver<RolesChanged> {
+        self.renewals.subscribe()
+    }
+
     /// Who stands behind the sessions of `ids` now, and when those end. A session that is over is left out.
     ///
     /// # Errors
@@ -201,6 +267,11 @@ impl Identity {
         ids: BTreeSet<SessionId>,
     ) -> Result<BTreeMap<SessionId, (Arc<Principal>, Timestamp)>, StoreError> {
         let in_use = self.sessions.in_use(ids).await?;
+        let now = self.clock.now();
+        // Nobody may ask for anything while a stream goes on, and its user is asked about all the same.
+        for live in in_use.iter().filter(|live| live.is_soon_due(now)) {
+            drop(self.renewals.begin(live));
+        }
         // A step-up leaves the old token's entry for a moment: the newer proof counts.
         let mut standing: BTreeMap<SessionId, (Arc<Principal>, Timestamp)> = BTreeMap::new();
         for live in in_use {
@@ -209,10 +280,25 @@ impl Identity {
                 .get(live.id())
                 .is_none_or(|(known, _)| known.proof().auth_time < principal.proof().auth_time);
             if newer {
-                standing.insert(live.id().clone(), (principal, live.ends()));
+                standing.insert(live.id().clone(), (principal, live.confirmed_until()));
             }
         }
         Ok(standing)
+    }
+
+    /// States what the issuer of the one who was refused is asked for to meet what is demanded of them.
+    pub fn challenge(&self, refused: Refused) -> Refused {
+        let Some(demand) = refused.onward().demand else {
+            return refused;
+        };
+        let issuer = refused.facts().principal.as_ref().and_then(|p| match &**p {
+            Principal::User(user) => Some(user.issuer.clone()),
+            Principal::Service(_) => None,
+        });
+        let provider = issuer.and_then(|name| self.provider_named(&name));
+        let asked = Asked::StepUp(demand);
+        let values = provider.map(|provider| acr_values(provider.settings(), asked).to_vec());
+        refused.leading(|onward| onward.acr_values = values.unwrap_or_default())
     }
 
     /// Whether every identity provider was reached since the start.
@@ -235,12 +321,26 @@ impl Identity {
         self.banner.as_ref()
     }
 
-    const fn sessions(&self) -> &Sessions {
-        &self.sessions
+    /// The CAs whose certificates clients are asked for, where they are asked for one.
+    #[must_use]
+    pub fn client_issuers(&self) -> Option<Vec<rustls::DistinguishedName>> {
+        self.apis.client_issuers()
     }
 
-    const fn locks(&self) -> &Locks {
-        &self.locks
+    /// Reads the client CA and its revocation lists again; a problem changes nothing, and is said.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn reload_client_certificates(&self) -> Result<(), String> {
+        self.apis.reload()
+    }
+
+    const fn apis(&self) -> &Apis {
+        &self.apis
+    }
+
+    fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     const fn clock(&self) -> &SharedClock {
@@ -279,6 +379,12 @@ impl Identity {
             .iter()
             .find(|provider| provider.settings().name == name)
     }
+}
+
+/// How long a sign-in may take from its start to its session: the way to the provider, and the own second factor.
+fn longest_sign_in(config: &config::Identity) -> Duration {
+    let steps = if config.second_factor.is_some() { 2 } else { 1 };
+    config.login_timeout.saturating_mul(steps)
 }
 
 fn provider(issuer: &config::Issuer, clock: &SharedClock) -> Result<Arc<Provider>, IdentityError> {

@@ -8,13 +8,12 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 
 use super::oidc::claims::Logout;
 use super::session::Live;
 use crate::clock::SharedClock;
-use crate::store::{Durability, Store, StoreError, Table};
+use crate::store::{Durability, Store, StoreError, Table, digest_of};
 
 /// How long the provider's answer may take, beyond the time in which a sign-in must come back.
 const EXCHANGE: Duration = Duration::from_mins(5);
@@ -98,12 +97,6 @@ fn keys_for(live: &Live) -> Vec<String> {
 }
 
 fn key(parts: &[&str]) -> String {
-    let mut context = Context::new(&SHA256);
-    for part in ["logout-notice"].iter().chain(parts) {
-        // Lengths first, so that no two splits of the same text are alike.
-        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-        context.update(&length.to_be_bytes());
-        context.update(part.as_bytes());
-    }
-    hex::encode(context.finish())
+    let parts = ["logout-notice"].iter().chain(parts);
+    hex::encode(digest_of(parts.map(|part| part.as_bytes())))
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Identity;
+use super::ending::Cause;
 use super::session::Live;
 use crate::store::StoreError;
 
@@ -73,7 +74,7 @@ impl Identity {
     ) -> Result<Vec<SessionView>, StoreError> {
         let ended = self
             .sessions()
-            .end_all(|live| meant(&SessionView::of(live)))
+            .end_all(|live| meant(&SessionView::of(live)), Cause::Revoked)
             .await?;
         Ok(ended.iter().map(SessionView::of).collect())
     }

@@ -1,6 +1,8 @@
 //! The gateway's own paths that have to do with signing in and out.
 
-use crate::request::Target;
+use std::time::Duration;
+
+use crate::request::{Demand, Factor, Target};
 
 /// The first path segment of everything that the gateway answers itself.
 pub const PREFIX: &str = ".chartgate";
@@ -14,10 +16,19 @@ pub const TRAINING: &str = "/.chartgate/training";
 /// The form to report something suspicious with.
 pub const REPORT: &str = "/.chartgate/report";
 
+/// What was kept of forms; each is below it.
+pub const HELD: &str = "/.chartgate/held";
+
+/// Whether the screen is locked, asked by its pages.
+pub const SCREEN: &str = "/.chartgate/session";
+
+/// Where pages tell that somebody works at them.
+pub const ACTIVE: &str = "/.chartgate/active";
+
 /// A path of the gateway's own, under `/.chartgate/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OwnRoute {
-    /// `GET /.chartgate/login?return_to=…[&step_up=1]`: to the identity provider.
+    /// `GET /.chartgate/login?return_to=…[&step_up=1[&max_age=…][&factor=…]]`: to the identity provider.
     Login,
     /// `GET /.chartgate/callback?code=…&state=…`: back from it.
     Callback,
@@ -27,6 +38,20 @@ pub enum OwnRoute {
     SignedOut,
     /// `POST /.chartgate/backchannel-logout`: the provider ends sessions.
     BackchannelLogout,
+    /// `GET` or `POST /.chartgate/second-factor`: the gateway's own second factor.
+    SecondFactor,
+    /// `GET /.chartgate/second-factor/manage`: a user's own authenticators.
+    SecondFactors,
+    /// `GET` or `POST /.chartgate/lock`: locks the screen.
+    Lock,
+    /// `GET /.chartgate/unlock?return_to=…`: to the identity provider, to unlock it.
+    Unlock,
+    /// `GET /.chartgate/unlocked`: where the window ends up in which a screen was unlocked.
+    Unlocked,
+    /// `GET /.chartgate/lock.js`: the script of pages that lock.
+    LockScript,
+    /// `GET /.chartgate/frontchannel-logout?iss=…&sid=…`: the provider ends a session through a browser.
+    FrontchannelLogout,
 }
 
 impl OwnRoute {
@@ -37,6 +62,13 @@ impl OwnRoute {
         Self::Logout,
         Self::SignedOut,
         Self::BackchannelLogout,
+        Self::SecondFactor,
+        Self::SecondFactors,
+        Self::Lock,
+        Self::Unlock,
+        Self::Unlocked,
+        Self::LockScript,
+        Self::FrontchannelLogout,
     ];
 
     /// The path.
@@ -48,6 +80,13 @@ impl OwnRoute {
             Self::Logout => "/.chartgate/logout",
             Self::SignedOut => "/.chartgate/signed-out",
             Self::BackchannelLogout => "/.chartgate/backchannel-logout",
+            Self::SecondFactor => "/.chartgate/second-factor",
+            Self::SecondFactors => "/.chartgate/second-factor/manage",
+            Self::Lock => "/.chartgate/lock",
+            Self::Unlock => "/.chartgate/unlock",
+            Self::Unlocked => "/.chartgate/unlocked",
+            Self::LockScript => "/.chartgate/lock.js",
+            Self::FrontchannelLogout => "/.chartgate/frontchannel-logout",
         }
     }
 
@@ -74,10 +113,18 @@ pub fn is_own(target: &Target) -> bool {
 #[must_use]
 pub fn may_return_to(target: &Target) -> bool {
     let path = target.path();
-    [BREAK_GLASS, TRAINING, REPORT].contains(&path)
-        || path
-            .strip_prefix(TRAINING)
-            .is_some_and(|rest| rest.starts_with('/'))
+    [
+        BREAK_GLASS,
+        TRAINING,
+        REPORT,
+        OwnRoute::SecondFactors.path(),
+        OwnRoute::Unlocked.path(),
+    ]
+    .contains(&path)
+        || [TRAINING, HELD].iter().any(|page| {
+            path.strip_prefix(page)
+                .is_some_and(|rest| rest.starts_with('/'))
+        })
 }
 
 /// What a sign-in is for.
@@ -85,22 +132,69 @@ pub fn may_return_to(target: &Target) -> bool {
 pub enum Asked {
     /// A session.
     SignIn,
-    /// A fresh authentication of the session that there is.
-    StepUp,
+    /// A new authentication of the session that there is, to meet a demand.
+    StepUp(Demand),
+    /// That the session's own user comes back to their locked screen.
+    Unlock,
 }
+
+/// What the field `step_up` says where a step-up is asked for.
+const STEP_UP: &str = "1";
 
 /// The path and query that start a sign-in and lead back to `return_to`.
 #[must_use]
 pub fn login_location(return_to: &str, asked: Asked) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("return_to", return_to);
+    let path = match asked {
+        Asked::SignIn | Asked::StepUp(_) => OwnRoute::Login.path(),
+        Asked::Unlock => OwnRoute::Unlock.path(),
+    };
     match asked {
-        Asked::SignIn => {}
-        Asked::StepUp => {
-            query.append_pair("step_up", "1");
+        Asked::SignIn | Asked::Unlock => {}
+        Asked::StepUp(demand) => {
+            query.append_pair("step_up", STEP_UP);
+            if let Some(age) = demand.max_age_seconds() {
+                query.append_pair("max_age", &age.to_string());
+            }
+            if demand.factor() != Factor::Any {
+                query.append_pair("factor", demand.factor().word());
+            }
         }
     }
-    format!("{}?{}", OwnRoute::Login.path(), query.finish())
+    format!("{path}?{}", query.finish())
+}
+
+/// What an address like that of [`login_location`] asks for.
+///
+/// SECURITY: a hint, not a proof. Whoever weakens it confirms less than the page demands, comes back, and is asked
+/// again: policy decides on every request by what the session proves. So nothing in it has to be sealed; from here on
+/// it is kept in the store. What cannot be read asks for more, not for less.
+#[must_use]
+pub fn asked_by(target: &Target) -> Asked {
+    let mut is_step_up = false;
+    let mut demand = Demand::NONE;
+    for (name, value) in target.fields() {
+        match &*name {
+            "step_up" => is_step_up |= value == STEP_UP,
+            "max_age" => {
+                let age = value.parse().map_or(Duration::ZERO, Duration::from_secs);
+                demand = demand.union(Demand::fresh(age.min(Demand::LONGEST)));
+            }
+            "factor" => {
+                let factor = Factor::demanded(&value).unwrap_or(Factor::PhishingResistant);
+                demand = demand.union(Demand::with(factor));
+            }
+            _other => {}
+        }
+    }
+    if !is_step_up {
+        Asked::SignIn
+    } else if demand.is_none() {
+        Asked::StepUp(Demand::NOW)
+    } else {
+        Asked::StepUp(demand)
+    }
 }
 
 #[cfg(test)]
@@ -139,9 +233,50 @@ mod tests {
 
     #[test]
     fn a_login_location_leads_back() {
-        let location = login_location("/a?b=c&d", Asked::StepUp);
+        let location = login_location("/a?b=c&d", Asked::StepUp(Demand::NOW));
         let fields: Vec<_> = target(&location).fields().collect();
         assert_eq!(fields[0], ("return_to".into(), "/a?b=c&d".into()));
         assert_eq!(fields[1], ("step_up".into(), "1".into()));
+    }
+
+    #[test]
+    fn a_demand_is_read_as_it_was_written_and_never_weaker() {
+        let five = Duration::from_mins(5);
+        for demand in [
+            Demand::NOW,
+            Demand::fresh(five),
+            Demand::with(Factor::Mfa),
+            Demand::new(Some(five), Factor::PhishingResistant),
+        ] {
+            let location = login_location("/a?max_age=900&factor=mfa", Asked::StepUp(demand));
+            assert_eq!(asked_by(&target(&location)), Asked::StepUp(demand));
+        }
+        let read = |query: &str| asked_by(&target(&format!("/.chartgate/login?{query}")));
+        assert_eq!(read("max_age=300&factor=mfa"), Asked::SignIn);
+        assert_eq!(read("step_up=0"), Asked::SignIn);
+        assert_eq!(read("step_up=1"), Asked::StepUp(Demand::NOW));
+        for garbled in [
+            "max_age=x",
+            "max_age=",
+            "max_age=-1",
+            "max_age=300&max_age=0",
+        ] {
+            let asked = read(&format!("step_up=1&{garbled}"));
+            assert_eq!(asked, Asked::StepUp(Demand::NOW), "{garbled}");
+        }
+        let strongest = Asked::StepUp(Demand::with(Factor::PhishingResistant));
+        for garbled in [
+            "factor=x",
+            "factor=",
+            "factor=mfa&factor=phishing-resistant",
+        ] {
+            assert_eq!(
+                read(&format!("step_up=1&{garbled}")),
+                strongest,
+                "{garbled}"
+            );
+        }
+        let longest = Asked::StepUp(Demand::fresh(Demand::LONGEST));
+        assert_eq!(read("step_up=1&max_age=999999999"), longest);
     }
 }

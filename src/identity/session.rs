@@ -6,11 +6,16 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::lifeline::{Lifeline, SessionEnd};
+use super::lock::Latch;
+use super::renewal::Renewal;
 use super::token::Token;
-use crate::request::principal::{Principal, User};
+use crate::config::refresh::Refresh;
+use crate::request::principal::{Principal, Proof, User};
 use crate::secret::Secret;
 
 /// Fingerprint of a session: what stores, records and bindings use. Not the cookie, and not enough to forge one.
@@ -31,6 +36,20 @@ impl SessionId {
     pub(super) fn of(token: &Token) -> Self {
         let digest = token.digest("session-id", &[]);
         let (half, _) = digest.split_at_checked(16).unwrap_or((&[], &[]));
+        Self(hex::encode(half))
+    }
+
+    /// What stands for a session where an API client has none: the same for all its requests, so that what belongs to
+    /// the client goes on belonging to it.
+    pub(super) fn of_client(api: &str, client: &str, subject: Option<&str>) -> Self {
+        let mut context = Context::new(&SHA256);
+        for part in ["client-session", api, client, subject.unwrap_or_default()] {
+            let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+            context.update(&length.to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let digest = context.finish();
+        let (half, _) = digest.as_ref().split_at_checked(16).unwrap_or((&[], &[]));
         Self(hex::encode(half))
     }
 
@@ -65,6 +84,14 @@ pub(super) struct Opening {
     pub(super) id_token: Secret<String>,
     /// The session that a step-up continues.
     pub(super) continues: Option<SessionId>,
+    /// When it ends at the latest, where that is not the longest duration from now.
+    pub(super) ends: Option<Timestamp>,
+    /// What the provider itself stated of this sign-in; `user.proof` is what counts.
+    pub(super) stated: Proof,
+    /// What renews the tokens, if the provider gave it.
+    pub(super) refresh_token: Option<Secret<String>>,
+    /// The nonce of the sign-in, which a renewed ID token may repeat.
+    pub(super) nonce: String,
 }
 
 /// The sealed form in the store.
@@ -79,6 +106,8 @@ pub(super) struct Stored {
     created: Timestamp,
     last_active: Timestamp,
     ends: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    locked: Option<Timestamp>,
 }
 
 const VERSION: u8 = 1;
@@ -102,6 +131,39 @@ pub(super) struct Live {
     /// When the store was last asked about it, in milliseconds of monotonic time.
     confirmed: AtomicU64,
     standing: ArcSwapOption<Standing>,
+    latch: Latch,
+    /// What all copies of the session share; none in a copy that nobody works with.
+    lifeline: Option<Arc<Lifeline>>,
+    /// How old what is known of the user is, where that matters.
+    reading: Option<Reading>,
+}
+
+/// When the provider was last asked about the user, and what follows from its age.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    read_at: Timestamp,
+    /// Worth reading again in the background.
+    soon_at: Timestamp,
+    /// To be read again before the next request is decided.
+    due_at: Timestamp,
+    /// Not to be relied on any more.
+    over_at: Timestamp,
+    can_be_renewed: bool,
+}
+
+impl Reading {
+    fn of(read_at: Timestamp, refresh: &Refresh, can_be_renewed: bool) -> Self {
+        let after = |span: Duration| read_at.saturating_add(span).unwrap_or(read_at);
+        // A fifth of the time is left for the background.
+        let soon = refresh.every.mul_f64(0.8);
+        Self {
+            read_at,
+            soon_at: after(soon),
+            due_at: after(refresh.every),
+            over_at: after(refresh.every.saturating_add(refresh.grace)),
+            can_be_renewed,
+        }
+    }
 }
 
 /// Who a session's user was when it was last asked. Worked out anew when the mapping of roles changes, or a role ends.
@@ -154,6 +216,9 @@ impl Live {
             flushed: AtomicI64::new(now.as_millisecond()),
             confirmed: AtomicU64::new(0),
             standing: ArcSwapOption::empty(),
+            latch: Latch::default(),
+            lifeline: None,
+            reading: None,
         }
     }
 
@@ -178,6 +243,9 @@ impl Live {
             flushed: AtomicI64::new(last_active),
             confirmed: AtomicU64::new(0),
             standing: ArcSwapOption::empty(),
+            latch: Latch::of(stored.locked),
+            lifeline: None,
+            reading: None,
         })
     }
 
@@ -193,10 +261,76 @@ impl Live {
             created: self.created,
             last_active: self.last_active(),
             ends: self.ends,
+            locked: self.latch.since(),
         };
         let bytes = serde_json::to_vec(&stored).ok().map(Secret::new);
         drop(Secret::new(stored.id_token));
         bytes
+    }
+
+    /// The copy that is worked with: it hears of the session's end.
+    pub(super) fn sharing(mut self, lifeline: Arc<Lifeline>) -> Self {
+        self.lifeline = Some(lifeline);
+        self
+    }
+
+    /// The session with what the provider said last, whose age counts from now on.
+    pub(super) fn renewed(mut self, refresh: &Refresh, renewal: Option<Renewal>) -> Self {
+        let Some(renewal) = renewal else {
+            self.reading = Some(Reading::of(self.created, refresh, false));
+            return self;
+        };
+        let can_be_renewed = renewal.refresh_token.is_some();
+        self.reading = Some(Reading::of(renewal.read_at, refresh, can_be_renewed));
+        self.user = renewal.user;
+        self.role_values = renewal.role_values;
+        self.id_token = renewal.id_token;
+        self
+    }
+
+    pub(super) const fn lifeline(&self) -> Option<&Arc<Lifeline>> {
+        self.lifeline.as_ref()
+    }
+
+    /// Its end, for those who work for it.
+    pub(super) fn end(&self) -> SessionEnd {
+        SessionEnd::of(self.lifeline.clone())
+    }
+
+    /// Whether the provider has to be asked before the session is relied on.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.reading.is_some_and(|reading| now >= reading.due_at)
+    }
+
+    /// Whether the provider should be asked soon, and can be.
+    pub(super) fn is_soon_due(&self, now: Timestamp) -> bool {
+        self.can_be_renewed() && self.reading.is_some_and(|reading| now >= reading.soon_at)
+    }
+
+    /// When the provider was last asked about the user, where that is done.
+    pub(super) fn read_at(&self) -> Option<Timestamp> {
+        self.reading.map(|reading| reading.read_at)
+    }
+
+    /// Whether somebody used it since the provider was asked.
+    pub(super) fn is_used_since_reading(&self) -> bool {
+        self.reading
+            .is_some_and(|reading| self.last_active() > reading.read_at)
+    }
+
+    pub(super) fn can_be_renewed(&self) -> bool {
+        self.reading.is_some_and(|reading| reading.can_be_renewed)
+    }
+
+    /// Whether what is known of the user is too old to be relied on.
+    pub(super) fn is_unconfirmed(&self, now: Timestamp) -> bool {
+        self.reading.is_some_and(|reading| now >= reading.over_at)
+    }
+
+    /// Until when what is known of the user may be relied on; the session's end at the latest.
+    pub(super) fn confirmed_until(&self) -> Timestamp {
+        self.reading
+            .map_or(self.ends, |reading| reading.over_at.min(self.ends))
     }
 
     pub(super) fn key(&self) -> &str {
@@ -265,6 +399,16 @@ impl Live {
         is_idle.then_some(Over::Idle)
     }
 
+    /// Its lock.
+    pub(super) const fn latch(&self) -> &Latch {
+        &self.latch
+    }
+
+    /// The fingerprint that a record names, as one: what the gateway itself put on record, and nothing else.
+    pub(super) fn id_on_record(fingerprint: &str) -> SessionId {
+        SessionId(fingerprint.to_owned())
+    }
+
     /// Someone used it at `at`. Never goes back.
     pub(super) fn touch(&self, at: Timestamp) {
         self.last_active
@@ -301,7 +445,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::request::principal::Proof;
 
     fn live() -> Live {
         let user = User {
@@ -314,14 +457,19 @@ mod tests {
                 amr: Vec::new(),
                 mfa: true,
                 auth_time: None,
+                phishing_resistant: false,
             },
         };
         let opening = Opening {
+            stated: user.proof.clone(),
             user,
             role_values: Vec::new(),
             issuer_session: None,
             id_token: Secret::new(String::new()),
             continues: None,
+            ends: None,
+            refresh_token: None,
+            nonce: String::new(),
         };
         let start = Timestamp::UNIX_EPOCH;
         Live::open(&Token::generate().unwrap(), opening, start, start, 1)

@@ -4,7 +4,9 @@
 //! *Never*: "unknown" for a store that cannot be asked; a session revived by a late write or a late read.
 //! *On failure*: a session that could not be deleted is refused by this process from then on, and deleted later.
 
-use std::collections::BTreeSet;
+mod ends;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,15 +15,16 @@ use jiff::Timestamp;
 use moka::sync::Cache;
 use tokio::sync::broadcast;
 
+use super::ending::{Cause, SessionEnded};
+use super::lifeline::Lifelines;
+use super::renewal::{Renewal, RenewalStore};
 use super::session::{Live, Opening, Over, SessionId, store_key};
+use super::sids::Sids;
 use super::token::Token;
 use crate::clock::SharedClock;
 use crate::config;
+use crate::config::refresh::Refresh;
 use crate::store::{Durability, Store, StoreError, Table};
-
-/// A session ended: by sign-out, revocation, expiry, or another sign-in in its browser.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionEnded(pub SessionId);
 
 /// What became of the search for a session.
 #[derive(Debug)]
@@ -30,7 +33,14 @@ pub(super) enum Found {
     /// It is over, and was ended with this call.
     Over(Arc<Live>, Over),
     Unknown,
+    /// It was ended because the provider does not confirm it any more.
+    NotRenewed(Option<Arc<Live>>),
 }
+
+mod locking;
+mod memory;
+
+use memory::Remembers;
 
 #[derive(Debug)]
 pub(super) struct Sessions {
@@ -44,7 +54,18 @@ pub(super) struct Sessions {
     ended: Mutex<u64>,
     undeleted: Mutex<BTreeSet<String>>,
     has_undeleted: AtomicBool,
+    // The tokens that sessions had lately, by key: what they opened goes on under another.
+    replaced: Cache<String, SessionId>,
     tell: broadcast::Sender<SessionEnded>,
+    lock_after: Option<Duration>,
+    remembers: Remembers,
+    lifelines: Lifelines,
+    renewals: RenewalStore,
+    sids: Sids,
+    // How often each issuer's users are read again.
+    refresh: BTreeMap<String, Refresh>,
+    // Keys of sessions that ended lately, and why: each end is told once, and to its user as what it was.
+    farewells: Cache<String, Cause>,
 }
 
 /// A cached session is confirmed by the store this often: the bound on how long a revocation elsewhere goes unseen.
@@ -52,20 +73,40 @@ pub(super) const LEASE: Duration = Duration::from_secs(30);
 /// How long an ended session is kept, so that its user is told "ended" and not "unknown".
 const MEMORY: Duration = Duration::from_hours(1);
 const CACHED: u64 = 100_000;
+/// How long, and of how many at most, it is known that a session's token was replaced.
+const REPLACED_FOR: Duration = Duration::from_mins(10);
+const REPLACED: u64 = 20_000;
+const REMEMBERED: u64 = 10_000;
 const TOLD_AT_ONCE: usize = 4_096;
 
 impl Sessions {
     pub(super) fn new(config: &config::Identity, store: Store, clock: SharedClock) -> Self {
+        let refresh = config.issuers.iter();
+        let refresh = refresh.filter_map(|issuer| Some((issuer.name.clone(), issuer.refresh?)));
         Self {
+            lifelines: Lifelines::default(),
+            renewals: RenewalStore::new(store.clone(), Arc::clone(&clock)),
+            sids: Sids::new(store.clone()),
+            refresh: refresh.collect(),
+            farewells: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(MEMORY)
+                .build(),
             store,
             clock,
             idle_timeout: config.idle_timeout,
             absolute_timeout: config.absolute_timeout,
             cache: Cache::new(CACHED),
+            replaced: Cache::builder()
+                .max_capacity(REPLACED)
+                .time_to_live(REPLACED_FOR)
+                .build(),
             ended: Mutex::new(0),
             undeleted: Mutex::default(),
             has_undeleted: AtomicBool::new(false),
             tell: broadcast::Sender::new(TOLD_AT_ONCE),
+            lock_after: config.lock.map(|lock| lock.after),
+            remembers: Remembers::of(config),
         }
     }
 
@@ -80,10 +121,29 @@ impl Sessions {
         opening: Opening,
     ) -> Result<Arc<Live>, StoreError> {
         let now = self.clock.now();
-        let ends = now.saturating_add(self.absolute_timeout).unwrap_or(now);
-        let live = Arc::new(Live::open(token, opening, now, ends, self.store.epoch()));
+        let longest = now.saturating_add(self.absolute_timeout).unwrap_or(now);
+        let ends = opening.ends.map_or(longest, |ends| ends.min(longest));
+        let refresh = self.refresh.get(&opening.user.issuer).copied();
+        let renewal = refresh.map(|_| Renewal {
+            refresh_token: opening.refresh_token.clone(),
+            nonce: opening.nonce.clone(),
+            read_at: now,
+            user: opening.user.clone(),
+            stated: opening.stated.clone(),
+            role_values: opening.role_values.clone(),
+            id_token: opening.id_token.clone(),
+        });
+        let live = Live::open(token, opening, now, ends, self.store.epoch());
+        if let Some(renewal) = &renewal {
+            self.renewals.keep(live.key(), renewal, ends).await?;
+        }
+        let live = Arc::new(match refresh {
+            Some(refresh) => live.renewed(&refresh, renewal),
+            None => live,
+        });
         let value = encode(&live)?;
         let expires = remembered_until(&live);
+        self.sids.note(&live, expires).await?;
         self.store
             .put(
                 Table::Sessions,
@@ -101,59 +161,46 @@ impl Sessions {
     pub(super) async fn find(&self, token: &Token) -> Result<Found, StoreError> {
         let key = store_key(token);
         if self.is_undeleted(&key) {
-            return Ok(Found::Unknown);
+            return Ok(self.lost(&key));
         }
         let live = match self.cache.get(&key) {
             Some(live) if self.is_current(&live) => live,
             Some(stale) => {
                 let Some(fresh) = Box::pin(self.load(&key)).await? else {
                     self.forget(&stale);
-                    self.announce(stale.id());
-                    return Ok(Found::Unknown);
+                    self.lifelines.end(stale.id());
+                    self.announce(&stale, Cause::Elsewhere);
+                    return Ok(self.lost(&key));
                 };
                 fresh
             }
             // Boxed, as is what ends a session: rare, and the request's future would keep room for it.
             None => match Box::pin(self.load(&key)).await? {
                 Some(live) => live,
-                None => return Ok(Found::Unknown),
+                None => return Ok(self.lost(&key)),
             },
         };
         match live.over(self.clock.now(), self.idle_timeout) {
             None => Ok(Found::Live(live)),
             Some(over) => {
                 // It is over whether or not it can be deleted now.
-                Box::pin(self.end_or_remember(&live)).await;
+                Box::pin(self.end_by_itself(&live, over)).await;
                 Ok(Found::Over(live, over))
             }
         }
     }
 
-    /// Ends a session everywhere.
-    ///
-    /// # Errors
-    /// The store did not confirm the deletion. This process refuses the session all the same and deletes it later.
-    pub(super) async fn end(&self, live: &Live) -> Result<(), StoreError> {
-        self.forget(live);
-        let deleted = self.store.delete(Table::Sessions, live.key()).await;
-        if deleted.is_err() {
-            self.delete_later(live);
-        }
-        // Once more: a reading that began before the deletion may have cached it since.
-        self.forget(live);
-        self.announce(live.id());
-        deleted
-    }
-
-    /// Ends a session; a store that does not answer is logged and asked again later.
-    pub(super) async fn end_or_remember(&self, live: &Live) {
-        if let Err(error) = self.end(live).await {
-            tracing::error!(%error, session = %live.id(), "an ended session could not be deleted yet");
+    /// What became of a session that is not there any more.
+    fn lost(&self, key: &str) -> Found {
+        match self.farewells.get(key) {
+            Some(cause) if cause.is_not_renewed() => Found::NotRenewed(None),
+            Some(_) | None => Found::Unknown,
         }
     }
 
     /// Deletes the token that `old` had before a step-up gave its session a new one. The session itself goes on.
     pub(super) async fn retire(&self, old: &Live) {
+        self.replaced.insert(old.key().to_owned(), old.id().clone());
         self.forget(old);
         if let Err(error) = self.store.delete(Table::Sessions, old.key()).await {
             tracing::error!(%error, session = %old.id(), "a replaced session token could not be deleted yet");
@@ -162,27 +209,14 @@ impl Sessions {
         self.forget(old);
     }
 
-    /// Ends every session that `matches`; says which.
-    pub(super) async fn end_all(
-        &self,
-        matches: impl Fn(&Live) -> bool,
-    ) -> Result<Vec<Live>, StoreError> {
-        let mut ended = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.store.scan(Table::Sessions, after.as_deref()).await?;
-            for (key, entry) in page.entries {
-                let live = Live::decode(&key, &entry.value, self.store.epoch());
-                if let Some(live) = live.filter(&matches) {
-                    self.end(&live).await?;
-                    ended.push(live);
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(ended);
-            }
-        }
+    /// Whether this token's session got a new one a moment ago: a request of another tab was on its way meanwhile.
+    pub(super) fn was_replaced(&self, token: &Token) -> bool {
+        self.replaced.contains_key(&store_key(token))
+    }
+
+    /// Whether `live` is the session that had the token with this key.
+    pub(super) fn is_continued(&self, key: &str, live: &Live) -> bool {
+        live.key() == key || self.replaced.get(key).as_ref() == Some(live.id())
     }
 
     /// What `view` makes of the sessions that are not over, at most `most`.
@@ -209,23 +243,33 @@ impl Sessions {
         }
     }
 
-    /// Ends every session at once by a new epoch of the store.
-    pub(super) async fn end_everything(&self) -> Result<(), StoreError> {
-        self.store.bump_epoch().await?;
-        for live in self.cached(|_| true).await {
-            self.forget(&live);
-            self.announce(live.id());
+    /// The sessions that were used since the provider was asked about them, and should be renewed soon.
+    pub(super) async fn soon_due(&self) -> Vec<Arc<Live>> {
+        if self.refresh.is_empty() {
+            return Vec::new();
         }
-        Ok(())
+        let (now, idle_timeout) = (self.clock.now(), self.idle_timeout);
+        self.cached(move |live| {
+            live.is_soon_due(now)
+                && live.is_used_since_reading()
+                && live.over(now, idle_timeout).is_none()
+        })
+        .await
     }
 
-    /// Ends cached sessions whose time is over: nobody may ever ask about them again, but a stream may hang on them.
-    pub(super) async fn end_overdue(&self) {
-        let (now, idle_timeout) = (self.clock.now(), self.idle_timeout);
-        let overdue = self.cached(move |live| live.over(now, idle_timeout).is_some());
-        for live in overdue.await {
-            self.end_or_remember(&live).await;
+    /// The next request finds the session as the store has it now; what this process alone knows of it is stored.
+    pub(super) async fn read_again(&self, live: &Live) {
+        let live = self.cache.get(live.key());
+        if let Some(live) = live {
+            if let Err(error) = self.write_activity(&live).await {
+                tracing::warn!(%error, "session activity could not be stored");
+            }
+            self.forget(&live);
         }
+    }
+
+    pub(super) const fn renewals(&self) -> &RenewalStore {
+        &self.renewals
     }
 
     /// Tells the store of activity since the last call. What a crash loses makes sessions shorter, never longer.
@@ -240,20 +284,6 @@ impl Sessions {
                     return;
                 }
             }
-        }
-    }
-
-    /// Deletes what could not be deleted before.
-    pub(super) async fn delete_undeleted(&self) {
-        let keys: Vec<_> = self.undeleted().iter().cloned().collect();
-        for key in keys {
-            if self.store.delete(Table::Sessions, &key).await.is_err() {
-                return;
-            }
-            let mut undeleted = self.undeleted();
-            undeleted.remove(&key);
-            self.has_undeleted
-                .store(!undeleted.is_empty(), Ordering::Release);
         }
     }
 
@@ -289,21 +319,45 @@ impl Sessions {
         let Some(live) = entry.and_then(|e| Live::decode(key, &e.value, epoch)) else {
             return Ok(None);
         };
-        let live = Arc::new(live);
+        let live = self.as_renewed(live).await?;
+        let lifeline = self.lifelines.of(live.id());
+        let live = Arc::new(live.sharing(lifeline));
         live.confirm(asked);
-        let ended = self.ended();
-        // SECURITY: pomerium#6024, a deleted session accepted from the cache. Had one ended since `before`, it could
-        // be this one; then this request, which began earlier, may use it, but the cache may not.
-        if *ended != before {
-            return Ok(Some(live));
-        }
-        if let Some(cached) = self.cache.get(key).filter(|c| c.epoch() == epoch) {
-            cached.touch(live.last_active());
-            cached.confirm(asked);
+        if let Some(cached) = self.keep(before, &live, asked) {
             return Ok(Some(cached));
         }
-        self.cache.insert(key.to_owned(), Arc::clone(&live));
-        Ok(Some(live))
+        // SECURITY: a session ended meanwhile, and it could be this one. Asked once more, now that its end would reach
+        // this copy, it may be used by the request that began earlier; the cache may not have it.
+        let still = self.store.get(Table::Sessions, key).await;
+        let still = still?.is_some() && !self.is_undeleted(key);
+        Ok(still.then_some(live))
+    }
+
+    /// Caches what was read, unless a session ended since `before`.
+    fn keep(&self, before: u64, live: &Arc<Live>, asked: Duration) -> Option<Arc<Live>> {
+        let ended = self.ended();
+        // SECURITY: pomerium#6024, a deleted session accepted from the cache.
+        if *ended != before {
+            return None;
+        }
+        let cached = self.cache.get(live.key());
+        if let Some(cached) = cached.filter(|c| c.epoch() == live.epoch()) {
+            cached.touch(live.last_active());
+            cached.latch().join(live.latch());
+            cached.confirm(asked);
+            return Some(cached);
+        }
+        self.cache.insert(live.key().to_owned(), Arc::clone(live));
+        Some(Arc::clone(live))
+    }
+
+    /// A session as the provider described its user last.
+    async fn as_renewed(&self, live: Live) -> Result<Live, StoreError> {
+        let Some(refresh) = self.refresh.get(&live.user().issuer) else {
+            return Ok(live);
+        };
+        let renewal = self.renewals.get(live.key()).await?;
+        Ok(live.renewed(refresh, renewal))
     }
 
     /// The sessions of `ids` that are not over. The store is asked for those that the cache does not have.
@@ -321,10 +375,11 @@ impl Sessions {
             let page = self.store.scan(Table::Sessions, after.as_deref()).await?;
             for (key, entry) in page.entries {
                 let live = Live::decode(&key, &entry.value, self.store.epoch());
-                found.extend(
-                    live.filter(|live| missing.contains(live.id()))
-                        .map(Arc::new),
-                );
+                if let Some(live) = live.filter(|live| missing.contains(live.id())) {
+                    let lifeline = self.lifelines.of(live.id());
+                    let live = self.as_renewed(live).await?.sharing(lifeline);
+                    found.push(Arc::new(live));
+                }
             }
             after = page.next;
             if after.is_none() {
@@ -356,16 +411,6 @@ impl Sessions {
         let mut ended = self.ended();
         *ended = ended.wrapping_add(1);
         self.cache.invalidate(live.key());
-    }
-
-    fn announce(&self, id: &SessionId) {
-        // No receiver means no live stream to cut.
-        let _ = self.tell.send(SessionEnded(id.clone()));
-    }
-
-    fn delete_later(&self, live: &Live) {
-        self.undeleted().insert(live.key().to_owned());
-        self.has_undeleted.store(true, Ordering::Release);
     }
 
     fn is_undeleted(&self, key: &str) -> bool {

@@ -75,8 +75,13 @@ impl Gateway {
 
     /// The same gateway after its process was started again.
     pub(super) async fn restarted(&self) -> Self {
+        self.restarted_with(|_| {}).await
+    }
+
+    /// The same with another configuration.
+    pub(super) async fn restarted_with(&self, change: impl FnOnce(&mut config::Identity)) -> Self {
         Self {
-            identity: identity(&self.provider, &self.clock, &self.home, |_| {}).await,
+            identity: identity(&self.provider, &self.clock, &self.home, change).await,
             clock: Arc::clone(&self.clock),
             home: self.home.clone(),
             provider: self.provider.clone(),
@@ -139,6 +144,11 @@ async fn identity(
         login_timeout: Duration::from_mins(10),
         clock_leeway: Duration::from_mins(1),
         issuers: vec![provider.issuer()],
+        second_factor: None,
+        api: Vec::new(),
+        client_certificates: None,
+        lock: None,
+        held_posts: None,
     };
     change(&mut config);
     Identity::new(&config, store, shared, Arc::new(Physicians), None).unwrap()
@@ -160,6 +170,7 @@ pub(super) fn received(method: &Method, target: &str, headers: HeaderMap, body: 
             peer: PeerAddr::new(SocketAddr::new(loopback, 1)),
             sni: None,
             tls: None,
+            certificate: None,
         },
         client: ClientAddr::from(loopback),
         upgrade_to: None,
@@ -198,7 +209,7 @@ impl Browser {
         headers
     }
 
-    fn keep(&mut self, answer: &HeaderMap) {
+    pub(super) fn keep(&mut self, answer: &HeaderMap) {
         for set in answer.get_all(header::SET_COOKIE) {
             let (pair, attributes) = set.to_str().unwrap().split_once(';').unwrap();
             let (name, value) = pair.split_once('=').unwrap();
@@ -290,6 +301,20 @@ impl Browser {
             .identity
             .identify(Screened::for_test(received))
             .await
+    }
+
+    /// The key under which the store has this browser's session.
+    pub(super) async fn open_key(&self, gateway: &Gateway) -> String {
+        let headers = self.headers();
+        let presented = super::cookie::presented(&headers, super::cookie::SESSION_COOKIE);
+        let super::cookie::Presented::One(token) = presented else {
+            panic!("no session")
+        };
+        let found = gateway.identity.sessions().find(&token).await.unwrap();
+        let super::sessions::Found::Live(live) = found else {
+            panic!("{found:?}")
+        };
+        live.key().to_owned()
     }
 
     /// As [`Self::open`]; only whether it was refused.

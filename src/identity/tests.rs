@@ -1,7 +1,15 @@
 //! Sign-in, sessions and sign-out against a provider on loopback and a store with a fault switch.
 
+mod circles;
+mod front_channel;
 mod lifetime;
+mod lock;
 mod provider;
+mod renewal;
+mod second_factor;
+mod second_factor_attacks;
+mod second_factor_tries;
+mod second_factor_visits;
 mod sign_in;
 mod sign_out;
 mod step_up;

@@ -3,11 +3,11 @@
 //! *Never*: the value itself in a store, a record or a log; only hashes of it leave this module, and the one spelling
 //! that goes to the browser.
 
-use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::secret::Secret;
+use crate::store::digest_of;
 
 const BYTES: usize = 32;
 /// 32 bytes in base64url without padding.
@@ -52,18 +52,8 @@ impl Token {
 
     /// A hash of the token for one `purpose`, and of `more` that belongs to it. Each part is hashed with its length.
     pub(super) fn digest(&self, purpose: &str, more: &[&[u8]]) -> [u8; 32] {
-        let mut context = Context::new(&SHA256);
-        let parts = [purpose.as_bytes(), self.0.expose()];
-        for part in parts.iter().copied().chain(more.iter().copied()) {
-            let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-            context.update(&length.to_be_bytes());
-            context.update(part);
-        }
-        let mut digest = [0; 32];
-        for (to, from) in digest.iter_mut().zip(context.finish().as_ref()) {
-            *to = *from;
-        }
-        digest
+        let own = [purpose.as_bytes(), self.0.expose()];
+        digest_of(own.into_iter().chain(more.iter().copied()))
     }
 
     /// The bytes, for a hash that binds another token to this one.

@@ -12,6 +12,7 @@ use super::browsers::{Browsers, Verdict};
 use super::keyed::Keyed;
 use crate::config::Limits;
 use crate::refusal::Refusal;
+use crate::request::credentials::{self, Presented};
 use crate::request::received::Audience;
 use crate::request::{Received, Refused};
 
@@ -61,6 +62,8 @@ pub enum Purpose {
     SignOut,
     /// A notice from the identity provider or a directory, which is a server and sends no `Origin`.
     ServerNotice,
+    /// A notice from the identity provider through a browser: anybody can send it.
+    BrowserNotice,
 }
 
 /// The limits per address.
@@ -92,7 +95,7 @@ impl Screen {
         if let Err(throttle) = self.address.check(&key) {
             return Err(received.refuse(Refusal::AddressRate).throttled(throttle));
         }
-        if purpose == Purpose::SignIn
+        if matches!(purpose, Purpose::SignIn | Purpose::BrowserNotice)
             && let Err(throttle) = self.login.check(&key)
         {
             return Err(received.refuse(Refusal::LoginRate).throttled(throttle));
@@ -100,6 +103,7 @@ impl Screen {
         if purpose != Purpose::ServerNotice
             && changes_something(&received)
             && !is_same_origin(&received)
+            && !(purpose == Purpose::Ordinary && is_of_a_program(&received))
         {
             return Err(received.refuse(Refusal::CrossSite));
         }
@@ -128,7 +132,7 @@ impl Screen {
             Purpose::Ordinary | Purpose::SignIn => {
                 Audience::of(&parts.method, &parts.headers) == Audience::Navigation
             }
-            Purpose::SignOut | Purpose::ServerNotice => false,
+            Purpose::SignOut | Purpose::ServerNotice | Purpose::BrowserNotice => false,
         };
         self.browsers.as_ref().filter(|_| judged)
     }
@@ -144,6 +148,26 @@ fn changes_something(received: &Received) -> bool {
     let parts = received.parts();
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&parts.method);
     !safe || parts.upgrade_to.is_some()
+}
+
+/// Whether nothing but a program can have sent it: with a token or a certificate, no cookie of the gateway, and nothing
+/// that a browser says of itself.
+///
+/// SECURITY: the only thing that a browser adds by itself here is a client certificate; and it states the origin of
+/// every change, which is judged then.
+fn is_of_a_program(received: &Received) -> bool {
+    let parts = received.parts();
+    let states_origin = parts.headers.contains_key(http::header::ORIGIN)
+        || parts
+            .headers
+            .keys()
+            .any(|name| name.as_str().starts_with("sec-fetch-"));
+    let has_credential = parts.connection.certificate.is_some()
+        || match credentials::presented(&parts.headers) {
+            Presented::Bearer(_) | Presented::Malformed | Presented::Proof => true,
+            Presented::Nothing | Presented::Other => false,
+        };
+    has_credential && !states_origin && !credentials::has_gateway_cookie(&parts.headers)
 }
 
 /// SECURITY: cross-site request forgery and cross-site WebSocket hijacking; most EMRs have no defence of their own.

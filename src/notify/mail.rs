@@ -100,15 +100,39 @@ fn trusting(config: &Smtp) -> Result<TlsParameters, NotifyError> {
         .map_err(|error| failed(with_causes(&error)))
 }
 
+/// An error with its causes, each said once: outer ones often quote inner ones.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
+        let said = inner.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
         cause = inner.source();
     }
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(500)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Said(&'static str, #[source] Option<Box<Said>>);
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let inner = Box::new(Said("BadSignature", None));
+        let middle = Box::new(Said("invalid certificate: BadSignature", Some(inner)));
+        let outer = Said("no connection", Some(middle));
+        assert_eq!(
+            with_causes(&outer),
+            "no connection: invalid certificate: BadSignature"
+        );
+    }
 }

@@ -194,6 +194,22 @@ async fn an_alarm_that_never_arrives_is_passed_over_after_a_day() {
     assert_eq!(sender.state.condition().gave_up, 1);
 }
 
+#[tokio::test]
+async fn a_test_that_fails_is_no_alarm_that_is_missing() {
+    let ground = Ground::new().await;
+    let (url, mut received) = receiver(vec![503, 204]).await;
+    let sender = webhook(&ground, url);
+    let mut follower = sender.follow().await.unwrap();
+    raise(&ground, TEST_RULE, "low").await;
+    assert_eq!(catch_up(&sender, &mut follower).await, Fate::Settled);
+    let condition = sender.state.condition();
+    assert!(condition.gave_up == 0 && condition.problem.is_some());
+    raise(&ground, "next", "high").await;
+    catch_up(&sender, &mut follower).await;
+    assert_eq!(rules(&mut received), [TEST_RULE, "next"]);
+    assert_eq!(sender.state.condition().problem, None);
+}
+
 /// A mail server that speaks as little SMTP as a client needs, and hands over what it was sent.
 async fn mail_server() -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::{By, LONGEST, key_of};
+use super::{By, LONGEST, LONGEST_TEXT, is_said, key_of};
 use crate::audit::trail::{Audit, AuditError};
 use crate::clock::SharedClock;
 use crate::identity::{Identity, SessionView};
@@ -31,9 +31,6 @@ const MOST: usize = 10_000;
 const MOST_LISTED: usize = 10_000;
 /// Session fingerprints that one record names; all are ended, and counted.
 const MOST_NAMED: usize = 100;
-/// Longest name or reason, in bytes.
-const LONGEST_TEXT: usize = 1_024;
-
 /// Why nothing, or not everything, was contained.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainmentError {
@@ -100,18 +97,10 @@ impl Containment {
         clock: SharedClock,
     ) -> Result<Arc<Self>, ContainmentError> {
         let mut locked = BTreeMap::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = store.scan(Table::Locks, after.as_deref()).await?;
-            for (_, entry) in page.entries {
-                match serde_json::from_slice::<Lock>(entry.value.expose()) {
-                    Ok(lock) => drop(locked.insert(lock.user.clone(), lock)),
-                    Err(error) => tracing::error!(%error, "a stored lock cannot be read"),
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
+        for (_, entry) in store.read_all(Table::Locks).await? {
+            match serde_json::from_slice::<Lock>(entry.value.expose()) {
+                Ok(lock) => drop(locked.insert(lock.user.clone(), lock)),
+                Err(error) => tracing::error!(%error, "a stored lock cannot be read"),
             }
         }
         let containment = Self {
@@ -365,8 +354,7 @@ impl Containment {
 }
 
 fn text(what: &'static str, text: &str) -> Result<(), ContainmentError> {
-    if text.trim().is_empty() || text.len() > LONGEST_TEXT {
-        return Err(ContainmentError::Text(what));
-    }
-    Ok(())
+    is_said(text)
+        .then_some(())
+        .ok_or(ContainmentError::Text(what))
 }

@@ -125,22 +125,12 @@ impl Lockdowns {
     /// [`LockdownError::Store`]. A gateway that does not know what is locked down does not start.
     pub async fn load(on: Ground) -> Result<Arc<Self>, LockdownError> {
         let mut kept = BTreeMap::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = on.store.scan(Table::Lockdowns, after.as_deref()).await?;
-            for (_, entry) in page.entries {
-                let lockdown: Lockdown =
-                    serde_json::from_slice(entry.value.expose()).map_err(|error| {
-                        StoreError::Unavailable(format!(
-                            "a stored lockdown cannot be read: {error}"
-                        ))
-                    })?;
-                kept.insert(lockdown.scope.clone(), lockdown);
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
+        for (_, entry) in on.store.read_all(Table::Lockdowns).await? {
+            let lockdown: Lockdown =
+                serde_json::from_slice(entry.value.expose()).map_err(|error| {
+                    StoreError::Unavailable(format!("a stored lockdown cannot be read: {error}"))
+                })?;
+            kept.insert(lockdown.scope.clone(), lockdown);
         }
         let lockdowns = Self {
             store: on.store,
@@ -295,11 +285,14 @@ impl Lockdowns {
         } else {
             Severity::High
         };
+        // SECURITY: the title leaves for every receiver of alarms; who it is about, only for those who may know.
+        let scope = match &lockdown.scope {
+            Scope::User(_) => "a user".to_owned(),
+            Scope::All | Scope::Emr(_) | Scope::Role(_) => in_words(&lockdown.scope),
+        };
         let title = format!(
             "Lockdown L{} for {}: {}",
-            lockdown.level,
-            in_words(&lockdown.scope),
-            lockdown.reason
+            lockdown.level, scope, lockdown.reason
         );
         let mut alarm = BTreeMap::from([
             ("rule".to_owned(), "lockdown".to_owned()),

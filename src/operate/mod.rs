@@ -7,10 +7,12 @@
 pub mod break_glass;
 pub mod cases;
 pub mod containment;
+pub mod factors;
 pub mod incidents;
 pub mod lockdown;
 pub mod permissions;
 pub mod report;
+pub mod tokens;
 
 use std::time::Duration;
 
@@ -77,8 +79,16 @@ impl std::fmt::Display for By {
     }
 }
 
+/// Longest name or reason that an operator gives, in bytes.
+const LONGEST_TEXT: usize = 1_024;
+
+/// Whether `text` is a name or a reason: not missing, not too long.
+fn is_said(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= LONGEST_TEXT
+}
+
 /// A key of the store for something that is named by people: names do not stand in clear on the disk.
-fn key_of(name: &str) -> String {
+pub(crate) fn key_of(name: &str) -> String {
     hex::encode(digest(&SHA256, name.as_bytes()))
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::bundle::Bundle;
 use super::compile::{Compiled, Outcome};
@@ -19,10 +19,9 @@ use super::standing::Standing;
 use crate::emr::map::Mapped;
 use crate::refusal::Refusal;
 use crate::request::facts::{Decision, Mapping, Verdict};
-use crate::request::{Action, Facts, Notice, Offer, PatientRef, Principal, Received, Refused};
-
-/// How far a provider's clock may be ahead of ours.
-const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
+use crate::request::{
+    Action, Demand, Facts, Notice, Offer, PatientRef, Principal, Received, Refused,
+};
 
 /// Under lockdown, who changes anything signed in no longer ago than this.
 const LOCKDOWN_STEP_UP: Duration = Duration::from_mins(5);
@@ -302,7 +301,12 @@ impl InForce {
             refusal,
             Some(Refusal::PolicyDenied | Refusal::TrainingLapsed)
         );
-        let opens = closed && is_repeatable(&mapped) && inquiry.opens_by_break_glass();
+        // Breaking the glass takes a person who says why.
+        let is_person = match matter.principal {
+            Principal::User(_) => true,
+            Principal::Service(_) => false,
+        };
+        let opens = closed && is_person && is_repeatable(&mapped) && inquiry.opens_by_break_glass();
         let valid_until = ruling.valid_until(&matter, now);
         let obligations = ruling.outcome.obligations;
         let mut notices = notices(circumstances, ruling.grant.as_ref());
@@ -310,6 +314,9 @@ impl InForce {
         mapped.received_mut().facts_mut().decision = Some(ruling.into_decision(circumstances));
         match refusal {
             Some(_) if opens => Err(offered(mapped, now)),
+            Some(Refusal::StepUpRequired) => Err(mapped
+                .refuse(Refusal::StepUpRequired)
+                .demanding(obligations.demand)),
             Some(refusal) => Err(mapped.refuse(refusal)),
             None => Ok(Authorized {
                 mapped,
@@ -365,7 +372,7 @@ struct Matter<'m> {
     emr: &'m str,
     principal: &'m Principal,
     mapping: &'m Mapping,
-    /// When the session ends.
+    /// When the session ends, or what is known of its user may not be relied on any more.
     expires: Timestamp,
 }
 
@@ -375,7 +382,7 @@ impl<'m> Matter<'m> {
             emr: mapped.received().facts().emr.as_deref()?,
             principal: mapped.identified().principal(),
             mapping: mapped.mapping(),
-            expires: mapped.identified().expires(),
+            expires: mapped.identified().confirmed_until(),
         })
     }
 
@@ -386,10 +393,6 @@ impl<'m> Matter<'m> {
             mapping: facts.mapping.as_ref()?,
             expires,
         })
-    }
-
-    fn authenticated(&self) -> Option<Timestamp> {
-        self.principal.proof().auth_time
     }
 }
 
@@ -557,8 +560,15 @@ fn lock_down(outcome: &mut Outcome, action: Action, level: u8) {
         outcome.verdict = Verdict::Deny;
         outcome.obligations = Obligations::default();
     } else if level > 0 && outcome.verdict == Verdict::Allow && !action.only_looks() {
-        let fresh = Obligations::fresh_sign_in(LOCKDOWN_STEP_UP);
-        outcome.obligations = outcome.obligations.union(fresh);
+        oblige(outcome, Demand::fresh(LOCKDOWN_STEP_UP));
+    }
+}
+
+/// What the profile or the gateway demands of the sign-in adds to what the bundle obliges; the stronger of both counts.
+fn oblige(outcome: &mut Outcome, demand: Demand) {
+    if outcome.verdict == Verdict::Allow {
+        let more = Obligations::of_sign_in(demand);
+        outcome.obligations = outcome.obligations.union(more);
     }
 }
 
@@ -569,6 +579,7 @@ impl Ruling {
         let lockdown = inquiry.circumstances.lockdown;
         let mut outcome = inquiry.ask_for_all(inquiry.circumstances.training);
         let lapsed = inquiry.lapsed_only(&outcome);
+        oblige(&mut outcome, mapping.demand);
         lock_down(&mut outcome, mapping.action, lockdown);
         let concerned = mapping.patients.iter().map(Some);
         let nobody = mapping.patients.is_empty().then_some(None);
@@ -604,20 +615,15 @@ impl Ruling {
             Verdict::Allow => self
                 .outcome
                 .obligations
-                .step_up
-                .filter(|limit| {
-                    fresh_until(matter.authenticated(), *limit, now).is_none_or(|end| now > end)
-                })
+                .demand
+                .shortfall(matter.principal.proof(), now)
                 .map(|_| Refusal::StepUpRequired),
         }
     }
 
     fn valid_until(&self, matter: &Matter<'_>, now: Timestamp) -> Timestamp {
-        let step_up = self
-            .outcome
-            .obligations
-            .step_up
-            .and_then(|limit| fresh_until(matter.authenticated(), limit, now));
+        let demand = self.outcome.obligations.demand;
+        let step_up = demand.met_until(matter.principal.proof(), now);
         let grant = self.grant.as_ref().map(|grant| grant.expires);
         [step_up, grant]
             .into_iter()
@@ -639,26 +645,6 @@ impl Ruling {
             obligations: self.outcome.obligations.as_recorded(),
         }
     }
-}
-
-/// Until when a sign-in is fresh enough; nothing when it is not known when it was.
-#[must_use]
-pub fn fresh_until(
-    auth_time: Option<Timestamp>,
-    limit: Duration,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let auth_time = auth_time?;
-    // SECURITY: a sign-in that the provider dates into the future would stay fresh for as long as it likes.
-    if auth_time.duration_since(now) > CLOCK_LEEWAY {
-        return None;
-    }
-    Some(
-        auth_time
-            .min(now)
-            .checked_add(limit)
-            .unwrap_or(Timestamp::MAX),
-    )
 }
 
 #[cfg(test)]
@@ -699,6 +685,7 @@ mod tests {
                 peer,
                 sni: None,
                 tls: None,
+                certificate: None,
             },
             client: ClientAddr::find(peer, &HeaderMap::new(), &[]),
             upgrade_to: None,
@@ -715,6 +702,8 @@ mod tests {
         action: Action,
         section: &'static str,
         patients: Vec<PatientRef>,
+        demand: Demand,
+        phishing_resistant: bool,
     }
 
     impl Case {
@@ -725,6 +714,8 @@ mod tests {
                 action,
                 section,
                 patients: Vec::new(),
+                demand: Demand::NONE,
+                phishing_resistant: false,
             }
         }
 
@@ -749,6 +740,7 @@ mod tests {
                     amr: Vec::new(),
                     mfa: true,
                     auth_time: self.auth_time.map(at),
+                    phishing_resistant: self.phishing_resistant,
                 },
             });
             let identified = Identified::for_test(
@@ -773,6 +765,7 @@ mod tests {
                 poll: false,
                 emr_user: None,
                 inspected: crate::request::facts::Inspected::default(),
+                demand: self.demand,
             };
             Mapped::for_test(identified, 0, traits, mapping)
         }
@@ -994,6 +987,48 @@ mod tests {
                 (Err(refused), Some(_)) => panic!("{auth_time}: {:?}", refused.refusal()),
             }
         }
+    }
+
+    /// What the profile demands adds to what the policies oblige, whatever they say.
+    #[test]
+    fn the_route_s_demand_and_the_policy_s_both_count() {
+        use crate::request::Factor;
+        let writing = r#"@id("notes-read") @doc("x") @mfa @stepup("600s") permit (principal in Role::"nurse",
+            action == Action::"Read", resource);"#;
+        let policies = Policies::new(small_with(writing), 1);
+        let decide = |route: Demand, resistant: bool, auth_time: Option<&'static str>| {
+            let mut case = Case::new(&["nurse"], Action::Read, "notes");
+            case.auth_time = auth_time;
+            case.demand = route;
+            case.phishing_resistant = resistant;
+            let in_force = policies.in_force();
+            in_force.decide(case.mapped(), &Circumstances::default(), at(NOW))
+        };
+        let five = Demand::new(Some(Duration::from_mins(5)), Factor::PhishingResistant);
+        let recent = Some("2026-11-22T09:58:00Z");
+        let authorized = decide(five, true, recent).expect("met");
+        let both = ["stepup=300s", "factor=phishing-resistant"];
+        assert_eq!(decision(authorized.received()).obligations, both);
+        assert_eq!(authorized.valid_until(), at("2026-11-22T10:03:00Z"));
+        for (resistant, auth_time) in [
+            (false, recent),
+            (true, Some("2026-11-22T09:54:59Z")),
+            (true, None),
+        ] {
+            let refused = decide(five, resistant, auth_time).expect_err("not met");
+            assert_eq!(refused.refusal(), Refusal::StepUpRequired);
+            assert_eq!(refused.onward().demand, Some(five));
+            let decision = refused.facts().decision.as_ref().expect("a decision");
+            assert_eq!(decision.obligations, both);
+        }
+        let plain = decide(Demand::NONE, false, recent).expect("met");
+        assert_eq!(
+            decision(plain.received()).obligations,
+            ["stepup=600s", "mfa"]
+        );
+        let weaker = Demand::fresh(Duration::from_mins(20));
+        let stale = decide(weaker, false, Some("2026-11-22T09:49:00Z")).expect_err("too old");
+        assert_eq!(stale.refusal(), Refusal::StepUpRequired);
     }
 
     #[test]

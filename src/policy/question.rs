@@ -14,7 +14,7 @@ use crate::request::{Action, PatientRef, Principal, Role};
 pub enum PrincipalKind {
     /// A person who signed in.
     User,
-    /// A program that proved itself by a certificate.
+    /// A program that proved itself by an access token or a certificate.
     Service,
 }
 
@@ -27,6 +27,7 @@ impl PrincipalKind {
     pub const fn of(principal: &Principal) -> Self {
         match principal {
             Principal::User(_) => Self::User,
+            Principal::Service(_) => Self::Service,
         }
     }
 }

@@ -125,6 +125,7 @@ mod tests {
                 amr: Vec::new(),
                 mfa: true,
                 auth_time: None,
+                phishing_resistant: false,
             },
         })
     }

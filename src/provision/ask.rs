@@ -71,7 +71,7 @@ impl Provisions {
             stated: book.stated.len(),
             inactive: book.inactive.len(),
             left_over: book.to_end.len(),
-            problem: book.problem.clone(),
+            problem: book.feed.problem().cloned(),
         }
     }
 
@@ -94,8 +94,8 @@ impl Provisions {
                 let names = self.names_of(&bare).await;
                 let meant = |piece: &Piece| match piece {
                     Piece::Person { user, .. } => {
-                        let named = user.strip_prefix(&own).unwrap_or(user).to_lowercase();
-                        named == bare || names.contains(&named)
+                        let called = user.strip_prefix(&own).unwrap_or(user).to_lowercase();
+                        called == bare || names.contains(&called)
                     }
                     Piece::Count(_) => false,
                 };

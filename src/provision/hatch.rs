@@ -254,10 +254,9 @@ impl Provisions {
 
     /// Forgets whoever was deleted under the name of somebody who is there again.
     async fn bury(&self, book: &mut Book, person: &Person) -> Result<(), ProvisionError> {
-        let gone: Vec<String> = book
-            .people
-            .values()
-            .filter(|other| other.deleted && person.clashes_with(other))
+        let deleted = book.people.values().filter(|other| other.deleted);
+        let gone: Vec<String> = person
+            .clashes(deleted)
             .map(|other| other.id.clone())
             .collect();
         for id in gone {
@@ -331,12 +330,10 @@ fn shown<'b>(book: &'b Book, id: &str) -> Result<&'b Person, Wrong> {
 }
 
 fn is_alone(book: &Book, person: &Person) -> Result<(), Wrong> {
-    let mut others = book.people.values().filter(|other| !other.deleted);
-    let clash = others.any(|other| person.clashes_with(other));
-    if clash {
-        Err(Wrong::Uniqueness)
-    } else {
-        Ok(())
+    let others = book.people.values().filter(|other| !other.deleted);
+    match person.clashes(others).next() {
+        Some(_) => Err(Wrong::Uniqueness),
+        None => Ok(()),
     }
 }
 

@@ -4,7 +4,6 @@
 //! *On failure*: what was said before counts on; an alarm, and the status, say what is wrong.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::feed::{self, Stated};
 use super::{Book, ProvisionError, Provisions, detail};
@@ -19,24 +18,16 @@ impl Provisions {
         let Some(path) = &self.ground.settings.feed else {
             return Ok(());
         };
-        let stamp = std::fs::metadata(path)
-            .and_then(|metadata| Ok((metadata.modified()?, metadata.len())))
-            .ok();
-        if stamp.is_some() && stamp == book.stamp {
+        let Some(mut news) = book.feed.news(path, LARGEST, feed::read).await? else {
             return Ok(());
-        }
-        let source = path.clone();
-        let read =
-            tokio::task::spawn_blocking(move || text(&source).and_then(|text| feed::read(&text)));
-        match read.await?.and_then(|rows| self.bounded(book, rows)) {
-            Ok(rows) => {
-                self.take_over(book, rows).await?;
-                book.problem = None;
-            }
-            Err(problem) => self.complain(book, problem).await?,
-        }
+        };
+        let rows = std::mem::replace(&mut news.read, Ok(BTreeMap::new()));
+        let problem = match rows.and_then(|rows| self.bounded(book, rows)) {
+            Ok(rows) => self.take_over(book, rows).await.map(|()| None)?,
+            Err(problem) => Some(self.complain(book, problem).await?),
+        };
         // Last: what could not be stored is tried again.
-        book.stamp = stamp;
+        book.feed.settle(&news, problem);
         Ok(())
     }
 
@@ -101,9 +92,9 @@ impl Provisions {
         Ok(())
     }
 
-    async fn complain(&self, book: &mut Book, problem: String) -> Result<(), ProvisionError> {
-        if book.problem.as_ref() == Some(&problem) {
-            return Ok(());
+    async fn complain(&self, book: &Book, problem: String) -> Result<String, ProvisionError> {
+        if !book.feed.is_newly(&problem) {
+            return Ok(problem);
         }
         tracing::warn!(problem, "the personnel system's file is not taken over");
         let title = format!("The personnel system's file is not taken over: {problem}");
@@ -114,15 +105,6 @@ impl Provisions {
         ];
         let alarm = alarm.map(|(key, value)| (key.to_owned(), value));
         self.record(Event::Alarm, alarm.into()).await?;
-        book.problem = Some(problem);
-        Ok(())
+        Ok(problem)
     }
-}
-
-fn text(path: &Path) -> Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if size.len() > LARGEST {
-        return Err(format!("the file is larger than {LARGEST} bytes"));
-    }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
 }

@@ -19,20 +19,20 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::Mutex;
 
 use crate::audit::trail::{Audit, AuditError};
 use crate::clock::SharedClock;
 use crate::config::provision::{KnownBy, Provisioning};
 use crate::identity::{Deactivated, Identity};
-use crate::operate::By;
 use crate::operate::break_glass::BreakGlass;
 use crate::operate::containment::{Containment, ContainmentError};
+use crate::operate::{By, key_of};
 use crate::refusal::Refusal;
 use crate::request::Event;
 use crate::store::{NEVER, Store, StoreError, Table};
 use crate::telemetry::metrics as names;
+use crate::watched::Watched;
 
 pub use ask::{Ask, Condition, Piece};
 use feed::Stated;
@@ -82,9 +82,8 @@ struct Book {
     inactive: Deactivated,
     /// Whose sessions and grants have still to be ended.
     to_end: BTreeSet<Whom>,
-    /// What the file looked like when it was last read, and what was wrong with it.
-    stamp: Option<(std::time::SystemTime, u64)>,
-    problem: Option<String>,
+    /// The personnel system's file.
+    feed: Watched,
 }
 
 /// Someone, as they are known when they sign in.
@@ -139,20 +138,9 @@ impl Provisions {
     /// [`ProvisionError::Store`]. A gateway that does not know whom to keep out does not start.
     pub async fn open(ground: Ground) -> Result<Self, ProvisionError> {
         let mut book = Book::default();
-        let mut after = None;
-        loop {
-            let page = ground
-                .store
-                .scan(Table::Provisioned, after.as_deref())
-                .await?;
-            for (key, entry) in page.entries {
-                if !book.load(&key, entry.value.expose()) {
-                    tracing::error!(key, "a provisioned user cannot be read and was passed over");
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
+        for (key, entry) in ground.store.read_all(Table::Provisioned).await? {
+            if !book.load(&key, entry.value.expose()) {
+                tracing::error!(key, "a provisioned user cannot be read and was passed over");
             }
         }
         let room = Self {
@@ -194,6 +182,9 @@ impl Provisions {
             .filter(|stated| !self.whom_of(stated).is_in(&book.inactive))
             .cloned()
             .collect();
+        if over.is_empty() {
+            return Ok(());
+        }
         for stated in over {
             let detail = detail("file", &stated.user, [("why", "last day over")]);
             self.record(Event::UserDeprovisioned, detail).await?;
@@ -286,19 +277,19 @@ impl Provisions {
     }
 
     async fn keep_person(&self, person: &Person) -> Result<(), ProvisionError> {
-        let key = format!("{PERSON}{}", hashed(&person.id));
+        let key = format!("{PERSON}{}", key_of(&person.id));
         let store = &self.ground.store;
         Ok(store.keep(Table::Provisioned, &key, person, NEVER).await?)
     }
 
     async fn keep_stated(&self, stated: &Stated) -> Result<(), ProvisionError> {
-        let key = format!("{STATED}{}", hashed(&stated.user.to_lowercase()));
+        let key = format!("{STATED}{}", key_of(&stated.user.to_lowercase()));
         let store = &self.ground.store;
         Ok(store.keep(Table::Provisioned, &key, stated, NEVER).await?)
     }
 
     async fn forget_person(&self, id: &str) -> Result<(), ProvisionError> {
-        let key = format!("{PERSON}{}", hashed(id));
+        let key = format!("{PERSON}{}", key_of(id));
         Ok(self.ground.store.delete(Table::Provisioned, &key).await?)
     }
 }
@@ -348,9 +339,4 @@ fn detail<const N: usize>(
     let all = always.into_iter().chain(more);
     all.map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
-}
-
-/// A key of the store for something that is named by people: names do not stand in clear on the disk.
-fn hashed(name: &str) -> String {
-    hex::encode(digest(&SHA256, name.as_bytes()))
 }

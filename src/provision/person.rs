@@ -88,11 +88,7 @@ impl Person {
             "username" => self.user_name = text(value)?,
             "externalid" => self.external_id = optional(value)?,
             "displayname" => self.display = optional(value)?,
-            "name.formatted" => {
-                if self.display.is_none() {
-                    self.display = optional(value)?;
-                }
-            }
+            "name.formatted" if self.display.is_none() => self.display = optional(value)?,
             "name" => {
                 if let Some(formatted) = value.get("formatted") {
                     self.set("name.formatted", formatted)?;
@@ -129,11 +125,17 @@ impl Person {
         self.rights.retain(|right| !right.starts_with(&prefix));
     }
 
-    /// Whether it is the same user to a directory: names are compared in any case (RFC 7643 §4.1.1).
-    pub(super) fn clashes_with(&self, other: &Self) -> bool {
-        self.id != other.id
-            && (self.user_name.to_lowercase() == other.user_name.to_lowercase()
-                || (self.external_id.is_some() && self.external_id == other.external_id))
+    /// Who of `others` is the same user to a directory: names are compared in any case (RFC 7643 §4.1.1).
+    pub(super) fn clashes<'o>(
+        &self,
+        others: impl Iterator<Item = &'o Self>,
+    ) -> impl Iterator<Item = &'o Self> {
+        let name = self.user_name.to_lowercase();
+        others.filter(move |other| {
+            self.id != other.id
+                && (other.user_name.to_lowercase() == name
+                    || (self.external_id.is_some() && self.external_id == other.external_id))
+        })
     }
 
     /// As the directory gets it back.
@@ -181,11 +183,10 @@ pub(super) fn text(value: &Value) -> Result<String, Wrong> {
 }
 
 fn optional(value: &Value) -> Result<Option<String>, Wrong> {
-    match value {
-        Value::Null => Ok(None),
-        value if value.as_str() == Some("") => Ok(None),
-        value => text(value).map(Some),
+    if value.is_null() || value.as_str() == Some("") {
+        return Ok(None);
     }
+    text(value).map(Some)
 }
 
 /// A boolean; Entra ID sends it as a string.
@@ -194,7 +195,9 @@ fn truth(value: &Value) -> Result<bool, Wrong> {
         Value::Bool(truth) => Ok(*truth),
         Value::String(word) if word.eq_ignore_ascii_case("true") => Ok(true),
         Value::String(word) if word.eq_ignore_ascii_case("false") => Ok(false),
-        _ => Err(Wrong::Value),
+        Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            Err(Wrong::Value)
+        }
     }
 }
 
@@ -203,7 +206,9 @@ fn values(value: &Value) -> Result<Vec<String>, Wrong> {
     match value {
         Value::Null => Ok(Vec::new()),
         Value::Array(many) => many.iter().map(one).collect(),
-        single => Ok(vec![one(single)?]),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            Ok(vec![one(value)?])
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::demand::Demand;
 use super::principal::Principal;
 
 /// A patient, as one system numbers them.
@@ -159,6 +160,9 @@ pub struct Mapping {
     /// What inspection and virtual patches found in the request's values; empty in records of before there were any.
     #[serde(default, skip_serializing_if = "Inspected::is_empty")]
     pub inspected: Inspected,
+    /// What the profile demands of the sign-in on this route; nothing in records of before it could.
+    #[serde(default, skip_serializing_if = "Demand::is_none")]
+    pub demand: Demand,
 }
 
 /// What was found in the values of a request. Never a value.

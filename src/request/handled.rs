@@ -109,6 +109,44 @@ pub enum Event {
     PostureAssessed,
     /// A key was rotated.
     KeyRotated,
+    /// A second factor of the gateway's own was accepted.
+    SecondFactorUsed,
+    /// A second factor of the gateway's own was not accepted.
+    SecondFactorFailed,
+    /// An account had too many wrong tries of its second factor and is locked for a while.
+    SecondFactorLocked,
+    /// A passkey counted backwards: there may be a copy of it. It is not accepted any more.
+    SecondFactorSuspect,
+    /// A second factor was enrolled.
+    SecondFactorEnrolled,
+    /// A user removed a second factor.
+    SecondFactorRemoved,
+    /// An operator removed every second factor of a user.
+    SecondFactorReset,
+    /// An operator made an enrolment code for a user.
+    SecondFactorInvited,
+    /// An operator lifted the lock of an account's second factor.
+    SecondFactorUnlocked,
+    /// A user signed in with a recovery code.
+    RecoveryCodeUsed,
+    /// A user got new recovery codes; the ones before are void.
+    RecoveryCodesRenewed,
+    /// An operator revoked an access token, or an API client.
+    TokenRevoked,
+    /// An operator took that back.
+    TokenRestored,
+    /// A screen locked: nobody worked there for a while, or its user locked it.
+    ScreenLocked,
+    /// Its user unlocked a screen.
+    ScreenUnlocked,
+    /// A form that met an ended, locked or stale session: kept, offered, sent, discarded, or over.
+    PostHeld,
+    /// A session ended, and why.
+    SessionEnded,
+    /// The provider states other roles for a user than before.
+    RolesChanged,
+    /// The provider ended sessions through a browser (front-channel).
+    FrontchannelLogout,
 }
 
 /// A request that the gateway answered itself.

@@ -38,6 +38,8 @@ impl fmt::Display for Role {
 pub enum Principal {
     /// A person who signed in.
     User(User),
+    /// A program that proved itself by a token or a certificate.
+    Service(Service),
 }
 
 impl Principal {
@@ -46,6 +48,7 @@ impl Principal {
     pub const fn roles(&self) -> &BTreeSet<Role> {
         match self {
             Self::User(user) => &user.roles,
+            Self::Service(service) => &service.roles,
         }
     }
 
@@ -54,6 +57,7 @@ impl Principal {
     pub fn id(&self) -> String {
         match self {
             Self::User(user) => user.id(),
+            Self::Service(service) => service.id(),
         }
     }
 
@@ -62,6 +66,19 @@ impl Principal {
     pub fn display(&self) -> &str {
         match self {
             Self::User(user) => &user.name,
+            Self::Service(service) => &service.client,
+        }
+    }
+
+    /// The name that an EMR may be told: a user's own, or the account that the configuration gives a client.
+    ///
+    /// SECURITY: a client id is chosen in another place than user names are. Told as a name, the client `admin` would
+    /// be the EMR's user `admin`.
+    #[must_use]
+    pub fn account(&self) -> Option<&str> {
+        match self {
+            Self::User(user) => Some(&user.name),
+            Self::Service(service) => service.account.as_deref(),
         }
     }
 
@@ -70,6 +87,7 @@ impl Principal {
     pub const fn proof(&self) -> &Proof {
         match self {
             Self::User(user) => &user.proof,
+            Self::Service(service) => &service.proof,
         }
     }
 }
@@ -97,6 +115,70 @@ impl User {
     }
 }
 
+/// A program, as one API of the configuration knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// The API's name in the configuration.
+    pub issuer: String,
+    /// The client id.
+    pub client: String,
+    /// The token's `sub`, where it is not the client itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The EMR account that stands for the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The roles that `roles.toml` grants.
+    pub roles: BTreeSet<Role>,
+    /// What the client proved itself with.
+    pub credential: Credential,
+    /// What policy sees of that: a program has no second factor and never signed in.
+    pub proof: Proof,
+}
+
+impl Service {
+    /// The stable identifier, unique across APIs and issuers: no API has the name of an issuer.
+    #[must_use]
+    pub fn id(&self) -> String {
+        [self.issuer.as_str(), "|", self.client.as_str()].concat()
+    }
+}
+
+/// What a program proved itself with. Never the token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// Its kind.
+    pub kind: CredentialKind,
+    /// A fingerprint: of a token's id (`jti`), of a token without one, or of the certificate. Lower-case hex.
+    pub fingerprint: String,
+    /// Whether it works only together with the client's private key.
+    pub bound: bool,
+}
+
+/// Kinds of credentials of programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialKind {
+    /// A signed access token (RFC 9068).
+    Jwt,
+    /// An access token that its authorization server was asked about (RFC 7662).
+    Introspected,
+    /// A client certificate.
+    Certificate,
+}
+
+impl CredentialKind {
+    /// The word in metrics and records.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::Introspected => "introspected",
+            Self::Certificate => "certificate",
+        }
+    }
+}
+
 /// The strength of a sign-in, as the provider stated and the issuer's configuration judged it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
@@ -111,4 +193,7 @@ pub struct Proof {
     /// When the user authenticated; `None` when the provider did not say (or said 0).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<Timestamp>,
+    /// Whether a factor counts as phishing-resistant for this issuer; false in what was stored before that was asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub phishing_resistant: bool,
 }

@@ -4,13 +4,19 @@
 //! takes only parts that were already parsed.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Version};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Body, ClientAddr, Facts, Notice, Offer, PeerAddr, Target};
+use super::held::{Holding, Remains};
+use super::way_back::way_back;
+use super::{
+    Body, ClientAddr, ClientCertificate, Cover, Demand, Facts, Notice, Offer, Onward, PeerAddr,
+    Target,
+};
 use crate::language::Language;
 use crate::refusal::Refusal;
 
@@ -47,6 +53,8 @@ pub struct Connection {
     pub sni: Option<String>,
     /// TLS version and suite, for the record.
     pub tls: Option<String>,
+    /// The client's certificate, where clients are asked for one and this one had one.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 /// A request as every later stage sees it.
@@ -67,6 +75,8 @@ struct Contents {
     upgrade: Option<hyper::upgrade::OnUpgrade>,
     facts: Facts,
     told: Vec<Notice>,
+    cover: Option<Cover>,
+    notes: Vec<(&'static str, String)>,
 }
 
 /// The parsed head of a request.
@@ -147,6 +157,8 @@ impl Received {
                 upgrade,
                 facts,
                 told: Vec::new(),
+                cover: None,
+                notes: Vec::new(),
             }),
         }
     }
@@ -179,6 +191,28 @@ impl Received {
         self.contents.told.push(notice);
     }
 
+    /// What the page needs that locks with its session.
+    #[must_use]
+    pub fn cover(&self) -> Option<&Cover> {
+        self.contents.cover.as_ref()
+    }
+
+    /// States that the page locks with its session.
+    pub fn set_cover(&mut self, cover: Cover) {
+        self.contents.cover = Some(cover);
+    }
+
+    /// What the gateway notes of a request that it makes by itself; it goes on record among the fields of the mapping.
+    #[must_use]
+    pub fn notes(&self) -> &[(&'static str, String)] {
+        &self.contents.notes
+    }
+
+    /// Notes what a request of the gateway's own is for.
+    pub fn note(&mut self, name: &'static str, value: String) {
+        self.contents.notes.push((name, value));
+    }
+
     /// The body, for the one stage that may read it before admission.
     pub fn body_mut(&mut self) -> &mut Body {
         &mut self.contents.body
@@ -200,10 +234,23 @@ impl Received {
         }
     }
 
+    /// Takes the client's credential out, once it has said who the client is: it is for nobody behind.
+    pub fn remove_authorization(&mut self) {
+        let headers = &mut self.contents.parts.headers;
+        headers.remove(http::header::AUTHORIZATION);
+    }
+
     /// Ends the request here. The refusal takes along what was known.
     pub fn refuse(self, refusal: Refusal) -> Refused {
-        let Contents { parts, facts, .. } = *self.contents;
-        Refused::new(refusal, facts, &parts)
+        let Contents {
+            parts, body, facts, ..
+        } = *self.contents;
+        let refused = Refused::new(refusal, facts, &parts);
+        if Remains::are_worth_keeping(refusal, &refused.ending.manner) {
+            refused.leaving(Remains { parts, body })
+        } else {
+            refused
+        }
     }
 
     /// Takes the request apart for forwarding.
@@ -215,6 +262,8 @@ impl Received {
             upgrade,
             facts,
             told: _,
+            cover: _,
+            notes: _,
         } = *self.contents;
         (parts, body, upgrade, facts)
     }
@@ -249,6 +298,9 @@ struct Ending {
     retry: Option<Duration>,
     offer: Option<Offer>,
     notice: Option<Notice>,
+    remains: Option<Remains>,
+    holding: Option<Holding>,
+    onward: Onward,
 }
 
 /// What a limit says to someone who reached it.
@@ -271,7 +323,7 @@ pub struct Manner {
     pub id: RequestId,
     /// What asked: decides between a page, a redirect and a problem document.
     pub audience: Audience,
-    /// Where a sign-in should come back to: the canonical target of a safe navigation, else `/`.
+    /// Where a sign-in should come back to: the page that was asked for, or that sent what was asked; else `/`.
     pub return_to: String,
     /// The host and port as the client named them.
     pub authority: String,
@@ -285,15 +337,11 @@ impl Manner {
     /// How the client of a request wants to be told.
     #[must_use]
     pub fn of(parts: &Parts) -> Self {
-        let safe = parts.method == Method::GET || parts.method == Method::HEAD;
+        let audience = Audience::of(&parts.method, &parts.headers);
         Self {
             id: parts.id,
-            audience: Audience::of(&parts.method, &parts.headers),
-            return_to: if safe {
-                parts.target.as_str().to_owned()
-            } else {
-                "/".to_owned()
-            },
+            audience,
+            return_to: way_back(parts, audience),
             authority: parts.authority.clone(),
             method: parts.method.clone(),
             language: Language::of(&parts.headers),
@@ -358,6 +406,9 @@ impl Refused {
                 retry: None,
                 offer: None,
                 notice: None,
+                remains: None,
+                holding: None,
+                onward: Onward::default(),
             }),
         }
     }
@@ -384,6 +435,48 @@ impl Refused {
     pub fn telling(mut self, notice: Notice) -> Self {
         self.ending.notice = Some(notice);
         self
+    }
+
+    fn leaving(mut self, remains: Remains) -> Self {
+        self.ending.remains = Some(remains);
+        self
+    }
+
+    /// Takes what was sent out of it, where that may be worth keeping.
+    pub fn take_remains(&mut self) -> Option<Remains> {
+        self.ending.remains.take()
+    }
+
+    /// States what became of what was sent. Where it is kept, a sign-in comes back to it.
+    pub fn holding(mut self, holding: Holding) -> Self {
+        if let Holding::Kept { location, .. } = &holding {
+            location.clone_into(&mut self.ending.manner.return_to);
+        }
+        self.ending.holding = Some(holding);
+        self
+    }
+
+    /// What became of what was sent.
+    #[must_use]
+    pub fn held(&self) -> Option<&Holding> {
+        self.ending.holding.as_ref()
+    }
+
+    /// States what sign-in is demanded.
+    pub fn demanding(self, demand: Demand) -> Self {
+        self.leading(|onward| onward.demand = Some(demand))
+    }
+
+    /// States where it leads on to.
+    pub fn leading(mut self, state: impl FnOnce(&mut Onward)) -> Self {
+        state(&mut self.ending.onward);
+        self
+    }
+
+    /// Where it leads on to.
+    #[must_use]
+    pub fn onward(&self) -> &Onward {
+        &self.ending.onward
     }
 
     /// Why.

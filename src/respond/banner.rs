@@ -21,7 +21,6 @@ use lol_html::{HtmlRewriter, MemorySettings, Settings};
 use super::notices;
 use crate::request::received::Audience;
 use crate::request::{AnswerBody, BodyError, Notice};
-use crate::telemetry::metrics as names;
 
 /// The most that the search for the page's body may keep in memory.
 const MEMORY: usize = 256 * 1024;
@@ -40,6 +39,9 @@ const OF_THE_WHOLE: &[&str] = &[
     "repr-digest",
 ];
 
+/// Counts what became of one page, by a word.
+pub(super) type Count = fn(&'static str);
+
 /// What became of the notice on one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -52,34 +54,51 @@ enum Fate {
 }
 
 impl Fate {
-    fn count(self) {
+    fn count(self, count: Count) {
         let word = match self {
             Self::Shown => "shown",
             Self::Appended => "appended",
             Self::Passed => "passed",
         };
-        metrics::counter!(names::BANNERS, "result" => word).increment(1);
+        count(word);
     }
 }
 
-/// Puts `told` on the answer, where it is a page that a person looks at.
-pub(super) fn noticed(
-    response: Response<AnswerBody>,
-    audience: Audience,
-    told: &[Notice],
-) -> Response<AnswerBody> {
+/// What of `told` is put on an answer to `audience`, as markup; nothing, if nothing is.
+pub(super) fn markup(audience: Audience, told: &[Notice]) -> Option<String> {
     let told: Vec<&Notice> = told
         .iter()
         .filter(|notice| concerns(audience, notice))
         .collect();
-    if told.is_empty() || !is_page(response.status(), response.headers()) {
-        return response;
+    (!told.is_empty()).then(|| notices::html(&told))
+}
+
+/// Puts `told` on the answer, where it is a page that a person looks at.
+#[cfg(test)]
+fn noticed(
+    response: Response<AnswerBody>,
+    audience: Audience,
+    told: &[Notice],
+) -> Response<AnswerBody> {
+    match markup(audience, told) {
+        Some(markup) if is_page(response.status(), response.headers()) => {
+            put(response, markup, |_| {})
+        }
+        Some(_) | None => response,
     }
+}
+
+/// Puts `markup` at the top of a page, and says by `count` what became of it.
+pub(super) fn put(
+    response: Response<AnswerBody>,
+    markup: String,
+    count: Count,
+) -> Response<AnswerBody> {
     if !is_readable(response.headers()) {
         tracing::warn!(
             "a page is compressed or of another character set; it passes without its notice"
         );
-        Fate::Passed.count();
+        Fate::Passed.count(count);
         return response;
     }
     let (mut parts, body) = response.into_parts();
@@ -93,7 +112,7 @@ pub(super) fn noticed(
     let body = if body.is_end_stream() {
         body
     } else {
-        AnswerBody::streaming(Noticed::new(body, notices::html(&told)))
+        AnswerBody::streaming(Noticed::new(body, markup, count))
     };
     Response::from_parts(parts, body)
 }
@@ -119,7 +138,7 @@ fn text(headers: &HeaderMap, name: &header::HeaderName) -> String {
     value.unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-fn is_page(status: StatusCode, headers: &HeaderMap) -> bool {
+pub(super) fn is_page(status: StatusCode, headers: &HeaderMap) -> bool {
     let bodiless = status.is_informational()
         || status.is_redirection()
         || [StatusCode::NO_CONTENT, StatusCode::PARTIAL_CONTENT].contains(&status);
@@ -166,12 +185,14 @@ struct Noticed {
     out: Rc<Cell<BytesMut>>,
     found: Rc<Cell<Option<Fate>>>,
     trailers: Option<Frame<Bytes>>,
+    count: Count,
 }
 
 impl Noticed {
-    fn new(page: AnswerBody, notice: String) -> Self {
+    fn new(page: AnswerBody, notice: String, count: Count) -> Self {
         Self {
             page,
+            count,
             work: Work::Waiting(notice),
             out: Rc::default(),
             found: Rc::default(),
@@ -256,7 +277,7 @@ impl Noticed {
 impl Drop for Noticed {
     fn drop(&mut self) {
         if let Some(result) = self.found.get() {
-            result.count();
+            result.count(self.count);
         }
     }
 }
@@ -495,7 +516,7 @@ mod tests {
             Ok(Frame::trailers(trailers)),
         ];
         let body = AnswerBody::streaming(StreamBody::new(futures_util::stream::iter(frames)));
-        let page = Noticed::new(body, "N".to_owned());
+        let page = Noticed::new(body, "N".to_owned(), |_| {});
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();

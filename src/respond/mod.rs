@@ -3,9 +3,12 @@
 //! *Never*: internal text; an answer to a refusal that is not on record (except the fixed 503 of a trail that is down).
 
 mod banner;
+pub mod held;
 mod notices;
+mod overlay;
 pub mod own;
 pub mod refused;
+mod said;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -13,12 +16,34 @@ use http::{HeaderValue, Response};
 use jsonwebtoken::jwk::JwkSet;
 
 use crate::request::AnswerBody;
+use crate::request::received::Audience;
+use crate::telemetry::metrics as names;
 use crate::upstream::Cleaned;
 
 /// Hands a cleaned answer of the EMR to the connection, with what its reader has to be told.
 pub fn deliver(cleaned: Cleaned) -> Response<AnswerBody> {
-    let (response, audience, told) = cleaned.into_parts();
-    banner::noticed(response, audience, &told)
+    let cover = cleaned.cover();
+    let (mut response, audience, told) = cleaned.into_parts();
+    if audience == Audience::Program || !banner::is_page(response.status(), response.headers()) {
+        return response;
+    }
+    let notices = banner::markup(audience, &told);
+    let script = cover.map(|(cover, authority)| {
+        overlay::admit(response.headers_mut(), &authority);
+        overlay::markup(&cover, response.headers())
+    });
+    match (notices, script) {
+        (None, None) => response,
+        (None, Some(script)) => banner::put(response, script, |result| {
+            metrics::counter!(names::LOCK_OVERLAYS, "result" => result).increment(1);
+        }),
+        (Some(notices), script) => {
+            let markup = [notices, script.unwrap_or_default()].concat();
+            banner::put(response, markup, |result| {
+                metrics::counter!(names::BANNERS, "result" => result).increment(1);
+            })
+        }
+    }
 }
 
 /// The keys that EMRs verify assertions with (RFC 7517).

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::language::Language;
 use crate::request::Notice;
 
 /// The markup of one or more notices.
@@ -81,9 +82,10 @@ fn words(notice: &Notice, zone: &TimeZone) -> (&'static str, String) {
                 day(*since, zone)
             ),
         ),
-        Notice::OldBrowser { .. } | Notice::UnknownBrowser { .. } => {
-            ("Your browser", notice.of_browser().unwrap_or_default())
-        }
+        Notice::OldBrowser { .. } | Notice::UnknownBrowser { .. } => (
+            "Your browser",
+            notice.of_browser(Language::English).unwrap_or_default(),
+        ),
     }
 }
 

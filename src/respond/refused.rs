@@ -5,20 +5,24 @@ use std::time::Duration;
 use askama::Template;
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, RETRY_AFTER,
-    SET_COOKIE, VARY, WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
+use super::said::{became_of, said};
 use crate::audit::refuse::Recorded;
 use crate::desk::offers::Offers;
 use crate::identity::cookie;
-use crate::identity::routes::{Asked, TRAINING, login_location};
-use crate::language::Phrases;
+use crate::identity::lock::marker;
+use crate::identity::routes::{Asked, OwnRoute, TRAINING, login_location};
+use crate::language::Language;
+use crate::language::phrases::Phrases;
 use crate::refusal::Refusal;
-use crate::request::Notice;
+use crate::request::onward::{Back, CookieFate};
 use crate::request::received::{Audience, Manner, Throttle};
+use crate::request::{Demand, Onward};
 
 #[derive(Template)]
 #[template(path = "refusal.html")]
@@ -32,7 +36,8 @@ struct Page<'a> {
     retry: Option<u64>,
     links: Vec<Link>,
     note: Option<String>,
-    lang: &'static str,
+    said: Vec<String>,
+    sent: Option<String>,
     phrases: &'static Phrases,
 }
 
@@ -53,6 +58,14 @@ struct Problem<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     login: Option<String>,
+    /// Where a person signs in so that what is demanded is met (RFC 9470).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step_up: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr_values: Option<String>,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<u32>,
     /// Tells a script that a person who opens the page itself is offered to break the glass.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     break_glass: bool,
@@ -63,16 +76,27 @@ struct Problem<'a> {
 pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
     let refused = recorded.into_refused();
     let retry = refused.retry();
+    let language = refused.manner().language;
     let offer = refused
         .offer()
         .filter(|_| refused.manner().audience == Audience::Navigation)
         .and_then(|offer| offers.location(offer));
     let link = offer.map(|href| Link {
         href,
-        label: refused.manner().language.phrases().break_the_glass,
+        label: language.phrases().break_the_glass,
     });
-    let note = refused.notice().and_then(Notice::of_browser);
-    let mut response = answer(refused.refusal(), refused.manner(), (retry, note), link);
+    let note = refused
+        .notice()
+        .and_then(|notice| notice.of_browser(language));
+    let telling = Telling {
+        refusal: refused.refusal(),
+        manner: refused.manner(),
+        onward: refused.onward(),
+        retry,
+        note,
+        sent: became_of(&refused),
+    };
+    let mut response = answer(telling, link);
     if let Some(throttle) = refused.throttle() {
         throttle_headers(response.headers_mut(), throttle);
     }
@@ -82,27 +106,48 @@ pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
 /// The one answer that needs no record: the trail itself is down.
 #[must_use]
 pub fn trail_down(manner: &Manner) -> Response<Bytes> {
-    answer(Refusal::AuditUnavailable, manner, (None, None), None)
+    let telling = Telling {
+        refusal: Refusal::AuditUnavailable,
+        manner,
+        onward: &Onward::default(),
+        retry: None,
+        note: None,
+        sent: None,
+    };
+    answer(telling, None)
 }
 
-fn answer(
+/// What is told, and to whom.
+struct Telling<'t> {
     refusal: Refusal,
-    manner: &Manner,
-    (retry, note): (Option<Duration>, Option<String>),
-    offer: Option<Link>,
-) -> Response<Bytes> {
-    let sign_in = sign_in_link(refusal, manner);
-    let safe = manner.method == Method::GET || manner.method == Method::HEAD;
+    manner: &'t Manner,
+    onward: &'t Onward,
+    retry: Option<Duration>,
+    note: Option<String>,
+    /// What became of what was sent.
+    sent: Option<String>,
+}
+
+fn answer(telling: Telling<'_>, offer: Option<Link>) -> Response<Bytes> {
+    let Telling {
+        refusal,
+        manner,
+        onward,
+        retry,
+        ..
+    } = telling;
+    let sign_in = sign_in_link(refusal, manner, onward);
     let mut response = match (manner.audience, &sign_in) {
         // "Please sign in" is a redirect only where a person waits and nothing typed can be lost.
-        (Audience::Navigation, Some(href)) if safe => redirect(href),
-        (Audience::Navigation | Audience::Subresource, _) => page(
-            refusal,
-            manner,
-            (retry, note),
-            offer.map_or_else(|| links(refusal, sign_in, manner), |offer| vec![offer]),
-        ),
-        (Audience::Program, _) => problem(refusal, manner, sign_in),
+        (Audience::Navigation, Some(href)) if leads(refusal, manner) => redirect(href),
+        (Audience::Navigation | Audience::Subresource, _) => {
+            let links = offer.map_or_else(
+                || links(refusal, sign_in, manner, onward),
+                |offer| vec![offer],
+            );
+            page(telling, links)
+        }
+        (Audience::Program, _) => problem(refusal, manner, onward, sign_in),
     };
     if manner.method == Method::HEAD {
         *response.body_mut() = Bytes::new();
@@ -114,39 +159,75 @@ fn answer(
         HeaderValue::from_static("nosniff"),
     );
     headers.insert("referrer-policy", HeaderValue::from_static("same-origin"));
-    if manner.audience != Audience::Program {
-        // What a page says depends on the language that was asked for.
-        insert(headers, VARY.as_str(), "Accept-Language");
-        insert(headers, CONTENT_LANGUAGE.as_str(), manner.language.tag());
-    }
     insert(headers, "x-request-id", &manner.id.to_string());
     insert(headers, "x-chartgate-refusal", refusal.code());
     if let Some(retry) = retry {
         insert(headers, RETRY_AFTER.as_str(), &seconds(retry).to_string());
     }
-    // SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
-    if matches!(
+    if refusal == Refusal::TokenRefused {
+        // RFC 6750 §3.1, whatever asked.
+        let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    if refusal == Refusal::ScreenLocked {
+        headers.insert("chartgate-session", marker());
+    }
+    clear_cookies(headers, refusal, manner.audience, onward.cookie);
+    response
+}
+
+/// SECURITY: a bad or ended cookie is cleared at once, so that it cannot poison the next request.
+fn clear_cookies(
+    headers: &mut http::HeaderMap,
+    refusal: Refusal,
+    audience: Audience,
+    fate: CookieFate,
+) {
+    // A background poll that meets the end of a session must not take away whose a form is that is still being typed.
+    let is_poll = audience == Audience::Program && refusal == Refusal::SessionExpired;
+    let ended = matches!(
         refusal,
         Refusal::SessionUnknown
             | Refusal::SessionExpired
             | Refusal::UserLocked
             | Refusal::UserDeactivated
-    ) {
+            | Refusal::SignInCircle
+    );
+    if ended && !is_poll && fate == CookieFate::Cleared {
         headers.append(SET_COOKIE, cookie::clear_session());
     }
-    response
+    if refusal == Refusal::SignInCircle {
+        headers.append(SET_COOKIE, cookie::clear_login());
+    }
 }
 
-fn sign_in_link(refusal: Refusal, manner: &Manner) -> Option<String> {
+/// Whether a browser is led on by itself. A locked screen is shown as one: it is unlocked by who wants to, not by
+/// whoever follows a link.
+fn leads(refusal: Refusal, manner: &Manner) -> bool {
+    let is_safe = manner.method == Method::GET || manner.method == Method::HEAD;
+    is_safe && refusal != Refusal::ScreenLocked
+}
+
+fn sign_in_link(refusal: Refusal, manner: &Manner, onward: &Onward) -> Option<String> {
     if matches!(
         refusal,
-        Refusal::LoginRequired | Refusal::SessionExpired | Refusal::SessionUnknown
+        Refusal::LoginRequired
+            | Refusal::SessionExpired
+            | Refusal::SessionUnknown
+            | Refusal::NotRenewed
     ) {
-        Some(login_location(&manner.return_to, Asked::SignIn))
-    } else if refusal == Refusal::StepUpRequired {
-        Some(login_location(&manner.return_to, Asked::StepUp))
-    } else {
-        None
+        return Some(login_location(&manner.return_to, Asked::SignIn));
+    }
+    if refusal == Refusal::ScreenLocked {
+        return Some(login_location(&manner.return_to, Asked::Unlock));
+    }
+    match (&onward.back, onward.demand) {
+        (_, demand) if refusal == Refusal::StepUpRequired => {
+            let asked = Asked::StepUp(demand.unwrap_or(Demand::NOW));
+            Some(login_location(&manner.return_to, asked))
+        }
+        (Some(Back::AtOnce(to)), _) => Some(login_location(to, Asked::SignIn)),
+        (Some(Back::Link(_)) | None, _) => None,
     }
 }
 
@@ -158,14 +239,31 @@ fn redirect(href: &str) -> Response<Bytes> {
 }
 
 /// Where the page leads on to.
-fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link> {
+fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner, onward: &Onward) -> Vec<Link> {
     let phrases = manner.language.phrases();
     let one = |href: &str, label| {
         let href = href.to_owned();
         vec![Link { href, label }]
     };
     if let Some(href) = sign_in {
+        if refusal == Refusal::ScreenLocked {
+            let mut both = one(&href, phrases.lock.unlock);
+            both.extend(one(OwnRoute::Logout.path(), phrases.lock.someone_else));
+            return both;
+        }
         return one(&href, phrases.sign_in);
+    }
+    if let Some(Back::Link(to)) = &onward.back {
+        let label = if matches!(refusal, Refusal::SignInCircle | Refusal::StepUpUnmet) {
+            phrases.try_again
+        } else {
+            phrases.start_again
+        };
+        let mut links = one(to, label);
+        if refusal == Refusal::StepUpUnmet && to != "/" {
+            links.extend(one("/", phrases.step_up.go_on));
+        }
+        return links;
     }
     if matches!(
         refusal,
@@ -174,6 +272,8 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
             | Refusal::ProviderDenied
             | Refusal::MfaRequired
             | Refusal::ProviderUnavailable
+            | Refusal::SecondFactorLocked
+            | Refusal::StepUpUnmet
     ) {
         return one("/", phrases.start_again);
     }
@@ -185,15 +285,21 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner) -> Vec<Link
     if refusal == Refusal::TrainingLapsed {
         return one(TRAINING, phrases.take_the_course);
     }
+    if refusal == Refusal::HeldGone {
+        return one("/", phrases.go_to_emr);
+    }
     Vec::new()
 }
 
-fn page(
-    refusal: Refusal,
-    manner: &Manner,
-    (retry, note): (Option<Duration>, Option<String>),
-    links: Vec<Link>,
-) -> Response<Bytes> {
+fn page(telling: Telling<'_>, links: Vec<Link>) -> Response<Bytes> {
+    let Telling {
+        refusal,
+        manner,
+        onward,
+        retry,
+        note,
+        sent,
+    } = telling;
     let id = manner.id.to_string();
     let words = refusal.words(manner.language);
     let page = Page {
@@ -206,7 +312,8 @@ fn page(
         retry: retry.map(seconds),
         links,
         note,
-        lang: manner.language.tag(),
+        said: said(onward, manner.language),
+        sent,
         phrases: manner.language.phrases(),
     };
     // A template of fixed text cannot fail to render; if it did, the code alone is the page.
@@ -225,10 +332,18 @@ fn page(
             "default-src 'none'; style-src 'nonce-{id}'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
         ),
     );
+    manner.language.state(headers);
     response
 }
 
-fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response<Bytes> {
+fn problem(
+    refusal: Refusal,
+    manner: &Manner,
+    onward: &Onward,
+    sign_in: Option<String>,
+) -> Response<Bytes> {
+    let stronger = refusal == Refusal::StepUpRequired;
+    let demand = onward.demand.filter(|_| stronger);
     let problem = Problem {
         kind: format!("urn:chartgate:refusal:{}", refusal.code()),
         title: refusal.title(),
@@ -237,7 +352,10 @@ fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response
         code: refusal.code(),
         remedy: refusal.remedy(),
         request_id: &manner.id.to_string(),
-        login,
+        step_up: sign_in.clone().filter(|_| stronger),
+        acr_values: acr_values(onward).filter(|_| stronger),
+        max_age: demand.and_then(Demand::max_age_seconds),
+        login: sign_in,
         break_glass: refusal == Refusal::BreakGlassOffered,
     };
     let json = serde_json::to_vec(&problem).unwrap_or_default();
@@ -249,15 +367,41 @@ fn problem(refusal: Refusal, manner: &Manner, login: Option<String>) -> Response
         HeaderValue::from_static("application/problem+json"),
     );
     if refusal.status() == StatusCode::UNAUTHORIZED {
-        // RFC 9470 for step-up; else a scheme that no browser answers with a password pop-up.
-        let challenge = if refusal == Refusal::StepUpRequired {
-            r#"Bearer error="insufficient_user_authentication""#
+        let challenge = if stronger {
+            insufficient(demand.unwrap_or(Demand::NOW), onward)
         } else {
-            r#"Chartgate realm="EMR""#
+            // A scheme that no browser answers with a password pop-up.
+            r#"Chartgate realm="EMR""#.to_owned()
         };
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        insert(headers, WWW_AUTHENTICATE.as_str(), &challenge);
     }
     response
+}
+
+/// The challenge of RFC 9470 §3.
+fn insufficient(demand: Demand, onward: &Onward) -> String {
+    let mut challenge = format!(
+        r#"Bearer error="insufficient_user_authentication", error_description="What is asked for: {}""#,
+        demand.told(Language::English)
+    );
+    if let Some(values) = acr_values(onward) {
+        challenge.extend([", acr_values=\"", &values, "\""]);
+    }
+    if let Some(age) = demand.max_age_seconds() {
+        challenge.extend([", max_age=\"", &age.to_string(), "\""]);
+    }
+    challenge
+}
+
+/// The values that fit into a quoted string, in the form of `acr_values`.
+fn acr_values(onward: &Onward) -> Option<String> {
+    let fits = |value: &&str| {
+        let fine = |b: u8| (0x21..=0x7e).contains(&b) && b != b'"' && b != b'\\';
+        !value.is_empty() && value.bytes().all(fine)
+    };
+    let values = onward.acr_values.iter().map(String::as_str).filter(fits);
+    let values: Vec<_> = values.collect();
+    (!values.is_empty()).then(|| values.join(" "))
 }
 
 /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).

@@ -37,7 +37,10 @@ impl Inherited {
 
     /// The socket that listens at `addr`, if it was passed.
     pub(super) fn at(&mut self, addr: SocketAddr) -> Option<TcpListener> {
-        let index = self.0.iter().position(|(bound, _)| same(*bound, addr))?;
+        // The very address comes first: `[::]` stands in for `0.0.0.0` only where nothing else does.
+        let mut bound = self.0.iter().map(|(bound, _)| *bound);
+        let exact = bound.clone().position(|bound| bound == addr);
+        let index = exact.or_else(|| bound.position(|bound| serves(bound, addr)))?;
         Some(self.0.swap_remove(index).1)
     }
 
@@ -51,12 +54,11 @@ impl Inherited {
 }
 
 /// systemd binds `ListenStream=443` to `[::]:443`, which serves IPv4 too; `0.0.0.0:443` asks for the same.
-fn same(bound: SocketAddr, asked: SocketAddr) -> bool {
-    bound == asked
-        || (bound.port() == asked.port()
-            && bound.ip().is_unspecified()
-            && asked.ip().is_unspecified()
-            && bound.is_ipv6())
+fn serves(bound: SocketAddr, asked: SocketAddr) -> bool {
+    bound.port() == asked.port()
+        && bound.ip().is_unspecified()
+        && asked.ip().is_unspecified()
+        && bound.is_ipv6()
 }
 
 #[cfg(test)]
@@ -81,6 +83,30 @@ mod tests {
         assert!(inherited.at(one).is_none());
         let ipv4 = SocketAddr::from(([0, 0, 0, 0], all.port()));
         assert!(inherited.at(ipv4).is_some());
+        assert!(inherited.done().is_ok());
+    }
+
+    /// As a socket unit with `BindIPv6Only=ipv6-only` binds them.
+    fn both_families() -> [(SocketAddr, TcpListener); 2] {
+        let v6 = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
+        v6.set_only_v6(true).unwrap();
+        let any = SocketAddr::from(([0_u16; 8], 0));
+        v6.bind(&any.into()).unwrap();
+        v6.listen(1).unwrap();
+        let v6 = TcpListener::from(v6);
+        let v6_addr = v6.local_addr().unwrap();
+        let v4 = TcpListener::bind(("0.0.0.0", v6_addr.port())).unwrap();
+        [(v6_addr, v6), (v4.local_addr().unwrap(), v4)]
+    }
+
+    #[test]
+    fn each_family_gets_its_own_socket_in_whatever_order_they_come() {
+        let [(v6_addr, v6), (v4_addr, v4)] = both_families();
+        let mut inherited = Inherited(vec![(v6_addr, v6), (v4_addr, v4)]);
+        for addr in [v4_addr, v6_addr] {
+            let taken = inherited.at(addr).unwrap();
+            assert_eq!(taken.local_addr().unwrap(), addr);
+        }
         assert!(inherited.done().is_ok());
     }
 

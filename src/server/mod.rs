@@ -10,6 +10,7 @@ pub mod host;
 pub mod http;
 mod inherited;
 pub mod pace;
+mod possession;
 pub mod progress;
 pub mod receive;
 pub mod redirect;

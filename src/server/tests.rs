@@ -142,7 +142,7 @@ impl Edge {
         let counted = Arc::clone(&count);
         let setup = Setup {
             server,
-            tls: tls::server_config(certificates).unwrap(),
+            tls: tls::server_config(certificates, None).unwrap(),
             reception,
         };
         let service = move |_| {

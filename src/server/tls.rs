@@ -8,13 +8,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::{DistinguishedName, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::certificates::Certificates;
+use super::possession::Possession;
+use crate::request::ClientCertificate;
 
 /// The application protocol that the client and the gateway agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,13 +43,21 @@ pub fn provider() -> Arc<CryptoProvider> {
 
 /// The TLS configuration of the gateway's HTTPS listeners.
 ///
+/// With `client_issuers`, the names of CAs, clients are asked for a certificate and may have none.
+///
 /// # Errors
 /// When the provider cannot do the protocol versions.
-pub fn server_config(certificates: Arc<Certificates>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(certificates);
+pub fn server_config(
+    certificates: Arc<Certificates>,
+    client_issuers: Option<Vec<DistinguishedName>>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    let builder = match client_issuers {
+        Some(issuers) => builder.with_client_cert_verifier(Possession::new(issuers)),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // SECURITY: 0-RTT can be replayed (CVE-2024-39321).
     config.max_early_data_size = 0;
@@ -65,6 +75,8 @@ pub struct Secured<S> {
     pub sni: Option<String>,
     /// Version and suite, for the record.
     pub description: Option<String>,
+    /// The certificate whose key the client holds.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 /// Performs the handshake within `patience`; a failure is counted.
@@ -99,11 +111,16 @@ where
         .zip(session.negotiated_cipher_suite())
         .map(|(version, suite)| format!("{version} {:?}", suite.suite()));
     let sni = session.server_name().map(str::to_owned);
+    let certificate = session
+        .peer_certificates()
+        .and_then(ClientCertificate::presented)
+        .map(Arc::new);
     Some(Secured {
         stream,
         alpn,
         sni,
         description,
+        certificate,
     })
 }
 

@@ -140,6 +140,7 @@ impl<S: Service> Worker<S> {
             peer,
             sni: secured.sni,
             tls: secured.description,
+            certificate: secured.certificate,
         };
         let flag = Flag::default();
         let watch = match secured.alpn {

@@ -34,6 +34,14 @@ pub enum Table {
     Provisioned,
     /// When what was last done: reviews, backups, drills, checks.
     Upkeep,
+    /// Second factors and invitations to enrol one, by hash of the account.
+    Factors,
+    /// Access tokens, API clients and subjects that are revoked, by hash.
+    Tokens,
+    /// Forms that wait for their user, by id; and whose the sessions were that ended by themselves lately.
+    Held,
+    /// Refresh tokens of sessions and what they last gave, by hash of the session's token; who is at it now.
+    Renewals,
 }
 
 impl Table {
@@ -51,6 +59,10 @@ impl Table {
         Self::Training,
         Self::Provisioned,
         Self::Upkeep,
+        Self::Factors,
+        Self::Tokens,
+        Self::Held,
+        Self::Renewals,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -69,6 +81,10 @@ impl Table {
             Self::Training => "training",
             Self::Provisioned => "provisioned",
             Self::Upkeep => "upkeep",
+            Self::Factors => "factors",
+            Self::Tokens => "tokens",
+            Self::Held => "held",
+            Self::Renewals => "renewals",
         }
     }
 
@@ -76,7 +92,7 @@ impl Table {
     #[must_use]
     pub const fn ends_with_epoch(self) -> bool {
         match self {
-            Self::Sessions | Self::Logins | Self::Bindings => true,
+            Self::Sessions | Self::Logins | Self::Bindings | Self::Held | Self::Renewals => true,
             Self::Revocations
             | Self::Meta
             | Self::Grants
@@ -85,7 +101,9 @@ impl Table {
             | Self::Cases
             | Self::Training
             | Self::Provisioned
-            | Self::Upkeep => false,
+            | Self::Upkeep
+            | Self::Factors
+            | Self::Tokens => false,
         }
     }
 }

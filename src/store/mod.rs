@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 
 use crate::clock::SharedClock;
@@ -80,6 +81,23 @@ struct Inner {
     epoch: AtomicU64,
     // Whether relaxed writes wait for the next durable commit.
     relaxed: AtomicBool,
+}
+
+/// SHA-256 of several parts, for keys: values must not be told from keys. Each part is hashed with its length first, so
+/// that no two splits of the same bytes are alike.
+#[must_use]
+pub fn digest_of<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        context.update(&length.to_be_bytes());
+        context.update(part);
+    }
+    let mut digest = [0; 32];
+    for (to, from) in digest.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    digest
 }
 
 const EPOCH: &str = "epoch";
@@ -323,6 +341,23 @@ impl Store {
             }
         }
         Ok(Page { entries, next })
+    }
+
+    /// Reads a whole table: for what its owner keeps in memory anyway.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn read_all(&self, table: Table) -> Result<Vec<(String, Entry)>, StoreError> {
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.scan(table, after.as_deref()).await?;
+            all.extend(page.entries);
+            after = page.next;
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     /// Writes a copy of everything, as it was at one moment, to a new file at `path`: what a backup takes. Values stay

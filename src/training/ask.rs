@@ -137,7 +137,7 @@ impl Training {
     pub async fn condition(&self) -> Condition {
         let (courses, now) = (self.courses(), self.now());
         let book = self.book.lock().await;
-        let feed = book.feed.problem.iter();
+        let feed = book.feed.problem().into_iter();
         let feed = feed.map(|problem| format!("the feed cannot be read: {problem}"));
         Condition {
             counts: self.counts(&book, &courses, now),

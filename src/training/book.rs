@@ -9,6 +9,7 @@ use super::{FORGOTTEN, KEPT, MOST_PEOPLE, hashed};
 use crate::policy::courses::Course;
 use crate::policy::standing::Dues;
 use crate::request::Role;
+use crate::watched::Watched;
 
 const ATTESTATION: &str = "attestation-";
 const PERSON: &str = "person-";
@@ -81,15 +82,6 @@ pub(super) struct Introduced {
     pub(super) since: Timestamp,
 }
 
-/// How the feed is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct FeedState {
-    /// What the file looked like when it was last read.
-    pub(super) stamp: Option<(std::time::SystemTime, u64)>,
-    /// What was wrong with it then.
-    pub(super) problem: Option<String>,
-}
-
 /// All that the room knows.
 #[derive(Debug, Default)]
 pub(super) struct Book {
@@ -99,7 +91,7 @@ pub(super) struct Book {
     /// By user, then course.
     attested: BTreeMap<String, BTreeMap<String, Attestation>>,
     introduced: BTreeMap<String, Introduced>,
-    pub(super) feed: FeedState,
+    pub(super) feed: Watched,
     /// Why new people are not noticed.
     pub(super) trouble: Option<String>,
     /// The courses that metrics name.

@@ -4,7 +4,6 @@
 //! *On failure*: what counted before counts on; an alarm, and the status, say what is wrong.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::book::Book;
 use super::{Attestation, Source, Training, TrainingError, feed};
@@ -21,26 +20,17 @@ impl Training {
         let Some(path) = &self.ground.settings.feed else {
             return Ok(());
         };
-        let stamp = std::fs::metadata(path)
-            .and_then(|metadata| Ok((metadata.modified()?, metadata.len())))
-            .ok();
-        if stamp.is_some() && stamp == book.feed.stamp {
-            return Ok(());
-        }
         let now = self.now();
-        let source = path.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            text(&source).and_then(|text| feed::read(&text, now))
-        });
-        match read.await? {
-            Ok(rows) => {
-                self.take_over(book, rows).await?;
-                book.feed.problem = None;
-            }
-            Err(problem) => self.complain(book, problem).await?,
-        }
+        let parse = move |text: &str| feed::read(text, now);
+        let Some(mut news) = book.feed.news(path, LARGEST, parse).await? else {
+            return Ok(());
+        };
+        let problem = match std::mem::replace(&mut news.read, Ok(Vec::new())) {
+            Ok(rows) => self.take_over(book, rows).await.map(|()| None)?,
+            Err(problem) => Some(self.complain(book, problem).await?),
+        };
         // Last: what could not be stored is tried again.
-        book.feed.stamp = stamp;
+        book.feed.settle(&news, problem);
         Ok(())
     }
 
@@ -90,9 +80,9 @@ impl Training {
         Ok(())
     }
 
-    async fn complain(&self, book: &mut Book, problem: String) -> Result<(), TrainingError> {
-        if book.feed.problem.as_ref() == Some(&problem) {
-            return Ok(());
+    async fn complain(&self, book: &Book, problem: String) -> Result<String, TrainingError> {
+        if !book.feed.is_newly(&problem) {
+            return Ok(problem);
         }
         tracing::warn!(problem, "the training feed is not taken over");
         let detail = [
@@ -108,17 +98,8 @@ impl Training {
             .audit
             .event(Event::Alarm, None, detail.into())
             .await?;
-        book.feed.problem = Some(problem);
-        Ok(())
+        Ok(problem)
     }
-}
-
-fn text(path: &Path) -> Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if size.len() > LARGEST {
-        return Err(format!("the file is larger than {LARGEST} bytes"));
-    }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
 fn attestation(row: feed::Row, course: &Course) -> Attestation {

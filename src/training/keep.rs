@@ -68,7 +68,7 @@ impl Training {
             self.follow_bundle(&mut book).await?;
             if book.bundle != before {
                 // A course that the feed named before it was in force is there now.
-                book.feed.stamp = None;
+                book.feed.look_again();
             }
             self.follow_feed(&mut book).await?;
             self.restate(&mut book);
@@ -112,7 +112,14 @@ fn at_work(shown: &[Shown]) -> Seen {
         let Some(principal) = entry.facts.as_ref().and_then(|f| f.principal.as_deref()) else {
             continue;
         };
-        let Principal::User(user) = principal;
+        // Programs take no courses.
+        let Principal::User(user) = principal else {
+            continue;
+        };
+        // Somebody between the provider and their second factor has no role yet.
+        if user.roles.is_empty() {
+            continue;
+        }
         let earlier = seen.remove(&principal.id()).and_then(|known| known.stated);
         let known = AtWork {
             name: user.name.clone(),

@@ -115,20 +115,12 @@ impl Training {
     /// [`TrainingError::Store`] when the store cannot be read or written.
     pub async fn open(ground: Ground) -> Result<Self, TrainingError> {
         let mut book = Book::default();
-        let mut after = None;
-        loop {
-            let page = ground.store.scan(Table::Training, after.as_deref()).await?;
-            for (key, entry) in page.entries {
-                if !book.load(&key, entry.value.expose()) {
-                    tracing::error!(
-                        key,
-                        "a stored attestation cannot be read and was passed over"
-                    );
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
+        for (key, entry) in ground.store.read_all(Table::Training).await? {
+            if !book.load(&key, entry.value.expose()) {
+                tracing::error!(
+                    key,
+                    "a stored attestation cannot be read and was passed over"
+                );
             }
         }
         let per_hour = NonZeroU32::new(ATTEMPTS).unwrap_or(NonZeroU32::MIN);

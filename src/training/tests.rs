@@ -125,6 +125,7 @@ impl Training {
                 amr: Vec::new(),
                 mfa: true,
                 auth_time: None,
+                phishing_resistant: false,
             },
         });
         let courses = self.courses();

@@ -71,6 +71,8 @@ struct Claims<'a> {
     acr: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<&'a str>,
     aud: &'a str,
     iat: i64,
     exp: i64,
@@ -133,11 +135,15 @@ impl Signer {
         let claims = Claims {
             iss: format!("https://{authority}"),
             sub: principal.id(),
-            name: principal.display(),
+            name: principal.account().unwrap_or_default(),
             roles: principal.roles().iter().map(Role::as_str).collect(),
             amr: &proof.amr,
             acr: proof.acr.as_deref(),
             auth_time: proof.auth_time.map(Timestamp::as_second),
+            client_id: match principal {
+                Principal::User(_) => None,
+                Principal::Service(service) => Some(&service.client),
+            },
             aud: &self.audience,
             iat: now.as_second(),
             exp: now.as_second().saturating_add(lifetime),

@@ -11,7 +11,7 @@ use http::{Response, StatusCode};
 
 use super::Upstream;
 use super::answered::{Answered, Delivery};
-use super::headers::{REQUEST_ID, is_gateway_cookie};
+use super::headers::REQUEST_ID;
 use super::protect::protect;
 use super::rewrite::{self, Places};
 use crate::config::ErrorPages;
@@ -19,9 +19,10 @@ use crate::emr::classify::Classified;
 use crate::emr::profile::Profile;
 use crate::emr::set_cookie::harden_set_cookie;
 use crate::refusal::Refusal;
+use crate::request::credentials::is_gateway_cookie;
 use crate::request::hygiene::{remove_all, remove_hop_by_hop};
 use crate::request::received::Audience;
-use crate::request::{AnswerBody, Notice, Refused};
+use crate::request::{AnswerBody, Cover, Notice, Refused};
 
 /// An answer that may be delivered.
 #[derive(Debug)]
@@ -30,9 +31,18 @@ pub struct Cleaned {
     response: Response<AnswerBody>,
     audience: Audience,
     notices: Vec<Notice>,
+    cover: Option<Cover>,
+    authority: String,
 }
 
 impl Cleaned {
+    /// What a page that locks with its session needs, and the host and port that its reader uses.
+    #[must_use]
+    pub fn cover(&self) -> Option<(Cover, String)> {
+        let cover = self.cover.clone()?;
+        Some((cover, self.authority.clone()))
+    }
+
     /// Takes it apart for delivery: the response, who waits for it, and what they have to be told.
     pub fn into_parts(self) -> (Response<AnswerBody>, Audience, Vec<Notice>) {
         (self.response, self.audience, self.notices)
@@ -112,6 +122,7 @@ impl Upstream {
         harden_cookies(&mut parts.headers, profiled.profile());
         let received = identified.received().parts();
         let audience = Audience::of(&received.method, &received.headers);
+        let cover = identified.received().cover().cloned();
         rewrite::addresses(
             &mut parts.headers,
             Places {
@@ -143,6 +154,8 @@ impl Upstream {
             response,
             audience,
             notices,
+            cover,
+            authority: received.authority.clone(),
         })
     }
 }

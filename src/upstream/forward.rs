@@ -23,6 +23,7 @@ use super::{Emr, Upstream, headers};
 use crate::audit::admit::Admitted;
 use crate::audit::outcome::{End, OutcomeGuard};
 use crate::emr::classify::Exchange as Conversation;
+use crate::identity::identify::SessionEnd;
 use crate::limit::charge::Limited;
 use crate::refusal::Refusal;
 use crate::request::{Body, Refused};
@@ -41,6 +42,16 @@ impl From<Refusal> for Failure {
             refusal,
             end: End::UpstreamFailed,
             retry_after: None,
+        }
+    }
+}
+
+impl Failure {
+    /// The session of a request that waits for its answer has ended. What the EMR makes of it is not known.
+    fn cut() -> Self {
+        Self {
+            end: End::Cut,
+            ..Refusal::SessionExpired.into()
         }
     }
 }
@@ -90,6 +101,7 @@ impl Upstream {
         let (emr, pool) = self.emr(mapped.emr()).ok_or(Refusal::Internal)?;
         let traits = mapped.traits().clone();
         let looks = mapped.mapping().action.only_looks();
+        let mapped_outlives = mapped.outlives_client();
         let handshake = Handshake::begin(limited, &emr.backend)?;
         let stream = match &handshake {
             Some(_) => Some(self.register(limited)?),
@@ -116,7 +128,18 @@ impl Upstream {
         let request = build(body)?;
         let method = limited.received().parts().method.clone();
         let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&method);
-        let attempt = Attempt { emr, pool, flow };
+        // What the EMR may carry out and the gateway has to know of is followed to the answer's head.
+        let session = if mapped_outlives {
+            SessionEnd::default()
+        } else {
+            limited.authorized().mapped().identified().session_end()
+        };
+        let attempt = Attempt {
+            emr,
+            pool,
+            flow,
+            session,
+        };
         let harmless = safe && looks && empty && handshake.is_none();
         let again = harmless.then_some(|| build(repeated));
         let (response, mut lease) = attempt.run(request, again).await?;
@@ -180,6 +203,7 @@ fn answered(
         handshake,
     } = reply;
     guard.answered(response.status().as_u16());
+    let session = limited.authorized().mapped().identified().session_end();
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let stream = match (handshake, stream) {
         (Some(handshake), Some(stream)) if switched => {
@@ -191,6 +215,7 @@ fn answered(
                     guard,
                     stream,
                     lease,
+                    session,
                 },
             );
             let (parts, _) = response.into_parts();
@@ -210,6 +235,7 @@ fn answered(
         Some(stream) => RecordedBody::live(body, exchange, stream),
         None => RecordedBody::new(body, exchange, patience),
     };
+    let body = body.until(session);
     Answered::new(limited, parts, Delivery::Body(Box::new(body)))
 }
 
@@ -229,11 +255,13 @@ struct Attempt<'a> {
     emr: &'a Emr,
     pool: &'a Rc<Pool>,
     flow: &'a Flow,
+    session: SessionEnd,
 }
 
 /// Why one try gave no answer.
 enum Failed {
     TimedOut,
+    SessionEnded,
     Sending(Box<TrySendError<Request<Outgoing>>>),
 }
 
@@ -257,6 +285,7 @@ impl Attempt<'_> {
                 match self.send(&mut lease, request).await {
                     Ok(response) => return Ok((response, lease)),
                     Err(Failed::TimedOut) => return Err(Refusal::UpstreamTimeout.into()),
+                    Err(Failed::SessionEnded) => return Err(Failure::cut()),
                     Err(Failed::Sending(mut error)) => {
                         let silent = before.is_some() && before == lease.received();
                         let again = match (error.take_message(), again) {
@@ -275,6 +304,7 @@ impl Attempt<'_> {
         match self.send(&mut lease, second).await {
             Ok(response) => Ok((response, lease)),
             Err(Failed::TimedOut) => Err(Refusal::UpstreamTimeout.into()),
+            Err(Failed::SessionEnded) => Err(Failure::cut()),
             Err(Failed::Sending(error)) => Err(self.failure(&error)),
         }
     }
@@ -307,10 +337,16 @@ impl Attempt<'_> {
         self.flow.restart();
         let patience = self.emr.backend.response_timeout;
         let mut answer = pin!(lease.send(request));
+        let mut over = pin!(self.session.clone().over());
         loop {
             let moved = self.flow.moved();
             let deadline = moved.checked_add(patience).unwrap_or(moved);
-            match tokio::time::timeout_at(deadline, answer.as_mut()).await {
+            let answer = tokio::select! {
+                biased;
+                answer = tokio::time::timeout_at(deadline, answer.as_mut()) => answer,
+                () = over.as_mut() => return Err(Failed::SessionEnded),
+            };
+            match answer {
                 Ok(answer) => return answer.map_err(|error| Failed::Sending(Box::new(error))),
                 Err(_) if self.flow.moved() > moved => {}
                 Err(_) => return Err(Failed::TimedOut),

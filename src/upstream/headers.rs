@@ -15,6 +15,7 @@ use crate::config::{BackendProtocol, HostHeader};
 use crate::emr::profile::RouteTraits;
 use crate::limit::charge::Limited;
 use crate::refusal::Refusal;
+use crate::request::credentials::is_gateway_cookie;
 use crate::request::received::{Audience, Parts};
 
 /// Everything in a header value but visible ASCII, and what would end a list or an escape.
@@ -58,6 +59,9 @@ pub(super) fn build(
     let is_page = Audience::of(&parts.method, &parts.headers) != Audience::Program;
     if is_page && !limited.authorized().notices().is_empty() {
         ask_for_all(headers, &parts.method);
+    }
+    if is_page && limited.received().cover().is_some() {
+        ask_plainly(headers, &parts.method);
     }
     if limited.authorized().mapped().traits().no_store {
         ask_afresh(headers, &parts.method);
@@ -137,6 +141,16 @@ fn ask_for_all(headers: &mut HeaderMap, method: &Method) {
     }
 }
 
+/// Asks for a page that the script of the screen lock can be put on. A part of something larger is no page, and stays
+/// one.
+fn ask_plainly(headers: &mut HeaderMap, method: &Method) {
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+    ask_afresh(headers, method);
+}
+
 /// Asks for an answer about a patient as if nothing was kept of an earlier one: nothing may have been, and "not
 /// modified" would have a copy shown that stems from before the gateway.
 fn ask_afresh(headers: &mut HeaderMap, method: &Method) {
@@ -145,19 +159,6 @@ fn ask_afresh(headers: &mut HeaderMap, method: &Method) {
         headers.remove(header::IF_NONE_MATCH);
         headers.remove(header::IF_MODIFIED_SINCE);
     }
-}
-
-/// Whether a cookie (`name=value`) is the gateway's own.
-///
-/// SECURITY: a cookie without a name, `=__Host-chartgate=x`, comes back from older browsers as `__Host-chartgate=x`.
-pub(super) fn is_gateway_cookie(pair: &[u8]) -> bool {
-    let start = pair
-        .iter()
-        .position(|b| *b != b'=' && !b.is_ascii_whitespace());
-    let named = start.and_then(|at| pair.get(at..)).unwrap_or_default();
-    let name = named.split(|b| *b == b'=').next().unwrap_or_default();
-    let name = name.trim_ascii().to_ascii_lowercase();
-    name.starts_with(b"__host-chartgate") || name.starts_with(b"__secure-chartgate")
 }
 
 /// States how the message is framed; lengths come from the body itself.
@@ -208,8 +209,10 @@ fn state_identity(
     let identified = limited.authorized().mapped().identified();
     let principal = identified.principal();
     let pass = &emr.identity;
+    // A client without an account is nobody in an EMR that goes by names.
+    let account = || principal.account().ok_or(Refusal::CredentialNotAccepted);
     if let Some(name) = &pass.user_header {
-        let user = utf8_percent_encode(principal.display(), NAME).to_string();
+        let user = utf8_percent_encode(account()?, NAME).to_string();
         headers.insert(name, text(&user)?);
     }
     if let Some(name) = &pass.roles_header {
@@ -221,6 +224,7 @@ fn state_identity(
         headers.insert(name, text(&roles.join(","))?);
     }
     if let (Some(assertion), Some(signer)) = (&pass.assertion, &emr.signer) {
+        account()?;
         let parts = limited.received().parts();
         let who = (identified.session(), principal);
         let value = recent
@@ -236,26 +240,4 @@ fn state_identity(
 
 fn text(value: &str) -> Result<HeaderValue, Refusal> {
     HeaderValue::from_str(value).ok().ok_or(Refusal::Internal)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_gateway_cookie;
-
-    #[test]
-    fn the_gateways_cookies_are_known_in_every_spelling() {
-        for pair in [
-            "__Host-chartgate=x; Path=/",
-            " __host-CHARTGATE-login = x",
-            "__Secure-chartgate=x",
-            "=__Host-chartgate=x; Secure",
-            " = __Host-chartgate=x",
-            "==__Host-chartgate",
-        ] {
-            assert!(is_gateway_cookie(pair.as_bytes()), "{pair}");
-        }
-        for pair in ["", "=", "S=__Host-chartgate=x", "Host-chartgate=x"] {
-            assert!(!is_gateway_cookie(pair.as_bytes()), "{pair}");
-        }
-    }
 }

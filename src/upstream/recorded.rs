@@ -18,6 +18,7 @@ use super::pool::Lease;
 use super::streams::{Ended, LiveStream, StreamHandle};
 use crate::audit::outcome::{End, OutcomeGuard};
 use crate::emr::lessons::Listener;
+use crate::identity::identify::SessionEnd;
 use crate::request::BodyError;
 
 /// A body whose end is the end of an admitted request.
@@ -26,6 +27,9 @@ pub struct RecordedBody {
     exchange: Option<Exchange>,
     watch: Watch,
     listener: Option<Box<Listener>>,
+    session: SessionEnd,
+    // Made when the back end is silent for the first time: most answers are there at once.
+    over: Option<LocalBoxFuture<'static, ()>>,
 }
 
 enum Source {
@@ -89,6 +93,8 @@ impl RecordedBody {
                 since: None,
             },
             listener: None,
+            session: SessionEnd::none(),
+            over: None,
         }
     }
 
@@ -102,6 +108,8 @@ impl RecordedBody {
                 ended: Box::pin(async move { handle.ended().await }),
             },
             listener: None,
+            session: SessionEnd::none(),
+            over: None,
         }
     }
 
@@ -121,7 +129,15 @@ impl RecordedBody {
                 since: None,
             },
             listener: None,
+            session: SessionEnd::none(),
+            over: None,
         }
+    }
+
+    /// The same body, which ends with `session` at the latest.
+    pub(super) fn until(mut self, session: SessionEnd) -> Self {
+        self.session = session;
+        self
     }
 
     /// The guard, while the outcome is open.
@@ -143,6 +159,12 @@ impl RecordedBody {
         if let Some(exchange) = self.exchange.take() {
             exchange.finish(end);
         }
+    }
+
+    /// Its session has ended.
+    fn cut(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.finish(End::Cut);
+        Poll::Ready(Some(Err(BodyError::Timeout)))
     }
 
     /// Every byte was there. What the answer teaches is known before its end is passed on.
@@ -222,7 +244,10 @@ impl Body for RecordedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        // A cut counts before data: a stream that never pauses must end too.
+        // A cut counts before data: what never pauses must end too.
+        if this.session.is_over() {
+            return this.cut();
+        }
         if matches!(this.watch, Watch::Live { .. })
             && let Poll::Ready(end) = this.poll_watch(cx)
         {
@@ -231,6 +256,13 @@ impl Body for RecordedBody {
         }
         match this.poll_source(cx) {
             Poll::Pending => {
+                let session = &this.session;
+                let over = this
+                    .over
+                    .get_or_insert_with(|| Box::pin(session.clone().over()));
+                if over.as_mut().poll(cx).is_ready() {
+                    return this.cut();
+                }
                 let end = ready!(this.poll_watch(cx));
                 this.finish(end);
                 Poll::Ready(Some(Err(BodyError::Timeout)))

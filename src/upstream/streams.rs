@@ -251,6 +251,16 @@ impl Streams {
         open.cut_where(|stream| stream.session == *session)
     }
 
+    /// Has the streams of `session` decided again soon: their user is not as before.
+    pub fn ask_again(&self, session: &SessionId) {
+        let open = self.lock();
+        let streams = open.streams.values().map(|entry| &entry.stream);
+        for stream in streams.filter(|stream| stream.session == *session) {
+            // No generation is the one in force.
+            stream.generation.store(0, Ordering::Release);
+        }
+    }
+
     /// Cuts this stream alone.
     pub fn cut_one(&self, stream: &Arc<LiveStream>) {
         let open = self.lock();

@@ -71,6 +71,7 @@ pub(crate) fn user(name: &str) -> Principal {
             amr: vec!["pwd".to_owned(), "otp".to_owned()],
             mfa: true,
             auth_time: None,
+            phishing_resistant: false,
         },
     })
 }
@@ -133,6 +134,7 @@ impl Request {
                 peer: PeerAddr::new("192.0.2.9:1".parse().unwrap()),
                 sni: None,
                 tls: None,
+                certificate: None,
             },
             client: ClientAddr::from("192.0.2.9".parse::<std::net::IpAddr>().unwrap()),
             upgrade_to: self.upgrade.as_ref().map(|_| "websocket".to_owned()),
@@ -179,6 +181,7 @@ pub(crate) fn limited(
         poll: false,
         emr_user: None,
         inspected: crate::request::facts::Inspected::default(),
+        demand: crate::request::Demand::NONE,
     };
     let mapped = Mapped::for_test(identified, 0, traits, mapping);
     Limited::for_test(Authorized::for_test(mapped, Obligations::default(), until))

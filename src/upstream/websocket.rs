@@ -23,6 +23,7 @@ use super::pool::Lease;
 use super::streams::{Ended, LiveStream, StreamHandle};
 use crate::audit::outcome::{End, OutcomeGuard};
 use crate::config::{self, BackendProtocol};
+use crate::identity::identify::SessionEnd;
 use crate::limit::charge::Limited;
 use crate::refusal::Refusal;
 use crate::request::hygiene::tokens;
@@ -45,6 +46,7 @@ pub(super) struct Bridge {
     pub(super) guard: OutcomeGuard,
     pub(super) stream: StreamHandle,
     pub(super) lease: Lease,
+    pub(super) session: SessionEnd,
 }
 
 impl Handshake {
@@ -104,9 +106,14 @@ pub(super) fn bridge(handshake: Handshake, back_end: OnUpgrade, bridge: Bridge) 
             mut guard,
             mut stream,
             lease,
+            session,
         } = bridge;
         let live = Arc::clone(stream.stream());
-        let end = copy(handshake.client, back_end, &live, &mut stream).await;
+        let end = tokio::select! {
+            biased;
+            () = session.over() => End::Cut,
+            end = copy(handshake.client, back_end, &live, &mut stream) => end,
+        };
         guard.received(live.bytes_in());
         guard.sent(live.bytes_out());
         guard.finish(end);

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT};
+use http::header::{
+    ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -56,9 +58,18 @@ pub(crate) struct Browser {
     pub(crate) scripted: bool,
     /// What it says it is; nothing, as a script does, where there is none.
     pub(crate) agent: Option<&'static str>,
+    /// The languages that its user reads, as `Accept-Language` names them.
+    pub(crate) languages: Option<&'static str>,
 }
 
 pub(crate) fn tls_client(ca_pem: &std::path::Path) -> rustls::ClientConfig {
+    tls_trusting(ca_pem).with_no_client_auth()
+}
+
+/// A TLS client that trusts this CA and has not said whether it has a certificate of its own.
+pub(crate) fn tls_trusting(
+    ca_pem: &std::path::Path,
+) -> rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca_pem).unwrap() {
         roots.add(certificate.unwrap()).unwrap();
@@ -68,7 +79,6 @@ pub(crate) fn tls_client(ca_pem: &std::path::Path) -> rustls::ClientConfig {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth()
 }
 
 impl Browser {
@@ -80,6 +90,7 @@ impl Browser {
             cookies: BTreeMap::new(),
             scripted: false,
             agent: None,
+            languages: None,
         }
     }
 
@@ -190,6 +201,9 @@ impl Browser {
         }
         if let Some(agent) = self.agent {
             request = request.header(USER_AGENT, agent);
+        }
+        if let Some(languages) = self.languages {
+            request = request.header(ACCEPT_LANGUAGE, languages);
         }
         if let Some(jar) = self.cookie_header(&authority) {
             request = request.header(COOKIE, jar);

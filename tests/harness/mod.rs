@@ -24,6 +24,7 @@ pub(crate) use wire::{Wire, echoed};
 pub(crate) struct House {
     pub(crate) clinic: RunningClinic,
     dir: tempfile::TempDir,
+    clock: SharedClock,
 }
 
 impl House {
@@ -53,12 +54,17 @@ impl House {
         let options = ClinicOptions {
             port: 0,
             data_dir: dir.path().to_owned(),
-            clock,
+            clock: clock.clone(),
             metrics: Metrics::local().unwrap().0,
-            tune: Box::new(tune),
+            // Tests that are about neither go on as if there were neither: months pass in some of them.
+            tune: Box::new(|config| {
+                config.identity.lock = None;
+                config.identity.held_posts = None;
+                tune(config);
+            }),
         };
         let clinic = clinic::start(options).await?;
-        Ok(Self { clinic, dir })
+        Ok(Self { clinic, dir, clock })
     }
 
     /// An absolute URL at the gateway.
@@ -98,7 +104,7 @@ impl House {
 
     fn people(&self) -> People {
         let facts = self.clinic.facts();
-        People::of(&facts.url, &facts.issuer)
+        People::of(&facts.url, &facts.issuer).by(self.clock.clone())
     }
 
     /// What is on the trail so far.

@@ -1,6 +1,6 @@
 //! How people sign in at the provider, whoever runs the gateway: this process or the binary.
 
-use chartgate::clock::SystemClock;
+use chartgate::clock::{SharedClock, SystemClock};
 use chartgate::demo::clinic::EMR_PASSWORD;
 use chartgate::demo::users::{DemoUser, staff};
 
@@ -11,6 +11,7 @@ use super::{Browser, Page};
 pub(crate) struct People {
     gateway: String,
     issuer: String,
+    clock: SharedClock,
 }
 
 impl People {
@@ -19,7 +20,13 @@ impl People {
         Self {
             gateway: gateway.trim_end_matches('/').to_owned(),
             issuer: issuer.to_owned(),
+            clock: SystemClock::shared(),
         }
+    }
+
+    /// The same people, whose one-time codes are made by this clock.
+    pub(crate) fn by(self, clock: SharedClock) -> Self {
+        Self { clock, ..self }
     }
 
     /// An absolute URL at the gateway.
@@ -76,7 +83,7 @@ impl People {
         ];
         let page = browser.post_form(login.as_str(), &fields).await;
         let page = browser.follow(page).await;
-        let Some(code) = person.totp_code(SystemClock::shared().now()) else {
+        let Some(code) = person.totp_code(self.clock.now()) else {
             return page;
         };
         if !page.url.as_str().starts_with(&self.issuer) {

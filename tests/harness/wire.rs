@@ -122,6 +122,11 @@ impl Wire {
         Self::connect(house, tls, usize::MAX).await
     }
 
+    /// Connects as this TLS client.
+    pub(crate) async fn open_with(house: &House, tls: rustls::ClientConfig) -> Self {
+        Self::connect(house, tls, usize::MAX).await
+    }
+
     async fn connect(house: &House, tls: rustls::ClientConfig, most: usize) -> Self {
         let stream = TcpStream::connect(house.clinic.address()).await.unwrap();
         stream.set_nodelay(true).unwrap();

@@ -2,11 +2,31 @@
 
 use std::future::Future;
 
+use super::Foundations;
 use crate::admin::health::{Check, Status};
 use crate::admin::protocol::{AdminError, AdminErrorKind, Operator};
 use crate::admin::socket::Replies;
 use crate::assembly::UPKEEP;
-use crate::operate::permissions::{Ask, By, Calls, Permissions};
+use crate::operate::permissions::{Ask, By, Calls, Grounds, Permissions, ReviewError};
+
+/// Opens the room.
+///
+/// # Errors
+/// [`ReviewError`] when the store cannot be read.
+pub(super) async fn open(on: &Foundations<'_>) -> Result<Permissions, ReviewError> {
+    Permissions::open(Grounds {
+        policy: on.config.policy.clone(),
+        emr_config: on.config.emrs.clone(),
+        emrs: on.emrs.clone(),
+        policies: on.policies.clone(),
+        store: on.store.clone(),
+        audit: on.audit.clone(),
+        trail: on.trail.clone(),
+        master: on.master.clone(),
+        clock: on.clock.clone(),
+    })
+    .await
+}
 
 /// How permissions stand.
 pub(super) fn checks(permissions: &Permissions) -> Vec<Check> {

@@ -41,19 +41,19 @@ pub(super) fn check(condition: &Condition) -> Check {
         left_over,
         problem,
     } = condition;
-    let mut said = format!(
+    let mut said = vec![format!(
         "{people} of the directory, {stated} of the file; {inactive} kept out; see `chartgate provisioning status`"
-    );
+    )];
     if *left_over > 0 {
-        said.push_str(&format!("; of {left_over} something is still open"));
+        said.push(format!("of {left_over} something is still open"));
     }
     if let Some(problem) = problem {
-        said.push_str(&format!("; the file is not taken over: {problem}"));
+        said.push(format!("the file is not taken over: {problem}"));
     }
     let status = if problem.is_some() || *left_over > 0 {
         Status::Amber
     } else {
         Status::Green
     };
-    Check::advisory("provisioning", status, said)
+    Check::advisory("provisioning", status, said.join("; "))
 }

@@ -78,16 +78,26 @@ fn class_of(joined: &Joined, answer: &Answer) -> Class {
 
 const fn class_of_event(event: Event) -> Class {
     match event {
-        Event::Login | Event::StepUp => LOGON,
-        Event::LoginStarted => PREAUTH,
+        Event::Login | Event::StepUp | Event::ScreenUnlocked => LOGON,
+        Event::LoginStarted
+        | Event::SecondFactorUsed
+        | Event::SecondFactorFailed
+        | Event::RecoveryCodeUsed => PREAUTH,
         Event::Logout
         | Event::BackchannelLogout
         | Event::SessionExpired
+        | Event::ScreenLocked
+        | Event::SessionEnded
+        | Event::FrontchannelLogout
         | Event::SessionRevoked => LOGOFF,
-        Event::BreakGlass | Event::BreakGlassEnded => PRIVILEGES,
+        Event::BreakGlass | Event::BreakGlassEnded | Event::RolesChanged => PRIVILEGES,
         Event::Started | Event::Recovered => APP_START,
         Event::Stopped => APP_STOP,
-        Event::Alarm | Event::RefusalsSummed | Event::SuspicionReported => FINDING,
+        Event::Alarm
+        | Event::RefusalsSummed
+        | Event::SuspicionReported
+        | Event::SecondFactorSuspect
+        | Event::SecondFactorLocked => FINDING,
         Event::CaseOpened | Event::IncidentOpened => INCIDENT_OPENED,
         Event::CaseClosed | Event::IncidentClosed => INCIDENT_CLOSED,
         Event::PageShown
@@ -118,7 +128,16 @@ const fn class_of_event(event: Event) -> Class {
         | Event::UserProvisioned
         | Event::UserDeprovisioned
         | Event::ProvisioningImported
-        | Event::KeyRotated => API_UPDATE,
+        | Event::KeyRotated
+        | Event::SecondFactorEnrolled
+        | Event::SecondFactorRemoved
+        | Event::SecondFactorReset
+        | Event::SecondFactorInvited
+        | Event::SecondFactorUnlocked
+        | Event::RecoveryCodesRenewed
+        | Event::TokenRevoked
+        | Event::TokenRestored
+        | Event::PostHeld => API_UPDATE,
     }
 }
 

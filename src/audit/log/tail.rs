@@ -35,9 +35,11 @@ pub(super) fn examine(source: &dyn ReadAt, offset: u64, head: Head, next: u64) -
     if used > LONGEST_TORN {
         return Ok(Tail::Damaged(used));
     }
-    let mut bytes = vec![0; usize::try_from(used).unwrap_or_default()];
+    let used_length = usize::try_from(used).unwrap_or_default();
+    // A frame ends with its chain value, which may itself end with zeroes.
+    let mut bytes = vec![0; used_length.saturating_add(CHAIN_BYTES)];
     fill(source, offset, &mut bytes)?;
-    Ok(if is_torn(offset, &bytes, head, next) {
+    Ok(if is_torn(offset, &bytes, used_length, head, next) {
         Tail::Torn(used)
     } else {
         Tail::Damaged(used)
@@ -82,12 +84,12 @@ pub(super) fn fill(source: &dyn ReadAt, offset: u64, bytes: &mut [u8]) -> io::Re
     Ok(())
 }
 
-/// `bytes` follow the last whole frame and end with a byte that is not zero.
-fn is_torn(offset: u64, bytes: &[u8], head: Head, next: u64) -> bool {
+/// `bytes` follow the last whole frame; of them the first `used` reach to the last one that is not zero.
+fn is_torn(offset: u64, bytes: &[u8], used: usize, head: Head, next: u64) -> bool {
     // Without a whole frame behind the broken one, its end is what the crash took.
     match resync(bytes, head, next) {
         None => true,
-        Some(whole) => has_gap(offset, whole, bytes),
+        Some(whole) => has_gap(offset, whole, bytes.get(..used).unwrap_or(bytes)),
     }
 }
 
@@ -240,6 +242,21 @@ mod tests {
             bytes[at] ^= 0x40;
             assert!(matches!(examined(&bytes), Tail::Damaged(_)), "{at}");
         }
+    }
+
+    #[test]
+    fn a_frame_whose_chain_value_ends_with_a_zero_is_whole() {
+        // The body decides how the chain value of the last of two frames ends.
+        let (body, mut bytes) = (300..3000_usize)
+            .map(|body| (body, frames(body)))
+            .map(|(body, mut frames)| {
+                frames.truncate(2 * (body + FRAME_EXTRA));
+                (body, frames)
+            })
+            .find(|(_, bytes)| bytes.ends_with(&[0]))
+            .unwrap();
+        bytes[body / 2] ^= 0x40;
+        assert!(matches!(examined(&bytes), Tail::Damaged(_)), "{body}");
     }
 
     #[test]

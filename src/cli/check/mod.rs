@@ -6,6 +6,7 @@ mod certificates;
 mod fetch;
 mod places;
 mod reach;
+mod step_up;
 pub(super) mod vocabulary;
 
 use std::path::{Path, PathBuf};

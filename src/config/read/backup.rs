@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{optional_file, path, secret_file};
-use crate::config::secrets;
+use super::identity::secret;
+use super::{optional_file, secret_file};
 use crate::config::section::Section;
 use crate::config::source::says;
 use crate::config::value::ShortName;
@@ -94,18 +94,7 @@ fn bucket(mut section: Section<'_>) -> Option<S3Target> {
     let prefix: String = section.or("prefix", String::new());
     let access_key_id: Option<String> =
         section.required("access_key_id", "access_key_id = \"chartgate\"");
-    let secret = path(
-        &mut section,
-        "secret_access_key_file",
-        "secret_access_key_file = \"secrets/s3_key\"",
-    );
-    let secret = secret.and_then(|path| match secrets::read_line(&path) {
-        Ok(secret) => Some(secret),
-        Err(said) => {
-            section.error("secret_access_key_file", said);
-            None
-        }
-    });
+    let secret = secret(&mut section, "secret_access_key_file");
     let ca: Option<PathBuf> = optional_file(&mut section, "ca");
     section.done();
     let prefix = prefix.trim_matches('/');

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{all, optional_file};
+use crate::config::second_factor::SecondFactor;
 use crate::config::secrets;
 use crate::config::section::Section;
 use crate::config::source::says;
@@ -42,7 +43,13 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
             section.error("issuer", says(message, "keep one `[[identity.issuer]]`"));
         }
     }
-    let issuers = all(sections.into_iter().map(issuer));
+    let second_factor = super::second_factor::second_factor(&mut section);
+    let own = second_factor.as_ref();
+    let issuers = all(sections.into_iter().map(|section| issuer(section, own)));
+    let api = super::api::apis(&mut section, issuers.as_deref().unwrap_or_default());
+    let client_certificates = super::api::client_certificates(&mut section);
+    let lock = super::lock::lock(&mut section, idle_timeout);
+    let held_posts = super::lock::held_posts(&mut section);
     section.done();
     Some(Identity {
         idle_timeout,
@@ -50,12 +57,17 @@ pub(super) fn identity(root: &mut Section<'_>) -> Option<Identity> {
         login_timeout,
         clock_leeway,
         issuers: issuers?,
+        second_factor,
+        api: api?,
+        client_certificates: client_certificates.ok()?,
+        lock,
+        held_posts,
     })
 }
 
 /// `[[identity.issuer]]`
-fn issuer(mut section: Section<'_>) -> Option<Issuer> {
-    let name = section.required("name", "name = \"hospital\"");
+fn issuer(mut section: Section<'_>, own: Option<&SecondFactor>) -> Option<Issuer> {
+    let name: Option<ShortName> = section.required("name", "name = \"hospital\"");
     let url: Option<url::Url> = section.required(
         "url",
         "url = \"https://login.hospital.example/realms/staff\"",
@@ -85,7 +97,20 @@ fn issuer(mut section: Section<'_>) -> Option<Issuer> {
     let roles_claim = section.required("roles_claim", "roles_claim = \"/groups\"");
     let training_claim = section.optional("training_claim");
     let why = "add `[identity.issuer.mfa]` with `amr = [[\"pwd\", \"otp\"]]` or `acr = [..]`: what proves a second factor";
-    let mfa = section.required_table("mfa", why).map(mfa);
+    // Without evidence of the provider nothing it says proves a second factor; the gateway's own then does.
+    let has_own = |name: &ShortName| own.is_some_and(|own| own.issuers.contains(&name.0));
+    let mfa = match section.optional_table("mfa") {
+        Some(evidence) => Some(mfa(evidence)),
+        None if name.as_ref().is_some_and(has_own) => Some(MfaEvidence {
+            acr: Vec::new(),
+            amr: Vec::new(),
+            phishing_resistant: super::super::step_up::PhishingResistant::default(),
+            require: MfaRequire::Any,
+        }),
+        None => section.required_table("mfa", why).map(mfa),
+    };
+    let refresh = super::refresh::refresh(&mut section);
+    let logout = super::refresh::logout(&mut section);
     section.done();
     let ShortName(name) = name?;
     let ClaimPointer(roles_claim) = roles_claim?;
@@ -102,6 +127,8 @@ fn issuer(mut section: Section<'_>) -> Option<Issuer> {
         name_claim: name_claim.0,
         roles_claim,
         training_claim: training_claim.map(|ClaimPointer(pointer)| pointer),
+        refresh,
+        logout,
     })
 }
 
@@ -111,6 +138,7 @@ fn mfa(mut section: Section<'_>) -> MfaEvidence {
         acr: section.or("acr", Vec::new()),
         amr: section.or("amr", Vec::new()),
         require: section.or("require", MfaRequire::Any),
+        phishing_resistant: super::step_up::phishing_resistant(&mut section),
     };
     let empty_set = evidence.amr.iter().any(Vec::is_empty);
     if empty_set || (evidence.acr.is_empty() && evidence.amr.is_empty()) {
@@ -123,7 +151,7 @@ fn mfa(mut section: Section<'_>) -> MfaEvidence {
     evidence
 }
 
-fn check_algorithms(section: &Section<'_>, algorithms: &[String]) {
+pub(super) fn check_algorithms(section: &Section<'_>, algorithms: &[String]) {
     let remedy = format!("choose from {}", ALGORITHMS.join(", "));
     if algorithms.is_empty() {
         section.error(
@@ -161,7 +189,25 @@ pub(super) fn secret(
         key,
         &format!("{key} = \"secrets/{}\"", key.trim_end_matches("_file")),
     )?;
-    match secrets::read_line(&path) {
+    line_of(section, key, &path)
+}
+
+/// The same where it may be left out.
+pub(super) fn optional_secret(
+    section: &mut Section<'_>,
+    key: &'static str,
+) -> Option<crate::secret::Secret<String>> {
+    let text: String = section.optional(key)?;
+    let path = section.document().source().resolve(&text);
+    line_of(section, key, &path)
+}
+
+fn line_of(
+    section: &Section<'_>,
+    key: &str,
+    path: &std::path::Path,
+) -> Option<crate::secret::Secret<String>> {
+    match secrets::read_line(path) {
         Ok(secret) => Some(secret),
         Err(said) => {
             section.error(key, said);

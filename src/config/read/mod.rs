@@ -1,15 +1,20 @@
 //! Reads a whole document into a [`Config`], section by section.
 
 mod alarm;
+mod api;
 mod backup;
 mod break_glass;
 mod client;
 mod emr;
 mod identity;
 mod inspection;
+mod lock;
 mod provision;
+mod refresh;
+mod second_factor;
 mod segmentation;
 mod server;
+mod step_up;
 mod trail;
 mod training;
 

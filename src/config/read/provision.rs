@@ -1,10 +1,10 @@
 //! `[provisioning]`
 
-use super::identity::secret;
+use super::identity::{optional_secret, secret};
+use crate::config::Identity;
 use crate::config::provision::{KnownBy, Provisioning, Scim};
 use crate::config::section::Section;
 use crate::config::source::says;
-use crate::config::{Identity, secrets};
 use crate::secret::Secret;
 
 /// Shorter tokens can be guessed.
@@ -51,17 +51,7 @@ pub(super) fn provisioning(
 /// `[provisioning.scim]`
 fn scim(mut section: Section<'_>) -> Option<Scim> {
     let token = secret(&mut section, "token_file");
-    let previous: Option<String> = section.optional("previous_token_file");
-    let previous_token = previous.and_then(|path| {
-        let path = section.document().source().resolve(&path);
-        match secrets::read_line(&path) {
-            Ok(token) => Some(token),
-            Err(said) => {
-                section.error("previous_token_file", said);
-                None
-            }
-        }
-    });
+    let previous_token = optional_secret(&mut section, "previous_token_file");
     let long_enough = |token: &Secret<String>| token.expose().len() >= SHORTEST_TOKEN;
     if [&token, &previous_token]
         .into_iter()

@@ -17,7 +17,7 @@ const LIFETIME: i64 = 300;
 const SOMEBODY_ELSE: &str = "somebody-else";
 
 /// The claims that describe a person.
-pub(super) fn person(user: &DemoUser) -> Map<String, Value> {
+pub(super) fn person(provider: &Provider, user: &DemoUser) -> Map<String, Value> {
     let mut claims = Map::new();
     for (name, value) in [
         ("sub", json!(user.subject())),
@@ -25,7 +25,7 @@ pub(super) fn person(user: &DemoUser) -> Map<String, Value> {
         ("preferred_username", json!(user.name())),
         ("email", json!(user.email())),
         ("email_verified", json!(true)),
-        ("groups", json!(user.groups())),
+        ("groups", json!(provider.groups_of(user))),
     ] {
         claims.insert(name.to_owned(), value);
     }
@@ -41,7 +41,7 @@ pub(super) fn id_token(
 ) -> Result<String, IssuerError> {
     let misbehaviour = *provider.misbehaviour();
     let now = provider.now().as_second();
-    let mut claims = person(user);
+    let mut claims = person(provider, user);
     for (name, value) in [
         ("iss", json!(provider.options.issuer_url)),
         ("aud", json!(client.id())),

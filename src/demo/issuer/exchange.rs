@@ -15,7 +15,10 @@ use base64::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Client, Misbehave, claims, pages, provider::Provider};
+use super::{
+    Client, Misbehave, claims, pages,
+    provider::{Grant, Provider},
+};
 use crate::demo::random::same_secret;
 
 /// The parameters as they came.
@@ -23,6 +26,7 @@ use crate::demo::random::same_secret;
 pub(super) struct Raw {
     grant_type: Option<String>,
     code: Option<String>,
+    refresh_token: Option<String>,
     redirect_uri: Option<String>,
     code_verifier: Option<String>,
     client_id: Option<String>,
@@ -135,6 +139,7 @@ fn exchange(provider: &Provider, headers: &HeaderMap, raw: &Raw) -> Result<Respo
     let client = authenticate(provider, headers, raw)?;
     match raw.grant_type.as_deref() {
         Some("authorization_code") => {}
+        Some("refresh_token") => return renew(provider, client, raw),
         Some(_) => return Err(Fault::UnsupportedGrantType),
         None => return Err(Fault::InvalidRequest),
     }
@@ -150,15 +155,51 @@ fn exchange(provider: &Provider, headers: &HeaderMap, raw: &Raw) -> Result<Respo
         Ok(None) => return Err(Fault::InvalidGrant),
         Err(error) => return Ok(pages::failed(&error)),
     };
+    let refresh_token = match provider.families().begin(&grant) {
+        Ok(token) => token,
+        Err(error) => return Ok(pages::failed(&error)),
+    };
+    answer(provider, client, &grant, &access_token, &refresh_token)
+}
+
+/// RFC 6749 section 6, with rotation: a token that comes a second time was stolen, and its family ends (RFC 9700
+/// section 4.14).
+fn renew(provider: &Provider, client: &Client, raw: &Raw) -> Result<Response, Fault> {
+    let token = raw.refresh_token.as_deref().ok_or(Fault::InvalidRequest)?;
+    let rotated = provider.families().rotate(token, client.id());
+    let (grant, refresh_token) = match rotated {
+        Ok(Some(rotated)) => rotated,
+        Ok(None) => return Err(Fault::InvalidGrant),
+        Err(error) => return Ok(pages::failed(&error)),
+    };
+    if !provider.is_alive(&grant.session.sid) {
+        return Err(Fault::InvalidGrant);
+    }
+    // A refreshed access token opens nothing here.
+    let access_token = match crate::demo::random::token() {
+        Ok(token) => token,
+        Err(error) => return Ok(pages::failed(&error)),
+    };
+    answer(provider, client, &grant, &access_token, &refresh_token)
+}
+
+fn answer(
+    provider: &Provider,
+    client: &Client,
+    grant: &Grant,
+    access_token: &str,
+    refresh_token: &str,
+) -> Result<Response, Fault> {
     let user = provider
         .user(&grant.session.user)
         .ok_or(Fault::InvalidGrant)?;
-    Ok(match claims::id_token(provider, client, user, &grant) {
+    Ok(match claims::id_token(provider, client, user, grant) {
         Ok(id_token) => Json(json!({
             "access_token": access_token,
             "token_type": "Bearer",
             "expires_in": 600,
             "id_token": id_token,
+            "refresh_token": refresh_token,
             "scope": "openid profile email groups",
         }))
         .into_response(),

@@ -38,6 +38,29 @@ impl IssuerHandle {
         self.provider.keys().current().sign(kind, claims)
     }
 
+    /// Changes the groups of a user, as tokens state them from now on.
+    pub fn change_groups(&self, user: &str, groups: &[&str]) {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        self.provider.change_groups(user, groups);
+    }
+
+    /// Takes back a user's refresh tokens, and tells nobody.
+    pub fn revoke_refresh_tokens_of(&self, user: &str) {
+        self.provider.families().revoke(user);
+    }
+
+    /// How often a refresh token was redeemed, and how often one was presented that had been redeemed before.
+    #[must_use]
+    pub fn refreshes(&self) -> (u64, u64) {
+        self.provider.families().counts()
+    }
+
+    /// The `sid` of a user's sessions.
+    #[must_use]
+    pub fn sids_of(&self, user: &str) -> Vec<String> {
+        self.provider.sids_of(user)
+    }
+
     /// Ends all sessions of a user as an administrator would, and tells the clients.
     pub async fn end_sessions_of(&self, user: &str) {
         let ended = self

@@ -13,6 +13,7 @@ mod claims;
 mod client;
 mod discovery;
 mod exchange;
+mod families;
 mod handle;
 mod keys;
 mod login;

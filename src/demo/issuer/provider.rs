@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     Client, IssuerError, IssuerOptions, Misbehave, TotpReplay, authorize::Authorization,
-    keys::KeyRing,
+    families::Families, keys::KeyRing,
 };
 use crate::demo::{
     random::{self, RandomFailure},
@@ -116,6 +116,9 @@ pub(super) struct Provider {
     keys: Mutex<KeyRing>,
     misbehaviour: Mutex<Misbehave>,
     memory: Mutex<Memory>,
+    families: Mutex<Families>,
+    /// Groups of users that are not as they were at the start.
+    groups: Mutex<HashMap<String, Vec<String>>>,
     closing: watch::Sender<bool>,
 }
 
@@ -136,6 +139,8 @@ impl Provider {
                 accesses: Recent::new(MOST_KEPT),
                 last_steps: HashMap::new(),
             }),
+            families: Mutex::new(Families::new(MOST_KEPT)),
+            groups: Mutex::default(),
             closing: watch::Sender::new(false),
         })
     }
@@ -154,6 +159,36 @@ impl Provider {
 
     pub(super) fn misbehaviour(&self) -> MutexGuard<'_, Misbehave> {
         locked(&self.misbehaviour)
+    }
+
+    pub(super) fn families(&self) -> MutexGuard<'_, Families> {
+        locked(&self.families)
+    }
+
+    /// The groups of a user now.
+    pub(super) fn groups_of(&self, user: &DemoUser) -> Vec<String> {
+        let changed = locked(&self.groups).get(user.name()).cloned();
+        changed.unwrap_or_else(|| user.groups().to_vec())
+    }
+
+    pub(super) fn change_groups(&self, user: &str, groups: Vec<String>) {
+        locked(&self.groups).insert(user.to_owned(), groups);
+    }
+
+    pub(super) fn sids_of(&self, user: &str) -> Vec<String> {
+        let memory = locked(&self.memory);
+        let sessions = memory.sessions.iter().map(|(_, session)| session);
+        let own = sessions.filter(|session| session.user == user);
+        own.map(|session| session.sid.clone()).collect()
+    }
+
+    /// Whether somebody's session is not over.
+    pub(super) fn is_alive(&self, sid: &str) -> bool {
+        let memory = locked(&self.memory);
+        memory
+            .sessions
+            .iter()
+            .any(|(_, session)| session.sid == sid)
     }
 
     pub(super) fn client(&self, id: &str) -> Option<&Client> {

@@ -24,7 +24,7 @@ pub(super) async fn userinfo(
     match user {
         Some(user) => (
             [(header::CACHE_CONTROL, "no-store")],
-            Json(claims::person(user)),
+            Json(claims::person(&provider, user)),
         )
             .into_response(),
         None => (

@@ -8,6 +8,7 @@
 
 mod head;
 mod headers;
+mod held;
 mod parse;
 mod patch;
 mod problem;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use http::Method;
 
 pub use headers::{Frames, PageHeaders, Sniffing, names_directive};
+pub use held::{HeldPost, KeepAlive};
 pub use patch::Patch;
 pub use problem::Problem;
 pub use report::{Finding, FindingKind};
@@ -88,6 +90,7 @@ pub struct Profile {
     any_first: Vec<usize>,
     inspect: Modes,
     patches: Vec<Arc<Patch>>,
+    keep_alive: Option<KeepAlive>,
 }
 
 /// The modes of inspection that a profile, or one of its routes, states. `[inspect]`

@@ -10,8 +10,11 @@ use toml::de::{DeTable, DeValue};
 
 use super::head::{Identifiers, cookies, login, logout, session};
 use super::headers::{RawHeaders, headers};
+use super::held::keep_alive;
 use super::problem::Problems;
-use super::raw::{RawCookies, RawHead, RawInspect, RawLogin, RawLogout, RawRoute, RawSession};
+use super::raw::{
+    RawCookies, RawHead, RawInspect, RawKeepAlive, RawLogin, RawLogout, RawRoute, RawSession,
+};
 use super::{Effect, Login, Modes, PatientRule, Problem, Profile, Route, Source};
 use crate::emr::profile::route::{Need, Polling};
 
@@ -21,7 +24,9 @@ mod limits;
 mod links;
 mod patches;
 mod routes;
+mod step_up;
 
+pub(super) use limits::duration;
 use routes::RouteReader;
 pub(super) use routes::header_name;
 
@@ -75,6 +80,7 @@ fn assemble(mut table: Spanned<DeTable<'_>>, problems: &mut Problems<'_>) -> Opt
     let login_section = section::<RawLogin>(top, "login", problems);
     let logout_section = section::<RawLogout>(top, "logout", problems);
     let cookie_section = section::<RawCookies>(top, "cookies", problems);
+    let keep_alive_section = section::<RawKeepAlive>(top, "keep_alive", problems);
     let header_section = section::<RawHeaders>(top, "headers", problems);
     let head = RawHead::deserialize(table.into_deserializer())
         .map_err(|error| problems.refused(&error, 1))
@@ -88,6 +94,7 @@ fn assemble(mut table: Spanned<DeTable<'_>>, problems: &mut Problems<'_>) -> Opt
         logout_section.and_then(|(raw, line)| logout(raw, line, problems).map(|l| (l, line)));
     let cookies = cookies(cookie_section.map(|(raw, _)| raw).unwrap_or_default());
 
+    let keep_alive = keep_alive_section.and_then(|(raw, line)| keep_alive(&raw, line, problems));
     let (raw, line) = header_section.unwrap_or_default();
     let headers = headers(raw, line, problems);
 
@@ -129,6 +136,7 @@ fn assemble(mut table: Spanned<DeTable<'_>>, problems: &mut Problems<'_>) -> Opt
         any_first,
         inspect,
         patches,
+        keep_alive,
     })
 }
 

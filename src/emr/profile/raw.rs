@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{BindUser, DomainScope, InspectedBody, MethodOverride, SameSite};
+use super::{BindUser, DomainScope, HeldPost, InspectedBody, MethodOverride, SameSite};
 use crate::config::inspection::Mode;
 use crate::emr::id::IdForm;
 use crate::request::facts::Action;
@@ -49,6 +49,14 @@ pub(super) struct RawLogout {
     pub(super) route: String,
     pub(super) method: String,
     pub(super) path: String,
+}
+
+/// `[keep_alive]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawKeepAlive {
+    pub(super) path: String,
+    pub(super) every: String,
 }
 
 /// `[cookies]`
@@ -201,6 +209,7 @@ pub(super) struct RawRoute {
     pub(super) success: Option<RawAnswer>,
     pub(super) guard: Option<bool>,
     pub(super) poll: Option<bool>,
+    pub(super) held_post: Option<HeldPost>,
     pub(super) websocket: Option<bool>,
     pub(super) pass_authorization: Option<bool>,
     pub(super) multipart: Option<bool>,
@@ -215,6 +224,15 @@ pub(super) struct RawRoute {
     pub(super) no_store: Option<bool>,
     pub(super) cache: Option<RawCache>,
     pub(super) cache_reason: Option<String>,
+    pub(super) step_up: Option<RawStepUp>,
+}
+
+/// `step_up = { max_age = "5m", factor = "phishing-resistant" }`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStepUp {
+    pub(super) max_age: Option<String>,
+    pub(super) factor: Option<String>,
 }
 
 /// `[inspect]` and `inspect = { .. }`

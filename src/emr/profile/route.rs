@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::{Modes, RouteTraits};
+use super::{HeldPost, Modes, RouteTraits};
 use crate::config::inspection::Mode;
 use crate::emr::answer::AnswerRule;
 use crate::emr::id::IdPattern;
 use crate::emr::json::Pointer;
 use crate::emr::pattern::{Captures, PathPattern};
+use crate::request::Demand;
 use crate::request::facts::Action;
 use crate::request::target::Ambiguity;
 
@@ -241,6 +242,7 @@ pub struct Route {
     pub(super) need: Need,
     pub(super) effect: Effect,
     pub(super) poll: Polling,
+    pub(super) held_post: HeldPost,
     pub(super) traits: RouteTraits,
     pub(super) body_timeout: Option<Duration>,
     pub(super) body: BodyNeed,
@@ -249,6 +251,7 @@ pub struct Route {
     pub(super) allow: Vec<Ambiguity>,
     pub(super) record: Record,
     pub(super) inspect: Modes,
+    pub(super) demand: Demand,
 }
 
 /// How a route stands among the others.
@@ -319,6 +322,12 @@ impl Route {
     #[must_use]
     pub fn is_sensitive(&self) -> bool {
         matches!(self.sensitivity.as_str(), "R" | "V")
+    }
+
+    /// What it demands of the sign-in (`step_up = { .. }`).
+    #[must_use]
+    pub const fn demand(&self) -> Demand {
+        self.demand
     }
 
     /// Whether it counts as activity.

@@ -178,3 +178,35 @@ fn broken_toml_and_missing_files_are_problems() {
     assert_eq!((missing.len(), missing[0].line), (1, 0));
     assert!(missing[0].to_string().starts_with("/nonexistent/x.toml:0:"));
 }
+
+#[test]
+fn a_step_up_demands_something_that_can_be_met() {
+    let with = |step_up: &str| {
+        format!(
+            "version = 1\nname = \"x\"\n\n[[route]]\nid = \"r\"\nmethods = [\"GET\"]\npath = \"/a\"\naction = \"Navigate\"\nsection = \"shell\"\nstep_up = {step_up}\n"
+        )
+    };
+    for (wrong, part) in [
+        ("{ }", "demands nothing"),
+        ("{ max_age = \"0s\" }", "one second to 24 hours"),
+        ("{ max_age = \"1441m\" }", "one second to 24 hours"),
+        ("{ max_age = \"soon\" }", "one second to 24 hours"),
+        ("{ max_age = \"500ms\" }", "one second to 24 hours"),
+        ("{ factor = \"any\" }", "not a factor"),
+        ("{ factor = \"otp\" }", "not a factor"),
+    ] {
+        let found = problems(&with(wrong));
+        assert!(
+            found
+                .iter()
+                .any(|(line, m)| *line == 10 && m.contains(part)),
+            "{wrong}: {found:#?}"
+        );
+    }
+    let unknown = problems(&with("{ max_age = \"5m\", acr = \"x\" }"));
+    assert!(unknown[0].1.contains("acr"), "{unknown:#?}");
+    let text = with("{ max_age = \"5m\", factor = \"phishing-resistant\" }");
+    let profile = Profile::parse(&text, "good.toml").unwrap();
+    let recorded = profile.routes()[0].demand().as_recorded();
+    assert_eq!(recorded, ["stepup=300s", "factor=phishing-resistant"]);
+}

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::jws::Algorithm;
 use super::mfa;
 use crate::config::Issuer;
+use crate::request::handled::TRAINING_VALID_UNTIL;
 use crate::request::principal::Proof;
 
 /// Why a token's claims are refused. Says nothing of their values, which may name people.
@@ -49,6 +50,12 @@ pub enum ClaimsError {
     /// A logout token without the logout event, or with a nonce.
     #[error("the token is not a logout token")]
     NotLogout,
+    /// A renewed token is of another user.
+    #[error("the token is of another user than the one who signed in")]
+    Subject,
+    /// A renewed token states another time of authentication.
+    #[error("the token is of another sign-in (auth_time)")]
+    OtherSignIn,
 }
 
 /// What is expected of any token.
@@ -112,6 +119,17 @@ pub enum StatedTraining {
     Unreadable,
 }
 
+impl StatedTraining {
+    /// As a particular of a record; nothing where nothing is known.
+    #[must_use]
+    pub fn particular(self) -> Option<(String, String)> {
+        match self {
+            Self::Until(until) => Some((TRAINING_VALID_UNTIL.to_owned(), until.to_string())),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
+}
+
 /// Whom a logout token signs out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logout {
@@ -138,6 +156,15 @@ pub fn validate_id_token(
     if text(&claims, "nonce") != Some(expected.nonce) {
         return Err(ClaimsError::Nonce);
     }
+    judge(claims, issued, expected)
+}
+
+/// What an ID token proves that is genuine, for us, and of this sign-in.
+pub(super) fn judge(
+    claims: Map<String, Value>,
+    issued: Timestamp,
+    expected: &ExpectedId<'_>,
+) -> Result<Verified, ClaimsError> {
     if let Some(hash) = claims.get("at_hash") {
         let fits = expected
             .access_token
@@ -155,11 +182,13 @@ pub fn validate_id_token(
         role_values.is_empty() && is_elsewhere(&all, &expected.issuer.roles_claim);
     let acr = at("/acr").and_then(Value::as_str).map(ToOwned::to_owned);
     let amr = strings(at("/amr"));
+    let phishing_resistant = mfa::is_phishing_resistant(&expected.issuer.mfa, acr.as_deref(), &amr);
     let proof = Proof {
         mfa: mfa::is_proven(&expected.issuer.mfa, acr.as_deref(), &amr),
         acr,
         amr,
         auth_time: auth_time(at("/auth_time"), &expected.token),
+        phishing_resistant,
     };
     let training = expected.issuer.training_claim.as_deref();
     Ok(Verified {
@@ -182,17 +211,45 @@ pub fn validate_logout_token(
     payload: &[u8],
     expected: &Expected<'_>,
 ) -> Result<Logout, ClaimsError> {
+    validate_logout(&object(payload)?, expected)
+}
+
+/// How long a logout token counts that does not say so, after it was issued: what the final specification
+/// recommends at most (§2.4).
+const LOGOUT_LIFETIME: i64 = 120;
+
+/// The same for an issuer some of whose logout tokens may state no expiry.
+///
+/// # Errors
+/// [`ClaimsError`].
+pub fn validate_lasting_logout_token(
+    payload: &[u8],
+    expected: &Expected<'_>,
+) -> Result<Logout, ClaimsError> {
+    let mut claims = object(payload)?;
+    if !claims.contains_key("exp") {
+        let issued = claims.get("iat").and_then(numeric_date);
+        let issued = issued.ok_or(ClaimsError::Claim("iat"))?.as_second();
+        let expires = issued.saturating_add(LOGOUT_LIFETIME);
+        claims.insert("exp".to_owned(), Value::from(expires));
+    }
+    validate_logout(&claims, expected)
+}
+
+fn validate_logout(
+    claims: &Map<String, Value>,
+    expected: &Expected<'_>,
+) -> Result<Logout, ClaimsError> {
     const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
-    let claims = object(payload)?;
-    let (_, expires) = common(&claims, expected)?;
+    let (_, expires) = common(claims, expected)?;
     let event = claims.get("events").and_then(|events| events.get(EVENT));
     // SECURITY: with a nonce it could be an ID token, which a browser has seen.
     if !event.is_some_and(Value::is_object) || claims.contains_key("nonce") {
         return Err(ClaimsError::NotLogout);
     }
     let id = identifier(claims.get("jti")).ok_or(ClaimsError::Claim("jti"))?;
-    let subject = optional(&claims, "sub")?;
-    let issuer_session = optional(&claims, "sid")?;
+    let subject = optional(claims, "sub")?;
+    let issuer_session = optional(claims, "sid")?;
     if subject.is_none() && issuer_session.is_none() {
         return Err(ClaimsError::Claim("sub"));
     }
@@ -204,7 +261,7 @@ pub fn validate_logout_token(
     })
 }
 
-fn object(payload: &[u8]) -> Result<Map<String, Value>, ClaimsError> {
+pub(super) fn object(payload: &[u8]) -> Result<Map<String, Value>, ClaimsError> {
     match serde_json::from_slice(payload).ok() {
         Some(Value::Object(claims)) => Ok(claims),
         Some(_) | None => Err(ClaimsError::Malformed),
@@ -212,7 +269,7 @@ fn object(payload: &[u8]) -> Result<Map<String, Value>, ClaimsError> {
 }
 
 /// What both kinds of token must state: issuer, audience, authorized party and times.
-fn common(
+pub(super) fn common(
     claims: &Map<String, Value>,
     expected: &Expected<'_>,
 ) -> Result<(Timestamp, Timestamp), ClaimsError> {
@@ -259,7 +316,7 @@ fn common(
 }
 
 /// RFC 7519 `NumericDate`: seconds, possibly with a fraction.
-fn numeric_date(value: &Value) -> Option<Timestamp> {
+pub(in crate::identity) fn numeric_date(value: &Value) -> Option<Timestamp> {
     if let Some(seconds) = value.as_i64() {
         return Timestamp::from_second(seconds).ok();
     }
@@ -296,7 +353,7 @@ fn stated_training(value: Option<&Value>) -> StatedTraining {
 /// The longest text that can be a date and time.
 const LONGEST_TIME: usize = 40;
 
-fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
+pub(super) fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
     claims.get(name).and_then(Value::as_str)
 }
 
@@ -317,7 +374,7 @@ const MAX_IDENTIFIER: usize = 255;
 /// A string that can stand for someone in a record and a header: not empty, not huge, nothing invisible in it.
 ///
 /// SECURITY: control and direction characters would forge log lines or make one name look like another.
-fn identifier(value: Option<&Value>) -> Option<String> {
+pub(in crate::identity) fn identifier(value: Option<&Value>) -> Option<String> {
     let text = value?.as_str()?;
     let is_plain = |c: char| !c.is_control() && !is_invisible(c);
     let is_fine = !text.trim().is_empty()
@@ -336,7 +393,7 @@ const fn is_invisible(c: char) -> bool {
 }
 
 /// A string or an array of strings; anything else, or anything else among them, is nothing.
-fn strings(value: Option<&Value>) -> Vec<String> {
+pub(super) fn strings(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(one)) if !one.is_empty() => vec![one.clone()],
         Some(Value::Array(many)) => many

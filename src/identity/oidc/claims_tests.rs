@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::config::step_up::PhishingResistant;
 use crate::config::{MfaEvidence, MfaRequire};
 use crate::secret::Secret;
 
@@ -21,10 +22,13 @@ fn issuer() -> Issuer {
             acr: vec!["loa-5".into()],
             amr: Vec::new(),
             require: MfaRequire::Any,
+            phishing_resistant: PhishingResistant::default(),
         },
         name_claim: "/preferred_username".into(),
         roles_claim: "/realm/groups".into(),
         training_claim: Some("/training_valid_until".into()),
+        refresh: None,
+        logout: crate::config::refresh::LogoutTolerance::default(),
     }
 }
 

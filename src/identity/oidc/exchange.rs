@@ -10,11 +10,12 @@ use openidconnect::{
     AdditionalClaims, AuthUrl, AuthenticationContextClass, AuthenticationFlow, AuthorizationCode,
     Client, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet, ExtraTokenFields,
     IdToken, IssuerUrl, JsonWebKeySet, Nonce, OAuth2TokenResponse, PkceCodeChallenge,
-    PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, StandardErrorResponse,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, Scope, StandardErrorResponse,
     StandardTokenResponse, TokenResponse, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 
+use super::acr::acr_values;
 use crate::config::Issuer;
 use crate::identity::routes::Asked;
 use crate::outbound::{HttpClient, HttpError};
@@ -35,9 +36,14 @@ pub(in crate::identity) enum ExchangeError {
 
 /// What the code bought.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names of RFC 6749 and OIDC Core"
+)]
 pub(in crate::identity) struct Tokens {
     pub(in crate::identity) id_token: Secret<String>,
     pub(in crate::identity) access_token: Secret<String>,
+    pub(in crate::identity) refresh_token: Option<Secret<String>>,
 }
 
 /// What makes one sign-in's requests different from another's.
@@ -82,15 +88,22 @@ pub(super) fn authorize(
                 .map(Scope::new),
         )
         .set_pkce_challenge(pkce);
-    for acr in &settings.request_acr {
+    for acr in acr_values(settings, challenge.asked) {
         request = request.add_auth_context_value(AuthenticationContextClass::new(acr.clone()));
     }
     request = match challenge.asked {
         Asked::SignIn => request,
         // `max_age` makes the provider state `auth_time` (OIDC Core §3.1.2.1); `prompt` is for those that ignore it.
-        Asked::StepUp => request
+        Asked::Unlock => request
             .set_max_age(std::time::Duration::ZERO)
             .add_prompt(CoreAuthPrompt::Login),
+        Asked::StepUp(demand) => {
+            let request = request.add_prompt(CoreAuthPrompt::Login);
+            match demand.max_age() {
+                Some(max_age) => request.set_max_age(max_age),
+                None => request,
+            }
+        }
     };
     let (url, _, _) = request.url();
     Ok((url, Secret::new(verifier.into_secret())))
@@ -105,34 +118,82 @@ pub(super) async fn exchange(
     verifier: Secret<String>,
 ) -> Result<Tokens, ExchangeError> {
     let client = client(settings, endpoints)?;
-    let send = |request: Request<Vec<u8>>| -> futures_util::future::BoxFuture<
-        'static,
-        Result<Response<Vec<u8>>, HttpError>,
-    > {
-        let http = http.clone();
-        Box::pin(async move { http.send(request).await })
-    };
+    let send = sender(http);
     let response = client
         .exchange_code(AuthorizationCode::new(code))
         .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().clone()))
         .request_async(&send)
         .await
-        .map_err(|error| match error {
-            RequestTokenError::Request(source) => ExchangeError::Unreachable(source),
-            RequestTokenError::ServerResponse(answer) => {
-                ExchangeError::Refused(answer.error().as_ref().to_owned())
-            }
-            RequestTokenError::Parse(place, _) => {
-                ExchangeError::Malformed(place.path().to_string())
-            }
-            RequestTokenError::Other(_) => ExchangeError::Malformed("/".to_owned()),
-        })?;
+        .map_err(failure)?;
     let id_token = response.extra_fields().id_token.as_ref();
     let id_token = id_token.ok_or_else(|| ExchangeError::Malformed("id_token".to_owned()))?;
     Ok(Tokens {
         id_token: Secret::new(id_token.0.clone()),
         access_token: Secret::new(response.access_token().secret().clone()),
+        refresh_token: response
+            .refresh_token()
+            .map(|token| Secret::new(token.secret().clone())),
     })
+}
+
+/// Renewed tokens. A provider need not send an ID token with them (OIDC Core §12.2).
+#[derive(Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names of RFC 6749 and OIDC Core"
+)]
+pub(in crate::identity) struct RenewedTokens {
+    pub(in crate::identity) id_token: Option<Secret<String>>,
+    pub(in crate::identity) access_token: Secret<String>,
+    /// The refresh token that counts from now on, where the provider rotates.
+    pub(in crate::identity) refresh_token: Option<Secret<String>>,
+}
+
+/// Renews the tokens, as the client (RFC 6749 §6).
+pub(super) async fn refresh(
+    http: &HttpClient,
+    settings: &Issuer,
+    endpoints: Endpoints<'_>,
+    refresh_token: &Secret<String>,
+) -> Result<RenewedTokens, ExchangeError> {
+    let client = client(settings, endpoints)?;
+    let send = sender(http);
+    let token = RefreshToken::new(refresh_token.expose().clone());
+    let response = client
+        .exchange_refresh_token(&token)
+        .request_async(&send)
+        .await
+        .map_err(failure)?;
+    let id_token = response.extra_fields().id_token.as_ref();
+    Ok(RenewedTokens {
+        id_token: id_token.map(|token| Secret::new(token.0.clone())),
+        access_token: Secret::new(response.access_token().secret().clone()),
+        refresh_token: response
+            .refresh_token()
+            .map(|token| Secret::new(token.secret().clone())),
+    })
+}
+
+type Sending = futures_util::future::BoxFuture<'static, Result<Response<Vec<u8>>, HttpError>>;
+
+fn sender(http: &HttpClient) -> impl Fn(Request<Vec<u8>>) -> Sending {
+    |request| {
+        let http = http.clone();
+        Box::pin(async move { http.send(request).await })
+    }
+}
+
+type Failed = RequestTokenError<HttpError, StandardErrorResponse<CoreErrorResponseType>>;
+
+fn failure(error: Failed) -> ExchangeError {
+    match error {
+        RequestTokenError::Request(source) => ExchangeError::Unreachable(source),
+        RequestTokenError::ServerResponse(answer) => {
+            ExchangeError::Refused(answer.error().as_ref().to_owned())
+        }
+        RequestTokenError::Parse(place, _) => ExchangeError::Malformed(place.path().to_string()),
+        RequestTokenError::Other(_) => ExchangeError::Malformed("/".to_owned()),
+    }
 }
 
 /// The ID token as it came: it is verified and read elsewhere.

@@ -56,16 +56,31 @@ pub enum Kind {
     Id,
     /// A back-channel logout token.
     Logout,
+    /// An access token (RFC 9068 §2.1: `typ` says so).
+    Access,
+    /// An access token of an authorization server that does not say so. Nothing in the header tells it from an ID
+    /// token: the audience must.
+    PlainAccess,
+    /// A back-channel logout token that says so (`typ` is `logout+jwt`).
+    StatedLogout,
 }
 
 impl Kind {
     fn accepts(self, typ: Option<&str>) -> bool {
-        let Some(typ) = typ else { return true };
+        let Some(typ) = typ else {
+            return match self {
+                Self::Id | Self::Logout | Self::PlainAccess => true,
+                Self::Access | Self::StatedLogout => false,
+            };
+        };
         let typ = typ.strip_prefix("application/").unwrap_or(typ);
         let is = |name: &str| typ.eq_ignore_ascii_case(name);
         match self {
             Self::Id => is("JWT"),
             Self::Logout => is("logout+jwt") || is("JWT"),
+            Self::Access => is("at+jwt"),
+            Self::PlainAccess => is("at+jwt") || is("JWT"),
+            Self::StatedLogout => is("logout+jwt"),
         }
     }
 }
@@ -86,7 +101,7 @@ pub struct Jws<'t> {
     pub(super) key_id: Option<String>,
     pub(super) signed: &'t str,
     pub(super) signature: &'t str,
-    pub(super) payload: Vec<u8>,
+    pub(in crate::identity) payload: Vec<u8>,
 }
 
 impl<'t> Jws<'t> {
@@ -165,6 +180,25 @@ mod tests {
         assert_eq!(error(&of("logout+jwt"), Kind::Logout), None);
         assert_eq!(error(&of("JWT"), Kind::Logout), None);
         assert_eq!(error(&of("at+jwt"), Kind::Logout), Some(JwsError::Type));
+        for (typ, access, plain) in [
+            ("at+jwt", true, true),
+            ("application/AT+JWT", true, true),
+            ("JWT", false, true),
+            ("logout+jwt", false, false),
+            ("dpop+jwt", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(error(&of(typ), Kind::Access).is_none(), access, "{typ}");
+            assert_eq!(error(&of(typ), Kind::PlainAccess).is_none(), plain, "{typ}");
+        }
+        let none = r#"{"alg":"ES256"}"#;
+        assert_eq!(error(none, Kind::Access), Some(JwsError::Type));
+        assert_eq!(error(none, Kind::PlainAccess), None);
+        assert_eq!(error(&of("logout+jwt"), Kind::StatedLogout), None);
+        assert_eq!(error(&of("JWT"), Kind::StatedLogout), Some(JwsError::Type));
+        let untyped = r#"{"alg":"ES256"}"#;
+        assert_eq!(error(untyped, Kind::Logout), None);
+        assert_eq!(error(untyped, Kind::StatedLogout), Some(JwsError::Type));
     }
 
     #[test]

@@ -10,7 +10,7 @@ const MAX_KEYS: usize = 64;
 
 /// A set of public keys.
 #[derive(Debug, Default)]
-pub(super) struct KeySet(Vec<Key>);
+pub(in crate::identity) struct KeySet(Vec<Key>);
 
 #[derive(Debug)]
 struct Key {
@@ -31,7 +31,7 @@ enum Verifies {
 
 /// What verifying a signature came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::identity) enum Verdict {
     Genuine,
     /// A key that fits was tried and the signature is not its.
     Forged,
@@ -41,7 +41,7 @@ pub(super) enum Verdict {
 
 impl KeySet {
     /// Reads a JWKS. Keys that are not understood are passed over: providers publish keys for other purposes too.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(in crate::identity) fn parse(bytes: &[u8]) -> Option<Self> {
         let set: serde_json::Value = serde_json::from_slice(bytes).ok()?;
         let keys = set.get("keys")?.as_array()?;
         Some(Self(
@@ -54,7 +54,7 @@ impl KeySet {
     }
 
     /// Verifies a signature with the key that the token names, or with each that fits if it names none.
-    pub(super) fn verify(&self, jws: &Jws<'_>) -> Verdict {
+    pub(in crate::identity) fn verify(&self, jws: &Jws<'_>) -> Verdict {
         let mut verdict = Verdict::NoKey;
         for key in self.0.iter().filter(|key| key.fits(jws)) {
             match jsonwebtoken::crypto::verify(

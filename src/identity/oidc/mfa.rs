@@ -1,16 +1,30 @@
-//! Whether a sign-in was multi-factor, by what this issuer calls so.
+//! Whether a sign-in was multi-factor, or phishing-resistant, by what this issuer calls so.
 
 use crate::config::{MfaEvidence, MfaRequire};
 
 /// Judges what the provider stated, whatever it had been asked for: providers downgrade silently.
 #[must_use]
 pub fn is_proven(evidence: &MfaEvidence, acr: Option<&str>, amr: &[String]) -> bool {
-    let class_holds = (!evidence.acr.is_empty())
-        .then(|| acr.is_some_and(|acr| evidence.acr.iter().any(|wanted| wanted == acr)));
-    let methods_hold = (!evidence.amr.is_empty()).then(|| {
-        evidence
-            .amr
-            .iter()
+    holds((&evidence.acr, &evidence.amr), evidence.require, acr, amr)
+}
+
+/// The same of a phishing-resistant factor.
+#[must_use]
+pub fn is_phishing_resistant(evidence: &MfaEvidence, acr: Option<&str>, amr: &[String]) -> bool {
+    let named = &evidence.phishing_resistant;
+    holds((&named.acr, &named.amr), evidence.require, acr, amr)
+}
+
+fn holds(
+    (classes, sets): (&[String], &[Vec<String>]),
+    require: MfaRequire,
+    acr: Option<&str>,
+    amr: &[String],
+) -> bool {
+    let class_holds = (!classes.is_empty())
+        .then(|| acr.is_some_and(|acr| classes.iter().any(|wanted| wanted == acr)));
+    let methods_hold = (!sets.is_empty()).then(|| {
+        sets.iter()
             // An empty set would hold for everyone.
             .any(|set| !set.is_empty() && set.iter().all(|method| amr.contains(method)))
     });
@@ -19,7 +33,7 @@ pub fn is_proven(evidence: &MfaEvidence, acr: Option<&str>, amr: &[String]) -> b
     if configured.peek().is_none() {
         return false;
     }
-    match evidence.require {
+    match require {
         MfaRequire::Any => configured.any(|holds| holds),
         MfaRequire::All => configured.all(|holds| holds),
     }
@@ -28,6 +42,7 @@ pub fn is_proven(evidence: &MfaEvidence, acr: Option<&str>, amr: &[String]) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::step_up::PhishingResistant;
 
     fn list(words: &[&str]) -> Vec<String> {
         words.iter().map(|w| (*w).to_owned()).collect()
@@ -44,8 +59,22 @@ mod tests {
             acr: list(classes),
             amr: sets.iter().map(|set| list(set)).collect(),
             require,
+            phishing_resistant: PhishingResistant::default(),
         };
-        is_proven(&evidence, acr, &list(amr))
+        let resistant = MfaEvidence {
+            acr: Vec::new(),
+            amr: Vec::new(),
+            require,
+            phishing_resistant: PhishingResistant {
+                acr: evidence.acr.clone(),
+                amr: evidence.amr.clone(),
+            },
+        };
+        // The one is judged as the other is, and neither by the lists of the other.
+        let proven = is_proven(&evidence, acr, &list(amr));
+        assert_eq!(is_phishing_resistant(&resistant, acr, &list(amr)), proven);
+        assert!(!is_phishing_resistant(&evidence, acr, &list(amr)));
+        proven
     }
 
     #[test]

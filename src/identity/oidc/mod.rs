@@ -5,15 +5,20 @@
 //! checks neither `azp` nor leeway, knows no logout tokens, and verifies outside the one crypto library of this
 //! program. Tokens are verified in [`jws`] and judged in [`claims`], by one piece of code for both kinds.
 
+mod acr;
 pub mod claims;
 mod exchange;
 pub mod jws;
-mod keys;
+pub(in crate::identity) mod keys;
 pub mod mfa;
 mod provider;
+pub(super) mod refreshed;
 
 #[cfg(test)]
 pub(super) mod test_provider;
+#[cfg(test)]
+pub(super) mod test_refresh;
 
-pub(super) use exchange::{Challenge, ExchangeError, Tokens};
+pub(super) use acr::{acr_values, can_prove};
+pub(super) use exchange::{Challenge, ExchangeError, RenewedTokens, Tokens};
 pub(super) use provider::{Metadata, Provider, ProviderError, TokenError};

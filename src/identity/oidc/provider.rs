@@ -10,9 +10,10 @@ use arc_swap::ArcSwapOption;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::exchange::{self, Challenge, Endpoints, ExchangeError, Tokens};
+use super::exchange::{self, Challenge, Endpoints, ExchangeError, RenewedTokens, Tokens};
 use super::jws::{self, Algorithm, Jws, JwsError, Kind};
 use super::keys::{KeySet, Verdict};
+use super::refreshed;
 use crate::clock::SharedClock;
 use crate::config::Issuer;
 use crate::outbound::{HttpClient, HttpError, is_this_machine};
@@ -78,6 +79,7 @@ pub(in crate::identity) struct Metadata {
     token_endpoint: url::Url,
     jwks_uri: url::Url,
     end_session_endpoint: Option<url::Url>,
+    userinfo_endpoint: Option<url::Url>,
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
 }
@@ -90,6 +92,10 @@ impl Metadata {
 
     pub(in crate::identity) const fn end_session(&self) -> Option<&url::Url> {
         self.end_session_endpoint.as_ref()
+    }
+
+    pub(in crate::identity) const fn userinfo(&self) -> Option<&url::Url> {
+        self.userinfo_endpoint.as_ref()
     }
 
     /// Whether a callback's `iss` parameter (or its absence) is this provider's (RFC 9207 §2.4).
@@ -114,6 +120,7 @@ impl Metadata {
             Some(&metadata.token_endpoint),
             Some(&metadata.jwks_uri),
             metadata.end_session_endpoint.as_ref(),
+            metadata.userinfo_endpoint.as_ref(),
         ];
         for endpoint in endpoints.into_iter().flatten() {
             let is_fine = match endpoint.scheme() {
@@ -238,6 +245,26 @@ impl Provider {
     ) -> Result<Tokens, ExchangeError> {
         let endpoints = endpoints(metadata, redirect);
         exchange::exchange(&self.http, &self.settings, endpoints, code, verifier).await
+    }
+
+    /// Renews the tokens of a session.
+    pub(in crate::identity) async fn renew(
+        &self,
+        metadata: &Metadata,
+        refresh_token: &Secret<String>,
+    ) -> Result<RenewedTokens, ExchangeError> {
+        // No browser is sent anywhere: any address of the issuer's own does.
+        let endpoints = endpoints(metadata, &metadata.issuer);
+        exchange::refresh(&self.http, &self.settings, endpoints, refresh_token).await
+    }
+
+    /// What the provider says of the user whom an access token speaks of (OIDC Core §5.3).
+    pub(in crate::identity) async fn ask_about_user(
+        &self,
+        at: &url::Url,
+        access_token: &Secret<String>,
+    ) -> Result<Vec<u8>, HttpError> {
+        refreshed::ask_about_user(&self.http, at, access_token).await
     }
 
     /// Verifies a token's signature; returns its claims, which say nothing until they are judged.

@@ -14,6 +14,8 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
+use super::test_refresh::{Renewing, Tokens};
+use crate::config::step_up::PhishingResistant;
 use crate::config::{Issuer, MfaEvidence, MfaRequire};
 use crate::secret::Secret;
 
@@ -84,6 +86,7 @@ struct State {
     is_down: bool,
     issuer: Option<String>,
     metadata: Value,
+    tokens: Tokens,
 }
 
 /// The provider. It ends with the test.
@@ -139,10 +142,13 @@ impl TestProvider {
                 acr: Vec::new(),
                 amr: vec![vec!["mfa".to_owned()]],
                 require: MfaRequire::Any,
+                phishing_resistant: PhishingResistant::default(),
             },
             name_claim: "/preferred_username".to_owned(),
             roles_claim: "/groups".to_owned(),
             training_claim: None,
+            refresh: None,
+            logout: crate::config::refresh::LogoutTolerance::default(),
         }
     }
 
@@ -175,6 +181,16 @@ impl TestProvider {
         self.state.lock().unwrap().metadata = members;
     }
 
+    /// How it renews tokens, to be looked at or changed.
+    pub(in crate::identity) fn renewing<T>(&self, act: impl FnOnce(&mut Renewing) -> T) -> T {
+        act(&mut self.state.lock().unwrap().tokens.renewing)
+    }
+
+    /// Somebody uses a refresh token, and its answer is lost.
+    pub(in crate::identity) fn spend(&self, token: &str) {
+        assert!(self.state.lock().unwrap().tokens.rotate(token).is_some());
+    }
+
     pub(in crate::identity) fn sign(&self, claims: &Value, typ: &str) -> String {
         self.state.lock().unwrap().keys[0].sign_as(claims, typ)
     }
@@ -191,9 +207,13 @@ impl TestProvider {
     /// The user signed in: a code for the authorization request at `url`, which buys an ID token with `claims`.
     pub(in crate::identity) fn grant(&self, url: &url::Url, claims: &Value) -> String {
         let token = self.sign(claims, "JWT");
+        let refresh = self.state.lock().unwrap().tokens.begin(claims);
         self.grant_answer(
             url,
-            json!({"access_token": "at", "token_type": "Bearer", "id_token": token}),
+            json!({
+                "access_token": "at", "token_type": "Bearer", "id_token": token,
+                "refresh_token": refresh,
+            }),
         )
     }
 
@@ -228,7 +248,11 @@ impl TestProvider {
             .await
             .map(http_body_util::Collected::to_bytes)
             .unwrap_or_default();
+        let delay = self.renewing(|renewing| renewing.delay);
         let (status, answer) = self.route(&parts, &body);
+        if parts.uri.path() == "/token" {
+            tokio::time::sleep(delay).await;
+        }
         Ok(Response::builder()
             .status(status)
             .header(header::CONTENT_TYPE, "application/json")
@@ -266,6 +290,24 @@ impl TestProvider {
             "/token" => {
                 let form: HashMap<String, String> =
                     form_urlencoded::parse(body).into_owned().collect();
+                if form["grant_type"] == "refresh_token" {
+                    return match state
+                        .tokens
+                        .rotate(&form["refresh_token"])
+                        .filter(|_| is_client(parts))
+                    {
+                        None => (StatusCode::BAD_REQUEST, json!({"error": "invalid_grant"})),
+                        Some((claims, refresh)) => {
+                            let mut answer = json!({
+                                "access_token": "at2", "token_type": "Bearer", "refresh_token": refresh,
+                            });
+                            if let Some(claims) = claims {
+                                answer["id_token"] = json!(state.keys[0].sign(&claims));
+                            }
+                            (StatusCode::OK, answer)
+                        }
+                    };
+                }
                 let granted = state.grants.remove(&form["code"]);
                 granted
                     .filter(|granted| is_entitled(parts, &form, granted))
@@ -274,9 +316,19 @@ impl TestProvider {
                         |granted| (StatusCode::OK, granted.answer),
                     )
             }
+            "/userinfo" => {
+                assert_eq!(parts.headers[header::AUTHORIZATION], "Bearer at2");
+                (StatusCode::OK, state.tokens.renewing.user_info.clone())
+            }
             _ => (StatusCode::NOT_FOUND, json!({})),
         }
     }
+}
+
+fn is_client(parts: &::http::request::Parts) -> bool {
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let basic = STANDARD.encode(format!("{}:{}", encode(CLIENT), encode(CLIENT_SECRET)));
+    parts.headers[header::AUTHORIZATION] == format!("Basic {basic}")
 }
 
 fn is_entitled(
@@ -284,12 +336,9 @@ fn is_entitled(
     form: &HashMap<String, String>,
     granted: &Granted,
 ) -> bool {
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let basic = STANDARD.encode(format!("{}:{}", encode(CLIENT), encode(CLIENT_SECRET)));
-    let is_client = parts.headers[header::AUTHORIZATION] == format!("Basic {basic}");
     let verifier = form["code_verifier"].as_bytes();
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier);
-    is_client
+    is_client(parts)
         && URL_SAFE_NO_PAD.encode(hash) == granted.challenge
         && form["redirect_uri"] == granted.redirect
         && form["grant_type"] == "authorization_code"

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::identity::test_gateway::{Browser, Gateway};
+use crate::identity::{Cause, SessionEnded};
 use crate::refusal::Refusal;
 use crate::request::Principal;
 use crate::store::memory::Fault;
@@ -159,7 +160,8 @@ async fn streams_of_an_idle_session_are_told_although_nobody_asks() {
     assert!(ended.try_recv().is_err());
     gateway.advance(MINUTE);
     gateway.identity.sessions().end_overdue().await;
-    assert_eq!(ended.try_recv().unwrap().0, session);
+    let SessionEnded(id, ending) = ended.try_recv().unwrap();
+    assert_eq!((id, ending.cause), (session, Cause::Idle));
 }
 
 #[tokio::test]

@@ -100,14 +100,17 @@ async fn oauth2_proxy_611_parallel_tabs_can_all_sign_in() {
 
 /// envoy#42079: a callback that was used, but the user is signed in.
 #[tokio::test]
-async fn envoy_42079_a_used_callback_of_a_signed_in_user_leads_to_the_start_page() {
+async fn envoy_42079_a_used_callback_of_a_signed_in_user_leads_to_its_page() {
     let gateway = Gateway::start().await;
     let mut browser = Browser::default();
     let asked = browser.start(&gateway, "return_to=/a").await;
     browser.finish(&gateway, &asked, |_| {}).await.unwrap();
     let session = browser.cookies.clone();
     let handled = browser.finish(&gateway, &asked, |_| {}).await.unwrap();
-    assert_eq!((location(&handled), handled.event), ("/", Event::PageShown));
+    assert_eq!(
+        (location(&handled), handled.event),
+        ("/a", Event::PageShown)
+    );
     assert_eq!(browser.cookies, session);
 }
 

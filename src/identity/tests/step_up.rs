@@ -82,11 +82,12 @@ async fn a_step_up_must_be_fresh() {
             c["auth_time"] = auth_time.clone();
         })
         .await;
-        assert_eq!(refused, Err(Refusal::LoginRefused), "{auth_time}");
+        assert_eq!(refused, Err(Refusal::StepUpUnmet), "{auth_time}");
         // The session is as it was.
         assert_eq!(browser.outcome(&gateway).await, Ok(()));
     }
     for auth_time in [json!(now - 60), json!(now), json!(1_800_000_300.75)] {
+        let mut browser = gateway.signed_in().await;
         let done = step_up(&gateway, &mut browser, |c| {
             c["auth_time"] = auth_time.clone();
         })
@@ -172,4 +173,160 @@ async fn a_throttled_step_up_leaves_the_session_as_it_was() {
     let refused = other.sign_in(&gateway, |_| {}).await;
     assert_eq!(refused.map(drop), Err(Refusal::LoginRate));
     assert_eq!(other.outcome(&gateway).await, Err(Refusal::LoginRequired));
+}
+
+/// A gateway that knows a phishing-resistant factor when it sees one.
+async fn with_keys() -> Gateway {
+    Gateway::start_with(|config| {
+        let named = &mut config.issuers[0].mfa.phishing_resistant;
+        named.acr = vec!["urn:key".to_owned(), "urn:card".to_owned()];
+        named.amr = vec![vec!["hwk".to_owned(), "user".to_owned()]];
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_demand_is_asked_for_in_the_providers_words_and_judged_on_return() {
+    let gateway = with_keys().await;
+    let mut browser = gateway.signed_in().await;
+    gateway.advance(std::time::Duration::from_mins(10));
+    let now = gateway.now();
+    let hint = "return_to=/export&step_up=1&max_age=300&factor=phishing-resistant";
+    for (amr, acr, auth_time, met) in [
+        (json!(["mfa"]), json!("urn:mfa"), json!(now), false),
+        (json!(["mfa", "hwk"]), json!(null), json!(now), false),
+        (json!(["mfa"]), json!("urn:key"), json!(now - 301), false),
+        (json!(["mfa"]), json!("urn:key"), json!(0), false),
+        (json!(["mfa"]), json!("urn:key"), json!(null), false),
+        (json!(["mfa"]), json!("URN:KEY"), json!(now), false),
+        (json!(["mfa"]), json!("urn:key"), json!(now - 299), true),
+        (json!(["mfa", "hwk", "user"]), json!(null), json!(now), true),
+    ] {
+        let asked = browser.start(&gateway, hint).await;
+        assert_eq!(query(&asked, "acr_values"), "urn:key urn:card");
+        assert_eq!(query(&asked, "max_age"), "300");
+        assert_eq!(query(&asked, "prompt"), "login");
+        let done = browser
+            .finish(&gateway, &asked, |c| {
+                c["amr"] = amr.clone();
+                c["acr"] = acr.clone();
+                c["auth_time"] = auth_time.clone();
+            })
+            .await;
+        let expected = if met {
+            Ok(Event::StepUp)
+        } else {
+            Err(Refusal::StepUpUnmet)
+        };
+        assert_eq!(
+            done.map(|seen| seen.event),
+            expected,
+            "{amr} {acr} {auth_time}"
+        );
+        let proof = browser
+            .open(&gateway)
+            .await
+            .unwrap()
+            .principal()
+            .proof()
+            .clone();
+        assert_eq!(proof.phishing_resistant, met, "the session is as it was");
+    }
+}
+
+#[tokio::test]
+async fn a_factor_alone_is_not_about_time() {
+    let gateway = with_keys().await;
+    let mut browser = gateway.signed_in().await;
+    let asked = browser
+        .start(&gateway, "step_up=1&factor=phishing-resistant")
+        .await;
+    assert_eq!(query(&asked, "max_age"), "");
+    let done = browser
+        .finish(&gateway, &asked, |c| {
+            c["acr"] = json!("urn:key");
+            c["auth_time"] = json!(0);
+        })
+        .await;
+    assert_eq!(done.map(|seen| seen.event), Ok(Event::StepUp));
+    let asked = browser.start(&gateway, "step_up=1&factor=mfa").await;
+    assert_eq!(
+        query(&asked, "acr_values"),
+        "urn:mfa",
+        "what is asked for anyway"
+    );
+}
+
+/// Nobody is sent round for what could never be accepted.
+#[tokio::test]
+async fn what_no_issuer_can_prove_is_refused_at_once() {
+    let gateway = Gateway::start().await;
+    let mut browser = gateway.signed_in().await;
+    let target = "/.chartgate/login?step_up=1&factor=phishing-resistant";
+    let refused = browser.get(&gateway, target).await;
+    assert_eq!(refused.map(drop), Err(Refusal::StepUpUnmet));
+    assert_eq!(browser.outcome(&gateway).await, Ok(()));
+    // Whatever the provider claims, nothing that is not configured proves it.
+    let mut other = Browser::default();
+    other
+        .sign_in(&gateway, |c| c["amr"] = json!(["mfa", "hwk", "user"]))
+        .await
+        .unwrap();
+    let identified = other.open(&gateway).await.unwrap();
+    assert!(!identified.principal().proof().phishing_resistant);
+}
+
+/// The address is the client's; the demand of a sign-in in progress is not.
+#[tokio::test]
+async fn a_hint_that_was_weakened_proves_no_more_than_it_says() {
+    let gateway = with_keys().await;
+    let mut browser = gateway.signed_in().await;
+    let asked = browser.start(&gateway, "step_up=1&max_age=300").await;
+    browser.finish(&gateway, &asked, |_| {}).await.unwrap();
+    let identified = browser.open(&gateway).await.unwrap();
+    assert!(!identified.principal().proof().phishing_resistant);
+    // Once asked, the callback cannot take anything of it back.
+    let asked = browser
+        .start(&gateway, "step_up=1&factor=phishing-resistant")
+        .await;
+    let mut claims = gateway
+        .provider
+        .id_claims(&query(&asked, "nonce"), gateway.now());
+    claims["amr"] = json!(["mfa"]);
+    let code = gateway.provider.grant(&asked, &claims);
+    let state = query(&asked, "state");
+    let target = format!("/.chartgate/callback?code={code}&state={state}&step_up=1&factor=mfa");
+    let refused = browser.get(&gateway, &target).await;
+    assert_eq!(refused.map(drop), Err(Refusal::StepUpUnmet));
+}
+
+#[tokio::test]
+async fn two_tabs_can_step_up_at_the_same_time() {
+    let gateway = Gateway::start().await;
+    let mut browser = gateway.signed_in().await;
+    let before = browser.clone();
+    let tabs = [
+        browser.start(&gateway, "return_to=/a&step_up=1").await,
+        browser.start(&gateway, "return_to=/b&step_up=1").await,
+    ];
+    for tab in &tabs {
+        let done = browser.finish(&gateway, tab, |_| {}).await;
+        assert_eq!(done.map(|seen| seen.event), Ok(Event::StepUp));
+    }
+    // What was on its way under the old token does not take the new one away from the browser.
+    let late = before.open(&gateway).await.unwrap_err();
+    assert_eq!(late.refusal(), Refusal::SessionUnknown);
+    assert_eq!(
+        late.onward().cookie,
+        crate::request::onward::CookieFate::Stays
+    );
+    let mut forged = before;
+    forged
+        .cookies
+        .insert("__Host-chartgate".into(), "A".repeat(43));
+    let unknown = forged.open(&gateway).await.unwrap_err();
+    assert_eq!(
+        unknown.onward().cookie,
+        crate::request::onward::CookieFate::Cleared
+    );
 }

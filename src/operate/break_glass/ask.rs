@@ -275,10 +275,7 @@ impl BreakGlass {
         self.measure(&book);
         drop(book);
         if outcome == Outcome::Inappropriate {
-            let title = format!(
-                "{operator} found it inappropriate that {} broke the glass for patient {}",
-                reviewed.name, reviewed.patient.id
-            );
+            let title = "A broken glass was found inappropriate".to_owned();
             self.alarm("break-glass-inappropriate", title, &reviewed)
                 .await;
         }

@@ -18,9 +18,8 @@ use crate::desk::page::{handled, page, plain, redirect, typed};
 use crate::identity::ReturnTo;
 use crate::identity::identify::Identified;
 use crate::identity::routes::{Asked, BREAK_GLASS, login_location};
-use crate::policy::decide::fresh_until;
 use crate::refusal::Refusal;
-use crate::request::{Event, Handled, Offer, Refused, Target};
+use crate::request::{Demand, Event, Handled, Offer, Refused, Target};
 
 /// The largest form.
 const LARGEST: u64 = 32 * 1024;
@@ -87,7 +86,7 @@ impl BreakGlass {
         };
         if self.must_confirm(&visitor, now) {
             let back = visitor.received().parts().target.as_str();
-            let location = login_location(back, Asked::StepUp);
+            let location = login_location(back, Asked::StepUp(self.fresh()));
             return Ok(told(visitor, &offer, "step-up", redirect(&location)));
         }
         let shown = Offer {
@@ -101,12 +100,20 @@ impl BreakGlass {
         Ok(told(visitor, &offer, "form", page))
     }
 
+    /// What breaking the glass demands of the sign-in.
+    fn fresh(&self) -> Demand {
+        Demand::fresh(self.ground.settings.fresh)
+    }
+
     /// Whether the sign-in has to be confirmed first: it is too old, and the provider can tell when it was.
     fn must_confirm(&self, visitor: &Identified, now: Timestamp) -> bool {
         let signed_in = visitor.principal().proof().auth_time;
         // A provider that never says when cannot confirm either; care does not wait for it. The record says so.
         signed_in.is_some()
-            && fresh_until(signed_in, self.ground.settings.fresh, now).is_none_or(|end| now > end)
+            && self
+                .fresh()
+                .shortfall(visitor.principal().proof(), now)
+                .is_some()
     }
 
     /// Takes what was typed, and breaks the glass.

@@ -97,6 +97,7 @@ fn stated(name: &str, patient: &str) -> Stated {
             amr: Vec::new(),
             mfa: true,
             auth_time: Some(start()),
+            phishing_resistant: false,
         },
     });
     let facts = Facts {

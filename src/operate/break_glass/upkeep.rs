@@ -162,10 +162,7 @@ impl BreakGlass {
         let mut reminded = glass.clone();
         reminded.reminder = Reminder::Sent;
         self.keep(&reminded).await?;
-        let title = format!(
-            "nobody has reviewed within the time set that {} broke the glass for patient {}",
-            reminded.name, reminded.patient.id
-        );
+        let title = "Nobody has reviewed a broken glass within the time set".to_owned();
         self.alarm("break-glass-review-overdue", title, &reminded)
             .await;
         book.insert(id.to_owned(), reminded);

@@ -173,7 +173,7 @@ fn the_shipped_policies_say_what_the_matrix_says() {
                 let answer = compiled.ask(&compiled.slice(&asked), &asked);
                 let allowed = answer.verdict == Verdict::Allow;
                 if allowed != expected(cell, &asked)
-                    || allowed && answer.obligations.step_up.is_some() != step_up
+                    || allowed && answer.obligations.demand.max_age().is_some() != step_up
                 {
                     wrong.push(format!(
                         "{role} {action:?} {section} ({cell}), {}, break-glass {break_glass}: {answer:?}",

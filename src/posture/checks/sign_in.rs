@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::{Area, Check, Level, Verdict, fail, none_of, pass, span, unknown, warn};
-use crate::config::{MfaRequire, Rate};
+use crate::config::{Issuer, MfaRequire, Rate};
 use crate::posture::facts::Facts;
 
 /// NIST SP 800-63B-4: 15 minutes without activity at AAL3, an hour at AAL2.
 const IDLE: Duration = Duration::from_mins(15);
+/// What is left open at a shared workstation is read by the next one who passes.
+const LOCK: Duration = Duration::from_mins(10);
 const IDLE_MOST: Duration = Duration::from_hours(1);
 /// 12 hours in all at AAL3, 24 at AAL2.
 const ABSOLUTE: Duration = Duration::from_hours(12);
@@ -85,6 +87,25 @@ pub(super) const CHECKS: &[Check] = &[
         },
     },
     Check {
+        id: "screen-lock",
+        area: Area::SignIn,
+        level: Level::Medium,
+        asks: "Does the screen of somebody who walked away lock within 10 minutes?",
+        controls: &["45 CFR 164.312(a)(2)(iii)", "45 CFR 170.315(d)(5)"],
+        judge: |facts| match facts.config.identity.lock {
+            Some(lock) => limit(
+                lock.after,
+                (LOCK, IDLE),
+                "without activity",
+                "set `identity.lock.after` to 5m",
+            ),
+            None => warn(
+                "screens do not lock before their session ends",
+                "add `[identity.lock]` with `after = \"5m\"` (docs/screen-lock.md)",
+            ),
+        },
+    },
+    Check {
         id: "absolute-timeout",
         area: Area::SignIn,
         level: Level::Medium,
@@ -135,9 +156,12 @@ pub(super) const CHECKS: &[Check] = &[
 
 fn mfa_evidence(facts: &Facts) -> Verdict {
     let issuers = &facts.config.identity.issuers;
+    let own = facts.config.identity.second_factor.as_ref();
+    let has_own = |issuer: &Issuer| own.is_some_and(|own| own.issuers.contains(&issuer.name));
     let open: Vec<String> = issuers
         .iter()
         .filter(|issuer| issuer.mfa.acr.is_empty() && issuer.mfa.amr.iter().all(Vec::is_empty))
+        .filter(|issuer| !has_own(issuer))
         .map(|issuer| format!("{} proves none", issuer.name))
         .collect();
     let how: Vec<String> = issuers
@@ -148,7 +172,15 @@ fn mfa_evidence(facts: &Facts) -> Verdict {
                 MfaRequire::All => "all",
             };
             let (acr, amr) = (issuer.mfa.acr.len(), issuer.mfa.amr.len());
-            format!("{}: {acr} acr values, {amr} amr sets ({both})", issuer.name)
+            let own = if has_own(issuer) {
+                ", else the gateway's own second factor"
+            } else {
+                ""
+            };
+            format!(
+                "{}: {acr} acr values, {amr} amr sets ({both}){own}",
+                issuer.name
+            )
         })
         .collect();
     none_of(
@@ -249,6 +281,10 @@ pub(super) const FIXTURES: &[super::tests::Fixture] = &[
     }),
     ("idle-timeout", |facts| {
         facts.config.identity.idle_timeout = Duration::from_hours(2);
+    }),
+    ("screen-lock", |facts| {
+        let after = Duration::from_mins(30);
+        facts.config.identity.lock = Some(crate::config::lock::Lock { after });
     }),
     ("absolute-timeout", |facts| {
         facts.config.identity.absolute_timeout = Duration::from_hours(72);

@@ -171,7 +171,8 @@ impl Sweep<'_> {
                     ..scene.clone()
                 });
             }
-            unconfirmed |= GRAVE.contains(&action) && outcome.obligations.step_up.is_none();
+            unconfirmed |=
+                GRAVE.contains(&action) && outcome.obligations.demand.max_age().is_none();
             for (level, takes_away) in [
                 (1, [Action::Export, Action::Disclose].contains(&action)),
                 (2, CHANGES.contains(&action)),

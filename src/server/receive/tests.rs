@@ -21,6 +21,7 @@ fn connection(sni: Option<&str>) -> Connection {
         peer: PeerAddr::new("192.0.2.1:1".parse().unwrap()),
         sni: sni.map(str::to_owned),
         tls: None,
+        certificate: None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chartgate::config::step_up::PhishingResistant;
 use chartgate::config::{Issuer, MfaEvidence, MfaRequire};
 use chartgate::identity::oidc::claims::{
     Expected, ExpectedId, validate_id_token, validate_logout_token,
@@ -67,9 +68,12 @@ fn issuer() -> Issuer {
             acr: vec!["loa-5".into()],
             amr: Vec::new(),
             require: MfaRequire::Any,
+            phishing_resistant: PhishingResistant::default(),
         },
         name_claim: "/preferred_username".into(),
         roles_claim: "/realm/groups".into(),
         training_claim: Some("/training_valid_until".into()),
+        refresh: None,
+        logout: chartgate::config::refresh::LogoutTolerance::default(),
     }
 }

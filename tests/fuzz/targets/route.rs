@@ -84,6 +84,7 @@ impl<'a> Ask<'a> {
             peer: PeerAddr::new("192.0.2.7:50000".parse().expect("an address")),
             sni: None,
             tls: None,
+            certificate: None,
         };
         let received = RECEPTION.receive(request, &connection, None).ok()?;
         let expires = SystemClock::shared().now() + jiff::SignedDuration::from_hours(1);

@@ -67,6 +67,16 @@ class Orthanc:
         net.await_true("Orthanc answers", lambda: self._answers(), 30)
         return self
 
+    def behind(self, host, repository):
+        """How a gateway that serves it as `host` is configured."""
+        return {
+            "name": "pacs",
+            "hosts": [host],
+            "profile": str(repository / "policies" / "emr" / "orthanc.toml"),
+            "backend": {"url": self.url, "protocol": "http1", "host": "public", "idle_timeout": "500ms"},
+            "identity": {"basic": {"username": self.ACCOUNT[0], "password": self.ACCOUNT[1]}},
+        }
+
     def _answers(self):
         try:
             return self.direct().get(f"{self.url}/system", timeout=5).ok

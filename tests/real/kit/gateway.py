@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 
+import requests
+
 from . import net
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
@@ -50,13 +52,11 @@ class Gateway:
 
     def configure(self, issuer, emrs, **changes):
         """Makes keys with `chartgate init` and writes the configuration; `changes` replace whole keys of its tables."""
-        if not self.directory.exists():
-            subprocess.run([binary(), "init", self.directory], check=True, capture_output=True)
-        secret = self._secret("client-secret", "gw-secret-0123456789-0123456789-01")
+        secret = self.secret("client-secret", "gw-secret-0123456789-0123456789-01")
         for emr in emrs:
             basic = emr.get("identity", {}).get("basic")
             if basic and "password" in basic:
-                basic["password_file"] = str(self._secret(f"{emr['name']}-password", basic.pop("password")))
+                basic["password_file"] = str(self.secret(f"{emr['name']}-password", basic.pop("password")))
         table = {
             "server": {"listen": [f"127.0.0.1:{self.port}"], "workers": 2},
             "certificate": [{"chain": str(self._authority.cert), "key": str(self._authority.key)}],
@@ -80,7 +80,10 @@ class Gateway:
         self.config.write_text(toml(table))
         return self
 
-    def _secret(self, name, value):
+    def secret(self, name, value):
+        """A file with one secret that only its owner may read."""
+        if not self.directory.exists():
+            subprocess.run([binary(), "init", self.directory], check=True, capture_output=True)
         path = self.directory / name
         path.write_text(value + "\n")
         path.chmod(0o600)
@@ -91,9 +94,9 @@ class Gateway:
         done = subprocess.run([binary(), "check", "--config", self.config, *arguments], capture_output=True, text=True)
         return done.returncode, done.stdout + done.stderr
 
-    def start(self, under=()):
-        """`under` is a command that runs the gateway, such as `taskset`."""
-        self.process = self._stage.start("chartgate", [*under, binary(), "serve", "--config", self.config])
+    def start(self, under=(), arguments=()):
+        """`under` is a command that runs the gateway, such as `taskset`; `arguments` are further ones of `serve`."""
+        self.process = self._stage.start("chartgate", [*under, binary(), "serve", "--config", self.config, *arguments])
         # A socket that the one before left behind answers nobody.
         net.await_true("the admin socket", self._answers_operators, 30, 0.02)
         net.await_port(self.port, 30, self.process.alive)
@@ -104,6 +107,14 @@ class Gateway:
             raise RuntimeError(f"the gateway has ended: {self.process.text()[-800:]}")
         with socket.socket(socket.AF_UNIX) as client:
             return client.connect_ex(str(self.directory / "admin.sock")) == 0
+
+    def metrics(self, name):
+        """The samples of a metric: what stands between its braces, and the value."""
+        session = requests.Session()
+        session.trust_env = False
+        text = session.get(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=10).text
+        rows = (line.removeprefix(name).rsplit(" ", 1) for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{")))
+        return {labels.strip("{}"): float(value) for labels, value in rows}
 
     def stop(self):
         """SIGTERM: drains and ends."""

@@ -6,6 +6,11 @@ import subprocess
 import sys
 
 
+def output(command):
+    """What a command prints."""
+    return subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=60).stdout
+
+
 class Process:
     """A child with its output in a file."""
 

@@ -33,6 +33,10 @@ class OidcProvider:
     def add_client(self, client):
         self._clients.append(client)
 
+    def may_refresh(self):
+        """The client may redeem refresh tokens; without it, it gets none."""
+        self._clients[0]["grant_types"] = ["authorization_code", "refresh_token"]
+
     def start(self):
         environment = {
             "PORT": str(self.port),

@@ -6,11 +6,12 @@ NAMES = "DNS:localhost,IP:127.0.0.1,DNS:opal.clinic.test,DNS:pacs.clinic.test,DN
 
 
 class Authority:
-    """`ca`, `cert` and `key` are PEM files; ECDSA P-256 throughout."""
+    """`ca`, `cert` and `key` are PEM files; ECDSA P-256 throughout. The certificate is for `names`."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, names=NAMES):
         directory.mkdir(parents=True, exist_ok=True)
         self.ca = directory / "ca.pem"
+        self._names = names
         self.cert = directory / "server.pem"
         self.key = directory / "server.key"
         if not self.cert.exists():
@@ -18,7 +19,7 @@ class Authority:
 
     def _make(self, directory):
         ca_key, request, extensions = directory / "ca.key", directory / "server.csr", directory / "server.ext"
-        extensions.write_text(f"subjectAltName={NAMES}\nbasicConstraints=CA:false\nextendedKeyUsage=serverAuth\n")
+        extensions.write_text(f"subjectAltName={self._names}\nbasicConstraints=CA:false\nextendedKeyUsage=serverAuth\n")
         key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         _openssl("req", "-x509", *key, "-keyout", ca_key, "-out", self.ca, "-days", "30", "-subj", "/CN=Real tier CA",
                  "-addext", "keyUsage=critical,keyCertSign,cRLSign")

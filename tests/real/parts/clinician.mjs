@@ -1,84 +1,11 @@
-// A clinician at a browser: headless Chromium that trusts the private CA through its own certificate store. It signs in,
-// works in Opal's own pages, and prints one JSON line for each thing it saw: {"step", "seen"}. What is right or wrong
-// is decided by the scenario that reads the lines.
+// A clinician at a browser (browser.mjs) who works in Opal's own pages. What is right or wrong is decided by the scenario
+// that reads the lines.
 //
-// Environment: BASE (the EMR's public origin), CA (PEM), SHOTS (directory for pictures), USERS (JSON), HOME is replaced.
-import { chromium } from 'playwright-core';
-import { execFileSync } from 'node:child_process';
-import crypto from 'node:crypto';
-import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
+// Environment: that of browser.mjs, and USERS (JSON).
+import { BASE, look, newPerson, openOpal, say, signIn, text, work } from './browser.mjs';
 
-const { BASE, CA, SHOTS } = process.env;
 const { physician, one_factor: oneFactor } = JSON.parse(process.env.USERS);
 const patient = 3;
-
-const say = (step, seen) => console.log(JSON.stringify({ step, seen }));
-
-function totp(seed) {
-  const bits = [...seed].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('');
-  const counter = Buffer.alloc(8);
-  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
-  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
-  const mac = crypto.createHmac('sha1', key).update(counter).digest();
-  return String((mac.readUInt32BE(mac.at(-1) & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0');
-}
-
-// Chromium on Linux reads the certificate store of the home directory.
-const home = fs.mkdtempSync(path.join(os.tmpdir(), 'clinician-'));
-const store = `sql:${home}/.pki/nssdb`;
-fs.mkdirSync(`${home}/.pki/nssdb`, { recursive: true });
-execFileSync('certutil', ['-d', store, '-N', '--empty-password']);
-execFileSync('certutil', ['-d', store, '-A', '-t', 'C,,', '-n', 'clinic', '-i', CA]);
-
-const browser = await chromium.launch({
-  executablePath: '/usr/bin/chromium',
-  env: { ...process.env, HOME: home },
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP *.test 127.0.0.1'],
-});
-
-let picture = 0;
-async function look(page, name) {
-  picture += 1;
-  await page.screenshot({ path: path.join(SHOTS, `${String(picture).padStart(2, '0')}-${name}.png`) });
-}
-
-async function newPerson() {
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
-  return { context, page };
-}
-
-// At the provider's pages, starting from wherever the browser was sent.
-async function signIn(page, user) {
-  await page.fill('input[name=username]', user.name);
-  await page.fill('input[name=password]', user.password);
-  await look(page, `provider-password-${user.name}`);
-  await page.click('button');
-  if (user.seed) {
-    await page.fill('input[name=otp]', totp(user.seed));
-    await look(page, `provider-code-${user.name}`);
-    await page.click('button');
-  }
-}
-
-const text = async (page) => (await page.locator('body').innerText()).replaceAll(/\s+/g, ' ').slice(0, 600);
-
-async function openOpal(page) {
-  await page.waitForSelector('input[name=username]');
-  await look(page, 'opal-login');
-  say('opal asks for its own login', page.url());
-  await page.fill('input[name=username]', 'dr.adams');
-  await page.fill('input[name=password]', 'Legacy-pass-1');
-  await page.click('button[type=submit], input[type=submit]');
-  await page.waitForURL((url) => url.pathname === '/' && url.hash === '#/');
-  await page.waitForLoadState('networkidle');
-  await look(page, 'opal-home');
-  say('opal is open', page.url());
-}
 
 async function workInChart(page) {
   const read = page.waitForResponse((response) => response.url() === `${BASE}/api/v0.1/patient/${patient}/`);
@@ -170,7 +97,7 @@ async function signOut(context, page) {
   say('after sign-out', { url: page.url(), text: await text(page) });
 }
 
-try {
+await work(async () => {
   const { context, page } = await newPerson();
   const wanted = `${BASE}/?from=ward%20list&tab=2`;
   await page.goto(wanted);
@@ -196,15 +123,4 @@ try {
   await look(other.page, 'one-factor-later');
   say('one factor later', { status: later.status(), url: other.page.url() });
   await other.context.close();
-  say('end', true);
-} catch (error) {
-  for (const page of browser.contexts().flatMap((context) => context.pages())) {
-    await look(page, 'failure').catch(() => {});
-    say('failure at', { url: page.url(), text: await text(page).catch(() => '') });
-  }
-  say('failure', String(error.stack));
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-  fs.rmSync(home, { recursive: true, force: true });
-}
+});

@@ -1,5 +1,5 @@
 // A hospital's OpenID provider, made of the certified `oidc-provider`: password, TOTP, acr and amr in the ID token,
-// RP-initiated and back-channel logout. It listens on 127.0.0.1 over TLS and prints "ready ISSUER" once it answers.
+// RP-initiated and back-channel logout, refresh tokens that are rotated for clients that may have them. It listens on 127.0.0.1 over TLS and prints "ready ISSUER" once it answers.
 //
 // Environment: PORT, TLS_CERT, TLS_KEY, CLIENTS (JSON array of client metadata), NODE_EXTRA_CA_CERTS (for the way back).
 import crypto from 'node:crypto';
@@ -12,10 +12,11 @@ const port = Number(process.env.PORT);
 const issuer = `https://localhost:${port}`;
 const ACR_PASSWORD = 'urn:example:acr:pwd';
 const ACR_MFA = 'urn:example:acr:mfa';
+const ACR_KEY = 'urn:example:acr:key'; // a security key: cannot be phished
 const SEED = 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP';
 
 const people = {
-  'dr.adams': { password: 'Correct-horse-1', seed: SEED, name: 'Dr. Adams', groups: ['emr-physicians'] },
+  'dr.adams': { password: 'Correct-horse-1', seed: SEED, key: true, name: 'Dr. Adams', groups: ['emr-physicians'] },
   'nurse.lee': { password: 'Correct-horse-2', seed: SEED, name: 'Nurse Lee', groups: ['emr-nurses'] },
   'clerk.kim': { password: 'Correct-horse-3', seed: null, name: 'Clerk Kim', groups: ['emr-frontdesk'] }, // one factor only
   'sec.ops': { password: 'Correct-horse-4', seed: SEED, name: 'Sec Ops', groups: ['emr-admins'] },
@@ -25,11 +26,11 @@ const people = {
 const resolve = dns.lookup;
 dns.lookup = (host, options, done) => resolve(host.endsWith('.test') ? '127.0.0.1' : host, options, done);
 
-function totp(seed) {
+function totp(seed, at) {
   const bits = [...seed].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('');
   const key = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
   const counter = Buffer.alloc(8);
-  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+  counter.writeBigUInt64BE(BigInt(Math.floor(at / 30_000)));
   const mac = crypto.createHmac('sha1', key).update(counter).digest();
   const code = mac.readUInt32BE(mac.at(-1) & 15) & 0x7fffffff;
   return String(code % 1_000_000).padStart(6, '0');
@@ -43,7 +44,7 @@ function signingKey(alg, type, options) {
 const provider = new Provider(issuer, {
   clients: JSON.parse(process.env.CLIENTS),
   jwks: { keys: [signingKey('RS256', 'rsa', { modulusLength: 2048 }), signingKey('ES256', 'ec', { namedCurve: 'P-256' })] },
-  acrValues: [ACR_PASSWORD, ACR_MFA],
+  acrValues: [ACR_PASSWORD, ACR_MFA, ACR_KEY],
   interactions: { policy: interactionPolicy.base(), url: (_context, interaction) => `/interaction/${interaction.uid}` },
   cookies: { keys: [crypto.randomBytes(32).toString('hex')] },
   // acr, amr and auth_time reach the ID token because they belong to the scope every client asks for.
@@ -60,7 +61,9 @@ const provider = new Provider(issuer, {
     rpInitiatedLogout: { enabled: true },
   },
   pkce: { required: () => true },
-  ttl: { AccessToken: 300, IdToken: 300, AuthorizationCode: 60, Session: 43_200, Interaction: 600, Grant: 43_200 },
+  issueRefreshToken: async (_context, client) => client.grantTypeAllowed('refresh_token'),
+  rotateRefreshToken: () => true,
+  ttl: { AccessToken: 300, IdToken: 300, AuthorizationCode: 60, RefreshToken: 43_200, Session: 43_200, Interaction: 600, Grant: 43_200 },
   // The library refuses to call loopback addresses unless it is given a fetch of its own.
   fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
   renderError: async (context, out) => {
@@ -69,15 +72,18 @@ const provider = new Provider(issuer, {
   },
 });
 provider.on('server_error', (_context, error) => console.error('server error', error));
+provider.on('grant.success', (context) => console.log('granted', context.oidc.params.grant_type));
+provider.on('grant.error', (context, error) => console.log('not granted', context.oidc?.params?.grant_type, error.error));
 provider.on('backchannel.error', (_context, error, client) => console.error('back channel failed', client?.clientId, error?.message));
 provider.on('backchannel.success', (_context, client) => console.log('back channel delivered', client.clientId));
 
 const page = (uid, step, problem = '') => `<!doctype html><html lang="en"><title>Hospital sign-in</title><h1>Hospital sign-in</h1>
 <p role="alert">${problem}</p><form method="post" action="/interaction/${uid}/${step}">${step === 'password'
   ? '<label>User <input name="username" autocomplete="username"></label><label>Password <input name="password" type="password"></label>'
-  : '<label>Code <input name="otp" inputmode="numeric" autocomplete="one-time-code"></label>'}<button>Continue</button></form>`;
+  : step === 'key' ? '<p>Touch your security key.</p>' : '<label>Code <input name="otp" inputmode="numeric" autocomplete="one-time-code"></label>'}<button>Continue</button></form>`;
 
 const passed = new Map(); // interaction -> the user whose password was right
+const coded = new Map(); // interaction -> the user whose code was right as well
 
 async function form(request) {
   let body = '';
@@ -102,9 +108,11 @@ async function interact(request, response, step) {
     response.end(html);
   };
   const details = await provider.interactionDetails(request, response);
-  const { uid, prompt } = details;
+  const { uid, prompt, params } = details;
+  const wantsKey = String(params.acr_values ?? '').split(' ').includes(ACR_KEY);
   const finish = (user, amr, acr) => {
     passed.delete(uid);
+    coded.delete(uid);
     return provider.interactionFinished(request, response, { login: { accountId: user, amr, acr } }, { mergeWithLastSubmission: false });
   };
   if (prompt.name === 'consent') return consent(request, response, details);
@@ -119,14 +127,32 @@ async function interact(request, response, step) {
     passed.set(uid, user);
     return show(200, page(uid, 'code'));
   }
+  if (step === 'key') {
+    const holder = coded.get(uid);
+    if (!holder) return show(401, page(uid, 'password', 'Start with the password'));
+    return finish(holder, ['pwd', 'hwk', 'mfa'], ACR_KEY);
+  }
   const user = passed.get(uid);
-  if (!user || fields.get('otp') !== totp(people[user].seed)) return show(401, page(uid, 'code', 'Wrong code'));
-  return finish(user, ['pwd', 'otp', 'mfa'], ACR_MFA);
+  // The code before is taken too (RFC 6238, 5.2): it may have been the one shown when it was typed.
+  const codes = user ? [Date.now(), Date.now() - 30_000].map((at) => totp(people[user].seed, at)) : [];
+  if (!codes.includes(fields.get('otp'))) return show(401, page(uid, 'code', 'Wrong code'));
+  // Whoever has no key gets in without, and the token says so.
+  if (!wantsKey || !people[user].key) return finish(user, ['pwd', 'otp', 'mfa'], ACR_MFA);
+  coded.set(uid, user);
+  return show(200, page(uid, 'key'));
 }
 
 const serve = provider.callback();
 const tls = { cert: fs.readFileSync(process.env.TLS_CERT), key: fs.readFileSync(process.env.TLS_KEY) };
 https.createServer(tls, (request, response) => {
+  // What an administrator does: other groups for a person, or none of an account any more.
+  const change = /^\/administrator\/(groups|close)\?(.*)$/.exec(request.url);
+  if (change) {
+    const asked = new URLSearchParams(change[2]);
+    if (change[1] === 'close') delete people[asked.get('user')];
+    else people[asked.get('user')].groups = asked.get('groups').split(' ').filter(Boolean);
+    return response.end('done');
+  }
   const match = /^\/interaction\/[^/]+(?:\/(password|code))?$/.exec(request.url);
   if (!match) return serve(request, response);
   return interact(request, response, match[1]).catch((error) => {

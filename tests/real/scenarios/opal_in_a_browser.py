@@ -6,14 +6,14 @@ sign-out everywhere; a user with one factor is refused. The trail then names who
 
 import json
 import pathlib
-import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import requests  # noqa: E402
 
-from kit import cache, emr, login, process, provider, report, tls, trail  # noqa: E402
+from kit import cache, emr, process, provider, report, tls, trail  # noqa: E402
+from kit.browser import browse  # noqa: E402
 from kit.gateway import Gateway, REPOSITORY  # noqa: E402
 
 HOST = "opal.clinic.test"
@@ -43,7 +43,7 @@ def body(it):
         it.check("`check` finds nothing wrong", code == 0, text)
         gateway.start()
 
-        seen = browse(stage, authority, origin)
+        seen = browse(stage, authority, origin, "clinician")
         what_the_browser_saw(it, seen, origin, issuer.url)
         it.check("the provider was told over the back channel, or ended the session itself", "server error" not in issuer.process.text(), issuer.process.text()[-800:])
         emr_session_is_over(it, opal, seen)
@@ -57,29 +57,6 @@ def body(it):
         code, text = gateway.verify()
         it.check("`audit verify` is green after the stop", code == 0, text)
         secrets_stay_secret(it, gateway, seen)
-
-
-def browse(stage, authority, origin):
-    shots = cache.CACHE / "shots"
-    shots.mkdir(exist_ok=True)
-    for old in shots.glob("*.png"):
-        old.unlink()
-    people = {key: vars(person) for key, person in login.people().items()}
-    done = stage.start(
-        "clinician",
-        ["node", cache.CACHE / "node" / "clinician.mjs"],
-        {"BASE": origin, "CA": str(authority.ca), "SHOTS": str(shots), "USERS": json.dumps(people)},
-    )
-    try:
-        done.popen.wait(240)
-    except subprocess.TimeoutExpired:
-        done.kill()
-    seen = {}
-    for line in done.text().splitlines():
-        if line.startswith("{"):
-            step = json.loads(line)
-            seen[step["step"]] = step["seen"]
-    return seen
 
 
 def what_the_browser_saw(it, seen, origin, issuer):

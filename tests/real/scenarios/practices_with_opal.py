@@ -14,7 +14,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from kit import cache, emr, login, net, process, provider, report, tls, trail  # noqa: E402
+from kit import cache, emr, net, process, provider, report, tls, trail  # noqa: E402
+from kit.clinician import Clinician  # noqa: E402
 from kit.console import Console  # noqa: E402
 from kit.gateway import Gateway, REPOSITORY  # noqa: E402
 
@@ -22,33 +23,6 @@ HOST = "opal.clinic.test"
 PATIENT = "3"
 CHART = f"/api/v0.1/patient/{PATIENT}/"
 ATTACK = "' OR 1=1--"
-
-
-class Physician:
-    """dr.adams in Opal through the gateway, as Opal's pages ask for things."""
-
-    def __init__(self, authority, origin, issuer):
-        self._authority, self._origin, self._issuer = authority, origin, issuer
-        self.session = None
-
-    def sign_in(self):
-        """At the provider, in a browser that has no session. Returns the page where that ends."""
-        self.session = net.browser(self._authority.ca)
-        return login.sign_in(self.session, f"{self._origin}/accounts/login/", login.people()["physician"], self._issuer)
-
-    def open_opal(self, page):
-        """Opal's own login, with its CSRF token."""
-        token = page.text.split('name="csrfmiddlewaretoken"', 1)[1].split('value="', 1)[1].split('"', 1)[0]
-        fields = {"csrfmiddlewaretoken": token, "username": "dr.adams", "password": emr.Opal.PASSWORD}
-        return self.session.post(page.url, data=fields, allow_redirects=False,
-                                 headers={**net.NAVIGATION, "Sec-Fetch-Site": "same-origin", "Origin": self._origin, "Referer": page.url})
-
-    def get(self, path, **query):
-        return self.session.get(self._origin + path, params=query, headers=net.FETCH, allow_redirects=False)
-
-    def diagnose(self, episode, condition):
-        headers = {**net.FETCH, "Origin": self._origin, "Referer": f"{self._origin}/", "X-XSRF-TOKEN": self.session.cookies.get("XSRF-TOKEN", "")}
-        return self.session.post(f"{self._origin}/api/v0.1/diagnosis/", json={"episode_id": episode, "condition": condition}, headers=headers, allow_redirects=False)
 
 
 def body(it):
@@ -62,7 +36,7 @@ def body(it):
         configure(stage, gateway, opal, issuer, side_door)
         gateway.start()
         console = Console(gateway.config, stage.directory / "commands.log")
-        doctor = Physician(authority, origin, issuer.url)
+        doctor = Clinician(authority, origin, issuer.url)
 
         episode = work_in_chart(it, doctor)
         request = the_trail_is_asked(it, console)
@@ -82,7 +56,7 @@ def body(it):
         events = {trail.first(r, "event") for r in records}
         wanted = {
             "audit_read", "user_locked", "user_unlocked", "lockdown_changed", "case_opened", "case_closed", "incident_opened",
-            "evidence_packed", "backup_made", "backup_verified", "backup_drilled", "posture_assessed", "login",
+            "evidence_packed", "backup_made", "backup_verified", "backup_drilled", "posture_assessed", "permissions_reviewed", "login",
         }
         it.check("the trail has every act of the day", wanted <= events, (wanted - events, events))
         alarms = {trail.first(r, "rule") for r in trail.select(records, event="alarm")}
@@ -156,8 +130,12 @@ def policies(it, console, request):
     it.check("`policy explain --request` says why the chart opened", code == 0 and "\npatient urn:opal:patient|3\npermitted\n  permit physician-chart" in text, text)
     code, text = console.ask("policy", "explain", "--roles", "registration-clerk", "--emr", "opal", f"GET {CHART}")
     it.check("and why it would not for a clerk", code == 0 and "refused (CG-3001): no policy permits it" in text, (code, text))
-    code, text = console.ask("policy", "review")
+    due = next((line for line in console.ask("status")[1].splitlines() if "permission-review" in line), "")
+    code, text = console.ask("policy", "review", "--sign-off", "--note", "Nothing to change")
     it.check("`policy review` names the physician", code == 0 and "user dr.adams (hospital|dr.adams): physician" in text, text)
+    it.check("`--sign-off` signs it, for this bundle", "signed off by auditor at" in text and "sha256" in text, text[-400:])
+    signed = next((line for line in console.ask("status")[1].splitlines() if "permission-review" in line), "")
+    it.check("`status` asked for it before, and does not any more", due.startswith("LOOK") and signed.startswith("ok "), (due, signed))
 
 
 def detections(it, console):

@@ -19,7 +19,7 @@ def body(it):
         origin = gateway.origin(HOST)
         orthanc = emr.Orthanc(stage).start()
         issuer = provider.OidcProvider(stage, cache.CACHE, authority, [origin])
-        gateway.configure(issuer.issuer(), [pacs(orthanc)])
+        gateway.configure(issuer.issuer(), [orthanc.behind(HOST, REPOSITORY)])
         code, text = gateway.check()
         it.check("`check` says that the provider is not reachable", code != 0 and issuer.url in text, (code, text))
         code, text = gateway.check("--offline")
@@ -36,16 +36,6 @@ def body(it):
         it.check("the gateway ends in good order", gateway.stop() == 0, gateway.process.text()[-800:])
         code, text = gateway.verify()
         it.check("`audit verify` is green", code == 0, text)
-
-
-def pacs(orthanc):
-    return {
-        "name": "pacs",
-        "hosts": [HOST],
-        "profile": str(REPOSITORY / "policies" / "emr" / "orthanc.toml"),
-        "backend": {"url": orthanc.url, "protocol": "http1", "host": "public", "idle_timeout": "500ms"},
-        "identity": {"basic": {"username": orthanc.ACCOUNT[0], "password": orthanc.ACCOUNT[1]}},
-    }
 
 
 def while_down(it, authority, origin):

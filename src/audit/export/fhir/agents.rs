@@ -170,7 +170,10 @@ fn recipient() -> Value {
 }
 
 fn person(joined: &Joined, who: &Principal, kind: &Value) -> Map<String, Value> {
-    let Principal::User(user) = who;
+    let (issuer, value) = match who {
+        Principal::User(user) => (&user.issuer, &user.subject),
+        Principal::Service(service) => (&service.issuer, &service.client),
+    };
     let roles: Vec<Value> = who
         .roles()
         .iter()
@@ -184,12 +187,13 @@ fn person(joined: &Joined, who: &Principal, kind: &Value) -> Map<String, Value> 
     if !roles.is_empty() {
         put("role", Value::Array(roles));
     }
-    let system = format!("urn:chartgate:issuer:{}", user.issuer);
+    let system = format!("urn:chartgate:issuer:{issuer}");
+    let name = who.display();
     put(
         "who",
-        json!({ "identifier": { "system": system, "value": user.subject }, "display": user.name }),
+        json!({ "identifier": { "system": system, "value": value }, "display": name }),
     );
-    put("name", json!(user.name));
+    put("name", json!(name));
     put("requestor", Value::Bool(true));
     let decision = joined
         .entry

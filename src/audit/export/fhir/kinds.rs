@@ -111,13 +111,21 @@ impl Kind {
             return Self::Application;
         };
         match event {
-            Event::Login | Event::StepUp => Self::Login,
+            Event::Login | Event::StepUp | Event::ScreenUnlocked => Self::Login,
             Event::Logout
             | Event::BackchannelLogout
             | Event::SessionExpired
+            | Event::ScreenLocked
+            | Event::SessionEnded
+            | Event::FrontchannelLogout
             | Event::SessionRevoked => Self::Logout,
-            Event::LoginStarted => Self::Authentication,
-            Event::PageShown | Event::StreamInterval | Event::StreamDecided => Self::Operation,
+            Event::LoginStarted
+            | Event::SecondFactorUsed
+            | Event::SecondFactorFailed
+            | Event::RecoveryCodeUsed => Self::Authentication,
+            Event::PageShown | Event::PostHeld | Event::StreamInterval | Event::StreamDecided => {
+                Self::Operation
+            }
             Event::Started => Self::ApplicationStarted,
             Event::Stopped => Self::ApplicationStopped,
             Event::Recovered => Self::RecordingStarted,
@@ -132,10 +140,21 @@ impl Kind {
             Event::UserLocked
             | Event::UserUnlocked
             | Event::UserProvisioned
-            | Event::UserDeprovisioned => Self::UserAttributes,
+            | Event::UserDeprovisioned
+            | Event::SecondFactorEnrolled
+            | Event::SecondFactorRemoved
+            | Event::SecondFactorReset
+            | Event::SecondFactorInvited
+            | Event::SecondFactorUnlocked
+            | Event::RecoveryCodesRenewed
+            | Event::TokenRevoked
+            | Event::TokenRestored
+            | Event::RolesChanged => Self::UserAttributes,
             Event::BreakGlass => Self::EmergencyStarted,
             Event::BreakGlassEnded => Self::EmergencyStopped,
             Event::RefusalsSummed
+            | Event::SecondFactorSuspect
+            | Event::SecondFactorLocked
             | Event::BreakGlassReviewed
             | Event::Alarm
             | Event::SuspicionReported

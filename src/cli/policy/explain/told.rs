@@ -6,7 +6,9 @@ use super::asked::Asked;
 use crate::cli::console::{Console, Failure};
 use crate::cli::policy::printable;
 use crate::inspect::RULES;
+use crate::language::Language;
 use crate::policy::compile::Outcome;
+use crate::policy::decide::Obligations;
 use crate::policy::explain::{Bearing, Explanation, Finding};
 use crate::policy::question::PrincipalKind;
 use crate::policy::scene::Scene;
@@ -30,6 +32,16 @@ fn patient(scene: &Scene) -> Option<String> {
     Some(format!("{}|{}", patient.system, patient.id))
 }
 
+/// What is obliged where it is permitted: by the policies, and by the profile on this route.
+fn obliged(asked: &Asked, outcome: &Outcome) -> Obligations {
+    match outcome.verdict {
+        Verdict::Allow => outcome
+            .obligations
+            .union(Obligations::of_sign_in(asked.mapping.demand)),
+        Verdict::Deny => Obligations::default(),
+    }
+}
+
 /// The whole explanation as one document.
 pub(super) fn as_json(asked: &Asked, explained: &[(&Scene, Explanation)]) -> Value {
     let decisions: Vec<_> = explained
@@ -40,7 +52,7 @@ pub(super) fn as_json(asked: &Asked, explained: &[(&Scene, Explanation)]) -> Val
                 "patient": patient(scene),
                 "verdict": outcome.verdict.word(),
                 "code": refusal(scene, outcome).map(Refusal::code),
-                "obligations": outcome.obligations.as_recorded(),
+                "obligations": obliged(asked, outcome).as_recorded(),
                 "errors": outcome.errors,
                 "policies": explanation.policies,
             })
@@ -72,6 +84,12 @@ pub(super) fn tell(
         printable(&mapping.section),
         mapping.sensitivity
     ))?;
+    if !mapping.demand.is_none() {
+        console.line(format_args!(
+            "  step-up   {}",
+            mapping.demand.told(Language::English)
+        ))?;
+    }
     if let Some(scene) = asked.scenes.first() {
         console.line(format_args!("  who       {}", who(scene)))?;
         console.line(format_args!("  situation {}", situation(scene)))?;
@@ -96,7 +114,8 @@ pub(super) fn tell(
         if let Some(patient) = patient(scene) {
             console.line(format_args!("patient {}", printable(&patient)))?;
         }
-        decision(scene, explanation, all, console)?;
+        let obliged = obliged(asked, &explanation.outcome);
+        decision((scene, obliged), explanation, all, console)?;
     }
     Ok(())
 }
@@ -160,7 +179,7 @@ fn situation(scene: &Scene) -> String {
 }
 
 fn decision(
-    scene: &Scene,
+    (scene, obliged): (&Scene, Obligations),
     explanation: &Explanation,
     all: bool,
     console: &mut Console<'_>,
@@ -168,16 +187,12 @@ fn decision(
     let outcome = &explanation.outcome;
     match refusal(scene, outcome) {
         None => {
-            let obliged = outcome
-                .obligations
-                .step_up
-                .map_or_else(String::new, |limit| {
-                    format!(
-                        ", after a sign-in that is not older than {} s",
-                        limit.as_secs()
-                    )
-                });
-            console.line(format_args!("permitted{obliged}"))?;
+            let after = if obliged.is_empty() {
+                String::new()
+            } else {
+                format!(", after {}", obliged.demand.told(Language::English))
+            };
+            console.line(format_args!("permitted{after}"))?;
         }
         Some(refusal) => {
             let why = if !outcome.errors.is_empty() {

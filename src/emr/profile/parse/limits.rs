@@ -16,7 +16,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 }
 
 /// Reads `500ms`, `30s`, `5m`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(in super::super) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     match unit {
         "ms" => Some(Duration::from_millis(number)),

@@ -11,7 +11,7 @@ use super::super::{
     PatientRule, Record, Route, RouteTraits, Source, Test,
 };
 use super::caching::no_store;
-use super::{inspect, limits, links};
+use super::{inspect, limits, links, step_up};
 use crate::emr::answer::AnswerRule;
 use crate::emr::json::Pointer;
 use crate::emr::pattern::PathPattern;
@@ -46,6 +46,7 @@ impl RouteReader<'_> {
         let effect = effect(&raw, patient.as_ref(), at, problems);
         let (body_limit, body_timeout) = limits(&raw, at, problems);
         let no_store = no_store(&raw, at, problems);
+        let demand = step_up::demand(raw.step_up.as_ref(), at("step_up"), problems);
         let patient = patient?;
         let login_user = self
             .login
@@ -65,6 +66,7 @@ impl RouteReader<'_> {
             lessons,
             effect,
             poll: super::polling(raw.poll),
+            held_post: raw.held_post.unwrap_or_default(),
             traits: RouteTraits {
                 websocket: raw.websocket.unwrap_or(false),
                 pass_authorization: raw.pass_authorization.unwrap_or(false),
@@ -86,6 +88,7 @@ impl RouteReader<'_> {
             allow: raw.allow,
             record,
             inspect: inspect::modes(&raw.inspect),
+            demand,
             id: raw.id,
         };
         let read = Read {
