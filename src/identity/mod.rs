@@ -60,7 +60,7 @@ use tokio::sync::broadcast;
 
 use crate::clock::SharedClock;
 use crate::config;
-use crate::request::received::Throttle;
+use crate::request::Throttle;
 use crate::request::{Handled, Principal, Received, Refused, Role};
 use crate::store::{Store, StoreError};
 

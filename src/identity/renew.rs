@@ -9,6 +9,8 @@
 //! `grace` is over. A process that dies between the provider's answer and the store's loses the rotated token: the next
 //! renewal is refused, which costs one sign-in.
 
+mod error;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -17,9 +19,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::callback::vouched;
-use super::ending::Cause;
 use super::lifeline::Flight;
-use super::oidc::claims::{ClaimsError, Expected, ExpectedId};
+use super::oidc::claims::{Expected, ExpectedId};
 use super::oidc::jws::Kind;
 use super::oidc::refreshed::{read_user_info, validate_renewed};
 use super::oidc::{ExchangeError, Metadata, Provider, RenewedTokens, TokenError};
@@ -30,8 +31,9 @@ use super::{RoleMap, Roles};
 use crate::clock::SharedClock;
 use crate::request::Role;
 use crate::request::principal::User;
-use crate::store::{Durability, Replacement, StoreError};
+use crate::store::{Durability, Replacement};
 use crate::telemetry::metrics as names;
+use error::RenewError;
 
 /// What came of a renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,63 +103,6 @@ struct Inner {
     /// Where renewals run: workers may end before them.
     home: OnceLock<Handle>,
     under_way: watch::Sender<usize>,
-}
-
-/// Why the tokens were not renewed.
-#[derive(Debug, thiserror::Error)]
-enum RenewError {
-    #[error("the issuer of the session is not configured any more, or is not reachable")]
-    Provider,
-    #[error("{0}")]
-    Exchange(#[source] ExchangeError),
-    #[error("the provider denies it: {0}")]
-    Denied(String),
-    #[error("the store does not answer: {0}")]
-    Store(#[source] StoreError),
-    #[error("the renewed token cannot be verified now: {0}")]
-    Unverified(#[source] TokenError),
-    #[error("the renewed token is not believed: {0}")]
-    Forged(#[source] TokenError),
-    #[error("the renewed token is not this session's: {0}")]
-    Claims(#[source] ClaimsError),
-    #[error("the renewed token proves no second factor")]
-    SecondFactor,
-    #[error("the provider sends neither an ID token nor user information")]
-    NoNews,
-    #[error("the session ended meanwhile")]
-    Gone,
-}
-
-impl RenewError {
-    /// Why the session ends with it, if it does.
-    const fn ends(&self) -> Option<Cause> {
-        match self {
-            Self::Denied(_) => Some(Cause::RenewalDenied),
-            Self::Forged(_) | Self::Claims(_) => Some(Cause::RenewalRefused),
-            Self::SecondFactor => Some(Cause::SecondFactorGone),
-            Self::Provider
-            | Self::Exchange(_)
-            | Self::Store(_)
-            | Self::Unverified(_)
-            | Self::NoNews
-            | Self::Gone => None,
-        }
-    }
-
-    const fn label(&self) -> &'static str {
-        match self {
-            Self::Denied(_) => "denied",
-            Self::Forged(_) | Self::Claims(_) | Self::SecondFactor => "refused",
-            Self::Provider | Self::Exchange(ExchangeError::Unreachable(_)) => "unreachable",
-            Self::Exchange(
-                ExchangeError::Refused(_) | ExchangeError::Malformed(_) | ExchangeError::Address(_),
-            )
-            | Self::Store(_)
-            | Self::Unverified(_)
-            | Self::NoNews
-            | Self::Gone => "failed",
-        }
-    }
 }
 
 /// What the provider said.

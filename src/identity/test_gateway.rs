@@ -18,7 +18,8 @@ use crate::clock::{Clock, ManualClock, SharedClock};
 use crate::config;
 use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
-use crate::request::received::{Connection, Parts, Throttle};
+use crate::request::Throttle;
+use crate::request::received::{Connection, Parts};
 use crate::request::{
     Body, ClientAddr, Event, Facts, Handled, PeerAddr, Received, Refused, RequestId, Role, Target,
 };

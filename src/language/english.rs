@@ -63,6 +63,7 @@ pub(super) const PHRASES: Phrases = Phrases {
         confirm: "Confirm that it is you",
     },
     held: HeldWords {
+        you_sent: "What you sent:",
         what_you_sent: "What you sent",
         kept_until: (
             "What you sent has not reached the EMR. It is kept for you until ",

@@ -63,6 +63,7 @@ pub(super) const PHRASES: Phrases = Phrases {
         confirm: "Confirmer que c'est bien vous",
     },
     held: HeldWords {
+        you_sent: "Ce que vous avez envoyé :",
         what_you_sent: "Ce que vous avez envoyé",
         kept_until: (
             "Ce que vous avez envoyé n'est pas arrivé au DPI. Il est gardé pour vous jusqu'à ",

@@ -63,6 +63,7 @@ pub(super) const PHRASES: Phrases = Phrases {
         confirm: "Bestätigen, dass Sie es sind",
     },
     held: HeldWords {
+        you_sent: "Was Sie gesendet haben:",
         what_you_sent: "Was Sie gesendet haben",
         kept_until: (
             "Was Sie gesendet haben, hat das EMR nicht erreicht. Es wird bis ",

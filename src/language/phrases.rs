@@ -104,6 +104,7 @@ pub struct StepUpWords {
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "each name says what its English text says")]
 pub struct HeldWords {
+    pub you_sent: &'static str,
     pub what_you_sent: &'static str,
     /// Around the time until which it is kept.
     pub kept_until: Around,

@@ -63,6 +63,7 @@ pub(super) const PHRASES: Phrases = Phrases {
         confirm: "Confirmar que es usted",
     },
     held: HeldWords {
+        you_sent: "Lo que ha enviado:",
         what_you_sent: "Lo que ha enviado",
         kept_until: (
             "Lo que ha enviado no ha llegado a la historia clínica. Se guarda para usted hasta las ",

@@ -9,8 +9,8 @@ use super::keyed::Keyed;
 use crate::config::Limits;
 use crate::policy::decide::Authorized;
 use crate::refusal::Refusal;
+use crate::request::Throttle;
 use crate::request::facts::Action;
-use crate::request::received::Throttle;
 use crate::request::{Received, Refused};
 
 /// A permitted request within every limit.

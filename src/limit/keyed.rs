@@ -12,7 +12,7 @@ use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{NotUntil, Quota, RateLimiter};
 
 use crate::config::Rate;
-use crate::request::received::Throttle;
+use crate::request::Throttle;
 
 const OVERFLOW_BUCKETS: u64 = 1024;
 

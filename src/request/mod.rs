@@ -19,6 +19,7 @@ pub mod offer;
 pub mod onward;
 pub mod principal;
 pub mod received;
+mod refused;
 pub mod target;
 mod way_back;
 
@@ -34,5 +35,6 @@ pub use notice::Notice;
 pub use offer::Offer;
 pub use onward::Onward;
 pub use principal::{Principal, Role};
-pub use received::{Received, Refused, RequestId};
+pub use received::{Received, RequestId};
+pub use refused::{Refused, Throttle};
 pub use target::Target;

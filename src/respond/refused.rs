@@ -21,8 +21,8 @@ use crate::language::Language;
 use crate::language::phrases::Phrases;
 use crate::refusal::Refusal;
 use crate::request::onward::{Back, CookieFate};
-use crate::request::received::{Audience, Manner, Throttle};
-use crate::request::{Demand, Onward};
+use crate::request::received::{Audience, Manner};
+use crate::request::{Demand, Onward, Throttle};
 
 #[derive(Template)]
 #[template(path = "refusal.html")]

@@ -5,9 +5,9 @@ use crate::identity::oidc::claims::ClaimsError;
 use crate::identity::oidc::{ExchangeError, ProviderError, TokenError};
 use crate::identity::token::NoRandomness;
 use crate::refusal::Refusal;
+use crate::request::Throttle;
 use crate::request::demand::Shortfall;
 use crate::request::principal::User;
-use crate::request::received::Throttle;
 use crate::store::StoreError;
 
 /// Why the provider's answer gave no session.

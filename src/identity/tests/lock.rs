@@ -217,11 +217,11 @@ async fn an_old_proof_unlocks_nothing_and_failures_are_charged() {
     let old = unlock(&gateway, &mut browser, |claims| {
         claims["auth_time"] = json!(stale);
     });
-    assert_eq!(old.await.unwrap_err(), Refusal::LoginRefused);
+    assert_eq!(old.await.unwrap_err(), Refusal::StepUpUnmet);
     let unknown = unlock(&gateway, &mut browser, |claims| {
         claims.as_object_mut().unwrap().remove("auth_time");
     });
-    assert_eq!(unknown.await.unwrap_err(), Refusal::LoginRefused);
+    assert_eq!(unknown.await.unwrap_err(), Refusal::StepUpUnmet);
     assert_eq!(browser.outcome(&gateway).await, Err(Refusal::ScreenLocked));
     gateway.throttled = true;
     let over = unlock(&gateway, &mut browser, |claims| {
