@@ -184,6 +184,7 @@ mod tests {
             phrases: crate::language::Language::German.phrases(),
         };
         let html = page.render().unwrap();
+        assert!(html.contains("<html lang=\"de\">") && html.contains("möchte mich anmelden"));
         assert!(!html.contains("<b>") && !html.contains("<script>") && !html.contains("<i>"));
         assert!(banner.digest().starts_with("sha256:") && banner.digest().len() == 71);
     }
