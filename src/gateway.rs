@@ -278,7 +278,9 @@ impl Gateway {
             | OwnRoute::Unlock
             | OwnRoute::SecondFactor
             | OwnRoute::SecondFactors => Purpose::SignIn,
-            OwnRoute::Lock | OwnRoute::Unlocked | OwnRoute::LockScript => Purpose::Ordinary,
+            OwnRoute::Lock | OwnRoute::Unlocked | OwnRoute::LockScript | OwnRoute::ClientKeys => {
+                Purpose::Ordinary
+            }
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
             // Strangers can send it, so it counts as a sign-in does.
             OwnRoute::FrontchannelLogout => Purpose::BrowserNotice,

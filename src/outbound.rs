@@ -13,12 +13,14 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
+
+use crate::config::Certificate;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +28,14 @@ pub enum HttpError {
     /// The file of trusted certificates.
     #[error("the CA file {path}: {problem}")]
     Ca {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The certificate to show.
+    #[error("the client certificate {path}: {problem}")]
+    Certificate {
         /// The file.
         path: String,
         /// What is wrong with it.
@@ -80,6 +90,17 @@ impl HttpClient {
     /// # Errors
     /// [`HttpError`], where the file or TLS is not in order.
     pub fn new(ca: Option<&Path>) -> Result<Self, HttpError> {
+        Self::with_certificate(ca, None)
+    }
+
+    /// A client that also shows a certificate to whoever asks for one.
+    ///
+    /// # Errors
+    /// [`HttpError`], where a file or TLS is not in order.
+    pub fn with_certificate(
+        ca: Option<&Path>,
+        certificate: Option<&Certificate>,
+    ) -> Result<Self, HttpError> {
         let mut roots = RootCertStore::empty();
         match ca {
             Some(path) => {
@@ -99,8 +120,16 @@ impl HttpClient {
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(HttpError::Tls)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let config = match certificate {
+            Some(pair) => {
+                let (chain, key) = shown(pair)?;
+                config
+                    .with_client_auth_cert(chain, key)
+                    .map_err(HttpError::Tls)?
+            }
+            None => config.with_no_client_auth(),
+        };
         Ok(Self {
             tls: TlsConnector::from(Arc::new(config)),
             permits: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
@@ -204,6 +233,22 @@ pub fn private_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpEr
         return Err(failed("it holds no certificate".to_owned()));
     }
     Ok(certificates)
+}
+
+/// A certificate with its key, as it is shown.
+fn shown(
+    pair: &Certificate,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), HttpError> {
+    let failed = |path: &Path, source: rustls::pki_types::pem::Error| HttpError::Certificate {
+        path: path.display().to_string(),
+        problem: source.to_string(),
+    };
+    let chain = CertificateDer::pem_file_iter(&pair.chain)
+        .and_then(Iterator::collect)
+        .map_err(|source| failed(&pair.chain, source))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&pair.key).map_err(|source| failed(&pair.key, source))?;
+    Ok((chain, key))
 }
 
 async fn over<S>(stream: S, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError>

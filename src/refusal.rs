@@ -170,6 +170,10 @@ refusals! {
     SessionUnknown = "2013", UNAUTHORIZED, "Your session is not known", "The session of this browser has ended or was never opened here.", "Sign in again; you will come back to the page you asked for.";
     /// The user was locked out by an operator or a detection rule (`chartgate user list`).
     UserLocked = "2014", FORBIDDEN, "Your account is locked here", "Access to patient records was locked for your account by those who watch over it.", "Call IT or your privacy officer and give the request id; they can unlock it.";
+    /// No identity provider is configured for this host or for this e-mail domain (`emrs`, `hosts`, `email_domains` of an issuer).
+    NoProvider = "2015", FORBIDDEN, "Nobody signs in here with this address", "No identity provider is known for this system, or for the e-mail address that was entered.", "Check the address and try again. If it is right, give the request id to IT.";
+    /// The provider left the groups out of the token for their number, and they could not be read elsewhere (`groups_endpoint` of the issuer).
+    GroupsUnreadable = "2016", SERVICE_UNAVAILABLE, "Your groups could not be read", "Your account is in so many groups that the identity provider names them elsewhere, and they could not be read there. Without them it is not known what you may do.", "Try again in a minute. If it happens again, give the request id to IT.";
     /// The directory (SCIM) or the personnel system says that this user does not work here any more; `chartgate provisioning show USER` says which and since when.
     UserDeactivated = "2028", FORBIDDEN, "Your account is not active", "The directory says that this account is not in use any more.", "If you do work here, call IT or the personnel office and give the request id.";
     /// A request to the SCIM endpoint without the right token, from a network that is not named, or where none is opened.

@@ -2,4 +2,5 @@
 
 mod browser;
 mod notes;
+mod provider;
 mod sessions;

@@ -202,6 +202,7 @@ mod tests {
                 auth_time: Some(auth_time),
                 phishing_resistant: false,
             },
+            department: None,
         })
     }
 

@@ -86,6 +86,7 @@ pub(crate) fn physician() -> Principal {
             auth_time: None,
             phishing_resistant: false,
         },
+        department: None,
     })
 }
 

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::chain;
 use super::problem::Severity;
+use super::providers;
 use super::second_factor::FactorMethod;
 use super::source::{Document, says};
 use super::{BackupContent, BackupTarget, Config, Emr};
@@ -19,6 +20,7 @@ pub(super) fn check(document: &Document<'_>, config: &Config) {
     witnesses(document, config);
     sockets(document, config);
     backups(document, config);
+    providers::check(document, config);
     super::api::check(document, config);
 }
 

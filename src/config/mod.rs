@@ -12,16 +12,22 @@ pub mod api;
 mod backup;
 pub mod chain;
 pub mod client;
+pub mod client_key;
 mod cross;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod inspection;
+pub mod issuer;
+#[cfg(test)]
+mod issuer_tests;
 pub mod load;
 pub mod lock;
 pub mod problem;
+mod providers;
 pub mod provision;
 mod read;
 pub mod refresh;
+pub(crate) mod request_claims;
 pub mod second_factor;
 pub mod secrets;
 mod section;
@@ -41,6 +47,7 @@ use ipnet::IpNet;
 
 use crate::secret::Secret;
 pub use backup::{Backup, BackupContent, BackupSource, BackupTarget, S3Target};
+pub use issuer::{Issuer, MfaEvidence, MfaRequire};
 
 /// Everything that a gateway is configured with.
 #[derive(Debug, Clone)]
@@ -140,7 +147,7 @@ pub struct Identity {
     pub login_timeout: Duration,
     /// Tolerated difference between the provider's clock and ours. Default 60 s.
     pub clock_leeway: Duration,
-    /// The providers. (One today; the list is the format that several will use.)
+    /// The providers, in the order in which they are offered. At least one.
     pub issuers: Vec<Issuer>,
     /// The gateway's own second factor; none where it is not configured.
     pub second_factor: Option<second_factor::SecondFactor>,
@@ -152,61 +159,6 @@ pub struct Identity {
     pub lock: Option<lock::Lock>,
     /// Forms that are kept; without, none is.
     pub held_posts: Option<lock::HeldPosts>,
-}
-
-/// An OpenID provider. `[[identity.issuer]]`
-#[derive(Debug, Clone)]
-pub struct Issuer {
-    /// A short name; part of every user id on record.
-    pub name: String,
-    /// The issuer URL exactly as in its tokens.
-    pub url: url::Url,
-    /// Private CA of the provider, PEM.
-    pub ca: Option<PathBuf>,
-    /// Client id.
-    pub client_id: String,
-    /// Client secret, read from the named file.
-    pub client_secret: Secret<String>,
-    /// Scopes beside `openid`.
-    pub scopes: Vec<String>,
-    /// Algorithms that ID tokens may be signed with. Never `none`, never HMAC.
-    pub algorithms: Vec<String>,
-    /// `acr_values` to ask for at sign-in.
-    pub request_acr: Vec<String>,
-    /// What proves a second factor. Names nothing where users of the issuer have the gateway's own, and only that.
-    pub mfa: MfaEvidence,
-    /// Claim (JSON pointer) with the user name. Default `/preferred_username`, else `/sub`.
-    pub name_claim: String,
-    /// Claim (JSON pointer) with the values that `roles.toml` maps to roles.
-    pub roles_claim: String,
-    /// Claim (JSON pointer) with the date until which the user's training holds, where the provider states one.
-    pub training_claim: Option<String>,
-    /// How often that is read again. Never, without.
-    pub refresh: Option<refresh::Refresh>,
-    /// What is tolerated in its logout tokens.
-    pub logout: refresh::LogoutTolerance,
-}
-
-/// What counts as proof of a second factor. At least one list is not empty.
-#[derive(Debug, Clone)]
-pub struct MfaEvidence {
-    /// Any of these `acr` values.
-    pub acr: Vec<String>,
-    /// All values of any of these `amr` sets.
-    pub amr: Vec<Vec<String>>,
-    /// Whether `acr` and `amr` must both hold, or either.
-    pub require: MfaRequire,
-    /// What counts as proof of a phishing-resistant factor.
-    pub phishing_resistant: step_up::PhishingResistant,
-}
-
-/// How [`MfaEvidence`]'s lists combine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MfaRequire {
-    /// One of the configured lists is enough.
-    Any,
-    /// Every configured list must hold.
-    All,
 }
 
 /// An EMR. `[[emr]]`

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Config;
 use super::fixture::{Fixture, TEMPLATE, sole};
+use super::issuer::ClientAuth;
 use super::problem::Severity;
 
 /// The line of the template on which `text` stands.
@@ -47,10 +48,10 @@ fn the_shipped_configuration_loads_without_a_warning() {
     assert!(reading.problems.is_empty(), "{}", reading.problems);
     let config = Config::load_text(&fixture, TEMPLATE).unwrap();
     assert_eq!(config.identity.idle_timeout, Duration::from_mins(15));
-    assert_eq!(
-        config.identity.issuers[0].client_secret.expose(),
-        "s3cret-for-tests"
-    );
+    let ClientAuth::SecretBasic(secrets) = &config.identity.issuers[0].client_auth else {
+        panic!("{:?}", config.identity.issuers[0].client_auth)
+    };
+    assert_eq!(secrets.current.expose(), "s3cret-for-tests");
     assert_eq!(config.emrs[0].hosts, ["emr.hospital.example"]);
     assert_eq!(
         config.certificates[0].chain,
@@ -375,8 +376,8 @@ fn an_empty_file_names_every_section_that_is_missing() {
         [
             "server",
             "certificate",
-            "identity",
             "emr",
+            "identity",
             "policy",
             "audit",
             "store",

@@ -189,6 +189,7 @@ pub(super) mod tests {
                     auth_time: None,
                     phishing_resistant: false,
                 },
+                department: None,
             }))),
             session: Some("s1".to_owned()),
             mapping: Some(Arc::new(Mapping {

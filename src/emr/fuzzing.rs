@@ -63,6 +63,7 @@ impl Rig {
                 auth_time: None,
                 phishing_resistant: false,
             },
+            department: None,
         });
         let screened = Screened::for_test(received);
         let session = SessionId::for_test("fuzz");

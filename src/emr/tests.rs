@@ -212,6 +212,7 @@ impl Call {
                 auth_time: None,
                 phishing_resistant: false,
             },
+            department: None,
         });
         let received = Received::new(parts, body, None, 1);
         let screened = Screened::for_test(received);

@@ -81,7 +81,16 @@ impl Answer {
         Some(answer)
     }
 
-    /// The same, with one script that carries `nonce`, too, and another status.
+    /// 200 with a public JSON document that may be kept for five minutes.
+    pub(super) fn public(json: Vec<u8>, kind: &'static str) -> Self {
+        let mut answer = Self::new(StatusCode::OK, Bytes::from(json));
+        let headers = answer.0.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+        answer
+    }
+
+    /// The same as [`Self::page`], with one script that carries `nonce`, too, and another status.
     pub(super) fn scripted(html: String, nonce: &str, status: StatusCode) -> Option<Self> {
         let mut answer = Self::page(html, nonce)?;
         let policy = format!(

@@ -13,7 +13,7 @@ use super::login::{Told, handled};
 use super::oidc::claims::{
     ClaimsError, Expected, Logout, validate_lasting_logout_token, validate_logout_token,
 };
-use super::oidc::jws::Kind;
+use super::oidc::jws::{Kind, named_issuer};
 use super::oidc::{Provider, ProviderError, TokenError};
 use super::session::Live;
 use crate::config::refresh::{LogoutExpiry, LogoutType};
@@ -33,6 +33,8 @@ enum BackchannelError {
     Body(#[source] BodyError),
     #[error("the notice is not a form with one logout token")]
     Form,
+    #[error("the logout token names no issuer that is configured")]
+    Issuer,
     #[error("no issuer's key fits the token: {0}")]
     Token(#[source] TokenError),
     #[error("the provider is not available: {0}")]
@@ -50,7 +52,7 @@ impl BackchannelError {
         match self {
             Self::Method => Refusal::MethodRefused,
             Self::Body(error) => error.refusal(),
-            Self::Form | Self::Token(_) | Self::Claims(_) | Self::Replayed => {
+            Self::Form | Self::Issuer | Self::Token(_) | Self::Claims(_) | Self::Replayed => {
                 Refusal::LogoutRefused
             }
             Self::Provider(_) => Refusal::ProviderUnavailable,
@@ -94,7 +96,9 @@ impl Identity {
             .await
             .map_err(BackchannelError::Store)?;
         // Only now is the token used up: had a session been left over, the provider must be able to try again.
-        let expires = logout.expires.saturating_add(self.leeway);
+        let expires = logout
+            .expires
+            .saturating_add(provider.settings().clock_leeway);
         let insertion = self
             .store
             .insert_if_absent(
@@ -114,44 +118,54 @@ impl Identity {
         Ok((Event::BackchannelLogout, Answer::done()))
     }
 
-    /// Finds the issuer whose key signed the notice, and judges what it says.
+    /// Finds the issuer that the notice names, verifies it with that one's keys, and judges what it says.
+    ///
+    /// Only that issuer's keys are looked at: a notice of one provider must neither wait for another nor make the
+    /// gateway read another's keys afresh. Where it is several clients of one provider, the audience tells them apart.
     async fn judge_notice(&self, token: &str) -> Result<(&Provider, Logout), BackchannelError> {
-        let mut last = None;
-        for provider in &self.providers {
-            let tolerance = provider.settings().logout;
-            let kind = match tolerance.typ {
-                LogoutType::Any => Kind::Logout,
-                LogoutType::Stated => Kind::StatedLogout,
-            };
-            let payload = match provider.verified(token, kind).await {
-                Ok((payload, _)) => payload,
-                Err(error) => {
-                    last = Some(error);
-                    continue;
-                }
-            };
-            let metadata = provider
-                .metadata()
-                .await
-                .map_err(BackchannelError::Provider)?;
-            let expected = Expected {
-                issuer: metadata.issuer(),
-                client_id: &provider.settings().client_id,
-                now: self.clock().now(),
-                leeway: self.leeway,
-            };
-            let logout = match tolerance.expiry {
-                LogoutExpiry::Stated => validate_logout_token(&payload, &expected),
-                LogoutExpiry::MayBeMissing => validate_lasting_logout_token(&payload, &expected),
-            };
-            let logout = logout.map_err(BackchannelError::Claims)?;
-            return Ok((provider, logout));
+        let named = named_issuer(token).ok_or(BackchannelError::Form)?;
+        let mut problem = BackchannelError::Issuer;
+        for provider in self.providers.iter().filter(|one| one.is_called(&named)) {
+            match self.judge_notice_of(provider, token).await {
+                Ok(logout) => return Ok((provider, logout)),
+                Err(error) => problem = error,
+            }
         }
-        Err(match last {
-            Some(TokenError::Provider(error)) => BackchannelError::Provider(error),
-            Some(error) => BackchannelError::Token(error),
-            None => BackchannelError::Form,
-        })
+        Err(problem)
+    }
+
+    async fn judge_notice_of(
+        &self,
+        provider: &Provider,
+        token: &str,
+    ) -> Result<Logout, BackchannelError> {
+        let tolerance = provider.settings().logout;
+        let kind = match tolerance.typ {
+            LogoutType::Any => Kind::Logout,
+            LogoutType::Stated => Kind::StatedLogout,
+        };
+        let (payload, _) = provider
+            .verified(token, kind)
+            .await
+            .map_err(|error| match error {
+                TokenError::Provider(error) => BackchannelError::Provider(error),
+                error @ (TokenError::Form(_) | TokenError::Forged | TokenError::NoKey) => {
+                    BackchannelError::Token(error)
+                }
+            })?;
+        let metadata = provider.metadata().await;
+        let metadata = metadata.map_err(BackchannelError::Provider)?;
+        let expected = Expected {
+            issuer: metadata.issuer(),
+            client_id: &provider.settings().client_id,
+            now: self.clock().now(),
+            leeway: provider.settings().clock_leeway,
+        };
+        let logout = match tolerance.expiry {
+            LogoutExpiry::Stated => validate_logout_token(&payload, &expected),
+            LogoutExpiry::MayBeMissing => validate_lasting_logout_token(&payload, &expected),
+        };
+        logout.map_err(BackchannelError::Claims)
     }
 }
 
@@ -160,7 +174,7 @@ fn is_meant(live: &Live, issuer: &str, logout: &Logout) -> bool {
     if live.user().issuer != issuer {
         return false;
     }
-    let is_subject = logout.subject.as_ref().map(|s| *s == live.user().subject);
+    let is_subject = logout.subject.as_ref().map(|s| s == live.sub());
     match (&logout.issuer_session, live.issuer_session()) {
         (Some(meant), Some(own)) => meant == own && is_subject != Some(false),
         (Some(_) | None, _) => is_subject == Some(true),

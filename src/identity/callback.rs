@@ -17,16 +17,16 @@ use super::ending::Cause;
 use super::factor::MARK;
 use super::lock::unlock;
 use super::login::{self, Told, callback_url, handled};
-use super::oidc::claims::{Expected, ExpectedId, StatedTraining, Verified, validate_id_token};
-use super::oidc::jws::Kind;
-use super::oidc::{Metadata, Provider, Tokens};
+use super::oidc::training::StatedTraining;
+use super::person::vouched;
+use super::routes;
 use super::session::{Live, Opening};
 use super::token::Token;
 use super::turns::{BrowserKey, Round};
 use super::ways::Way;
 use super::{AccountLimit, Identity};
+use crate::config::issuer::Callback;
 use crate::request::onward::Back;
-use crate::request::principal::User;
 use crate::request::received::Parts;
 use crate::request::{Event, Handled, Onward, Principal, Received, Refused, Target};
 pub(super) use error::CallbackError;
@@ -121,7 +121,8 @@ impl Identity {
         };
         onward.back = Some(Back::Link(attempt.return_to.clone()));
         onward.demand = Some(attempt.demand).filter(|demand| !demand.is_none());
-        let signed_in = self.sign_in(&attempt, &parameters).await;
+        let named = routes::own_callback(&parts.target);
+        let signed_in = self.sign_in(&attempt, &parameters, named).await;
         let training = signed_in.as_ref().ok().map(|(_, training)| *training);
         let (opening, event) = match signed_in
             .and_then(|(opening, _)| self.judge_purpose(&attempt, current.as_deref(), opening))
@@ -249,10 +250,19 @@ impl Identity {
         &self,
         attempt: &Attempt,
         parameters: &Parameters,
+        named: Option<&str>,
     ) -> Result<(Opening, StatedTraining), CallbackError> {
         let provider = self
             .provider_named(&attempt.issuer)
             .ok_or(CallbackError::IssuerGone)?;
+        // SECURITY: an address of its own is where one provider sends its answers and no other (RFC 9700 §4.4.2).
+        let expected = match provider.settings().callback {
+            Callback::Shared => None,
+            Callback::Own => Some(attempt.issuer.as_str()),
+        };
+        if named != expected {
+            return Err(CallbackError::OtherIssuer);
+        }
         let metadata = provider.metadata().await.map_err(CallbackError::Provider)?;
         // SECURITY: the answer of another provider that the browser was led to (mix-up, RFC 9207).
         if !metadata.may_call_back_with(parameters.one("iss")) {
@@ -263,7 +273,7 @@ impl Identity {
             return Err(CallbackError::Denied(error));
         }
         let code = parameters.one("code").ok_or(CallbackError::NoCode)?;
-        let redirect = callback_url(&attempt.authority);
+        let redirect = callback_url(&attempt.authority, provider.settings());
         let tokens = provider
             .exchange(
                 &metadata,
@@ -280,7 +290,11 @@ impl Identity {
                 "the provider gave no refresh token: the session ends when its roles are too old (`refresh.every` and `refresh.grace`)"
             );
         }
-        let mut user = vouched(&attempt.issuer, &verified);
+        let person = self
+            .person(provider, &metadata, &verified, &tokens.access_token)
+            .await
+            .map_err(CallbackError::Person)?;
+        let mut user = vouched(&attempt.issuer, &person, verified.proof.clone());
         // SECURITY: only the gateway itself says that it verified a factor.
         user.proof.amr.retain(|method| method != MARK);
         // One factor unlocks: see `lock::unlock`, which asks for two of anyone but the session's own user.
@@ -292,9 +306,10 @@ impl Identity {
             return Err(CallbackError::KeptOut(refusal, Box::new(user)));
         }
         let opening = Opening {
+            sub: (user.subject != verified.subject).then(|| verified.subject.clone()),
             stated: user.proof.clone(),
             user,
-            role_values: verified.role_values.clone(),
+            role_values: person.role_values,
             issuer_session: verified.issuer_session.clone(),
             id_token: tokens.id_token,
             continues: None,
@@ -302,52 +317,7 @@ impl Identity {
             refresh_token: tokens.refresh_token,
             nonce: attempt.nonce.clone(),
         };
-        Ok((opening, verified.training))
-    }
-
-    async fn verify(
-        &self,
-        provider: &Provider,
-        metadata: &Metadata,
-        attempt: &Attempt,
-        tokens: &Tokens,
-    ) -> Result<Verified, CallbackError> {
-        let (payload, algorithm) = provider
-            .verified(tokens.id_token.expose(), Kind::Id)
-            .await
-            .map_err(CallbackError::Token)?;
-        let now = self.clock().now();
-        let settings = provider.settings();
-        let expected = ExpectedId {
-            token: Expected {
-                issuer: metadata.issuer(),
-                client_id: &settings.client_id,
-                now,
-                leeway: self.leeway,
-            },
-            nonce: &attempt.nonce,
-            access_token: Some(tokens.access_token.expose()),
-            algorithm,
-            issuer: settings,
-        };
-        let verified = validate_id_token(&payload, &expected).map_err(CallbackError::Claims)?;
-        // An ID token is made for the answer that brings it, so its age is the difference of the clocks.
-        let skew = now.duration_since(verified.issued).as_secs_f64();
-        metrics::gauge!("chartgate_issuer_clock_skew_seconds", "issuer" => settings.name.clone())
-            .set(skew);
-        if verified.training == StatedTraining::Unreadable {
-            tracing::warn!(
-                issuer = settings.name,
-                "the training claim is no date: nothing is taken from it"
-            );
-        }
-        if verified.roles_elsewhere {
-            tracing::warn!(
-                issuer = settings.name,
-                "the role claim was left out of the token for its size (groups overage): the user gets no role"
-            );
-        }
-        Ok(verified)
+        Ok((opening, person.training))
     }
 
     /// Opens the session and ends what this browser had before.
@@ -387,16 +357,5 @@ impl Identity {
             }
         }
         Ok(live)
-    }
-}
-
-/// The user whom a token of `issuer` speaks of.
-pub(super) fn vouched(issuer: &str, verified: &Verified) -> User {
-    User {
-        issuer: issuer.to_owned(),
-        subject: verified.subject.clone(),
-        name: verified.name.clone(),
-        roles: std::collections::BTreeSet::new(),
-        proof: verified.proof.clone(),
     }
 }

@@ -13,6 +13,11 @@ pub const SESSION_COOKIE: &str = "__Host-chartgate";
 /// The cookie that binds logins in progress to the browser they were started in.
 pub const LOGIN_COOKIE: &str = "__Host-chartgate-login";
 
+/// The cookie with the name of the issuer that was chosen last in this browser. It chooses nothing: it only says which
+/// one is offered first.
+const ISSUER_COOKIE: &str = "__Host-chartgate-issuer";
+const ISSUER_REMEMBERED: &str = "Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=2592000";
+
 /// What a request presents under the name of one cookie.
 #[derive(Debug, Clone)]
 pub enum Presented {
@@ -99,6 +104,24 @@ pub fn set_session(token: &Token) -> Option<HeaderValue> {
 #[must_use]
 pub fn set_login(token: &Token, max_age: std::time::Duration) -> Option<HeaderValue> {
     set(LOGIN_COOKIE, token.expose(), Some(max_age.as_secs()))
+}
+
+/// The issuer that was chosen last in this browser, by what it says.
+#[must_use]
+pub fn chosen_issuer(headers: &HeaderMap) -> Option<&str> {
+    let fields = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let mut found = fields
+        .flat_map(pairs)
+        .filter(|(name, _)| *name == ISSUER_COOKIE.as_bytes());
+    found
+        .next()
+        .and_then(|(_, value)| std::str::from_utf8(value).ok())
+}
+
+/// `Set-Cookie` with the name of the issuer that was chosen.
+#[must_use]
+pub fn set_issuer(name: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("{ISSUER_COOKIE}={name}; {ISSUER_REMEMBERED}")).ok()
 }
 
 /// `Set-Cookie` that removes the cookie that binds logins to this browser.

@@ -116,6 +116,7 @@ mod tests {
                 phishing_resistant: false,
                 auth_time: None,
             },
+            department: None,
         };
         let mut list = Deactivated::of("staff");
         assert!(list.is_empty() && !list.holds(&user("staff", "1", "Nurse.Lee")));

@@ -85,6 +85,10 @@ impl Identity {
                 return Err(screened.refuse(Refusal::StoreUnavailable));
             }
         };
+        // SECURITY: a browser sends a session's cookie to its own host only; a person can carry it to another.
+        if !self.is_at_home(&live, &screened.received().parts().host) {
+            return Err(screened.refuse(Refusal::SessionUnknown));
+        }
         let principal = self.principal_of(&live);
         let facts = screened.received_mut().facts_mut();
         facts.principal = Some(Arc::clone(&principal));

@@ -92,6 +92,7 @@ mod tests {
                 auth_time: None,
                 phishing_resistant: false,
             },
+            department: None,
         };
         let now: Timestamp = "2026-11-25T08:00:00Z".parse().unwrap();
         let later = now

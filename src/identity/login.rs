@@ -2,102 +2,34 @@
 //!
 //! Where a notice has to be read first, `GET` shows it and its form, a `POST`, goes on.
 
+mod error;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template as _;
 use http::Method;
 
 use super::answer::Answer;
-use super::attempts::{Attempt, Purpose, StartError};
+use super::attempts::{Attempt, Purpose};
 use super::banner::{Banner, BannerPage};
+use super::choose::{Choice, ChoosePage, Said};
 use super::cookie::{self, LOGIN_COOKIE, Presented, SESSION_COOKIE};
-use super::oidc::{Challenge, ExchangeError, ProviderError, can_prove};
+use super::oidc::{Challenge, Provider, can_prove};
 use super::routes::{Asked, OwnRoute, asked_by, login_location};
 use super::session::Live;
 use super::sessions::Found;
-use super::token::{NoRandomness, Token};
-use super::turns::{BrowserKey, Circle, Turn};
+use super::token::Token;
+use super::turns::{BrowserKey, Turn};
 use super::{Identity, ReturnTo};
+use crate::config::issuer::{Callback, Issuer};
 use crate::language::Language;
-use crate::refusal::Refusal;
-use crate::request::demand::Shortfall;
-use crate::request::onward::Back;
 use crate::request::received::Parts;
-use crate::request::{BodyError, Demand, Event, Facts, Handled, Onward, Received, Refused, Target};
+use crate::request::{Demand, Event, Facts, Handled, Received, Refused, Target};
 use crate::store::StoreError;
 use crate::telemetry::metrics as names;
-
-/// Why a sign-in could not be started.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LoginError {
-    #[error("method not accepted")]
-    Method,
-    #[error("the form cannot be read: {0}")]
-    Form(#[source] BodyError),
-    #[error("the page cannot be made: {0}")]
-    Page(#[source] askama::Error),
-    #[error("the session could not be looked up: {0}")]
-    Sessions(#[source] StoreError),
-    #[error("the identity provider is not available: {0}")]
-    Provider(#[source] ProviderError),
-    #[error("the authorization request cannot be made: {0}")]
-    Request(#[source] ExchangeError),
-    #[error("{0}")]
-    Start(#[source] StartError),
-    #[error("{0}")]
-    Randomness(#[source] NoRandomness),
-    #[error("the answer cannot be expressed in a header")]
-    Header,
-    #[error("nothing is configured that would prove what is demanded: {}", .0.as_recorded().join(" "))]
-    Unprovable(Demand),
-    #[error("{1}")]
-    Circle(ReturnTo, #[source] Circle),
-}
-
-impl LoginError {
-    const fn refusal(&self) -> Refusal {
-        match self {
-            Self::Method => Refusal::MethodRefused,
-            Self::Sessions(_) | Self::Start(StartError::Store(_)) => Refusal::StoreUnavailable,
-            Self::Provider(_) => Refusal::ProviderUnavailable,
-            Self::Start(StartError::Busy) => Refusal::Busy,
-            Self::Unprovable(_) => Refusal::StepUpUnmet,
-            Self::Circle(..) => Refusal::SignInCircle,
-            Self::Form(error) => error.refusal(),
-            Self::Page(_)
-            | Self::Request(_)
-            | Self::Start(StartError::Encoding)
-            | Self::Randomness(_)
-            | Self::Header => Refusal::Internal,
-        }
-    }
-
-    /// Where it leads on to.
-    fn onward(self) -> Onward {
-        let mut onward = Onward::default();
-        match self {
-            Self::Unprovable(demand) => {
-                count_step_up(Shortfall::NotConfigured.word());
-                onward.demand = Some(demand);
-                onward.lack = Some(Shortfall::NotConfigured);
-            }
-            Self::Circle(return_to, Circle) => {
-                onward.back = Some(Back::Link(again(&return_to)));
-            }
-            Self::Method
-            | Self::Form(_)
-            | Self::Page(_)
-            | Self::Sessions(_)
-            | Self::Provider(_)
-            | Self::Request(_)
-            | Self::Start(_)
-            | Self::Randomness(_)
-            | Self::Header => {}
-        }
-        onward
-    }
-}
+use error::LoginError;
 
 /// What the browser is told and the record says.
 pub(super) type Told = (Event, Answer);
@@ -117,6 +49,17 @@ struct Wish {
     again: bool,
     /// What proves that the notice was shown, where the form was sent.
     ticket: Option<String>,
+    said: Said,
+}
+
+/// What one sign-in is started with.
+struct Start {
+    provider: Arc<Provider>,
+    login_hint: Option<String>,
+    purpose: Purpose,
+    turn: Turn,
+    browser: Token,
+    banner: Option<String>,
 }
 
 impl Identity {
@@ -144,12 +87,14 @@ impl Identity {
                 .forget(&BrowserKey::of(&parts.headers, parts.client));
         }
         let session = self.session_of(parts).await.map_err(LoginError::Sessions)?;
-        let purpose = match (session, wish.asked) {
+        let (purpose, own) = match (session, wish.asked) {
             (Some(live), _) if self.sessions().is_locked(&live) => {
                 let purpose = Purpose::Unlock(live.key().to_owned());
                 self.leaves(&live);
                 self.name(received.facts_mut(), &live);
-                purpose
+                // Somebody else may come to a locked screen, and say so.
+                let own = wish.said.is_nothing().then(|| live.user().issuer.clone());
+                (purpose, own)
             }
             // Another tab signed in already (oauth2-proxy#611): nothing to do.
             (Some(live), Asked::SignIn | Asked::Unlock) => {
@@ -160,9 +105,9 @@ impl Identity {
             (Some(live), Asked::StepUp(_)) => {
                 let purpose = Purpose::StepUp(live.key().to_owned());
                 self.name(received.facts_mut(), &live);
-                purpose
+                (purpose, Some(live.user().issuer.clone()))
             }
-            (None, Asked::SignIn | Asked::StepUp(_) | Asked::Unlock) => Purpose::SignIn,
+            (None, Asked::SignIn | Asked::StepUp(_) | Asked::Unlock) => (Purpose::SignIn, None),
         };
         let turn = self.turn(received.parts(), &purpose, &wish)?;
         let browser = match cookie::presented(&received.parts().headers, LOGIN_COOKIE) {
@@ -185,27 +130,60 @@ impl Identity {
             }
             (Some(_) | None, _) => None,
         };
-        let sent = self.send(
-            received.parts(),
-            (&wish, turn),
+        let parts = received.parts();
+        let (provider, login_hint) = match self.provider_for(own, &wish, parts)? {
+            Choice::Made(provider, hint) => (provider, hint),
+            Choice::Nobody => return Err(LoginError::NoProvider),
+            open @ Choice::Open { .. } => {
+                let answer = self.choices(open, &wish, &browser, parts)?;
+                return Ok(((Event::PageShown, answer), banner));
+            }
+        };
+        let start = Start {
+            provider,
+            login_hint,
             purpose,
-            (browser, banner.clone()),
-        );
+            turn,
+            browser,
+            banner: banner.clone(),
+        };
+        let sent = self.send(parts, &wish, start);
         Ok(((Event::LoginStarted, sent.await?), banner))
+    }
+
+    /// At which provider: that of `own`, or whichever is chosen.
+    fn provider_for(
+        &self,
+        own: Option<String>,
+        wish: &Wish,
+        parts: &Parts,
+    ) -> Result<Choice, LoginError> {
+        let Some(name) = own else {
+            let last = cookie::chosen_issuer(&parts.headers);
+            return Ok(self.choose(&parts.host, &wish.said, last));
+        };
+        // Whoever opened the session confirms it.
+        let provider = self.provider_named(&name).ok_or(LoginError::NoProvider)?;
+        Ok(Choice::Made(Arc::clone(provider), None))
     }
 
     /// What is asked for: in the address, or in the form of the notice.
     async fn wish(&self, received: &mut Received) -> Result<Wish, LoginError> {
         let parts = received.parts();
         if parts.method == Method::GET {
+            let issuer = parts.target.fields().find(|(name, _)| name == "issuer");
             return Ok(Wish {
                 return_to: return_to(&parts.target),
                 asked: asked_by(&parts.target),
                 again: parts.target.fields().any(|(name, _)| name == AGAIN),
                 ticket: None,
+                said: Said {
+                    issuer: issuer.map(|(_, value)| value),
+                    user: None,
+                },
             });
         }
-        if parts.method != Method::POST || self.banner.is_none() {
+        if parts.method != Method::POST || (self.banner.is_none() && !self.is_choice()) {
             return Err(LoginError::Method);
         }
         let body = received.body_mut().read(LARGEST, DEADLINE).await;
@@ -215,12 +193,15 @@ impl Identity {
             asked: Asked::SignIn,
             again: false,
             ticket: Some(String::new()),
+            said: Said::default(),
         };
         // Of a field that is there twice the last one counts: neither can do more than the other.
         for (name, value) in form_urlencoded::parse(&form) {
             match &*name {
                 "return_to" => wish.return_to = ReturnTo::parse(&value),
                 "ticket" => wish.ticket = Some(value.into_owned()),
+                "issuer" => wish.said.issuer = Some(value.into_owned()),
+                "user" => wish.said.user = Some(value.into_owned()),
                 _other => {}
             }
         }
@@ -254,6 +235,7 @@ impl Identity {
             action: OwnRoute::Login.path(),
             return_to: wish.return_to.as_str(),
             ticket: &ticket,
+            issuer: wish.said.issuer.as_deref(),
             again: wish.ticket.is_some().then_some(phrases.confirm_again),
             notes: told.filter_map(|told| told.of_browser(language)).collect(),
             phrases,
@@ -265,17 +247,56 @@ impl Identity {
         Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
     }
 
-    async fn send(
+    /// The page on which people say where they have their account.
+    fn choices(
         &self,
+        choice: Choice,
+        wish: &Wish,
+        browser: &Token,
         parts: &Parts,
-        (wish, turn): (&Wish, Turn),
-        purpose: Purpose,
-        (browser, banner): (Token, Option<String>),
     ) -> Result<Answer, LoginError> {
-        // `Identity::new` refuses a configuration without a provider.
-        let provider = self
-            .first_provider()
-            .ok_or(LoginError::Provider(ProviderError::Resting))?;
+        let Choice::Open {
+            offers,
+            by_address,
+            is_misspelled,
+        } = choice
+        else {
+            return Err(LoginError::NoProvider);
+        };
+        let nonce = parts.id.to_string();
+        let ticket = self
+            .banner
+            .as_ref()
+            .map(|banner| banner.ticket(browser, &parts.authority, self.clock().now()));
+        let language = Language::of(&parts.headers);
+        let phrases = language.phrases();
+        let page = ChoosePage {
+            authority: &parts.authority,
+            nonce: &nonce,
+            action: OwnRoute::Login.path(),
+            return_to: wish.return_to.as_str(),
+            ticket: ticket.as_deref(),
+            offers: &offers,
+            by_address,
+            again: is_misspelled.then_some(phrases.choose.whole_address),
+            phrases,
+        };
+        let html = page.render().map_err(LoginError::Page)?;
+        let answer = Answer::page(html, &nonce).ok_or(LoginError::Header)?;
+        let answer = answer.spoken(language);
+        let binding = cookie::set_login(browser, self.attempts.timeout());
+        Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
+    }
+
+    async fn send(&self, parts: &Parts, wish: &Wish, start: Start) -> Result<Answer, LoginError> {
+        let Start {
+            provider,
+            login_hint,
+            purpose,
+            turn,
+            browser,
+            banner,
+        } = start;
         let (asked, demand) = match (&purpose, wish.asked) {
             (Purpose::SignIn, _) | (Purpose::StepUp(_), Asked::SignIn | Asked::Unlock) => {
                 (Asked::SignIn, Demand::NONE)
@@ -295,9 +316,12 @@ impl Identity {
             state: state.expose(),
             nonce: nonce.clone(),
             asked,
+            login_hint,
         };
+        let redirect = callback_url(&parts.authority, settings);
         let (url, verifier) = provider
-            .authorize(&metadata, &callback_url(&parts.authority), challenge)
+            .authorize(&metadata, &redirect, challenge)
+            .await
             .map_err(LoginError::Request)?;
         let attempt = Attempt {
             issuer: provider.settings().name.clone(),
@@ -321,7 +345,12 @@ impl Identity {
         self.ways.remember(&state, &attempt).await;
         let binding = cookie::set_login(&browser, self.attempts.timeout());
         let answer = Answer::redirect(url.as_str()).ok_or(LoginError::Header)?;
-        Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
+        let answer = answer.set_cookie(binding.ok_or(LoginError::Header)?);
+        if !self.is_choice() {
+            return Ok(answer);
+        }
+        let chosen = cookie::set_issuer(&provider.settings().name);
+        Ok(answer.set_cookie(chosen.ok_or(LoginError::Header)?))
     }
 
     /// Which turn of its browser this sign-in is; the third within seconds is refused.
@@ -335,15 +364,12 @@ impl Identity {
     }
 
     /// The live session that a request presents, if any.
-    pub(super) async fn session_of(
-        &self,
-        parts: &Parts,
-    ) -> Result<Option<std::sync::Arc<Live>>, StoreError> {
+    pub(super) async fn session_of(&self, parts: &Parts) -> Result<Option<Arc<Live>>, StoreError> {
         let Presented::One(token) = cookie::presented(&parts.headers, SESSION_COOKIE) else {
             return Ok(None);
         };
         Ok(match self.sessions().find(&token).await? {
-            Found::Live(live) => Some(live),
+            Found::Live(live) => Some(live).filter(|live| self.is_at_home(live, &parts.host)),
             Found::Over(..) | Found::Unknown | Found::NotRenewed(_) => None,
         })
     }
@@ -385,8 +411,12 @@ pub(super) fn count_step_up(result: &'static str) {
 }
 
 /// The redirect URI on the host that the browser used.
-pub(super) fn callback_url(authority: &str) -> String {
-    format!("https://{authority}{}", OwnRoute::Callback.path())
+pub(super) fn callback_url(authority: &str, issuer: &Issuer) -> String {
+    let path = OwnRoute::Callback.path();
+    match issuer.callback {
+        Callback::Shared => format!("https://{authority}{path}"),
+        Callback::Own => format!("https://{authority}{path}/{}", issuer.name),
+    }
 }
 
 /// The field of an address by which a person asks to try again.

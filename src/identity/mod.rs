@@ -13,6 +13,8 @@ mod background;
 mod banner;
 pub mod behalf;
 mod callback;
+mod choose;
+mod client_keys;
 pub mod cookie;
 mod deactivated;
 mod ending;
@@ -28,6 +30,7 @@ mod logout;
 mod notices;
 pub mod oidc;
 mod overview;
+mod person;
 mod renew;
 mod renewal;
 mod return_to;
@@ -162,7 +165,6 @@ pub struct Identity {
     store: Store,
     clock: SharedClock,
     roles: Arc<dyn RoleMap>,
-    leeway: Duration,
 }
 
 impl Identity {
@@ -193,7 +195,6 @@ impl Identity {
             providers: providers.clone(),
             roles: Arc::clone(&roles),
             clock: Arc::clone(&clock),
-            leeway: config.clock_leeway,
         });
         Ok(Arc::new(Self {
             sessions,
@@ -212,7 +213,6 @@ impl Identity {
             store,
             clock,
             roles,
-            leeway: config.clock_leeway,
         }))
     }
 
@@ -238,6 +238,7 @@ impl Identity {
                 Err(error) => Err(logout::refused(received, &error)),
             },
             OwnRoute::BackchannelLogout => Box::pin(self.backchannel_logout(received)).await,
+            OwnRoute::ClientKeys => self.client_keys(received),
             OwnRoute::SecondFactor => Box::pin(self.second_factor(received)).await,
             OwnRoute::SecondFactors => Box::pin(self.second_factors(received)).await,
             OwnRoute::FrontchannelLogout => Box::pin(self.frontchannel_logout(received)).await,
@@ -367,11 +368,6 @@ impl Identity {
             generation,
         });
         principal
-    }
-
-    /// The provider that sign-ins start at.
-    fn first_provider(&self) -> Option<&Arc<Provider>> {
-        self.providers.first()
     }
 
     fn provider_named(&self, name: &str) -> Option<&Arc<Provider>> {

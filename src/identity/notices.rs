@@ -84,7 +84,7 @@ fn keys_of(issuer: &str, logout: &Logout) -> Vec<String> {
 }
 
 fn keys_for(live: &Live) -> Vec<String> {
-    let (issuer, subject) = (live.user().issuer.as_str(), live.user().subject.as_str());
+    let (issuer, subject) = (live.user().issuer.as_str(), live.sub());
     let mut keys = vec![key(&["subject", issuer, subject])];
     match live.issuer_session() {
         Some(session) => keys.extend([

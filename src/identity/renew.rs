@@ -18,12 +18,13 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, broadcast, watch};
 
-use super::callback::vouched;
 use super::lifeline::Flight;
-use super::oidc::claims::{Expected, ExpectedId};
+use super::oidc::claims::{ClaimsError, Expected, ExpectedId, Verified};
 use super::oidc::jws::Kind;
-use super::oidc::refreshed::{read_user_info, validate_renewed};
+use super::oidc::person::Person;
+use super::oidc::refreshed::validate_renewed;
 use super::oidc::{ExchangeError, Metadata, Provider, RenewedTokens, TokenError};
+use super::person::{vouched, whole};
 use super::renewal::{CLAIM, Claim, Renewal, RenewalStore};
 use super::session::{Live, SessionId};
 use super::sessions::Sessions;
@@ -87,7 +88,6 @@ pub(super) struct Ground {
     pub(super) providers: Vec<Arc<Provider>>,
     pub(super) roles: Arc<dyn RoleMap>,
     pub(super) clock: SharedClock,
-    pub(super) leeway: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -281,7 +281,8 @@ impl Inner {
             renewal.refresh_token = Some(rotated.clone());
             self.put(live, &renewal, Durability::Immediate).await?;
         }
-        let news = self.news(provider, &metadata, &renewal, &tokens).await?;
+        let known = (live.sub(), &renewal);
+        let news = self.news(provider, &metadata, known, &tokens).await?;
         if !news.user.proof.mfa {
             return Err(RenewError::SecondFactor);
         }
@@ -381,23 +382,63 @@ impl Inner {
         &self,
         provider: &Provider,
         metadata: &Metadata,
-        renewal: &Renewal,
+        (sub, renewal): (&str, &Renewal),
         tokens: &RenewedTokens,
     ) -> Result<News, RenewError> {
         let settings = provider.settings();
-        let Some(id_token) = &tokens.id_token else {
-            let at = metadata.userinfo().ok_or(RenewError::NoNews)?;
-            let answer = provider.ask_about_user(at, &tokens.access_token).await;
-            let answer =
-                answer.map_err(|error| RenewError::Exchange(ExchangeError::Unreachable(error)))?;
-            let read = read_user_info(&answer, settings, &renewal.user);
-            let (user, role_values) = read.map_err(RenewError::Claims)?;
-            return Ok(News {
-                user,
-                role_values,
-                id_token: None,
-            });
+        let access_token = &tokens.access_token;
+        let (mut claims, proof) = match &tokens.id_token {
+            Some(id_token) => {
+                let known = (sub, &renewal.user, &renewal.stated);
+                let expects = (renewal.nonce.as_str(), access_token.expose().as_str());
+                let verified = self
+                    .verified(provider, metadata, id_token, known, expects)
+                    .await?;
+                (verified.claims, verified.proof)
+            }
+            None => {
+                let claims = provider.userinfo_of(metadata, access_token, sub).await?;
+                (claims, renewal.user.proof.clone())
+            }
         };
+        if settings.userinfo && tokens.id_token.is_some() {
+            claims = provider
+                .with_userinfo(metadata, access_token, claims)
+                .await?;
+        }
+        // Without an ID token a name that is not stated is as it was.
+        let keeps_name =
+            tokens.id_token.is_none() && claims.pointer(&settings.claims.name).is_none();
+        let mut mapping = settings.claims.clone();
+        if keeps_name {
+            mapping.name_strip_domain = None;
+        }
+        let mut person = Person::read(&claims, &mapping).map_err(RenewError::Claims)?;
+        if keeps_name {
+            person.name.clone_from(&renewal.user.name);
+        }
+        // SECURITY: the same person by the claim that identifies people here, too.
+        if person.subject != renewal.user.subject {
+            return Err(RenewError::Claims(ClaimsError::Subject));
+        }
+        let person = whole(&self.on.providers, provider, person, access_token).await?;
+        Ok(News {
+            user: vouched(&settings.name, &person, proof),
+            role_values: person.role_values,
+            id_token: tokens.id_token.clone(),
+        })
+    }
+
+    /// Judges the ID token that came with renewed tokens.
+    async fn verified(
+        &self,
+        provider: &Provider,
+        metadata: &Metadata,
+        id_token: &crate::secret::Secret<String>,
+        known: (&str, &User, &crate::request::principal::Proof),
+        (nonce, access_token): (&str, &str),
+    ) -> Result<Verified, RenewError> {
+        let settings = provider.settings();
         let verified = provider.verified(id_token.expose(), Kind::Id).await;
         let (payload, algorithm) = verified.map_err(|error| match error {
             TokenError::Provider(_) | TokenError::NoKey => RenewError::Unverified(error),
@@ -408,20 +449,14 @@ impl Inner {
                 issuer: metadata.issuer(),
                 client_id: &settings.client_id,
                 now: self.on.clock.now(),
-                leeway: self.on.leeway,
+                leeway: settings.clock_leeway,
             },
-            nonce: &renewal.nonce,
-            access_token: Some(tokens.access_token.expose()),
+            nonce,
+            access_token: Some(access_token),
             algorithm,
             issuer: settings,
         };
-        let known = (&renewal.user, &renewal.stated);
-        let verified = validate_renewed(&payload, &expected, known).map_err(RenewError::Claims)?;
-        Ok(News {
-            user: vouched(&settings.name, &verified),
-            role_values: verified.role_values,
-            id_token: Some(id_token.clone()),
-        })
+        validate_renewed(&payload, &expected, known).map_err(RenewError::Claims)
     }
 
     fn mapped(&self, issuer: &str, values: &[String]) -> BTreeSet<Role> {

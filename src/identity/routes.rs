@@ -38,6 +38,8 @@ pub enum OwnRoute {
     SignedOut,
     /// `POST /.chartgate/backchannel-logout`: the provider ends sessions.
     BackchannelLogout,
+    /// `GET /.chartgate/client-jwks.json[?issuer=NAME]`: the keys with which the gateway proves itself to a provider.
+    ClientKeys,
     /// `GET` or `POST /.chartgate/second-factor`: the gateway's own second factor.
     SecondFactor,
     /// `GET /.chartgate/second-factor/manage`: a user's own authenticators.
@@ -62,6 +64,7 @@ impl OwnRoute {
         Self::Logout,
         Self::SignedOut,
         Self::BackchannelLogout,
+        Self::ClientKeys,
         Self::SecondFactor,
         Self::SecondFactors,
         Self::Lock,
@@ -80,6 +83,7 @@ impl OwnRoute {
             Self::Logout => "/.chartgate/logout",
             Self::SignedOut => "/.chartgate/signed-out",
             Self::BackchannelLogout => "/.chartgate/backchannel-logout",
+            Self::ClientKeys => "/.chartgate/client-jwks.json",
             Self::SecondFactor => "/.chartgate/second-factor",
             Self::SecondFactors => "/.chartgate/second-factor/manage",
             Self::Lock => "/.chartgate/lock",
@@ -93,11 +97,27 @@ impl OwnRoute {
     /// The route that `target` names, if it is one of these, spelled exactly as here.
     #[must_use]
     pub fn of(target: &Target) -> Option<Self> {
+        if own_callback(target).is_some() {
+            return Some(Self::Callback);
+        }
         Self::ALL
             .iter()
             .copied()
             .find(|route| route.path() == target.path())
     }
+}
+
+/// The issuer that a callback's path names: `/.chartgate/callback/NAME`, for issuers with an address of their own.
+#[must_use]
+pub fn own_callback(target: &Target) -> Option<&str> {
+    let is_name = |name: &&str| {
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        (1..=32).contains(&name.len()) && name.bytes().all(fits)
+    };
+    target
+        .path()
+        .strip_prefix("/.chartgate/callback/")
+        .filter(is_name)
 }
 
 /// Whether `target` lies under the gateway's own prefix, in any spelling: it must then never reach an EMR.
@@ -211,9 +231,21 @@ mod tests {
             let asked = format!("{}?a=b", route.path());
             assert_eq!(OwnRoute::of(&target(&asked)), Some(*route));
             assert!(is_own(&target(&asked)));
-            let longer = format!("{}/x", route.path());
-            assert_eq!(OwnRoute::of(&target(&longer)), None);
+            let longer = target(&format!("{}/x/y", route.path()));
+            assert_eq!(OwnRoute::of(&longer), None);
+            let longer = target(&format!("{}/X", route.path()));
+            assert_eq!(OwnRoute::of(&longer), None);
         }
+    }
+
+    #[test]
+    fn a_callback_may_name_its_issuer() {
+        let own = target("/.chartgate/callback/partner-2?code=x");
+        assert_eq!(own_callback(&own), Some("partner-2"));
+        assert_eq!(OwnRoute::of(&own), Some(OwnRoute::Callback));
+        assert_eq!(own_callback(&target("/.chartgate/callback?code=x")), None);
+        let other = target("/.chartgate/logout/partner-2");
+        assert_eq!(OwnRoute::of(&other), None);
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub(super) struct Opening {
     pub(super) continues: Option<SessionId>,
     /// When it ends at the latest, where that is not the longest duration from now.
     pub(super) ends: Option<Timestamp>,
+    /// The issuer's `sub`, where its configuration identifies users by another claim.
+    pub(super) sub: Option<String>,
     /// What the provider itself stated of this sign-in; `user.proof` is what counts.
     pub(super) stated: Proof,
     /// What renews the tokens, if the provider gave it.
@@ -108,6 +110,8 @@ pub(super) struct Stored {
     ends: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     locked: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sub: Option<String>,
 }
 
 const VERSION: u8 = 1;
@@ -119,6 +123,7 @@ pub(super) struct Live {
     user: User,
     role_values: Vec<String>,
     issuer_session: Option<String>,
+    sub: Option<String>,
     id_token: Secret<String>,
     created: Timestamp,
     ends: Timestamp,
@@ -208,6 +213,7 @@ impl Live {
             user: opening.user,
             role_values: opening.role_values,
             issuer_session: opening.issuer_session,
+            sub: opening.sub,
             id_token: opening.id_token,
             created: now,
             ends,
@@ -235,6 +241,7 @@ impl Live {
             user: stored.user,
             role_values: stored.role_values,
             issuer_session: stored.issuer_session,
+            sub: stored.sub,
             id_token: Secret::new(stored.id_token),
             created: stored.created,
             ends: stored.ends,
@@ -262,6 +269,7 @@ impl Live {
             last_active: self.last_active(),
             ends: self.ends,
             locked: self.latch.since(),
+            sub: self.sub.clone(),
         };
         let bytes = serde_json::to_vec(&stored).ok().map(Secret::new);
         drop(Secret::new(stored.id_token));
@@ -367,6 +375,11 @@ impl Live {
         self.issuer_session.as_deref()
     }
 
+    /// What the issuer's notices call the user.
+    pub(super) fn sub(&self) -> &str {
+        self.sub.as_deref().unwrap_or(&self.user.subject)
+    }
+
     pub(super) const fn id_token(&self) -> &Secret<String> {
         &self.id_token
     }
@@ -459,6 +472,7 @@ mod tests {
                 auth_time: None,
                 phishing_resistant: false,
             },
+            department: None,
         };
         let opening = Opening {
             stated: user.proof.clone(),
@@ -467,6 +481,7 @@ mod tests {
             issuer_session: None,
             id_token: Secret::new(String::new()),
             continues: None,
+            sub: None,
             ends: None,
             refresh_token: None,
             nonce: String::new(),

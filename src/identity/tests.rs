@@ -2,8 +2,11 @@
 
 mod circles;
 mod front_channel;
+mod issuers;
 mod lifetime;
 mod lock;
+mod mutations;
+mod protocol;
 mod provider;
 mod renewal;
 mod second_factor;

@@ -1,6 +1,8 @@
 //! The phrases in English.
 
-use super::phrases::{BrowserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords};
+use super::phrases::{
+    BrowserWords, ChooserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords,
+};
 
 pub(super) const PHRASES: Phrases = Phrases {
     lang: "en",
@@ -33,6 +35,14 @@ pub(super) const PHRASES: Phrases = Phrases {
         too_old: "is older than is accepted here; known weaknesses of it are not mended any more.",
         unknown: "this browser does not say what it is.",
         accepted_are: ("Accepted are ", ", or newer."),
+    },
+    choose: ChooserWords {
+        sign_in_to: "Sign in to",
+        address: "Your e-mail address at work",
+        whole_address: "Enter your whole e-mail address, such as name@hospital.example.",
+        proceed: "Continue",
+        or_choose: "Or choose where you have your account:",
+        where_account: "Where do you have your account?",
     },
     lock: LockWords {
         locked: "The screen is locked",

@@ -1,6 +1,8 @@
 //! The phrases in French.
 
-use super::phrases::{BrowserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords};
+use super::phrases::{
+    BrowserWords, ChooserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords,
+};
 
 pub(super) const PHRASES: Phrases = Phrases {
     lang: "fr",
@@ -33,6 +35,14 @@ pub(super) const PHRASES: Phrases = Phrases {
         too_old: "est plus ancien que ce qui est accepté ici ; ses failles connues ne sont plus corrigées.",
         unknown: "ce navigateur ne dit pas lequel il est.",
         accepted_are: ("Sont acceptés ", " ou plus récents."),
+    },
+    choose: ChooserWords {
+        sign_in_to: "Se connecter à",
+        address: "Votre adresse électronique professionnelle",
+        whole_address: "Saisissez votre adresse électronique entière, par exemple nom@hospital.example.",
+        proceed: "Continuer",
+        or_choose: "Ou choisissez où vous avez votre compte :",
+        where_account: "Où avez-vous votre compte ?",
     },
     lock: LockWords {
         locked: "L'écran est verrouillé",

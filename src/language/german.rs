@@ -1,6 +1,8 @@
 //! The phrases in German.
 
-use super::phrases::{BrowserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords};
+use super::phrases::{
+    BrowserWords, ChooserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords,
+};
 
 pub(super) const PHRASES: Phrases = Phrases {
     lang: "de",
@@ -33,6 +35,14 @@ pub(super) const PHRASES: Phrases = Phrases {
         too_old: "ist älter, als hier angenommen wird; seine bekannten Schwachstellen werden nicht mehr behoben.",
         unknown: "Dieser Browser sagt nicht, welcher er ist.",
         accepted_are: ("Angenommen werden ", " oder neuer."),
+    },
+    choose: ChooserWords {
+        sign_in_to: "Anmelden bei",
+        address: "Ihre dienstliche E-Mail-Adresse",
+        whole_address: "Geben Sie Ihre ganze E-Mail-Adresse ein, etwa name@hospital.example.",
+        proceed: "Weiter",
+        or_choose: "Oder wählen Sie, wo Sie Ihr Konto haben:",
+        where_account: "Wo haben Sie Ihr Konto?",
     },
     lock: LockWords {
         locked: "Der Bildschirm ist gesperrt",

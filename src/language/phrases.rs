@@ -44,6 +44,8 @@ pub struct Phrases {
     pub sign_in_again: &'static str,
     /// What is said of an old or unknown browser.
     pub browser: BrowserWords,
+    /// The page on which people say where they have their account.
+    pub choose: ChooserWords,
     /// The locked screen.
     pub lock: LockWords,
     /// A demand for a stronger sign-in.
@@ -62,6 +64,18 @@ pub struct BrowserWords {
     pub too_old: &'static str,
     pub unknown: &'static str,
     pub accepted_are: Around,
+}
+
+/// What is asked of people who may have their account at one of several providers.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "each name says what its English text says")]
+pub struct ChooserWords {
+    pub sign_in_to: &'static str,
+    pub address: &'static str,
+    pub whole_address: &'static str,
+    pub proceed: &'static str,
+    pub or_choose: &'static str,
+    pub where_account: &'static str,
 }
 
 /// What a locked screen says, on a page and in the script of the EMR's own pages.

@@ -1,6 +1,8 @@
 //! The phrases in Spanish.
 
-use super::phrases::{BrowserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords};
+use super::phrases::{
+    BrowserWords, ChooserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords,
+};
 
 pub(super) const PHRASES: Phrases = Phrases {
     lang: "es",
@@ -33,6 +35,14 @@ pub(super) const PHRASES: Phrases = Phrases {
         too_old: "es más antiguo de lo que aquí se acepta; sus fallos conocidos ya no se corrigen.",
         unknown: "este navegador no dice cuál es.",
         accepted_are: ("Se aceptan ", " o más recientes."),
+    },
+    choose: ChooserWords {
+        sign_in_to: "Iniciar sesión en",
+        address: "Su dirección de correo del trabajo",
+        whole_address: "Escriba su dirección de correo completa, por ejemplo nombre@hospital.example.",
+        proceed: "Continuar",
+        or_choose: "O elija dónde tiene su cuenta:",
+        where_account: "¿Dónde tiene su cuenta?",
     },
     lock: LockWords {
         locked: "La pantalla está bloqueada",

@@ -300,6 +300,7 @@ mod tests {
                 auth_time: None,
                 phishing_resistant: false,
             },
+            department: None,
         });
         let words = "\u{1f600}".repeat(1_000);
         for number in 1..=2 {

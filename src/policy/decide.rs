@@ -505,6 +505,7 @@ impl<'a> Inquiry<'a> {
                 Glass::Broken => true,
                 Glass::AsItIs => self.opened(patient).is_some(),
             },
+            department: principal.department(),
         })
     }
 
@@ -742,6 +743,7 @@ mod tests {
                     auth_time: self.auth_time.map(at),
                     phishing_resistant: self.phishing_resistant,
                 },
+                department: None,
             });
             let identified = Identified::for_test(
                 Screened::for_test(received()),

@@ -29,6 +29,7 @@ struct Key {
     zone: String,
     training: Training,
     break_glass: bool,
+    department: Option<String>,
     patient: PatientPart,
     principal: Option<String>,
 }
@@ -57,6 +58,7 @@ impl Key {
             zone: question.zone.to_owned(),
             training: question.training,
             break_glass: question.break_glass,
+            department: question.department.map(str::to_owned),
             patient: match (reads.patient, question.patient) {
                 (PatientRead::Nothing, _) => PatientPart::Unread,
                 (PatientRead::Presence | PatientRead::Identity, None) => PatientPart::Absent,

@@ -269,6 +269,8 @@ pub struct Question<'a> {
     pub training: Training,
     /// Whether a break-glass grant opens this patient's chart.
     pub break_glass: bool,
+    /// The department of the user, where their provider states one.
+    pub department: Option<&'a str>,
 }
 
 impl Question<'_> {
@@ -293,10 +295,16 @@ impl Question<'_> {
         let patient = self
             .patient
             .map(|patient| ("patient", Value::new_entity_uid(names.patient(patient))));
+        // A schema that was written before there were departments goes on to fit.
+        let department = self
+            .department
+            .filter(|_| names.knows_department())
+            .map(|department| ("department", text(department)));
         Context::from_pairs(
             always
                 .into_iter()
                 .chain(patient)
+                .chain(department)
                 .map(|(name, value)| (name.to_owned(), value)),
         )
         .map_err(Box::new)

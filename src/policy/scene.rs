@@ -42,6 +42,8 @@ pub struct Scene {
     pub training: Training,
     /// Whether a break-glass grant opens this patient's chart.
     pub break_glass: bool,
+    /// The department of the user, where their provider states one.
+    pub department: Option<String>,
 }
 
 impl Scene {
@@ -64,6 +66,7 @@ impl Scene {
             zone: UNKNOWN_ZONE.to_owned(),
             training: Training::Unknown,
             break_glass: false,
+            department: None,
         }
     }
 
@@ -90,6 +93,7 @@ impl Scene {
             zone: or_unknown(&decision.zone),
             training: Training::by_word(&decision.training).unwrap_or_default(),
             break_glass: decision.grant.is_some(),
+            department: principal.department().map(str::to_owned),
         })
     }
 
@@ -112,6 +116,7 @@ impl Scene {
             zone: &self.zone,
             training: self.training,
             break_glass: self.break_glass,
+            department: self.department.as_deref(),
         }
     }
 }

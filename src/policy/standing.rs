@@ -127,6 +127,7 @@ mod tests {
                 auth_time: None,
                 phishing_resistant: false,
             },
+            department: None,
         })
     }
 

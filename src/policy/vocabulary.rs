@@ -77,7 +77,7 @@ impl Vocabulary {
             }
             names
         };
-        let vocabulary = Self {
+        let mut vocabulary = Self {
             roles: listed(ROLE),
             sections: listed(SECTION),
             names,
@@ -85,6 +85,9 @@ impl Vocabulary {
         };
         if errors.is_empty() {
             errors.extend(vocabulary.misfits(schema));
+        }
+        if errors.is_empty() {
+            vocabulary.learn_department(schema);
         }
         if errors.is_empty() {
             Ok(vocabulary)
@@ -146,6 +149,24 @@ impl Vocabulary {
             .map_err(Box::new)
     }
 
+    /// Finds out whether the schema has the department, which those of before did not have.
+    fn learn_department(&mut self, schema: &Schema) {
+        let roles = BTreeSet::new();
+        let section = self.sections.first().map_or("", String::as_str).to_owned();
+        let mut names = self.names.clone();
+        names.knows_department = true;
+        let is_known = Action::ALL.iter().copied().all(|action| {
+            PrincipalKind::ALL.iter().copied().all(|kind| {
+                let question = Question {
+                    department: Some("any"),
+                    ..plain(kind, action, (&roles, section.as_str()))
+                };
+                names.request(&question, "any", Some(schema)).is_ok()
+            })
+        });
+        self.names.knows_department = is_known;
+    }
+
     /// Asks the schema about every shape of question that the gateway can ask.
     fn misfits(&self, schema: &Schema) -> Vec<VocabularyError> {
         let roles: BTreeSet<_> = self.roles.iter().map(|name| Role::new(name)).collect();
@@ -161,21 +182,8 @@ impl Vocabulary {
                 let people = self.people(kind, "any", &roles, Some(schema)).err();
                 let requests = [None, Some(&patient)].map(|patient| {
                     let question = Question {
-                        kind,
-                        principal: "any",
-                        roles: &roles,
-                        mfa: true,
-                        action,
-                        section,
-                        sensitivity: "N",
-                        emr: "any",
                         patient,
-                        care_relation: CareRelation::Unknown,
-                        purpose: Purpose::Unknown,
-                        lockdown: 0,
-                        zone: UNKNOWN_ZONE,
-                        training: Training::Unknown,
-                        break_glass: false,
+                        ..plain(kind, action, (&roles, section))
                     };
                     self.names.request(&question, "any", Some(schema)).err()
                 });
@@ -192,6 +200,32 @@ impl Vocabulary {
     }
 }
 
+/// A question in no particular circumstances.
+fn plain<'a>(
+    kind: PrincipalKind,
+    action: Action,
+    (roles, section): (&'a BTreeSet<Role>, &'a str),
+) -> Question<'a> {
+    Question {
+        kind,
+        principal: "any",
+        roles,
+        mfa: true,
+        action,
+        section,
+        sensitivity: "N",
+        emr: "any",
+        patient: None,
+        care_relation: CareRelation::Unknown,
+        purpose: Purpose::Unknown,
+        lockdown: 0,
+        zone: UNKNOWN_ZONE,
+        training: Training::Unknown,
+        break_glass: false,
+        department: None,
+    }
+}
+
 /// Parsed names of the entity types, so that a decision parses none.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
@@ -202,6 +236,7 @@ pub(super) struct Names {
     patient: EntityTypeName,
     emr: EntityTypeName,
     action: EntityTypeName,
+    knows_department: bool,
 }
 
 impl Names {
@@ -215,7 +250,13 @@ impl Names {
             patient: name("Patient")?,
             emr: name("Emr")?,
             action: name("Action")?,
+            knows_department: false,
         })
+    }
+
+    /// Whether the schema has the department of users.
+    pub(super) const fn knows_department(&self) -> bool {
+        self.knows_department
     }
 
     /// The entity type of a kind of principal.

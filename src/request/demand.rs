@@ -356,6 +356,11 @@ mod tests {
             Demand::fresh(Duration::from_secs(90)).told(Language::English),
             "a sign-in not older than 90 seconds"
         );
+        let both = Demand::new(Some(Duration::from_mins(5)), Factor::Mfa);
+        assert_eq!(
+            both.told(Language::German),
+            "eine Anmeldung mit einem zweiten Faktor von vor höchstens 5 Minuten"
+        );
         assert_eq!(
             Demand::NOW.told(Language::English),
             "a sign-in made just now"

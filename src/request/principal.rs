@@ -82,6 +82,15 @@ impl Principal {
         }
     }
 
+    /// The department, where the issuer states one.
+    #[must_use]
+    pub fn department(&self) -> Option<&str> {
+        match self {
+            Self::User(user) => user.department.as_deref(),
+            Self::Service(_) => None,
+        }
+    }
+
     /// How the identity was proven.
     #[must_use]
     pub const fn proof(&self) -> &Proof {
@@ -105,6 +114,9 @@ pub struct User {
     pub roles: BTreeSet<Role>,
     /// How the identity was proven.
     pub proof: Proof,
+    /// The department: what the issuer's configuration makes of the claim that it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub department: Option<String>,
 }
 
 impl User {

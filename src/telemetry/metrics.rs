@@ -76,6 +76,8 @@ metrics! {
     UPSTREAM_CONNECT_FAILURES = "chartgate_upstream_connect_failures_total", Counter, [], "Connections to an EMR that could not be opened.";
     STEP_UPS = "chartgate_step_ups_total", Counter, ["result"], "Stronger or fresher sign-ins: asked for, met, or what they lacked.";
     ISSUER_CLOCK_SKEW = "chartgate_issuer_clock_skew_seconds", Gauge, ["issuer"], "How far the provider's clock was behind ours at the newest sign-in.";
+    ISSUER_PREVIOUS_CREDENTIAL = "chartgate_issuer_previous_credential_total", Counter, ["issuer"], "Requests that the provider took with the gateway's previous client secret or key only.";
+    ISSUER_GROUPS = "chartgate_issuer_groups_total", Counter, ["issuer", "result"], "Sign-ins whose groups did not fit into the token: `read` elsewhere, or `refused`.";
     API_TOKENS = "chartgate_api_tokens_total", Counter, ["kind", "outcome"], "Credentials of API clients, by kind (`jwt`, `introspected`, `certificate`; `none` where that was not found out) and outcome (`accepted`, `refused`, `misplaced`, `revoked`, `locked`, `unavailable`).";
     API_INTROSPECTIONS = "chartgate_api_introspections_total", Counter, ["result"], "Questions to introspection endpoints: `active`, `inactive` or `failed`.";
     REFRESHES = "chartgate_refreshes_total", Counter, ["issuer", "outcome"], "Times that a session's roles were to be read again with its refresh token: `renewed`, `denied`, `refused` (not believed), `unreachable`, `failed`, `no_token`.";

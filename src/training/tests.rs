@@ -127,6 +127,7 @@ impl Training {
                 auth_time: None,
                 phishing_resistant: false,
             },
+            department: None,
         });
         let courses = self.courses();
         let course = courses.first().unwrap();

@@ -73,6 +73,7 @@ pub(crate) fn user(name: &str) -> Principal {
             auth_time: None,
             phishing_resistant: false,
         },
+        department: None,
     })
 }
 

@@ -36,6 +36,10 @@ pub(super) fn check(document: &Document<'_>, config: &Config, now: Timestamp) {
         if let Some(ca) = &issuer.ca {
             validity(document, &format!("identity.issuer[{index}].ca"), ca, now);
         }
+        if let Some(client) = issuer.client_auth.certificate() {
+            let key = format!("identity.issuer[{index}].client_certificate_file");
+            validity(document, &key, &client.chain, now);
+        }
     }
 }
 

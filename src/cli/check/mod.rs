@@ -2,6 +2,7 @@
 //!
 //! *Never*: changes anything, or stops at the first problem.
 
+mod abilities;
 mod certificates;
 mod fetch;
 mod places;

@@ -1,8 +1,8 @@
 //! Whether identity provider and EMRs can be reached, and are what the configuration says.
 
 use serde::Deserialize;
-use url::Url;
 
+use super::abilities;
 use super::fetch::{self, Trust};
 use crate::config::problem::Severity;
 use crate::config::source::{Document, says};
@@ -27,10 +27,13 @@ pub(super) async fn check(document: &Document<'_>, config: &Config) {
         let name = format!("identity.issuer[{index}]");
         let trust = Trust {
             ca: issuer.ca.as_deref(),
-            client: None,
+            client: issuer.client_auth.certificate(),
         };
-        match fetch::get(&discovery_url(&issuer.url), trust).await {
-            Ok(body) => discovery(document, &name, issuer, &body),
+        match fetch::get(&issuer.discovery(), trust).await {
+            Ok(body) => {
+                discovery(document, &name, issuer, &body);
+                abilities::check(document, &name, &config.identity.issuers, issuer, &body);
+            }
             Err(reason) => {
                 let message = format!("the identity provider cannot be used: {reason}");
                 let remedy = "check `url` and `ca`, and that this machine may reach the provider; `--offline` leaves this out";
@@ -81,16 +84,6 @@ async fn bypass(document: &Document<'_>, config: &Config) {
             }
         }
     }
-}
-
-fn discovery_url(issuer: &Url) -> Url {
-    let mut url = issuer.clone();
-    let path = format!(
-        "{}/.well-known/openid-configuration",
-        issuer.path().trim_end_matches('/')
-    );
-    url.set_path(&path);
-    url
 }
 
 fn discovery(document: &Document<'_>, name: &str, issuer: &Issuer, body: &[u8]) {

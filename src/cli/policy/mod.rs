@@ -25,7 +25,7 @@ const CONFIG: &str = "chartgate.toml";
 pub(super) enum PolicyCommand {
     Activate(activate::ActivateArgs),
     Check(check::CheckArgs),
-    Explain(explain::ExplainArgs),
+    Explain(Box<explain::ExplainArgs>),
     Fmt(fmt::FmtArgs),
     Review(review::ReviewArgs),
     Test(test::TestArgs),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::identity::{check_algorithms, secret};
+use super::identity::secret;
+use super::issuer::check_algorithms;
 use super::{all, file, optional_file};
 use crate::config::Issuer;
 use crate::config::api::{

@@ -3,6 +3,7 @@
 use crate::identity::factor::FactorError;
 use crate::identity::oidc::claims::ClaimsError;
 use crate::identity::oidc::{ExchangeError, ProviderError, TokenError};
+use crate::identity::person::PersonError;
 use crate::identity::token::NoRandomness;
 use crate::refusal::Refusal;
 use crate::request::Throttle;
@@ -38,6 +39,8 @@ pub(in crate::identity) enum CallbackError {
     #[error("the ID token is refused: {0}")]
     Claims(#[source] ClaimsError),
     #[error("{0}")]
+    Person(#[source] PersonError),
+    #[error("{0}")]
     Factor(#[source] FactorError),
     #[error("no second factor is proven (acr {:?}, amr {:?})", .0.proof.acr, .0.proof.amr)]
     Mfa(Box<User>),
@@ -71,6 +74,7 @@ impl CallbackError {
             Self::Provider(_)
             | Self::Exchange(ExchangeError::Unreachable(_))
             | Self::Token(TokenError::Provider(_)) => Refusal::ProviderUnavailable,
+            Self::Person(error) => error.refusal(),
             Self::Factor(error) => error.refusal(),
             Self::Mfa(_) => Refusal::MfaRequired,
             Self::Unmet(..) => Refusal::StepUpUnmet,
@@ -81,7 +85,11 @@ impl CallbackError {
             | Self::NoCode
             | Self::IssuerGone
             | Self::Exchange(
-                ExchangeError::Refused(_) | ExchangeError::Malformed(_) | ExchangeError::Address(_),
+                ExchangeError::Refused(_)
+                | ExchangeError::NotPushed(_)
+                | ExchangeError::NoPushing
+                | ExchangeError::Malformed(_)
+                | ExchangeError::Address(_),
             )
             | Self::Token(TokenError::Form(_) | TokenError::Forged | TokenError::NoKey)
             | Self::Claims(_)
@@ -89,7 +97,9 @@ impl CallbackError {
             | Self::StepUpUser
             | Self::StartsClean
             | Self::Ended => Refusal::LoginRefused,
-            Self::Randomness(_) | Self::Header => Refusal::Internal,
+            Self::Exchange(ExchangeError::Proof) | Self::Randomness(_) | Self::Header => {
+                Refusal::Internal
+            }
         }
     }
 
@@ -114,6 +124,7 @@ impl CallbackError {
             | Self::StepUpUser
             | Self::StartsClean
             | Self::Ended
+            | Self::Person(_)
             | Self::Factor(_)
             | Self::Randomness(_)
             | Self::Header => (None, None),
@@ -143,6 +154,7 @@ impl CallbackError {
             | Self::StepUpUser
             | Self::StartsClean
             | Self::Ended
+            | Self::Person(_)
             | Self::Factor(_)
             | Self::Randomness(_)
             | Self::Header => None,

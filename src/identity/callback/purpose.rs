@@ -82,12 +82,9 @@ impl Identity {
         demand: Demand,
         proof: &Proof,
     ) -> Option<Shortfall> {
-        lacks(
-            (demand, attempt.started),
-            proof,
-            self.clock().now(),
-            self.leeway,
-        )
+        let provider = self.provider_named(&attempt.issuer);
+        let leeway = provider.map_or(Duration::ZERO, |known| known.settings().clock_leeway);
+        lacks((demand, attempt.started), proof, self.clock().now(), leeway)
     }
 }
 

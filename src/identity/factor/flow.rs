@@ -58,6 +58,9 @@ pub(super) struct Waiting {
     stated: Proof,
     /// The session that a step-up continues.
     pub(super) continues: Option<String>,
+    /// The issuer's `sub`, where its configuration identifies users by another claim.
+    #[serde(default)]
+    sub: Option<String>,
 }
 
 /// A second factor that was accepted.
@@ -94,6 +97,7 @@ impl Waiting {
             refresh_token: opening.refresh_token.map(|token| token.expose().clone()),
             stated: opening.stated,
             continues: opening.continues.map(|id| id.to_string()),
+            sub: opening.sub,
         };
         (opening.user, waiting)
     }
@@ -106,6 +110,7 @@ impl Waiting {
             issuer_session: self.issuer_session,
             id_token: Secret::new(self.id_token),
             continues,
+            sub: self.sub,
             ends: None,
             refresh_token: self.refresh_token.map(Secret::new),
             stated: self.stated,

@@ -274,7 +274,8 @@ impl Identity {
             | OwnRoute::SecondFactor
             | OwnRoute::SecondFactors
             | OwnRoute::BackchannelLogout
-            | OwnRoute::FrontchannelLogout => Err(received.refuse(Refusal::MethodRefused)),
+            | OwnRoute::FrontchannelLogout
+            | OwnRoute::ClientKeys => Err(received.refuse(Refusal::MethodRefused)),
         }
     }
 

@@ -14,7 +14,6 @@ use serde_json::{Map, Value};
 use super::jws::Algorithm;
 use super::mfa;
 use crate::config::Issuer;
-use crate::request::handled::TRAINING_VALID_UNTIL;
 use crate::request::principal::Proof;
 
 /// Why a token's claims are refused. Says nothing of their values, which may name people.
@@ -47,6 +46,12 @@ pub enum ClaimsError {
     /// `at_hash` does not fit the access token.
     #[error("the token belongs to another access token")]
     AccessTokenHash,
+    /// The claim that the user name is read from does not give a name that is the user's alone.
+    #[error("the claim with the user name gives no name that could not be another user's")]
+    Name,
+    /// The e-mail address is not of a domain that the issuer's configuration demands.
+    #[error("the e-mail address is missing, unverified, or of a domain that is not accepted")]
+    Email,
     /// A logout token without the logout event, or with a nonce.
     #[error("the token is not a logout token")]
     NotLogout,
@@ -91,43 +96,14 @@ pub struct ExpectedId<'a> {
 pub struct Verified {
     /// `sub`.
     pub subject: String,
-    /// The user name, by the issuer's name claim; else the subject.
-    pub name: String,
-    /// The values of the issuer's role claim.
-    pub role_values: Vec<String>,
-    /// Whether the provider left the role claim out for its size and names a place to fetch it from (groups overage):
-    /// no roles then does not mean that the user has none.
-    pub roles_elsewhere: bool,
-    /// Until when the user's training holds, by the issuer's training claim.
-    pub training: StatedTraining,
     /// How strongly the user authenticated.
     pub proof: Proof,
     /// `sid`.
     pub issuer_session: Option<String>,
     /// When the token was issued.
     pub issued: Timestamp,
-}
-
-/// What a provider states of a user's training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatedTraining {
-    /// Nothing.
-    Nothing,
-    /// It holds until then.
-    Until(Timestamp),
-    /// Something that is no date.
-    Unreadable,
-}
-
-impl StatedTraining {
-    /// As a particular of a record; nothing where nothing is known.
-    #[must_use]
-    pub fn particular(self) -> Option<(String, String)> {
-        match self {
-            Self::Until(until) => Some((TRAINING_VALID_UNTIL.to_owned(), until.to_string())),
-            Self::Nothing | Self::Unreadable => None,
-        }
-    }
+    /// All claims, a JSON object. What they say of the person is read in [`super::person`].
+    pub claims: Value,
 }
 
 /// Whom a logout token signs out.
@@ -176,10 +152,6 @@ pub(super) fn judge(
     let subject = identifier(claims.get("sub")).ok_or(ClaimsError::Claim("sub"))?;
     let all = Value::Object(claims);
     let at = |pointer: &str| all.pointer(pointer);
-    let name = identifier(at(&expected.issuer.name_claim)).unwrap_or_else(|| subject.clone());
-    let role_values = strings(at(&expected.issuer.roles_claim));
-    let roles_elsewhere =
-        role_values.is_empty() && is_elsewhere(&all, &expected.issuer.roles_claim);
     let acr = at("/acr").and_then(Value::as_str).map(ToOwned::to_owned);
     let amr = strings(at("/amr"));
     let phishing_resistant = mfa::is_phishing_resistant(&expected.issuer.mfa, acr.as_deref(), &amr);
@@ -190,16 +162,12 @@ pub(super) fn judge(
         auth_time: auth_time(at("/auth_time"), &expected.token),
         phishing_resistant,
     };
-    let training = expected.issuer.training_claim.as_deref();
     Ok(Verified {
         subject,
-        name,
-        role_values,
-        roles_elsewhere,
-        training: training.map_or(StatedTraining::Nothing, |claim| stated_training(at(claim))),
         proof,
         issuer_session: identifier(at("/sid")),
         issued,
+        claims: all,
     })
 }
 
@@ -331,28 +299,6 @@ fn auth_time(value: Option<&Value>, expected: &Expected<'_>) -> Option<Timestamp
     numeric_date(value?).filter(|at| at.as_second() > 0 && *at <= latest)
 }
 
-/// A date (all of that day, UTC), an RFC 3339 time, or a `NumericDate`.
-fn stated_training(value: Option<&Value>) -> StatedTraining {
-    let until = match value {
-        None | Some(Value::Null) => return StatedTraining::Nothing,
-        Some(Value::String(text)) if text.len() <= LONGEST_TIME => {
-            let end_of_day = |day: jiff::civil::Date| {
-                let next = day.tomorrow().ok()?;
-                Some(next.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
-            };
-            let time = text.parse::<Timestamp>().ok();
-            let is_date = text.len() == "2027-03-31".len();
-            time.or_else(|| end_of_day(text.parse().ok().filter(|_| is_date)?))
-        }
-        Some(number @ Value::Number(_)) => numeric_date(number),
-        Some(_) => None,
-    };
-    until.map_or(StatedTraining::Unreadable, StatedTraining::Until)
-}
-
-/// The longest text that can be a date and time.
-const LONGEST_TIME: usize = 40;
-
 pub(super) fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c str> {
     claims.get(name).and_then(Value::as_str)
 }
@@ -403,14 +349,6 @@ pub(super) fn strings(value: Option<&Value>) -> Vec<String> {
             .unwrap_or_default(),
         Some(_) | None => Vec::new(),
     }
-}
-
-/// Whether the provider says that the claim at `pointer` is to be fetched elsewhere (OIDC Core §5.6.2).
-fn is_elsewhere(claims: &Value, pointer: &str) -> bool {
-    let first = pointer.split('/').nth(1).unwrap_or("");
-    claims
-        .get("_claim_names")
-        .is_some_and(|names| names.get(first).is_some())
 }
 
 /// OIDC Core §3.1.3.6: the left half of the token's hash, by the hash of the signature's algorithm.

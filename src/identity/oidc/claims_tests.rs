@@ -2,34 +2,39 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::config::issuer::ClaimMapping;
 use crate::config::step_up::PhishingResistant;
 use crate::config::{MfaEvidence, MfaRequire};
-use crate::secret::Secret;
+use crate::identity::oidc::person::Person;
+use crate::identity::oidc::training::StatedTraining;
 
 const NOW: i64 = 1_800_000_000;
 
 fn issuer() -> Issuer {
+    let mfa = MfaEvidence {
+        acr: vec!["loa-5".into()],
+        amr: Vec::new(),
+        require: MfaRequire::Any,
+        phishing_resistant: PhishingResistant::default(),
+    };
     Issuer {
-        name: "staff".into(),
-        url: "https://op.example/".parse().unwrap(),
-        ca: None,
-        client_id: "gateway".into(),
-        client_secret: Secret::new(String::new()),
-        scopes: Vec::new(),
-        algorithms: Vec::new(),
-        request_acr: Vec::new(),
-        mfa: MfaEvidence {
-            acr: vec!["loa-5".into()],
-            amr: Vec::new(),
-            require: MfaRequire::Any,
-            phishing_resistant: PhishingResistant::default(),
+        claims: ClaimMapping {
+            training: Some("/training_valid_until".to_owned()),
+            ..ClaimMapping::with_roles("/realm/groups")
         },
-        name_claim: "/preferred_username".into(),
-        roles_claim: "/realm/groups".into(),
-        training_claim: Some("/training_valid_until".into()),
-        refresh: None,
-        logout: crate::config::refresh::LogoutTolerance::default(),
+        ..Issuer::for_test("https://op.example/", mfa)
     }
+}
+
+/// What a token proves, and who the person is.
+#[derive(Debug, PartialEq)]
+struct Whole {
+    subject: String,
+    name: String,
+    role_values: Vec<String>,
+    roles_elsewhere: bool,
+    training: StatedTraining,
+    proof: Proof,
 }
 
 fn good() -> Value {
@@ -49,24 +54,35 @@ fn expected(leeway: u64) -> Expected<'static> {
     }
 }
 
-fn judge_bytes(payload: &[u8], algorithm: Algorithm) -> Result<Verified, ClaimsError> {
+fn judge_bytes(payload: &[u8], algorithm: Algorithm) -> Result<Whole, ClaimsError> {
+    let issuer = issuer();
     let expected = ExpectedId {
         token: expected(60),
         nonce: "n",
         access_token: Some("access"),
         algorithm,
-        issuer: &issuer(),
+        issuer: &issuer,
     };
-    validate_id_token(payload, &expected)
+    let verified = validate_id_token(payload, &expected)?;
+    let person = Person::read(&verified.claims, &issuer.claims)?;
+    assert_eq!(person.subject, verified.subject);
+    Ok(Whole {
+        subject: person.subject,
+        name: person.name,
+        role_values: person.role_values,
+        roles_elsewhere: person.roles_elsewhere,
+        training: person.training,
+        proof: verified.proof,
+    })
 }
 
-fn judge(change: impl FnOnce(&mut Value)) -> Result<Verified, ClaimsError> {
+fn judge(change: impl FnOnce(&mut Value)) -> Result<Whole, ClaimsError> {
     let mut claims = good();
     change(&mut claims);
     judge_bytes(claims.to_string().as_bytes(), Algorithm::ES256)
 }
 
-fn without(name: &str) -> Result<Verified, ClaimsError> {
+fn without(name: &str) -> Result<Whole, ClaimsError> {
     judge(|c| drop(c.as_object_mut().unwrap().remove(name)))
 }
 

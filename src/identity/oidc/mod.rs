@@ -6,13 +6,19 @@
 //! program. Tokens are verified in [`jws`] and judged in [`claims`], by one piece of code for both kinds.
 
 mod acr;
+mod channel;
 pub mod claims;
 mod exchange;
+mod groups;
 pub mod jws;
 pub(in crate::identity) mod keys;
+mod metadata;
 pub mod mfa;
+pub mod person;
 mod provider;
 pub(super) mod refreshed;
+pub mod training;
+mod userinfo;
 
 #[cfg(test)]
 pub(super) mod test_provider;
@@ -21,4 +27,7 @@ pub(super) mod test_refresh;
 
 pub(super) use acr::{acr_values, can_prove};
 pub(super) use exchange::{Challenge, ExchangeError, RenewedTokens, Tokens};
-pub(super) use provider::{Metadata, Provider, ProviderError, TokenError};
+pub(super) use groups::GroupsError;
+pub(super) use metadata::Metadata;
+pub(super) use provider::{Provider, ProviderError, TokenError};
+pub(super) use userinfo::UserInfoError;

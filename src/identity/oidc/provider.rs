@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::exchange::{self, Challenge, Endpoints, ExchangeError, RenewedTokens, Tokens};
+use super::channel::Channel;
+use super::exchange::{self, Challenge, ExchangeError, Flow, RenewedTokens, Tokens};
 use super::jws::{self, Algorithm, Jws, JwsError, Kind};
 use super::keys::{KeySet, Verdict};
-use super::refreshed;
+use super::metadata::Metadata;
 use crate::clock::SharedClock;
 use crate::config::Issuer;
-use crate::outbound::{HttpClient, HttpError, is_this_machine};
+use crate::config::client_key::ClientKey;
+use crate::outbound::{HttpClient, HttpError};
 use crate::secret::Secret;
 
 /// Why the provider cannot be used now.
@@ -56,6 +57,7 @@ pub(in crate::identity) struct Provider {
     settings: Issuer,
     algorithms: Vec<Algorithm>,
     http: HttpClient,
+    channel: Arc<Channel>,
     clock: SharedClock,
     known: ArcSwapOption<Known>,
     // When discovery last failed, and when keys were last read out of turn (monotonic).
@@ -67,79 +69,6 @@ pub(in crate::identity) struct Provider {
 struct Known {
     metadata: Arc<Metadata>,
     keys: KeySet,
-}
-
-/// What is used of the discovery document (OIDC Discovery §3, RFC 9207 §3).
-///
-/// Other members are not read, so that one that is odd does not keep everyone from signing in.
-#[derive(Debug, Deserialize)]
-pub(in crate::identity) struct Metadata {
-    issuer: String,
-    authorization_endpoint: url::Url,
-    token_endpoint: url::Url,
-    jwks_uri: url::Url,
-    end_session_endpoint: Option<url::Url>,
-    userinfo_endpoint: Option<url::Url>,
-    #[serde(default)]
-    authorization_response_iss_parameter_supported: bool,
-}
-
-impl Metadata {
-    /// The issuer, spelled as in its tokens.
-    pub(in crate::identity) fn issuer(&self) -> &str {
-        &self.issuer
-    }
-
-    pub(in crate::identity) const fn end_session(&self) -> Option<&url::Url> {
-        self.end_session_endpoint.as_ref()
-    }
-
-    pub(in crate::identity) const fn userinfo(&self) -> Option<&url::Url> {
-        self.userinfo_endpoint.as_ref()
-    }
-
-    /// Whether a callback's `iss` parameter (or its absence) is this provider's (RFC 9207 §2.4).
-    pub(in crate::identity) fn may_call_back_with(&self, iss: Option<&str>) -> bool {
-        iss.map_or(
-            !self.authorization_response_iss_parameter_supported,
-            |iss| iss == self.issuer,
-        )
-    }
-
-    fn read(bytes: &[u8], settings: &Issuer) -> Result<Self, ProviderError> {
-        let metadata: Self = serde_json::from_slice(bytes)
-            .map_err(|source| ProviderError::Metadata(source.to_string()))?;
-        // The configuration's URL is normalised, so a missing final slash of a bare host is no difference. From here
-        // on the document's own spelling counts, to the byte.
-        let named = url::Url::parse(&metadata.issuer).ok();
-        if named.as_ref() != Some(&settings.url) {
-            return Err(ProviderError::OtherIssuer(metadata.issuer));
-        }
-        let endpoints = [
-            Some(&metadata.authorization_endpoint),
-            Some(&metadata.token_endpoint),
-            Some(&metadata.jwks_uri),
-            metadata.end_session_endpoint.as_ref(),
-            metadata.userinfo_endpoint.as_ref(),
-        ];
-        for endpoint in endpoints.into_iter().flatten() {
-            let is_fine = match endpoint.scheme() {
-                "https" => true,
-                // SECURITY: a provider with TLS must not lead to one without.
-                "http" => {
-                    settings.url.scheme() == "http"
-                        && endpoint.host_str().is_some_and(is_this_machine)
-                }
-                _ => false,
-            };
-            if !is_fine {
-                return Err(ProviderError::Metadata(format!(
-                    "`{endpoint}` is not an https address"
-                )));
-            }
-        }
-        Ok(metadata)
-    }
 }
 
 /// An algorithm of the configuration that cannot be allowed.
@@ -160,8 +89,12 @@ impl Provider {
         algorithms: Vec<Algorithm>,
         clock: SharedClock,
     ) -> Result<Self, HttpError> {
+        let certificate = settings.client_auth.certificate();
+        let http = HttpClient::with_certificate(settings.ca.as_deref(), certificate)?;
+        let channel = Channel::new(&settings, http.clone(), Arc::clone(&clock));
         Ok(Self {
-            http: HttpClient::new(settings.ca.as_deref())?,
+            http,
+            channel: Arc::new(channel),
             settings,
             algorithms,
             clock,
@@ -182,9 +115,7 @@ impl Provider {
 
     /// Reads discovery document and keys afresh.
     pub(in crate::identity) async fn refresh(&self) -> Result<(), ProviderError> {
-        let mut at = self.settings.url.clone();
-        let path = at.path().trim_end_matches('/').to_owned();
-        at.set_path(&format!("{path}/.well-known/openid-configuration"));
+        let at = self.settings.discovery();
         let document = self.http.fetch(&at).await.map_err(ProviderError::Http)?;
         let metadata = Arc::new(Metadata::read(&document, &self.settings)?);
         let keys = self.read_keys(&metadata).await?;
@@ -219,20 +150,20 @@ impl Provider {
     async fn read_keys(&self, metadata: &Metadata) -> Result<KeySet, ProviderError> {
         let bytes = self
             .http
-            .fetch(&metadata.jwks_uri)
+            .fetch(&metadata.jwks)
             .await
             .map_err(ProviderError::Http)?;
         KeySet::parse(&bytes).ok_or(ProviderError::Keys)
     }
 
     /// Where to send the browser to sign in, and the PKCE verifier that stays here.
-    pub(in crate::identity) fn authorize(
+    pub(in crate::identity) async fn authorize(
         &self,
         metadata: &Metadata,
         redirect: &str,
         challenge: Challenge,
     ) -> Result<(url::Url, Secret<String>), ExchangeError> {
-        exchange::authorize(&self.settings, endpoints(metadata, redirect), challenge)
+        exchange::authorize(self.flow(metadata, redirect), challenge).await
     }
 
     /// Exchanges a code for tokens.
@@ -243,8 +174,31 @@ impl Provider {
         code: String,
         verifier: Secret<String>,
     ) -> Result<Tokens, ExchangeError> {
-        let endpoints = endpoints(metadata, redirect);
-        exchange::exchange(&self.http, &self.settings, endpoints, code, verifier).await
+        exchange::exchange(self.flow(metadata, redirect), code, verifier).await
+    }
+
+    const fn flow<'f>(&'f self, metadata: &'f Metadata, redirect: &'f str) -> Flow<'f> {
+        Flow {
+            settings: &self.settings,
+            channel: &self.channel,
+            metadata,
+            redirect,
+        }
+    }
+
+    /// The client for what the provider gives out to whoever has a token.
+    pub(super) const fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    /// Whether tokens that name `issuer` may be this provider's, before anything of them is verified.
+    pub(in crate::identity) fn is_called(&self, issuer: &str) -> bool {
+        url::Url::parse(issuer).is_ok_and(|url| url == self.settings.url)
+    }
+
+    /// The keys that the provider has to know, newest first.
+    pub(in crate::identity) fn client_keys(&self) -> impl Iterator<Item = &ClientKey> {
+        self.settings.client_auth.keys()
     }
 
     /// Renews the tokens of a session.
@@ -254,17 +208,7 @@ impl Provider {
         refresh_token: &Secret<String>,
     ) -> Result<RenewedTokens, ExchangeError> {
         // No browser is sent anywhere: any address of the issuer's own does.
-        let endpoints = endpoints(metadata, &metadata.issuer);
-        exchange::refresh(&self.http, &self.settings, endpoints, refresh_token).await
-    }
-
-    /// What the provider says of the user whom an access token speaks of (OIDC Core §5.3).
-    pub(in crate::identity) async fn ask_about_user(
-        &self,
-        at: &url::Url,
-        access_token: &Secret<String>,
-    ) -> Result<Vec<u8>, HttpError> {
-        refreshed::ask_about_user(&self.http, at, access_token).await
+        exchange::refresh(self.flow(metadata, metadata.issuer()), refresh_token).await
     }
 
     /// Verifies a token's signature; returns its claims, which say nothing until they are judged.
@@ -315,14 +259,5 @@ impl Provider {
         });
         self.known.store(Some(Arc::clone(&known)));
         Ok(Some(known))
-    }
-}
-
-fn endpoints<'e>(metadata: &'e Metadata, redirect: &'e str) -> Endpoints<'e> {
-    Endpoints {
-        issuer: &metadata.issuer,
-        authorization: &metadata.authorization_endpoint,
-        token: &metadata.token_endpoint,
-        redirect,
     }
 }

@@ -1,26 +1,20 @@
-//! What renewed tokens prove (OIDC Core §12.2), and what the provider says of a user without an ID token (§5.3).
+//! What renewed tokens prove (OIDC Core §12.2).
 
-use ::http::{Request, StatusCode, header};
-
-use super::claims::{
-    ClaimsError, ExpectedId, Verified, common, identifier, judge, object, strings, text,
-};
+use super::claims::{ClaimsError, ExpectedId, Verified, common, judge, object, text};
 use super::mfa;
-use crate::config::Issuer;
 use crate::identity::factor::MARK;
-use crate::outbound::{HttpClient, HttpError};
 use crate::request::principal::{Proof, User};
-use crate::secret::Secret;
 
 /// Judges the claims of an ID token that came with renewed tokens, whose signature was verified, against the sign-in
-/// that it renews. `expected.nonce` is the nonce of that sign-in, which the token may repeat.
+/// that it renews. `expected.nonce` is the nonce of that sign-in, which the token may repeat,
+/// and `sub` what the issuer calls the user.
 ///
 /// # Errors
 /// [`ClaimsError`].
 pub(in crate::identity) fn validate_renewed(
     payload: &[u8],
     expected: &ExpectedId<'_>,
-    (user, stated): (&User, &Proof),
+    (sub, user, stated): (&str, &User, &Proof),
 ) -> Result<Verified, ClaimsError> {
     let claims = object(payload)?;
     let (issued, _) = common(&claims, &expected.token)?;
@@ -28,7 +22,7 @@ pub(in crate::identity) fn validate_renewed(
     if nonce.is_some_and(|nonce| nonce.as_str() != Some(expected.nonce)) {
         return Err(ClaimsError::Nonce);
     }
-    if text(&claims, "sub") != Some(&user.subject) {
+    if text(&claims, "sub") != Some(sub) {
         return Err(ClaimsError::Subject);
     }
     let mut verified = judge(claims, issued, expected)?;
@@ -63,52 +57,6 @@ pub(in crate::identity) fn validate_renewed(
     Ok(verified)
 }
 
-/// What the `UserInfo` answer says of name and roles: it must be about the same user (§5.3.2).
-///
-/// # Errors
-/// [`ClaimsError`].
-pub(in crate::identity) fn read_user_info(
-    answer: &[u8],
-    settings: &Issuer,
-    user: &User,
-) -> Result<(User, Vec<String>), ClaimsError> {
-    let claims = object(answer)?;
-    if text(&claims, "sub") != Some(&user.subject) {
-        return Err(ClaimsError::Subject);
-    }
-    let all = serde_json::Value::Object(claims);
-    let name = identifier(all.pointer(&settings.name_claim));
-    let role_values = strings(all.pointer(&settings.roles_claim));
-    let user = User {
-        name: name.unwrap_or_else(|| user.name.clone()),
-        ..user.clone()
-    };
-    Ok((user, role_values))
-}
-
-/// Asks the `UserInfo` endpoint.
-pub(super) async fn ask_about_user(
-    http: &HttpClient,
-    at: &url::Url,
-    access_token: &Secret<String>,
-) -> Result<Vec<u8>, HttpError> {
-    let bearer = format!("Bearer {}", access_token.expose());
-    let mut bearer = ::http::HeaderValue::try_from(bearer)
-        .ok()
-        .ok_or_else(|| HttpError::Address("the access token fits no header".to_owned()))?;
-    bearer.set_sensitive(true);
-    let request = Request::get(at.as_str())
-        .header(header::ACCEPT, "application/json")
-        .header(header::AUTHORIZATION, bearer)
-        .body(Vec::new())
-        .map_err(|source| HttpError::Address(source.to_string()))?;
-    let answer = http.send(request).await?;
-    if answer.status() != StatusCode::OK {
-        return Err(HttpError::Status(answer.status().as_u16()));
-    }
-    Ok(answer.into_body())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -120,33 +68,19 @@ mod tests {
     use super::super::claims::Expected;
     use super::super::jws::Algorithm;
     use super::*;
-    use crate::config::refresh::LogoutTolerance;
-    use crate::config::{MfaEvidence, MfaRequire};
+    use crate::config::{Issuer, MfaEvidence, MfaRequire};
+    use crate::identity::oidc::person::Person;
 
     const NOW: i64 = 1_800_000_000;
 
     fn settings() -> Issuer {
-        Issuer {
-            name: "staff".to_owned(),
-            url: "https://op.example/".parse().unwrap(),
-            ca: None,
-            client_id: "gateway".to_owned(),
-            client_secret: Secret::new(String::new()),
-            scopes: Vec::new(),
-            algorithms: Vec::new(),
-            request_acr: Vec::new(),
-            training_claim: None,
-            mfa: MfaEvidence {
-                phishing_resistant: crate::config::step_up::PhishingResistant::default(),
-                acr: vec!["strong".to_owned()],
-                amr: vec![vec!["otp".to_owned()]],
-                require: MfaRequire::All,
-            },
-            name_claim: "/preferred_username".to_owned(),
-            roles_claim: "/groups".to_owned(),
-            refresh: None,
-            logout: LogoutTolerance::default(),
-        }
+        let mfa = MfaEvidence {
+            phishing_resistant: crate::config::step_up::PhishingResistant::default(),
+            acr: vec!["strong".to_owned()],
+            amr: vec![vec!["otp".to_owned()]],
+            require: MfaRequire::All,
+        };
+        Issuer::for_test("https://op.example/", mfa)
     }
 
     fn user() -> User {
@@ -162,6 +96,7 @@ mod tests {
                 phishing_resistant: false,
                 auth_time: Some(Timestamp::from_second(NOW - 600).unwrap()),
             },
+            department: None,
         }
     }
 
@@ -187,15 +122,16 @@ mod tests {
         validate_renewed(
             claims.to_string().as_bytes(),
             &expected,
-            (&user(), &user().proof),
+            ("u1", &user(), &user().proof),
         )
     }
 
     #[test]
     fn a_renewed_token_needs_no_nonce_and_keeps_what_it_does_not_state() {
         let verified = renew(|_| {}).unwrap();
-        assert_eq!(verified.role_values, ["b"]);
-        assert_eq!(verified.name, "dr.adams-byrne");
+        let person = Person::read(&verified.claims, &settings().claims).unwrap();
+        assert_eq!(person.role_values, ["b"]);
+        assert_eq!(person.name, "dr.adams-byrne");
         assert_eq!(verified.proof, user().proof);
         renew(|claims| claims["nonce"] = json!("n1")).unwrap();
         let same = renew(|claims| claims["auth_time"] = json!(NOW - 600)).unwrap();
@@ -227,20 +163,5 @@ mod tests {
         assert!(!weak.proof.mfa);
         let strong = renew(|claims| claims["amr"] = json!(["otp"])).unwrap();
         assert!(strong.proof.mfa);
-    }
-
-    #[test]
-    fn user_info_must_be_about_the_same_user() {
-        let (read, roles) = read_user_info(
-            br#"{"sub":"u1","groups":["x"],"preferred_username":"new"}"#,
-            &settings(),
-            &user(),
-        )
-        .unwrap();
-        assert_eq!((read.name.as_str(), roles), ("new", vec!["x".to_owned()]));
-        assert_eq!(read.proof, user().proof);
-        for answer in ["{}", r#"{"sub":"u2"}"#, "[]", "a.b.c"] {
-            assert!(read_user_info(answer.as_bytes(), &settings(), &user()).is_err());
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! A small OpenID provider on loopback for unit tests: it signs whatever a test tells it to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use ::http::{Request, Response, StatusCode, header};
@@ -15,6 +15,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::test_refresh::{Renewing, Tokens};
+use crate::config::issuer::{ClientAuth, Rotating};
 use crate::config::step_up::PhishingResistant;
 use crate::config::{Issuer, MfaEvidence, MfaRequire};
 use crate::secret::Secret;
@@ -67,6 +68,99 @@ impl SigningKey {
     }
 }
 
+/// How the provider knows its client.
+pub(in crate::identity) struct Clients {
+    /// `token_endpoint_auth_method`
+    pub(in crate::identity) method: &'static str,
+    pub(in crate::identity) secrets: Vec<String>,
+    pub(in crate::identity) keys: Vec<Value>,
+    /// The audiences of assertions that it takes, below its base.
+    pub(in crate::identity) audience: &'static str,
+    /// What it says to who is not the client.
+    pub(in crate::identity) error: &'static str,
+    seen: BTreeSet<String>,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self {
+            method: "client_secret_basic",
+            secrets: vec![CLIENT_SECRET.to_owned()],
+            keys: Vec::new(),
+            audience: "",
+            error: "invalid_client",
+            seen: BTreeSet::new(),
+        }
+    }
+}
+
+impl Clients {
+    /// Whether a request is the client's, by its one method.
+    fn knows(
+        &mut self,
+        base: &str,
+        parts: &::http::request::Parts,
+        form: &HashMap<String, String>,
+    ) -> bool {
+        let encode =
+            |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let basic = parts.headers.get(header::AUTHORIZATION);
+        match self.method {
+            "client_secret_basic" => {
+                let is_one = |secret: &String| {
+                    let pair = STANDARD.encode(format!("{}:{}", encode(CLIENT), encode(secret)));
+                    basic.is_some_and(|value| value == &format!("Basic {pair}"))
+                };
+                !form.contains_key("client_id") && self.secrets.iter().any(is_one)
+            }
+            "client_secret_post" => {
+                basic.is_none()
+                    && form["client_id"] == CLIENT
+                    && self.secrets.contains(&form["client_secret"])
+            }
+            _ => {
+                basic.is_none()
+                    && !form.contains_key("client_secret")
+                    && form["client_id"] == CLIENT
+                    && form["client_assertion_type"]
+                        == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+                    && self.believes(
+                        &format!("{base}{}", self.audience),
+                        &form["client_assertion"],
+                    )
+            }
+        }
+    }
+
+    /// Whether an assertion is signed with a key that is known, for this audience, short-lived, and new.
+    pub(in crate::identity) fn believes(&mut self, audience: &str, assertion: &str) -> bool {
+        let Ok(head) = jsonwebtoken::decode_header(assertion) else {
+            return false;
+        };
+        let Some(key) = self.keys.iter().find(|key| key["kid"] == json!(head.kid)) else {
+            return false;
+        };
+        let jwk: Jwk = serde_json::from_value(key.clone()).unwrap();
+        let mut validation = jsonwebtoken::Validation::new(head.alg);
+        validation.set_audience(&[audience]);
+        validation.set_issuer(&[CLIENT]);
+        // The gateway of a test has a clock of its own.
+        validation.validate_exp = false;
+        let key = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
+        let Ok(token) = jsonwebtoken::decode::<Value>(assertion, &key, &validation) else {
+            return false;
+        };
+        let claims = token.claims;
+        let lifetime = claims["exp"]
+            .as_i64()
+            .unwrap()
+            .saturating_sub(claims["iat"].as_i64().unwrap());
+        claims["sub"] == CLIENT
+            && (1..=60).contains(&lifetime)
+            && self.seen.insert(claims["jti"].as_str().unwrap().to_owned())
+    }
+}
+
 /// Claims for tests that are not about claims.
 pub(in crate::identity) fn claims() -> Value {
     json!({"sub": "u1"})
@@ -86,6 +180,10 @@ struct State {
     is_down: bool,
     issuer: Option<String>,
     metadata: Value,
+    clients: Clients,
+    pushed: HashMap<String, HashMap<String, String>>,
+    pages: HashMap<String, Value>,
+    bearers: Vec<String>,
     tokens: Tokens,
 }
 
@@ -103,6 +201,7 @@ impl TestProvider {
         let state = State {
             keys: vec![SigningKey::new("k1")],
             metadata: json!({}),
+            clients: Clients::default(),
             ..State::default()
         };
         let provider = Self {
@@ -129,26 +228,21 @@ impl TestProvider {
 
     /// The configuration of a gateway that uses this provider.
     pub(in crate::identity) fn issuer(&self) -> Issuer {
+        let mfa = MfaEvidence {
+            acr: Vec::new(),
+            amr: vec![vec!["mfa".to_owned()]],
+            require: MfaRequire::Any,
+            phishing_resistant: PhishingResistant::default(),
+        };
         Issuer {
-            name: "staff".to_owned(),
-            url: self.base.parse().unwrap(),
-            ca: None,
-            client_id: CLIENT.to_owned(),
-            client_secret: Secret::new(CLIENT_SECRET.to_owned()),
+            client_auth: ClientAuth::SecretBasic(Rotating {
+                current: Secret::new(CLIENT_SECRET.to_owned()),
+                previous: None,
+            }),
             scopes: vec!["profile".to_owned()],
             algorithms: vec!["ES256".to_owned()],
             request_acr: vec!["urn:mfa".to_owned()],
-            mfa: MfaEvidence {
-                acr: Vec::new(),
-                amr: vec![vec!["mfa".to_owned()]],
-                require: MfaRequire::Any,
-                phishing_resistant: PhishingResistant::default(),
-            },
-            name_claim: "/preferred_username".to_owned(),
-            roles_claim: "/groups".to_owned(),
-            training_claim: None,
-            refresh: None,
-            logout: crate::config::refresh::LogoutTolerance::default(),
+            ..Issuer::for_test(&self.base, mfa)
         }
     }
 
@@ -179,6 +273,47 @@ impl TestProvider {
     /// Adds members to the discovery document.
     pub(in crate::identity) fn publish(&self, members: Value) {
         self.state.lock().unwrap().metadata = members;
+    }
+
+    /// Changes how the client is known.
+    pub(in crate::identity) fn clients(&self, change: impl FnOnce(&mut Clients)) {
+        change(&mut self.state.lock().unwrap().clients);
+    }
+
+    /// Takes pushed authorization requests from now on.
+    pub(in crate::identity) fn take_pushed(&self, is_demanded: bool) {
+        self.publish(json!({
+            "pushed_authorization_request_endpoint": format!("{}/par", self.base),
+            "require_pushed_authorization_requests": is_demanded,
+        }));
+    }
+
+    /// The authorization request that the browser was sent with at `url`: in the address, or pushed.
+    pub(in crate::identity) fn asked(&self, url: &url::Url) -> HashMap<String, String> {
+        let asked: HashMap<_, _> = url.query_pairs().into_owned().collect();
+        match asked.get("request_uri") {
+            None => asked,
+            Some(uri) => {
+                assert_eq!(asked.len(), 2, "{asked:?}");
+                let mut pushed = self.state.lock().unwrap().pushed.remove(uri).unwrap();
+                pushed.insert("client_id".to_owned(), asked["client_id"].clone());
+                pushed
+            }
+        }
+    }
+
+    /// Answers `page` at this path and query to who has a token.
+    pub(in crate::identity) fn give(&self, path: &str, page: Value) {
+        self.state
+            .lock()
+            .unwrap()
+            .pages
+            .insert(path.to_owned(), page);
+    }
+
+    /// The values of `Authorization` with which pages were asked for.
+    pub(in crate::identity) fn bearers(&self) -> Vec<String> {
+        self.state.lock().unwrap().bearers.clone()
     }
 
     /// How it renews tokens, to be looked at or changed.
@@ -219,7 +354,15 @@ impl TestProvider {
 
     /// As [`Self::grant`], with the whole answer of the token endpoint.
     pub(in crate::identity) fn grant_answer(&self, url: &url::Url, answer: Value) -> String {
-        let asked: HashMap<_, _> = url.query_pairs().into_owned().collect();
+        self.grant_asked(&self.asked(url), answer)
+    }
+
+    /// As [`Self::grant_answer`], for a request that was looked at already.
+    pub(in crate::identity) fn grant_asked(
+        &self,
+        asked: &HashMap<String, String>,
+        answer: Value,
+    ) -> String {
         assert_eq!(asked["code_challenge_method"], "S256");
         assert_eq!(asked["client_id"], CLIENT);
         assert_eq!(asked["response_type"], "code");
@@ -290,12 +433,12 @@ impl TestProvider {
             "/token" => {
                 let form: HashMap<String, String> =
                     form_urlencoded::parse(body).into_owned().collect();
+                if !state.clients.knows(base, parts, &form) {
+                    let error = state.clients.error;
+                    return (StatusCode::UNAUTHORIZED, json!({ "error": error }));
+                }
                 if form["grant_type"] == "refresh_token" {
-                    return match state
-                        .tokens
-                        .rotate(&form["refresh_token"])
-                        .filter(|_| is_client(parts))
-                    {
+                    return match state.tokens.rotate(&form["refresh_token"]) {
                         None => (StatusCode::BAD_REQUEST, json!({"error": "invalid_grant"})),
                         Some((claims, refresh)) => {
                             let mut answer = json!({
@@ -310,11 +453,34 @@ impl TestProvider {
                 }
                 let granted = state.grants.remove(&form["code"]);
                 granted
-                    .filter(|granted| is_entitled(parts, &form, granted))
+                    .filter(|granted| is_entitled(&form, granted))
                     .map_or_else(
                         || (StatusCode::BAD_REQUEST, json!({"error": "invalid_grant"})),
                         |granted| (StatusCode::OK, granted.answer),
                     )
+            }
+            "/par" => {
+                let form: HashMap<String, String> =
+                    form_urlencoded::parse(body).into_owned().collect();
+                if !state.clients.knows(base, parts, &form) {
+                    let error = state.clients.error;
+                    return (StatusCode::UNAUTHORIZED, json!({ "error": error }));
+                }
+                let uri = format!("urn:ietf:params:oauth:request_uri:{}", state.pushed.len());
+                state.pushed.insert(uri.clone(), form);
+                (
+                    StatusCode::CREATED,
+                    json!({"request_uri": uri, "expires_in": 60}),
+                )
+            }
+            _ if state
+                .pages
+                .contains_key(parts.uri.path_and_query().unwrap().as_str()) =>
+            {
+                let bearer = parts.headers[header::AUTHORIZATION].to_str().unwrap();
+                state.bearers.push(bearer.to_owned());
+                let page = &state.pages[parts.uri.path_and_query().unwrap().as_str()];
+                (StatusCode::OK, page.clone())
             }
             "/userinfo" => {
                 assert_eq!(parts.headers[header::AUTHORIZATION], "Bearer at2");
@@ -325,21 +491,10 @@ impl TestProvider {
     }
 }
 
-fn is_client(parts: &::http::request::Parts) -> bool {
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let basic = STANDARD.encode(format!("{}:{}", encode(CLIENT), encode(CLIENT_SECRET)));
-    parts.headers[header::AUTHORIZATION] == format!("Basic {basic}")
-}
-
-fn is_entitled(
-    parts: &::http::request::Parts,
-    form: &HashMap<String, String>,
-    granted: &Granted,
-) -> bool {
+fn is_entitled(form: &HashMap<String, String>, granted: &Granted) -> bool {
     let verifier = form["code_verifier"].as_bytes();
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier);
-    is_client(parts)
-        && URL_SAFE_NO_PAD.encode(hash) == granted.challenge
+    URL_SAFE_NO_PAD.encode(hash) == granted.challenge
         && form["redirect_uri"] == granted.redirect
         && form["grant_type"] == "authorization_code"
 }

@@ -2,7 +2,8 @@
 
 use crate::identity::ending::Cause;
 use crate::identity::oidc::claims::ClaimsError;
-use crate::identity::oidc::{ExchangeError, TokenError};
+use crate::identity::oidc::{ExchangeError, GroupsError, TokenError, UserInfoError};
+use crate::identity::person::PersonError;
 use crate::store::StoreError;
 
 /// Why the tokens were not renewed.
@@ -26,8 +27,32 @@ pub(super) enum RenewError {
     SecondFactor,
     #[error("the provider sends neither an ID token nor user information")]
     NoNews,
+    #[error("{0}")]
+    Groups(#[source] GroupsError),
     #[error("the session ended meanwhile")]
     Gone,
+}
+
+impl From<PersonError> for RenewError {
+    fn from(error: PersonError) -> Self {
+        match error {
+            PersonError::Claims(error) => Self::Claims(error),
+            PersonError::Groups(error) => Self::Groups(error),
+            PersonError::UserInfo(error) => error.into(),
+        }
+    }
+}
+
+impl From<UserInfoError> for RenewError {
+    fn from(error: UserInfoError) -> Self {
+        match error {
+            UserInfoError::Http(error) => Self::Exchange(ExchangeError::Unreachable(error)),
+            UserInfoError::OtherSubject => Self::Claims(ClaimsError::Subject),
+            // What is no object names no user.
+            UserInfoError::Malformed => Self::Claims(ClaimsError::Malformed),
+            UserInfoError::NoEndpoint => Self::NoNews,
+        }
+    }
 }
 
 impl RenewError {
@@ -42,6 +67,7 @@ impl RenewError {
             | Self::Store(_)
             | Self::Unverified(_)
             | Self::NoNews
+            | Self::Groups(_)
             | Self::Gone => None,
         }
     }
@@ -52,11 +78,17 @@ impl RenewError {
             Self::Forged(_) | Self::Claims(_) | Self::SecondFactor => "refused",
             Self::Provider | Self::Exchange(ExchangeError::Unreachable(_)) => "unreachable",
             Self::Exchange(
-                ExchangeError::Refused(_) | ExchangeError::Malformed(_) | ExchangeError::Address(_),
+                ExchangeError::Refused(_)
+                | ExchangeError::NotPushed(_)
+                | ExchangeError::NoPushing
+                | ExchangeError::Proof
+                | ExchangeError::Malformed(_)
+                | ExchangeError::Address(_),
             )
             | Self::Store(_)
             | Self::Unverified(_)
             | Self::NoNews
+            | Self::Groups(_)
             | Self::Gone => "failed",
         }
     }

@@ -59,7 +59,7 @@ async fn after_sign_in_the_user_is_on_the_page_asked_for() {
 #[tokio::test]
 async fn what_the_provider_states_of_training_is_on_record_with_the_sign_in() {
     let claim = Some("/training_valid_until".to_owned());
-    let gateway = Gateway::start_with(|config| config.issuers[0].training_claim = claim).await;
+    let gateway = Gateway::start_with(|config| config.issuers[0].claims.training = claim).await;
     let signed_in = async |stated: Value| {
         let mut browser = Browser::default();
         let change = |claims: &mut Value| claims["training_valid_until"] = stated;

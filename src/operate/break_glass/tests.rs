@@ -99,6 +99,7 @@ fn stated(name: &str, patient: &str) -> Stated {
             auth_time: Some(start()),
             phishing_resistant: false,
         },
+        department: None,
     });
     let facts = Facts {
         request: "r1".to_owned(),

@@ -196,6 +196,10 @@ fn attribute(name: &str, scene: &Scene) -> Option<String> {
         "lockdown" => format!("lockdown is {}", scene.lockdown),
         "zone" => text(&scene.zone),
         "training" => text(scene.training.word()),
+        "department" => scene
+            .department
+            .as_deref()
+            .map_or_else(|| "there is no department".to_owned(), text),
         "break_glass" => format!("break_glass is {}", scene.break_glass),
         _ => return None,
     })

@@ -31,6 +31,7 @@ pub(super) struct RawTable {
     pub(super) break_glass: Option<bool>,
     pub(super) care_relation: Option<Spanned<String>>,
     pub(super) purpose: Option<Spanned<String>>,
+    pub(super) department: Option<String>,
     // What.
     pub(super) action: Option<Spanned<OneOrMany>>,
     pub(super) section: Option<Spanned<OneOrMany>>,

@@ -289,6 +289,7 @@ impl Reader<'_, '_> {
             lockdown,
             zone: zone.to_owned(),
             break_glass: raw.break_glass.unwrap_or_default(),
+            department: raw.department.clone(),
             ..plain
         }
     }

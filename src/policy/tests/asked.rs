@@ -115,6 +115,7 @@ impl Asked {
             zone: &self.zone,
             training: self.training,
             break_glass: self.flags.1,
+            department: None,
         }
     }
 }

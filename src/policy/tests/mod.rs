@@ -107,5 +107,6 @@ pub(in crate::policy) const fn question<'a>(
         zone: UNKNOWN_ZONE,
         training: Training::Unknown,
         break_glass: false,
+        department: None,
     }
 }

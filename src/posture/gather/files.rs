@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::audit::log::MasterKey;
+use crate::config::client_key::ClientKey;
 use crate::config::{BackupTarget, Config, chain, secrets};
 use crate::posture::facts::{Certificate, Clock, Disks, Guarded, Key, Known, Leaf, Synchronised};
 
@@ -29,8 +30,11 @@ pub(super) fn certificates(config: &Config) -> Vec<Certificate> {
         }
         found.extend(emr.backend.ca.iter().map(|ca| read(ca, false)));
     }
-    let issuers = config.identity.issuers.iter();
-    found.extend(issuers.filter_map(|issuer| Some(read(issuer.ca.as_ref()?, false))));
+    for issuer in &config.identity.issuers {
+        found.extend(issuer.ca.iter().map(|ca| read(ca, false)));
+        let shown = issuer.client_auth.certificate();
+        found.extend(shown.map(|client| read(&client.chain, false)));
+    }
     found
 }
 
@@ -57,6 +61,11 @@ pub(super) fn secrets(config: &Config) -> Vec<Guarded> {
     ];
     files.extend(config.backup.iter().map(|backup| backup.key.as_path()));
     files.extend(config.certificates.iter().map(|pair| pair.key.as_path()));
+    for issuer in &config.identity.issuers {
+        files.extend(issuer.client_auth.keys().map(ClientKey::path));
+        let shown = issuer.client_auth.certificate();
+        files.extend(shown.map(|client| client.key.as_path()));
+    }
     for emr in &config.emrs {
         let client = emr.backend.client_certificate.iter();
         files.extend(client.map(|pair| pair.key.as_path()));

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use chartgate::config::issuer::ClaimMapping;
 use chartgate::config::step_up::PhishingResistant;
 use chartgate::config::{Issuer, MfaEvidence, MfaRequire};
 use chartgate::identity::oidc::claims::{
     Expected, ExpectedId, validate_id_token, validate_logout_token,
 };
 use chartgate::identity::oidc::jws::{Algorithm, Jws, Kind};
-use chartgate::secret::Secret;
+use chartgate::identity::oidc::person::Person;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
@@ -40,8 +41,9 @@ fuzz_target!(|bytes: &[u8]| {
         issuer: &issuer,
     };
     if let Ok(verified) = validate_id_token(bytes, &expected) {
-        assert!(!verified.subject.is_empty() && !verified.name.is_empty());
-        assert!(!verified.name.chars().any(char::is_control));
+        let person = Person::read(&verified.claims, &issuer.claims).expect("a person");
+        assert!(!person.subject.is_empty() && !person.name.is_empty());
+        assert!(!person.name.chars().any(char::is_control));
         if let Some(at) = verified.proof.auth_time {
             assert!(at.as_second() > 0 && at.as_second() <= NOW + 60);
         }
@@ -55,25 +57,17 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn issuer() -> Issuer {
+    let mfa = MfaEvidence {
+        acr: vec!["loa-5".into()],
+        amr: Vec::new(),
+        require: MfaRequire::Any,
+        phishing_resistant: PhishingResistant::default(),
+    };
     Issuer {
-        name: "staff".into(),
-        url: "https://op.example/".parse().expect("a URL"),
-        ca: None,
-        client_id: "gateway".into(),
-        client_secret: Secret::new(String::new()),
-        scopes: Vec::new(),
-        algorithms: Vec::new(),
-        request_acr: Vec::new(),
-        mfa: MfaEvidence {
-            acr: vec!["loa-5".into()],
-            amr: Vec::new(),
-            require: MfaRequire::Any,
-            phishing_resistant: PhishingResistant::default(),
+        claims: ClaimMapping {
+            training: Some("/training_valid_until".to_owned()),
+            ..ClaimMapping::with_roles("/realm/groups")
         },
-        name_claim: "/preferred_username".into(),
-        roles_claim: "/realm/groups".into(),
-        training_claim: Some("/training_valid_until".into()),
-        refresh: None,
-        logout: chartgate::config::refresh::LogoutTolerance::default(),
+        ..Issuer::for_test("https://op.example/", mfa)
     }
 }

@@ -60,7 +60,7 @@ class Gateway:
         table = {
             "server": {"listen": [f"127.0.0.1:{self.port}"], "workers": 2},
             "certificate": [{"chain": str(self._authority.cert), "key": str(self._authority.key)}],
-            "identity": {"idle_timeout": "15m", "absolute_timeout": "12h", "issuer": [{**issuer, "client_secret_file": str(secret)}]},
+            "identity": {"idle_timeout": "15m", "absolute_timeout": "12h", "issuer": [issuer if "client_auth" in issuer else {**issuer, "client_secret_file": str(secret)}]},
             "emr": emrs,
             "policy": {"directory": str(self.policies)},
             "audit": {

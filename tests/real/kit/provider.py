@@ -13,7 +13,7 @@ CLIENT_SECRET = "gw-secret-0123456789-0123456789-01"
 class OidcProvider:
     """`oidc-provider`: acr and amr in the ID token, back-channel logout."""
 
-    def __init__(self, stage, cache, authority, origins, port=None):
+    def __init__(self, stage, cache, authority, origins, port=None, by_key=False):
         self._stage, self._cache, self._authority = stage, cache, authority
         self.port = port or net.free_port()
         self.url = f"https://localhost:{self.port}"
@@ -28,6 +28,12 @@ class OidcProvider:
                 "backchannel_logout_session_required": True,
             }
         ]
+        if by_key:
+            ours = self._clients[0]
+            del ours["client_secret"]
+            ours["token_endpoint_auth_method"] = "private_key_jwt"
+            ours["jwks_uri"] = f"{origins[0]}/.chartgate/client-jwks.json?issuer=hospital"
+            ours["require_pushed_authorization_requests"] = True
         self.process = None
 
     def add_client(self, client):

@@ -1,5 +1,6 @@
 // A hospital's OpenID provider, made of the certified `oidc-provider`: password, TOTP, acr and amr in the ID token,
-// RP-initiated and back-channel logout, refresh tokens that are rotated for clients that may have them. It listens on 127.0.0.1 over TLS and prints "ready ISSUER" once it answers.
+// RP-initiated and back-channel logout, PAR, `private_key_jwt` with the client's published keys, refresh tokens that are
+// rotated for clients that may have them. It listens on 127.0.0.1 over TLS and prints "ready ISSUER" once it answers.
 //
 // Environment: PORT, TLS_CERT, TLS_KEY, CLIENTS (JSON array of client metadata), NODE_EXTRA_CA_CERTS (for the way back).
 import crypto from 'node:crypto';
@@ -59,7 +60,9 @@ const provider = new Provider(issuer, {
     devInteractions: { enabled: false },
     backchannelLogout: { enabled: true },
     rpInitiatedLogout: { enabled: true },
+    pushedAuthorizationRequests: { enabled: true },
   },
+  enabledJWA: { clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA', 'HS256'] },
   pkce: { required: () => true },
   issueRefreshToken: async (_context, client) => client.grantTypeAllowed('refresh_token'),
   rotateRefreshToken: () => true,

@@ -226,6 +226,7 @@ impl Situation {
             zone: self.zone.clone(),
             training,
             break_glass: self.break_glass,
+            department: self.department.clone(),
         })
     }
 }

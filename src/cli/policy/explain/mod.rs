@@ -79,6 +79,9 @@ struct Situation {
     /// A break-glass grant is open for the patient.
     #[arg(long)]
     break_glass: bool,
+    /// The department of the user.
+    #[arg(long, value_name = "NAME")]
+    department: Option<String>,
     /// How user and patient are related: unknown, assigned, none, self.
     #[arg(long, value_name = "RELATION", default_value = "unknown")]
     care_relation: String,
