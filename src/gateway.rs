@@ -8,6 +8,7 @@
 //! *On failure*: the one answer without a record is the fixed 503 of a trail that is down.
 
 mod held;
+mod leave;
 mod lock;
 
 use std::rc::Rc;
@@ -39,6 +40,7 @@ use crate::request::received::Manner;
 use crate::request::{AnswerBody, Body, Event, Handled, Received, Refused, Target};
 use crate::respond;
 use crate::upstream::{Answered, Backends, Upstream};
+use leave::Left;
 
 /// What all workers share: the owner of each stage.
 #[derive(Debug)]
@@ -96,6 +98,8 @@ enum Activity {
     User,
     /// The gateway made it.
     None,
+    /// The gateway made it to sign out whoever left; what is answered is nobody's any more.
+    Leaving,
 }
 
 /// How often, and after how long, a request looks again for the two halves of a bundle that is being put in force.
@@ -199,7 +203,7 @@ impl Gateway {
         if activity == Activity::User && !mapped.mapping().poll {
             self.stages.identity.touch(mapped.identified());
         }
-        self.carry_out(mapped, &in_force).await
+        self.carry_out(mapped, &in_force, activity).await
     }
 
     /// The request path from the fourth stage on.
@@ -207,6 +211,7 @@ impl Gateway {
         self: &Rc<Self>,
         mapped: Mapped,
         in_force: &InForce,
+        activity: Activity,
     ) -> Result<Response<AnswerBody>, Refused> {
         let stages = &*self.stages;
         let now = stages.clock.now();
@@ -216,6 +221,11 @@ impl Gateway {
         let limited = stages.charges.charge(authorized)?;
         let admitted = self.audit.admit(limited).await?;
         let classified = self.exchange(admitted).await?;
+        // SECURITY: an answer that took longer than its session must not bring cookies or a page to whoever is next.
+        let session = classified.answer().identified().session();
+        if activity != Activity::Leaving && stages.identity.has_ended(session) {
+            return Err(classified.into_answer().refuse(Refusal::LoginRequired));
+        }
         let cleaned = self.upstream.clean(classified)?;
         Ok(respond::deliver(cleaned))
     }
@@ -284,32 +294,50 @@ impl Gateway {
             OwnRoute::BackchannelLogout => Purpose::ServerNotice,
             // Strangers can send it, so it counts as a sign-in does.
             OwnRoute::FrontchannelLogout => Purpose::BrowserNotice,
-            OwnRoute::Logout | OwnRoute::SignedOut => Purpose::SignOut,
+            OwnRoute::Logout | OwnRoute::Switch | OwnRoute::SignedOut => Purpose::SignOut,
         };
         let received = stages.screen.screen(received, purpose)?.into_received();
         let manner = Manner::of(received.parts());
-        let leaves = route == OwnRoute::Logout && Identity::is_sign_out(received.parts());
+        let leaves = matches!(route, OwnRoute::Logout | OwnRoute::Switch)
+            && Identity::is_sign_out(received.parts());
         let removed = if leaves {
             self.sign_out_of_emr(&received).await
         } else {
             Vec::new()
         };
-        let before = if route == OwnRoute::Callback {
-            self.before(received.parts()).await
-        } else {
-            None
+        let browser = {
+            let parts = received.parts();
+            parts.derived(parts.method.clone(), parts.target.clone())
         };
         let limit = |account: &str| stages.charges.login(account);
-        let mut handled = stages.identity.handle(route, received, &limit).await?;
-        Self::count_locks(&handled);
-        let taken_over = match before {
-            Some(before) => self.take_over(before, &handled).await,
-            None => Vec::new(),
+        let answered = stages.identity.handle(route, received, &limit).await;
+        let left = match route {
+            OwnRoute::Callback | OwnRoute::SecondFactor => self.see_off(&browser, &answered).await,
+            OwnRoute::Login
+            | OwnRoute::Lock
+            | OwnRoute::Unlock
+            | OwnRoute::Unlocked
+            | OwnRoute::LockScript
+            | OwnRoute::Logout
+            | OwnRoute::Switch
+            | OwnRoute::SignedOut
+            | OwnRoute::BackchannelLogout
+            | OwnRoute::FrontchannelLogout
+            | OwnRoute::ClientKeys
+            | OwnRoute::SecondFactors => Left::default(),
         };
-        for cookie in removed.into_iter().chain(taken_over) {
-            handled.response.headers_mut().append(SET_COOKIE, cookie);
+        let mut response = match answered {
+            Ok(handled) => {
+                Self::count_locks(&handled);
+                self.answer(handled, manner).await?
+            }
+            Err(refused) => self.end(refused).await.map(AnswerBody::from),
+        };
+        left.clear(response.headers_mut());
+        for cookie in removed {
+            response.headers_mut().append(SET_COOKIE, cookie);
         }
-        self.answer(handled, manner).await
+        Ok(response)
     }
 
     /// A page of a room: screened and identified like any request, answered by the room.

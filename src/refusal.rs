@@ -174,6 +174,10 @@ refusals! {
     NoProvider = "2015", FORBIDDEN, "Nobody signs in here with this address", "No identity provider is known for this system, or for the e-mail address that was entered.", "Check the address and try again. If it is right, give the request id to IT.";
     /// The provider left the groups out of the token for their number, and they could not be read elsewhere (`groups_endpoint` of the issuer).
     GroupsUnreadable = "2016", SERVICE_UNAVAILABLE, "Your groups could not be read", "Your account is in so many groups that the identity provider names them elsewhere, and they could not be read there. Without them it is not known what you may do.", "Try again in a minute. If it happens again, give the request id to IT.";
+    /// The user has as many sessions as one may have at once (`identity.sessions`).
+    TooManySessions = "2026", FORBIDDEN, "You are signed in too often", "You have as many open sessions as one person may have here, in other browsers or at other workstations.", "Sign out where you do not work any more, then sign in again. If you did not open those sessions, call IT: they can end them.";
+    /// The session is used from another browser or network than the one it is bound to (`identity.binding`).
+    BindingChanged = "2027", UNAUTHORIZED, "Please confirm that it is you", "Your session is being used from another browser or another network than the one you signed in from.", "Sign in again to confirm; you then go on where you were. If you have not moved, report it to IT with the request id.";
     /// The directory (SCIM) or the personnel system says that this user does not work here any more; `chartgate provisioning show USER` says which and since when.
     UserDeactivated = "2028", FORBIDDEN, "Your account is not active", "The directory says that this account is not in use any more.", "If you do work here, call IT or the personnel office and give the request id.";
     /// A request to the SCIM endpoint without the right token, from a network that is not named, or where none is opened.

@@ -4,3 +4,4 @@ mod browser;
 mod notes;
 mod provider;
 mod sessions;
+mod switch;

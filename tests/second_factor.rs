@@ -9,12 +9,14 @@ use chartgate::admin::protocol::AdminRequest;
 use chartgate::clock::SystemClock;
 use chartgate::config::Config;
 use chartgate::config::second_factor::{Enrolment, FactorMethod, SecondFactor};
+use chartgate::config::sessions::SignInNotice;
 use chartgate::operate::factors::Ask;
 use chartgate::request::Event;
 use serde_json::Value;
 use totp_rs::{Builder, Secret};
 
 use crate::harness::{Browser, House, Page, hidden, without_limits};
+use crate::workstations::{contain_all, shared_house};
 
 const USER: &str = "dr.weber";
 
@@ -168,6 +170,45 @@ async fn a_user_without_a_second_factor_enrols_one_and_an_operator_helps() {
     what_is_on_record(&house).await;
     after_a_reset(&house, &mut other).await;
     nothing_stands_in_clear(&house, &key, &codes);
+}
+
+/// One more way to a session: what the one before left goes first, and one user's sessions are limited and told of.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_gets_in_by_it_finds_nothing_of_the_one_before_and_keeps_to_the_limit() {
+    let house = shared_house(|config| {
+        own(config);
+        config.identity.sessions.per_user = 1;
+        config.identity.sessions.sign_in_notice = SignInNotice::On;
+    })
+    .await;
+    let mut browser = house.at_work("nurse.lind").await;
+    contain_all(&house, "a drill").await;
+    assert!(browser.cookie("CLINICSESSID").is_some(), "the nurse's");
+    let page = house
+        .sign_in(&mut browser, USER, &house.url("/login"))
+        .await;
+    assert!(page.text().contains("enrolment code"), "{}", page.text());
+    // Before anything of the next one is shown, that of the second factor included.
+    assert!(browser.cookie("CLINICSESSID").is_none());
+    assert!(house.reached().contains(&"GET /logout".to_owned()));
+    let (key, codes) = enrol(&house, &mut browser).await;
+
+    let mut other = house.browser();
+    let page = house.sign_in(&mut other, USER, &house.url("/login")).await;
+    let full = totp(&house, &mut other, &page, &code(&key, 1)).await;
+    assert_eq!(full.refusal(), Some("CG-2026"), "{}", full.text());
+    assert!(other.cookie("__Host-chartgate").is_none());
+    browser
+        .post_form(&house.url("/.chartgate/logout"), &[])
+        .await;
+    let page = house.sign_in(&mut other, USER, &house.url("/login")).await;
+    let wrong = [("do", "recovery"), ("code", "0000-0000-0000-0000")];
+    let page = send(&house, &mut other, &page, &wrong).await;
+    let right = [("do", "recovery"), ("code", codes[0].as_str())];
+    let page = send(&house, &mut other, &page, &right).await;
+    assert_eq!(page.url.path(), "/login", "{}", page.text());
+    let told = page.text();
+    assert!(told.contains("2 attempts failed since."), "{told}");
 }
 
 /// Two sign-ins, each with what was used for it; and what an operator sees.

@@ -71,6 +71,8 @@ pub struct ClinicOptions {
     pub port: u16,
     /// Where everything is written.
     pub data_dir: PathBuf,
+    /// Who works there beside the staff.
+    pub visitors: Vec<DemoUser>,
     /// Time.
     pub clock: SharedClock,
     /// The metrics of the process.
@@ -167,10 +169,12 @@ pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError>
     let ClinicOptions {
         port,
         data_dir,
+        visitors,
         clock,
         metrics,
         tune,
     } = options;
+    let people = [staff(), visitors].concat();
     let emr_listener = listen(0, "the EMR").await?;
     let issuer_listener = listen(0, "the identity provider").await?;
     let sink_listener = listen(0, "the receiver of alarms").await?;
@@ -181,14 +185,14 @@ pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError>
         issuer: address_of(&issuer_listener)?,
         sink: address_of(&sink_listener)?,
     };
-
     let prepared = prepare(&data_dir, &addresses, &clock)?;
     let mut config = Config::load(&prepared.config)?;
     tune(&mut config);
-
-    let issuer = Issuer::new(prepared.issuer_options(clock.clone())?)?;
+    let mut options = prepared.issuer_options(clock.clone())?;
+    options.users.clone_from(&people);
+    let issuer = Issuer::new(options)?;
     let emr = Clinic::new(&EmrOptions {
-        staff: staff(),
+        staff: people.clone(),
         clock: clock.clone(),
     });
     let (end, ending) = watch::channel(false);
@@ -213,7 +217,7 @@ pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError>
         },
         url: prepared.url,
         issuer: prepared.issuer_url,
-        users: staff().iter().map(UserFacts::from).collect(),
+        users: people.iter().map(UserFacts::from).collect(),
         data_dir,
         config: prepared.config,
         admin: gateway.admin().map(|address| format!("http://{address}")),

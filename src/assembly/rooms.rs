@@ -35,6 +35,7 @@ use crate::identity::Identity;
 use crate::operate::break_glass::BreakGlass;
 use crate::operate::cases::Cases;
 use crate::operate::containment::Containment;
+use crate::operate::devices::Devices;
 use crate::operate::factors::Factors;
 use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
@@ -114,6 +115,7 @@ pub(super) struct Rooms {
     /// Who works here, where directory or personnel system say it.
     pub(super) provisions: Option<Provisions>,
     reports: Reports,
+    devices: Devices,
     audit: Audit,
 }
 
@@ -186,6 +188,7 @@ impl Rooms {
             incidents: incidents.await?,
             training: training::open(on).await?,
             reports: Reports::new(cases.clone(), audit.clone()),
+            devices: Devices::new(on.identity.clone(), containment.clone()),
             cases,
             factors: Factors::new(audit.clone(), on.identity.clone(), containment.clone()),
             containment,
@@ -206,6 +209,7 @@ impl Rooms {
             Arc::new(self.break_glass.clone()),
             Arc::new(self.training.clone()),
             Arc::new(self.reports.clone()),
+            Arc::new(self.devices.clone()),
         ];
         let provisions = self.provisions.clone();
         let hatches = provisions.map(|room| -> Arc<dyn Hatch> { Arc::new(room) });

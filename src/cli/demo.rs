@@ -57,6 +57,7 @@ pub fn run(args: &DemoArgs, console: &mut Console<'_>, clock: &SharedClock) -> R
     };
     let after = args.lock_after;
     let options = ClinicOptions {
+        visitors: Vec::new(),
         port: args.port,
         data_dir,
         clock: clock.clone(),

@@ -31,6 +31,7 @@ pub(crate) mod request_claims;
 pub mod second_factor;
 pub mod secrets;
 mod section;
+pub mod sessions;
 pub mod source;
 pub mod step_up;
 #[cfg(test)]
@@ -147,6 +148,8 @@ pub struct Identity {
     pub login_timeout: Duration,
     /// Tolerated difference between the provider's clock and ours. Default 60 s.
     pub clock_leeway: Duration,
+    /// Shared workstations, how many sessions one user may have, and what they are bound to.
+    pub sessions: sessions::Sessions,
     /// The providers, in the order in which they are offered. At least one.
     pub issuers: Vec<Issuer>,
     /// The gateway's own second factor; none where it is not configured.

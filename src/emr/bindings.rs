@@ -107,6 +107,12 @@ impl EmrSession {
         &self.sticky
     }
 
+    /// The user who obtained it, and the gateway session under which.
+    pub(super) fn obtained_by(&self) -> (String, String) {
+        let owner = self.owner();
+        (owner.user, owner.session)
+    }
+
     fn owner(&self) -> Owner {
         self.lock().owner.clone()
     }

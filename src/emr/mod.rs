@@ -11,6 +11,7 @@ mod choose;
 pub mod classify;
 mod content;
 mod cookies;
+pub mod departing;
 pub mod emrs;
 mod fields;
 mod form;

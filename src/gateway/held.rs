@@ -14,7 +14,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, REFERER}
 use http::{HeaderValue, Method, Response, StatusCode};
 use jiff::Timestamp;
 
-use super::Gateway;
+use super::{Activity, Gateway};
 use crate::desk::page::{redirect, typed};
 use crate::identity::held::{
     About, Draft, HeldPost, HeldPosts, Sought, Way, id_of, is_kept, location,
@@ -411,7 +411,7 @@ impl Gateway {
             return Err(mapped.refuse(Refusal::PatientUnknown));
         }
         stages.identity.touch(mapped.identified());
-        self.carry_out(mapped, &in_force).await
+        self.carry_out(mapped, &in_force, Activity::User).await
     }
 
     /// Answers a visitor once what happened is on record.

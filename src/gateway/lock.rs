@@ -14,6 +14,7 @@ use http::{HeaderValue, Method, Response};
 
 use super::{Activity, Gateway};
 use crate::identity::behalf::Behalf;
+use crate::identity::identify::Identified;
 use crate::identity::lock::Asks;
 use crate::limit::screen::Purpose;
 use crate::refusal::Refusal;
@@ -22,11 +23,37 @@ use crate::request::{AnswerBody, Body, Event, Handled, Received, Refused, Target
 use crate::respond;
 use crate::telemetry::metrics as names;
 
-/// Somebody else's locked screen that a sign-in may be about to take over.
+/// A locked screen that somebody signs out at.
 #[derive(Debug)]
 pub(super) struct Before {
     behalf: Behalf,
     parts: Parts,
+}
+
+/// Why the gateway makes a request by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// To keep an EMR session behind a locked screen.
+    KeepAlive,
+    /// To end one that its user left.
+    SignOut,
+}
+
+impl Errand {
+    /// On record.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::KeepAlive => "keep-alive",
+            Self::SignOut => "signed out",
+        }
+    }
+
+    const fn activity(self) -> Activity {
+        match self {
+            Self::KeepAlive => Activity::None,
+            Self::SignOut => Activity::Leaving,
+        }
+    }
 }
 
 impl Gateway {
@@ -91,7 +118,7 @@ impl Gateway {
             return Vec::new();
         };
         let parts = parts.derived(Method::GET, keep.target().clone());
-        let answered = self.ask_for(parts, behalf, "keep-alive").await;
+        let answered = self.ask_for(parts, behalf, Errand::KeepAlive).await;
         answered.map_or_else(Vec::new, |response| {
             let cookies = response.headers().get_all(SET_COOKIE);
             cookies.iter().cloned().collect()
@@ -104,17 +131,33 @@ impl Gateway {
         self: &Rc<Self>,
         parts: Parts,
         behalf: &Behalf,
-        why: &str,
+        errand: Errand,
     ) -> Option<Response<()>> {
         let stages = &*self.stages;
-        let mut request = Received::new(parts, Body::empty(), None, stages.policies.generation());
-        request.note("gateway", why.to_owned());
+        let request = self.on_an_errand(parts, errand);
         let identified = stages
             .screen
             .screen(request, Purpose::Ordinary)
             .and_then(|screened| stages.identity.identify_for(screened, behalf));
+        self.run(identified, errand).await
+    }
+
+    /// A request of the gateway's own; its record says what for.
+    pub(super) fn on_an_errand(&self, parts: Parts, errand: Errand) -> Received {
+        let generation = self.stages.policies.generation();
+        let mut request = Received::new(parts, Body::empty(), None, generation);
+        request.note("gateway", errand.word().to_owned());
+        request
+    }
+
+    /// Makes it, once it is known in whose name.
+    pub(super) async fn run(
+        self: &Rc<Self>,
+        identified: Result<Identified, Refused>,
+        errand: Errand,
+    ) -> Option<Response<()>> {
         let answered = match identified {
-            Ok(identified) => Box::pin(self.proceed(identified, Activity::None)).await,
+            Ok(identified) => Box::pin(self.proceed(identified, errand.activity())).await,
             Err(refused) => Err(refused),
         };
         match answered {
@@ -130,7 +173,7 @@ impl Gateway {
         }
     }
 
-    /// Who is at a locked screen that this callback comes from.
+    /// Who is at a locked screen that somebody signs out at.
     pub(super) async fn before(&self, parts: &Parts) -> Option<Before> {
         if !self.stages.identity.locks_screens() {
             return None;
@@ -148,25 +191,6 @@ impl Gateway {
         })
     }
 
-    /// Somebody else took over a locked screen: what belonged to the one before ends at the EMR, too.
-    pub(super) async fn take_over(
-        self: &Rc<Self>,
-        before: Before,
-        handled: &Handled,
-    ) -> Vec<HeaderValue> {
-        let is_same = handled.facts.session.as_deref() == Some(before.behalf.session().as_str());
-        let is_clean = (handled.event == Event::Login && !is_same)
-            // The one before was signed out; whoever came has to sign in first.
-            || handled.event == Event::Logout;
-        if !is_clean {
-            return Vec::new();
-        }
-        match self.emr_logout(&before.parts.host) {
-            Some((method, target)) => self.leave(before, method, target).await,
-            None => self.stages.emrs.removals(&before.parts.host),
-        }
-    }
-
     /// Somebody signs out at a locked screen: the EMR's session ends, too.
     pub(super) async fn leave(
         self: &Rc<Self>,
@@ -176,7 +200,7 @@ impl Gateway {
     ) -> Vec<HeaderValue> {
         let removed = self.stages.emrs.removals(&before.parts.host);
         let parts = before.parts.derived(method, target);
-        let _ = self.ask_for(parts, &before.behalf, "signed out").await;
+        let _ = self.ask_for(parts, &before.behalf, Errand::SignOut).await;
         removed
     }
 

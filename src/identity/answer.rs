@@ -9,9 +9,14 @@ use http::{HeaderValue, Response, StatusCode};
 
 use crate::language::Language;
 
-/// Forgets pages of the session that the browser still has (W3C Clear Site Data). Not `cookies`: that would clear
-/// those of every other system under the same domain.
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
+/// Has the browser forget what it kept of a session: pages, also those that Back would show, and what scripts stored
+/// (W3C Clear Site Data). Not `cookies`: that would clear those of every other system under the same domain.
+pub fn clear_site_data(headers: &mut http::HeaderMap) {
+    let all = HeaderValue::from_static("\"cache\", \"storage\"");
+    headers.insert(CLEAR_SITE_DATA, all);
+}
 
 /// An answer in the making; nothing of it may be stored, and its address leaks to nobody.
 #[derive(Debug)]
@@ -153,9 +158,8 @@ impl Answer {
         self
     }
 
-    pub(super) fn clear_cache(mut self) -> Self {
-        let cache = HeaderValue::from_static("\"cache\"");
-        self.0.headers_mut().insert(CLEAR_SITE_DATA, cache);
+    pub(super) fn clear_site(mut self) -> Self {
+        clear_site_data(self.0.headers_mut());
         self
     }
 

@@ -35,6 +35,9 @@ pub(super) struct Attempt {
     /// The notice that was acknowledged before, by its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) banner: Option<String>,
+    /// How old the authentication may be.
+    #[serde(default)]
+    pub(super) freshness: Freshness,
     /// What is demanded of a step-up. Kept here, out of the browser's hands.
     #[serde(default = "Demand::now")]
     pub(super) demand: Demand,
@@ -69,6 +72,17 @@ pub(super) enum Purpose {
     StepUp(String),
     /// The user of the session with this key in the store comes back to their locked screen.
     Unlock(String),
+}
+
+/// How old the authentication may be that a sign-in comes back with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Freshness {
+    /// As old as the provider lets it be: single sign-on.
+    #[default]
+    Any,
+    /// After the sign-in was started.
+    Now,
 }
 
 impl Purpose {
@@ -224,6 +238,7 @@ mod tests {
             started: clock.now(),
             purpose: Purpose::StepUp("k".into()),
             banner: None,
+            freshness: Freshness::Any,
             demand: Demand::NOW,
             turn: Turn::default(),
         }

@@ -129,11 +129,12 @@ impl Identity {
         if let Some(refusal) = kept_out {
             return Err(screened.refuse(refusal));
         }
+        let workplace = self.workplace(screened.received().parts());
         Ok(Identified::for_session(
             screened,
-            Arc::clone(&behalf.principal),
-            behalf.session.clone(),
+            (Arc::clone(&behalf.principal), behalf.session.clone()),
             behalf.expires,
+            workplace,
         ))
     }
 }

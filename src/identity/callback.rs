@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::answer::Answer;
+use super::arrival::Arrived;
 use super::attempts::Attempt;
 use super::cookie::{self, LOGIN_COOKIE, Presented};
 use super::ending::Cause;
@@ -18,6 +19,7 @@ use super::factor::MARK;
 use super::lock::unlock;
 use super::login::{self, Told, callback_url, handled};
 use super::oidc::training::StatedTraining;
+use super::origin::{Origin, Used};
 use super::person::vouched;
 use super::routes;
 use super::session::{Live, Opening};
@@ -83,6 +85,7 @@ impl Identity {
                 // The provider vouches for who it was; that they got no further is what the record says.
                 let (user, throttle) = error.vouched();
                 if let Some(user) = user {
+                    self.note_failed(&user).await;
                     received.facts_mut().principal = Some(Arc::new(Principal::User(*user)));
                 }
                 let refused = received.refuse(refusal).leading(|to| *to = onward);
@@ -154,12 +157,17 @@ impl Identity {
             return self.hand_over(received, attempt, opening, current).await;
         }
         let token = Token::generate().map_err(CallbackError::Randomness)?;
-        let live = self.open(&token, opening, current, &attempt).await?;
+        let opening = Opening {
+            origin: Origin::of(parts),
+            ..opening
+        };
+        let arrived = self.open(&token, opening, current, &attempt).await?;
+        let (live, mut detail) = (arrived.live, arrived.detail);
         login::count_opened(event);
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
-        let mut detail = login::acknowledged(attempt.banner);
+        detail.extend(login::acknowledged(attempt.banner));
         detail.extend(training.and_then(StatedTraining::particular));
         Ok(((event, answer.set_cookie(cookie)), detail))
     }
@@ -313,6 +321,8 @@ impl Identity {
             issuer_session: verified.issuer_session.clone(),
             id_token: tokens.id_token,
             continues: None,
+            origin: Origin::default(),
+            used: Used::default(),
             ends: None,
             refresh_token: tokens.refresh_token,
             nonce: attempt.nonce.clone(),
@@ -327,17 +337,27 @@ impl Identity {
         opening: Opening,
         current: Option<Arc<Live>>,
         attempt: &Attempt,
-    ) -> Result<Arc<Live>, CallbackError> {
+    ) -> Result<Arrived, CallbackError> {
         let continued = opening.continues.clone();
-        let live = self
-            .sessions()
-            .open(token, opening)
+        let arrived = match self
+            .arrive(token, opening, current.as_deref(), &attempt.purpose)
             .await
-            .map_err(CallbackError::Store)?;
-        let meant = self.notices.mean(&live, attempt.started).await;
+        {
+            Ok(arrived) => arrived,
+            Err(error) => {
+                let error = CallbackError::from(error);
+                if let Some(old) = current.filter(|_| ends_session(attempt, &error)) {
+                    let cause = Cause::SignInFailed;
+                    self.sessions().end_or_remember(&old, cause).await;
+                }
+                return Err(error);
+            }
+        };
+        let live = &arrived.live;
+        let meant = self.notices.mean(live, attempt.started).await;
         if !matches!(meant, Ok(false)) {
             let sessions = self.sessions();
-            sessions.end_or_remember(&live, Cause::BackChannel).await;
+            sessions.end_or_remember(live, Cause::BackChannel).await;
             if let Some(old) = current.filter(|_| ends_session(attempt, &CallbackError::Ended)) {
                 sessions.end_or_remember(&old, Cause::SignInFailed).await;
             }
@@ -345,7 +365,7 @@ impl Identity {
         }
         // SECURITY: a lock that came between the check and the session found no session to end.
         if let Some(refusal) = self.kept_out(live.user()) {
-            self.sessions().end_or_remember(&live, Cause::Locked).await;
+            self.sessions().end_or_remember(live, Cause::Locked).await;
             let user = Box::new(live.user().clone());
             return Err(CallbackError::KeptOut(refusal, user));
         }
@@ -356,6 +376,6 @@ impl Identity {
                 self.sessions().end_or_remember(&old, Cause::Replaced).await;
             }
         }
-        Ok(live)
+        Ok(arrived)
     }
 }

@@ -12,6 +12,12 @@ use crate::request::Event;
 pub enum Cause {
     /// Its user signed out.
     SignedOut,
+    /// Its user made room for the next one at a workstation.
+    Switched,
+    /// Its user had as many as one may have, and opened another.
+    Limit,
+    /// Its browser was found in somebody else's hands.
+    LeftBehind,
     /// Another sign-in succeeded in its browser.
     Replaced,
     /// Another sign-in failed in its browser, so someone else may be sitting there.
@@ -50,6 +56,9 @@ impl Cause {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SignedOut => "signed_out",
+            Self::Switched => "switched",
+            Self::Limit => "limit",
+            Self::LeftBehind => "left_behind",
             Self::Replaced => "replaced",
             Self::SignInFailed => "sign_in_failed",
             Self::Idle => "idle",
@@ -75,6 +84,9 @@ impl Cause {
             Self::Idle | Self::Absolute => Some(Event::SessionExpired),
             Self::Revoked | Self::Everything | Self::ScreenLocked => None,
             Self::SignedOut
+            | Self::Switched
+            | Self::Limit
+            | Self::LeftBehind
             | Self::Replaced
             | Self::SignInFailed
             | Self::BackChannel
@@ -96,6 +108,9 @@ impl Cause {
             | Self::SecondFactorGone
             | Self::NotConfirmed => true,
             Self::SignedOut
+            | Self::Switched
+            | Self::Limit
+            | Self::LeftBehind
             | Self::Replaced
             | Self::SignInFailed
             | Self::Idle

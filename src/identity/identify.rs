@@ -2,6 +2,8 @@
 //!
 //! *Never*: a request that goes on with the gateway's own cookies; "sign in" for a store that cannot be asked.
 
+mod departing;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,12 +14,13 @@ pub use super::lifeline::SessionEnd;
 use super::session::{Live, Over, SessionId};
 use super::sessions::Found;
 use super::token::Token;
-use super::{Identity, Roles, api};
+use super::{Identity, Roles, api, binding};
 use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
 use crate::request::onward::CookieFate;
 use crate::request::principal::{CredentialKind, Proof, Service};
-use crate::request::{Cover, Principal, Received, Refused};
+use crate::request::received::Parts;
+use crate::request::{Cover, Principal, Received, Refused, Workplace};
 use crate::store::StoreError;
 
 /// A request whose principal is proven.
@@ -28,6 +31,7 @@ pub struct Identified {
     principal: Arc<Principal>,
     session: SessionId,
     expires: Timestamp,
+    workplace: Workplace,
     // Where activity is noted; none in unit tests of other stages.
     live: Option<Arc<Live>>,
 }
@@ -89,6 +93,16 @@ impl Identity {
         if !self.is_at_home(&live, &screened.received().parts().host) {
             return Err(screened.refuse(Refusal::SessionUnknown));
         }
+        self.admit_user(screened, live, over).await
+    }
+
+    /// A session that was found lets its user in, unless something keeps them out.
+    async fn admit_user(
+        &self,
+        mut screened: Screened,
+        live: Arc<Live>,
+        over: Option<Over>,
+    ) -> Result<Identified, Refused> {
         let principal = self.principal_of(&live);
         let facts = screened.received_mut().facts_mut();
         facts.principal = Some(Arc::clone(&principal));
@@ -103,6 +117,12 @@ impl Identity {
             None if self.sessions().is_locked(&live) => Err(screened.refuse(Refusal::ScreenLocked)),
             None if principal.roles().is_empty() => Err(screened.refuse(Refusal::NoRole)),
             None => {
+                let parts = screened.received().parts();
+                if self.has_moved(parts, &live) {
+                    return Err(screened.refuse(Refusal::BindingChanged));
+                }
+                let workplace = self.workplace(parts);
+                self.tell_of_session(screened.received_mut(), &live, workplace);
                 if self.sessions().locks() {
                     let cover = Cover::of(live.id().as_str(), &principal.id());
                     screened.received_mut().set_cover(cover);
@@ -112,10 +132,21 @@ impl Identity {
                     principal,
                     session: live.id().clone(),
                     expires: live.ends(),
+                    workplace,
                     live: Some(live),
                 })
             }
         }
+    }
+
+    /// Whether a session is used from elsewhere than it is bound to.
+    fn has_moved(&self, parts: &Parts, live: &Live) -> bool {
+        let changed = binding::changed(&self.limits.binding, live.origin(), parts);
+        if let Some(what) = changed {
+            let changed = binding::word(what);
+            tracing::warn!(request = %parts.id, session = %live.id(), changed, "a session is used from elsewhere");
+        }
+        changed.is_some()
     }
 
     /// A client whose credential is good becomes a principal, unless it is revoked, locked or without a role.
@@ -125,6 +156,7 @@ impl Identity {
         client: api::Client,
     ) -> Result<Identified, Refused> {
         let now = self.clock().now();
+        let workplace = self.workplace(screened.received().parts());
         let is_revoked = self.apis().is_revoked(&client);
         let session = SessionId::of_client(&client.issuer, &client.name, client.subject.as_deref());
         let kind = Some(client.credential.kind);
@@ -171,6 +203,7 @@ impl Identity {
             principal,
             session,
             expires: client.expires,
+            workplace,
             live: None,
         })
     }
@@ -210,6 +243,11 @@ impl Identity {
     pub fn touch(&self, identified: &Identified) {
         if let Some(live) = &identified.live {
             self.sessions().touch(live);
+            let received = identified.received();
+            live.usage().note(
+                received.parts().client.ip(),
+                received.facts().emr.as_deref(),
+            );
         }
     }
 }
@@ -237,10 +275,21 @@ impl Identified {
         &self.session
     }
 
+    /// What kind of place the client works at.
+    #[must_use]
+    pub const fn workplace(&self) -> Workplace {
+        self.workplace
+    }
+
     /// When the session ends at the latest.
     #[must_use]
     pub const fn expires(&self) -> Timestamp {
         self.expires
+    }
+
+    /// The session in use, for the rest of this module.
+    pub(super) fn live(&self) -> Option<&Live> {
+        self.live.as_deref()
     }
 
     /// Until when what is known of the user may be relied on: the session's end, or sooner.
@@ -270,17 +319,18 @@ impl Identified {
     }
 
     /// A request that the gateway itself makes for a session.
-    pub(super) const fn for_session(
+    pub(super) fn for_session(
         screened: Screened,
-        principal: Arc<Principal>,
-        session: SessionId,
+        (principal, session): (Arc<Principal>, SessionId),
         expires: Timestamp,
+        workplace: Workplace,
     ) -> Self {
         Self {
             screened,
             principal,
             session,
             expires,
+            workplace,
             live: None,
         }
     }
@@ -298,6 +348,7 @@ impl Identified {
             principal: Arc::new(principal),
             session,
             expires,
+            workplace: Workplace::Personal,
             live: None,
         }
     }

@@ -12,7 +12,7 @@ use askama::Template as _;
 use http::Method;
 
 use super::answer::Answer;
-use super::attempts::{Attempt, Purpose};
+use super::attempts::{Attempt, Freshness, Purpose};
 use super::banner::{Banner, BannerPage};
 use super::choose::{Choice, ChoosePage, Said};
 use super::cookie::{self, LOGIN_COOKIE, Presented, SESSION_COOKIE};
@@ -26,7 +26,7 @@ use super::{Identity, ReturnTo};
 use crate::config::issuer::{Callback, Issuer};
 use crate::language::Language;
 use crate::request::received::Parts;
-use crate::request::{Demand, Event, Facts, Handled, Received, Refused, Target};
+use crate::request::{Demand, Event, Facts, Handled, Received, Refused, Target, Workplace};
 use crate::store::StoreError;
 use crate::telemetry::metrics as names;
 use error::LoginError;
@@ -57,6 +57,7 @@ struct Start {
     provider: Arc<Provider>,
     login_hint: Option<String>,
     purpose: Purpose,
+    freshness: Freshness,
     turn: Turn,
     browser: Token,
     banner: Option<String>,
@@ -82,7 +83,8 @@ impl Identity {
     async fn start(&self, received: &mut Received) -> Result<(Told, Option<String>), LoginError> {
         let wish = self.wish(received).await?;
         let parts = received.parts();
-        if wish.again {
+        // A person's hand, not a browser that goes round: several people in a row switch at one workstation.
+        if wish.again || wish.asked == Asked::Fresh {
             self.turns
                 .forget(&BrowserKey::of(&parts.headers, parts.client));
         }
@@ -107,8 +109,11 @@ impl Identity {
                 self.name(received.facts_mut(), &live);
                 (purpose, Some(live.user().issuer.clone()))
             }
-            (None, Asked::SignIn | Asked::StepUp(_) | Asked::Unlock) => (Purpose::SignIn, None),
+            // Someone else takes over: the session that there is ends with their sign-in.
+            (Some(_) | None, Asked::Fresh)
+            | (None, Asked::SignIn | Asked::StepUp(_) | Asked::Unlock) => (Purpose::SignIn, None),
         };
+        let freshness = self.freshness(wish.asked, received.parts());
         let turn = self.turn(received.parts(), &purpose, &wish)?;
         let browser = match cookie::presented(&received.parts().headers, LOGIN_COOKIE) {
             Presented::One(browser) => browser,
@@ -143,6 +148,7 @@ impl Identity {
             provider,
             login_hint,
             purpose,
+            freshness,
             turn,
             browser,
             banner: banner.clone(),
@@ -190,7 +196,10 @@ impl Identity {
         let form = body.map_err(LoginError::Form)?;
         let mut wish = Wish {
             return_to: ReturnTo::start(),
-            asked: Asked::SignIn,
+            asked: match asked_by(&received.parts().target) {
+                fresh @ Asked::Fresh => fresh,
+                Asked::SignIn | Asked::StepUp(_) | Asked::Unlock => Asked::SignIn,
+            },
             again: false,
             ticket: Some(String::new()),
             said: Said::default(),
@@ -226,13 +235,14 @@ impl Identity {
         let parts = received.parts();
         let nonce = parts.id.to_string();
         let ticket = banner.ticket(browser, &parts.authority, self.clock().now());
+        let action = action(wish);
         let language = Language::of(&parts.headers);
         let (phrases, told) = (language.phrases(), received.told().iter());
         let page = BannerPage {
             authority: &parts.authority,
             nonce: &nonce,
             paragraphs: banner.paragraphs(),
-            action: OwnRoute::Login.path(),
+            action: &action,
             return_to: wish.return_to.as_str(),
             ticket: &ticket,
             issuer: wish.said.issuer.as_deref(),
@@ -273,7 +283,7 @@ impl Identity {
         let page = ChoosePage {
             authority: &parts.authority,
             nonce: &nonce,
-            action: OwnRoute::Login.path(),
+            action: &action(wish),
             return_to: wish.return_to.as_str(),
             ticket: ticket.as_deref(),
             offers: &offers,
@@ -293,13 +303,19 @@ impl Identity {
             provider,
             login_hint,
             purpose,
+            freshness,
             turn,
             browser,
             banner,
         } = start;
         let (asked, demand) = match (&purpose, wish.asked) {
-            (Purpose::SignIn, _) | (Purpose::StepUp(_), Asked::SignIn | Asked::Unlock) => {
-                (Asked::SignIn, Demand::NONE)
+            (Purpose::SignIn, _)
+            | (Purpose::StepUp(_), Asked::SignIn | Asked::Fresh | Asked::Unlock) => {
+                let asked = match freshness {
+                    Freshness::Any => Asked::SignIn,
+                    Freshness::Now => Asked::Fresh,
+                };
+                (asked, Demand::NONE)
             }
             (Purpose::Unlock(_), _) => (Asked::Unlock, Demand::NOW),
             (Purpose::StepUp(_), Asked::StepUp(demand)) => (Asked::StepUp(demand), demand),
@@ -332,6 +348,7 @@ impl Identity {
             started: self.clock().now(),
             purpose,
             banner,
+            freshness,
             demand,
             turn,
         };
@@ -351,6 +368,16 @@ impl Identity {
         }
         let chosen = cookie::set_issuer(&provider.settings().name);
         Ok(answer.set_cookie(chosen.ok_or(LoginError::Header)?))
+    }
+
+    /// How old an authentication may be: at a shared workstation the provider may still know the user before.
+    fn freshness(&self, asked: Asked, parts: &Parts) -> Freshness {
+        match (asked, self.workplace(parts)) {
+            (Asked::Fresh, _) | (_, Workplace::Shared) => Freshness::Now,
+            (Asked::SignIn | Asked::StepUp(_) | Asked::Unlock, Workplace::Personal) => {
+                Freshness::Any
+            }
+        }
     }
 
     /// Which turn of its browser this sign-in is; the third within seconds is refused.
@@ -378,6 +405,14 @@ impl Identity {
     pub(super) fn name(&self, facts: &mut Facts, live: &Live) {
         facts.principal = Some(self.principal_of(live));
         facts.session = Some(live.id().to_string());
+    }
+}
+
+/// Where the form of a page on the way to the provider goes to: it asks for what the page was asked for.
+fn action(wish: &Wish) -> String {
+    match wish.asked {
+        Asked::Fresh => login_location("/", Asked::Fresh),
+        Asked::SignIn | Asked::StepUp(_) | Asked::Unlock => OwnRoute::Login.path().to_owned(),
     }
 }
 

@@ -14,6 +14,7 @@ use super::ending::Cause;
 use super::login::{Told, handled};
 use super::routes::OwnRoute;
 use super::session::Live;
+use super::switch;
 use super::turns::BrowserKey;
 use crate::language::Language;
 use crate::language::phrases::Phrases;
@@ -66,7 +67,7 @@ impl LogoutError {
 }
 
 impl Identity {
-    /// Whether a request for [`OwnRoute::Logout`] ends the session (and does not ask first).
+    /// Whether a request for [`OwnRoute::Logout`] or [`OwnRoute::Switch`] ends the session (and does not ask first).
     #[must_use]
     pub fn is_sign_out(parts: &Parts) -> bool {
         matches!(wish(parts), Wish::Act)
@@ -83,6 +84,9 @@ impl Identity {
     pub(super) fn signed_out(parts: &Parts) -> Result<Told, LogoutError> {
         if parts.method != Method::GET && parts.method != Method::HEAD {
             return Err(LogoutError::Method);
+        }
+        if switch::goes_on(parts) {
+            return switch::next();
         }
         let (nonce, language) = (parts.id.to_string(), Language::of(&parts.headers));
         let page = SignedOutPage {
@@ -125,12 +129,12 @@ impl Identity {
             }
         }
         let answer = Answer::redirect(&location).ok_or(LogoutError::Header)?;
-        let answer = answer.set_cookie(cookie::clear_session()).clear_cache();
+        let answer = answer.set_cookie(cookie::clear_session()).clear_site();
         Ok((Event::Logout, answer))
     }
 
     /// Where the provider ends its own session (OIDC RP-Initiated Logout 1.0), if it offers that and is known.
-    async fn end_session_url(&self, live: &Live, authority: &str) -> Option<url::Url> {
+    pub(super) async fn end_session_url(&self, live: &Live, authority: &str) -> Option<url::Url> {
         let provider = self
             .provider_named(&live.user().issuer)
             .filter(|provider| provider.is_known())?;
@@ -150,7 +154,11 @@ impl Identity {
     }
 }
 
-fn shown(page: &impl Template, nonce: &str, language: Language) -> Result<Told, LogoutError> {
+pub(super) fn shown(
+    page: &impl Template,
+    nonce: &str,
+    language: Language,
+) -> Result<Told, LogoutError> {
     let html = page.render().map_err(LogoutError::Page)?;
     let answer = Answer::page(html, nonce).ok_or(LogoutError::Header)?;
     Ok((Event::PageShown, answer.spoken(language)))
@@ -168,13 +176,13 @@ pub(super) fn acts(parts: &Parts) -> bool {
 }
 
 /// What a request to sign out asks for.
-enum Wish {
+pub(super) enum Wish {
     Act,
     Ask,
     Other,
 }
 
-fn wish(parts: &Parts) -> Wish {
+pub(super) fn wish(parts: &Parts) -> Wish {
     if parts.method == Method::POST {
         return Wish::Act;
     }

@@ -7,16 +7,19 @@
 
 mod answer;
 mod api;
+mod arrival;
 mod attempts;
 mod backchannel;
 mod background;
 mod banner;
 pub mod behalf;
+mod binding;
 mod callback;
 mod choose;
 mod client_keys;
 pub mod cookie;
 mod deactivated;
+mod departed;
 mod ending;
 pub mod factor;
 mod frontchannel;
@@ -29,6 +32,7 @@ mod login;
 mod logout;
 mod notices;
 pub mod oidc;
+mod origin;
 mod overview;
 mod person;
 mod renew;
@@ -38,9 +42,12 @@ pub mod routes;
 pub mod session;
 mod sessions;
 mod sids;
+mod switch;
 mod token;
 mod turns;
+mod visits;
 mod ways;
+mod workplace;
 
 #[cfg(test)]
 mod test_authenticator;
@@ -67,6 +74,7 @@ use crate::request::Throttle;
 use crate::request::{Handled, Principal, Received, Refused, Role};
 use crate::store::{Store, StoreError};
 
+pub use answer::clear_site_data;
 use api::Apis;
 pub use api::{Mark, RevokedTokens};
 use attempts::Attempts;
@@ -80,7 +88,7 @@ pub use locks::LockedOut;
 use locks::Locks;
 use notices::Notices;
 use oidc::{Provider, acr_values};
-pub use overview::SessionView;
+pub use overview::{Criteria, SessionView};
 pub use renew::RolesChanged;
 use renew::{Ground, Renewals};
 pub use return_to::ReturnTo;
@@ -89,6 +97,7 @@ pub use routes::OwnRoute;
 use session::{Live, SessionId, Standing};
 use sessions::Sessions;
 use turns::Turns;
+use visits::Visits;
 use ways::Ways;
 
 /// Which roles an issuer's claim values give; the policy bundle decides (`roles.toml`).
@@ -165,6 +174,8 @@ pub struct Identity {
     store: Store,
     clock: SharedClock,
     roles: Arc<dyn RoleMap>,
+    visits: Visits,
+    limits: config::sessions::Sessions,
 }
 
 impl Identity {
@@ -210,6 +221,8 @@ impl Identity {
             banner,
             left: Left::new(config.login_timeout),
             providers,
+            visits: Visits::new(store.clone(), Arc::clone(&clock)),
+            limits: config.sessions.clone(),
             store,
             clock,
             roles,
@@ -233,6 +246,7 @@ impl Identity {
             }
             OwnRoute::Callback => Box::pin(self.callback(received, limit)).await,
             OwnRoute::Logout => Box::pin(self.logout(received)).await,
+            OwnRoute::Switch => Box::pin(self.switch(received)).await,
             OwnRoute::SignedOut => match Self::signed_out(received.parts()) {
                 Ok(told) => Ok(login::handled(received, told)),
                 Err(error) => Err(logout::refused(received, &error)),

@@ -387,19 +387,16 @@ impl Inner {
     ) -> Result<News, RenewError> {
         let settings = provider.settings();
         let access_token = &tokens.access_token;
-        let (mut claims, proof) = match &tokens.id_token {
-            Some(id_token) => {
-                let known = (sub, &renewal.user, &renewal.stated);
-                let expects = (renewal.nonce.as_str(), access_token.expose().as_str());
-                let verified = self
-                    .verified(provider, metadata, id_token, known, expects)
-                    .await?;
-                (verified.claims, verified.proof)
-            }
-            None => {
-                let claims = provider.userinfo_of(metadata, access_token, sub).await?;
-                (claims, renewal.user.proof.clone())
-            }
+        let (mut claims, proof) = if let Some(id_token) = &tokens.id_token {
+            let known = (sub, &renewal.user, &renewal.stated);
+            let expects = (renewal.nonce.as_str(), access_token.expose().as_str());
+            let verified = self
+                .verified(provider, metadata, id_token, known, expects)
+                .await?;
+            (verified.claims, verified.proof)
+        } else {
+            let claims = provider.userinfo_of(metadata, access_token, sub).await?;
+            (claims, renewal.user.proof.clone())
         };
         if settings.userinfo && tokens.id_token.is_some() {
             claims = provider

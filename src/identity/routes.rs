@@ -16,6 +16,9 @@ pub const TRAINING: &str = "/.chartgate/training";
 /// The form to report something suspicious with.
 pub const REPORT: &str = "/.chartgate/report";
 
+/// The page of one's own sessions.
+pub const SESSIONS: &str = "/.chartgate/sessions";
+
 /// What was kept of forms; each is below it.
 pub const HELD: &str = "/.chartgate/held";
 
@@ -34,6 +37,8 @@ pub enum OwnRoute {
     Callback,
     /// `GET` or `POST /.chartgate/logout`: ends the session.
     Logout,
+    /// `GET` or `POST /.chartgate/switch`: ends the session and asks who is next.
+    Switch,
     /// `GET /.chartgate/signed-out`: where the provider sends the browser after sign-out.
     SignedOut,
     /// `POST /.chartgate/backchannel-logout`: the provider ends sessions.
@@ -62,6 +67,7 @@ impl OwnRoute {
         Self::Login,
         Self::Callback,
         Self::Logout,
+        Self::Switch,
         Self::SignedOut,
         Self::BackchannelLogout,
         Self::ClientKeys,
@@ -81,6 +87,7 @@ impl OwnRoute {
             Self::Login => "/.chartgate/login",
             Self::Callback => "/.chartgate/callback",
             Self::Logout => "/.chartgate/logout",
+            Self::Switch => "/.chartgate/switch",
             Self::SignedOut => "/.chartgate/signed-out",
             Self::BackchannelLogout => "/.chartgate/backchannel-logout",
             Self::ClientKeys => "/.chartgate/client-jwks.json",
@@ -137,6 +144,7 @@ pub fn may_return_to(target: &Target) -> bool {
         BREAK_GLASS,
         TRAINING,
         REPORT,
+        SESSIONS,
         OwnRoute::SecondFactors.path(),
         OwnRoute::Unlocked.path(),
     ]
@@ -152,6 +160,8 @@ pub fn may_return_to(target: &Target) -> bool {
 pub enum Asked {
     /// A session.
     SignIn,
+    /// A session, from a fresh authentication, whoever is signed in here or at the provider.
+    Fresh,
     /// A new authentication of the session that there is, to meet a demand.
     StepUp(Demand),
     /// That the session's own user comes back to their locked screen.
@@ -161,17 +171,23 @@ pub enum Asked {
 /// What the field `step_up` says where a step-up is asked for.
 const STEP_UP: &str = "1";
 
+/// The field that asks for a fresh sign-in, whoever is signed in.
+const FRESH: &str = "fresh";
+
 /// The path and query that start a sign-in and lead back to `return_to`.
 #[must_use]
 pub fn login_location(return_to: &str, asked: Asked) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("return_to", return_to);
     let path = match asked {
-        Asked::SignIn | Asked::StepUp(_) => OwnRoute::Login.path(),
+        Asked::SignIn | Asked::Fresh | Asked::StepUp(_) => OwnRoute::Login.path(),
         Asked::Unlock => OwnRoute::Unlock.path(),
     };
     match asked {
         Asked::SignIn | Asked::Unlock => {}
+        Asked::Fresh => {
+            query.append_pair(FRESH, "1");
+        }
         Asked::StepUp(demand) => {
             query.append_pair("step_up", STEP_UP);
             if let Some(age) = demand.max_age_seconds() {
@@ -193,10 +209,12 @@ pub fn login_location(return_to: &str, asked: Asked) -> String {
 #[must_use]
 pub fn asked_by(target: &Target) -> Asked {
     let mut is_step_up = false;
+    let mut is_fresh = false;
     let mut demand = Demand::NONE;
     for (name, value) in target.fields() {
         match &*name {
             "step_up" => is_step_up |= value == STEP_UP,
+            FRESH => is_fresh |= value == "1",
             "max_age" => {
                 let age = value.parse().map_or(Duration::ZERO, Duration::from_secs);
                 demand = demand.union(Demand::fresh(age.min(Demand::LONGEST)));
@@ -209,7 +227,11 @@ pub fn asked_by(target: &Target) -> Asked {
         }
     }
     if !is_step_up {
-        Asked::SignIn
+        if is_fresh {
+            Asked::Fresh
+        } else {
+            Asked::SignIn
+        }
     } else if demand.is_none() {
         Asked::StepUp(Demand::NOW)
     } else {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lifeline::{Lifeline, SessionEnd};
 use super::lock::Latch;
+use super::origin::{Origin, Usage, Used};
 use super::renewal::Renewal;
 use super::token::Token;
 use crate::config::refresh::Refresh;
@@ -37,6 +38,11 @@ impl SessionId {
         let digest = token.digest("session-id", &[]);
         let (half, _) = digest.split_at_checked(16).unwrap_or((&[], &[]));
         Self(hex::encode(half))
+    }
+
+    /// A fingerprint that was kept beside an EMR session.
+    pub(super) fn known(fingerprint: &str) -> Self {
+        Self(fingerprint.to_owned())
     }
 
     /// What stands for a session where an API client has none: the same for all its requests, so that what belongs to
@@ -84,6 +90,10 @@ pub(super) struct Opening {
     pub(super) id_token: Secret<String>,
     /// The session that a step-up continues.
     pub(super) continues: Option<SessionId>,
+    /// Where it is opened.
+    pub(super) origin: Origin,
+    /// What the session that a step-up continues was used for.
+    pub(super) used: Used,
     /// When it ends at the latest, where that is not the longest duration from now.
     pub(super) ends: Option<Timestamp>,
     /// The issuer's `sub`, where its configuration identifies users by another claim.
@@ -108,6 +118,10 @@ pub(super) struct Stored {
     created: Timestamp,
     last_active: Timestamp,
     ends: Timestamp,
+    #[serde(default)]
+    origin: Origin,
+    #[serde(default)]
+    used: Used,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     locked: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,6 +150,8 @@ pub(super) struct Live {
     /// When the store was last asked about it, in milliseconds of monotonic time.
     confirmed: AtomicU64,
     standing: ArcSwapOption<Standing>,
+    origin: Origin,
+    usage: Usage,
     latch: Latch,
     /// What all copies of the session share; none in a copy that nobody works with.
     lifeline: Option<Arc<Lifeline>>,
@@ -222,6 +238,8 @@ impl Live {
             flushed: AtomicI64::new(now.as_millisecond()),
             confirmed: AtomicU64::new(0),
             standing: ArcSwapOption::empty(),
+            origin: opening.origin,
+            usage: Usage::of(opening.used),
             latch: Latch::default(),
             lifeline: None,
             reading: None,
@@ -250,6 +268,8 @@ impl Live {
             flushed: AtomicI64::new(last_active),
             confirmed: AtomicU64::new(0),
             standing: ArcSwapOption::empty(),
+            origin: stored.origin,
+            usage: Usage::of(stored.used),
             latch: Latch::of(stored.locked),
             lifeline: None,
             reading: None,
@@ -268,6 +288,8 @@ impl Live {
             created: self.created,
             last_active: self.last_active(),
             ends: self.ends,
+            origin: self.origin.clone(),
+            used: self.usage.told(),
             locked: self.latch.since(),
             sub: self.sub.clone(),
         };
@@ -357,6 +379,22 @@ impl Live {
             .filter(|known| known.generation == generation)
             .filter(|known| known.until.is_none_or(|until| now < until))
             .map(|known| Arc::clone(&known.principal))
+    }
+
+    /// The principal as it was worked out last, by whichever mapping.
+    pub(super) fn last_principal(&self) -> Option<Arc<Principal>> {
+        let standing = self.standing.load();
+        standing.as_ref().map(|known| Arc::clone(&known.principal))
+    }
+
+    /// Where it was opened.
+    pub(super) const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// What it was used for.
+    pub(super) const fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     pub(super) fn set_principal(&self, standing: Standing) {
@@ -482,6 +520,8 @@ mod tests {
             id_token: Secret::new(String::new()),
             continues: None,
             sub: None,
+            origin: Origin::default(),
+            used: Used::default(),
             ends: None,
             refresh_token: None,
             nonce: String::new(),

@@ -15,15 +15,18 @@ use jiff::Timestamp;
 use moka::sync::Cache;
 use tokio::sync::broadcast;
 
+use super::departed::Departed;
 use super::ending::{Cause, SessionEnded};
 use super::lifeline::Lifelines;
 use super::renewal::{Renewal, RenewalStore};
 use super::session::{Live, Opening, Over, SessionId, store_key};
 use super::sids::Sids;
 use super::token::Token;
+use super::workplace::Workplaces;
 use crate::clock::SharedClock;
 use crate::config;
 use crate::config::refresh::Refresh;
+use crate::secret::Secret;
 use crate::store::{Durability, Store, StoreError, Table};
 
 /// What became of the search for a session.
@@ -46,7 +49,8 @@ use memory::Remembers;
 pub(super) struct Sessions {
     store: Store,
     clock: SharedClock,
-    idle_timeout: Duration,
+    workplaces: Arc<Workplaces>,
+    departed: Departed,
     absolute_timeout: Duration,
     cache: Cache<String, Arc<Live>>,
     // INVARIANT: the number grows whenever a session leaves the cache by `forget`; a value read from the store is
@@ -94,7 +98,8 @@ impl Sessions {
                 .build(),
             store,
             clock,
-            idle_timeout: config.idle_timeout,
+            workplaces: Arc::new(Workplaces::new(config)),
+            departed: Departed::default(),
             absolute_timeout: config.absolute_timeout,
             cache: Cache::new(CACHED),
             replaced: Cache::builder()
@@ -108,6 +113,14 @@ impl Sessions {
             lock_after: config.lock.map(|lock| lock.after),
             remembers: Remembers::of(config),
         }
+    }
+
+    pub(super) fn workplaces(&self) -> &Workplaces {
+        &self.workplaces
+    }
+
+    pub(super) const fn departed(&self) -> &Departed {
+        &self.departed
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<SessionEnded> {
@@ -180,7 +193,7 @@ impl Sessions {
                 None => return Ok(self.lost(&key)),
             },
         };
-        match live.over(self.clock.now(), self.idle_timeout) {
+        match self.over(&live, self.clock.now()) {
             None => Ok(Found::Live(live)),
             Some(over) => {
                 // It is over whether or not it can be deleted now.
@@ -231,9 +244,9 @@ impl Sessions {
             let page = self.store.scan(Table::Sessions, after.as_deref()).await?;
             let now = self.clock.now();
             for (key, entry) in page.entries {
-                let live = Live::decode(&key, &entry.value, self.store.epoch());
-                let open = live.filter(|live| live.over(now, self.idle_timeout).is_none());
-                found.extend(open.as_ref().and_then(&view));
+                let live = self.newest(&key, &entry.value);
+                let open = live.filter(|live| self.over(live, now).is_none());
+                found.extend(open.as_deref().and_then(&view));
             }
             after = page.next;
             if after.is_none() || found.len() >= most {
@@ -248,11 +261,11 @@ impl Sessions {
         if self.refresh.is_empty() {
             return Vec::new();
         }
-        let (now, idle_timeout) = (self.clock.now(), self.idle_timeout);
+        let (now, workplaces) = (self.clock.now(), Arc::clone(&self.workplaces));
         self.cached(move |live| {
             live.is_soon_due(now)
                 && live.is_used_since_reading()
-                && live.over(now, idle_timeout).is_none()
+                && live.over(now, workplaces.idle_timeout(live)).is_none()
         })
         .await
     }
@@ -387,10 +400,43 @@ impl Sessions {
             }
         }
         let now = self.clock.now();
-        found.retain(|live| {
-            live.over(now, self.idle_timeout).is_none() && !self.is_undeleted(live.key())
-        });
+        found.retain(|live| self.over(live, now).is_none() && !self.is_undeleted(live.key()));
         Ok(found)
+    }
+
+    /// The sessions under `keys` that are open, in that order.
+    pub(super) async fn open_among(
+        &self,
+        keys: impl Iterator<Item = &str> + Send,
+    ) -> Result<Vec<Arc<Live>>, StoreError> {
+        let mut open = Vec::new();
+        for key in keys {
+            let entry = match self.store.get(Table::Sessions, key).await {
+                Ok(entry) => entry,
+                Err(StoreError::Sealed { .. }) => None,
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+            };
+            let live = entry.and_then(|entry| self.newest(key, &entry.value));
+            let now = self.clock.now();
+            open.extend(
+                live.filter(|live| self.over(live, now).is_none() && !self.is_undeleted(key)),
+            );
+        }
+        Ok(open)
+    }
+
+    /// A stored session; as it is in memory where it is in use, which the store learns later.
+    fn newest(&self, key: &str, value: &Secret<Vec<u8>>) -> Option<Arc<Live>> {
+        let stored = Live::decode(key, value, self.store.epoch())?;
+        let cached = self
+            .cache
+            .get(key)
+            .filter(|live| live.epoch() == self.store.epoch());
+        Some(cached.unwrap_or_else(|| Arc::new(stored)))
+    }
+
+    fn over(&self, live: &Live, now: Timestamp) -> Option<Over> {
+        live.over(now, self.workplaces.idle_timeout(live))
     }
 
     /// The cached sessions that `matches`. A walk over a full cache takes milliseconds, so not on a runtime's thread.
@@ -428,7 +474,7 @@ impl Sessions {
     }
 }
 
-fn encode(live: &Live) -> Result<crate::secret::Secret<Vec<u8>>, StoreError> {
+fn encode(live: &Live) -> Result<Secret<Vec<u8>>, StoreError> {
     live.encode()
         .ok_or_else(|| StoreError::Unavailable("a session cannot be encoded".to_owned()))
 }

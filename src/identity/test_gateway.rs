@@ -144,6 +144,7 @@ async fn identity(
         absolute_timeout: Duration::from_hours(12),
         login_timeout: Duration::from_mins(10),
         clock_leeway: Duration::from_mins(1),
+        sessions: config::sessions::Sessions::default(),
         issuers: vec![provider.issuer()],
         second_factor: None,
         api: Vec::new(),

@@ -16,3 +16,4 @@ mod second_factor_visits;
 mod sign_in;
 mod sign_out;
 mod step_up;
+mod workstations;

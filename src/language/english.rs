@@ -2,6 +2,7 @@
 
 use super::phrases::{
     BrowserWords, ChooserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords,
+    SwitchWords,
 };
 
 pub(super) const PHRASES: Phrases = Phrases {
@@ -35,6 +36,15 @@ pub(super) const PHRASES: Phrases = Phrases {
         too_old: "is older than is accepted here; known weaknesses of it are not mended any more.",
         unknown: "this browser does not say what it is.",
         accepted_are: ("Accepted are ", ", or newer."),
+    },
+    switch: SwitchWords {
+        switch: "Switch user",
+        let_someone_else: "Let someone else sign in?",
+        is_signed_in: "is signed in.",
+        all_ends: (
+            "Everything that is open at ",
+            " in this browser ends; what was typed and not saved is lost. Then the next person signs in.",
+        ),
     },
     choose: ChooserWords {
         sign_in_to: "Sign in to",

@@ -2,6 +2,7 @@
 
 use super::phrases::{
     BrowserWords, ChooserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords,
+    SwitchWords,
 };
 
 pub(super) const PHRASES: Phrases = Phrases {
@@ -35,6 +36,15 @@ pub(super) const PHRASES: Phrases = Phrases {
         too_old: "est plus ancien que ce qui est accepté ici ; ses failles connues ne sont plus corrigées.",
         unknown: "ce navigateur ne dit pas lequel il est.",
         accepted_are: ("Sont acceptés ", " ou plus récents."),
+    },
+    switch: SwitchWords {
+        switch: "Changer d'utilisateur",
+        let_someone_else: "Laisser quelqu'un d'autre se connecter ?",
+        is_signed_in: "est connecté(e).",
+        all_ends: (
+            "Tout ce qui est ouvert sur ",
+            " dans ce navigateur se ferme ; ce qui a été saisi sans être enregistré est perdu. Ensuite, la personne suivante se connecte.",
+        ),
     },
     choose: ChooserWords {
         sign_in_to: "Se connecter à",

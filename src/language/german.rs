@@ -2,6 +2,7 @@
 
 use super::phrases::{
     BrowserWords, ChooserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords,
+    SwitchWords,
 };
 
 pub(super) const PHRASES: Phrases = Phrases {
@@ -35,6 +36,15 @@ pub(super) const PHRASES: Phrases = Phrases {
         too_old: "ist älter, als hier angenommen wird; seine bekannten Schwachstellen werden nicht mehr behoben.",
         unknown: "Dieser Browser sagt nicht, welcher er ist.",
         accepted_are: ("Angenommen werden ", " oder neuer."),
+    },
+    switch: SwitchWords {
+        switch: "Benutzer wechseln",
+        let_someone_else: "Soll sich jemand anders anmelden?",
+        is_signed_in: "ist angemeldet.",
+        all_ends: (
+            "Alles, was in diesem Browser bei ",
+            " offen ist, wird beendet; was geschrieben und nicht gespeichert wurde, geht verloren. Dann meldet sich die nächste Person an.",
+        ),
     },
     choose: ChooserWords {
         sign_in_to: "Anmelden bei",

@@ -44,6 +44,8 @@ pub struct Phrases {
     pub sign_in_again: &'static str,
     /// What is said of an old or unknown browser.
     pub browser: BrowserWords,
+    /// The page that lets someone else sign in.
+    pub switch: SwitchWords,
     /// The page on which people say where they have their account.
     pub choose: ChooserWords,
     /// The locked screen.
@@ -64,6 +66,18 @@ pub struct BrowserWords {
     pub too_old: &'static str,
     pub unknown: &'static str,
     pub accepted_are: Around,
+}
+
+/// The page that lets someone else sign in.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "each name says what its English text says")]
+pub struct SwitchWords {
+    pub switch: &'static str,
+    pub let_someone_else: &'static str,
+    /// After the name.
+    pub is_signed_in: &'static str,
+    /// Around the address.
+    pub all_ends: Around,
 }
 
 /// What is asked of people who may have their account at one of several providers.

@@ -2,6 +2,7 @@
 
 use super::phrases::{
     BrowserWords, ChooserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords,
+    SwitchWords,
 };
 
 pub(super) const PHRASES: Phrases = Phrases {
@@ -35,6 +36,15 @@ pub(super) const PHRASES: Phrases = Phrases {
         too_old: "es más antiguo de lo que aquí se acepta; sus fallos conocidos ya no se corrigen.",
         unknown: "este navegador no dice cuál es.",
         accepted_are: ("Se aceptan ", " o más recientes."),
+    },
+    switch: SwitchWords {
+        switch: "Cambiar de usuario",
+        let_someone_else: "¿Dejar que otra persona inicie sesión?",
+        is_signed_in: "tiene la sesión abierta.",
+        all_ends: (
+            "Todo lo que está abierto en ",
+            " en este navegador se cierra; lo que se escribió y no se guardó se pierde. Después inicia sesión la siguiente persona.",
+        ),
     },
     choose: ChooserWords {
         sign_in_to: "Iniciar sesión en",

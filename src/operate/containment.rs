@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use super::{By, LONGEST, LONGEST_TEXT, is_said, key_of};
 use crate::audit::trail::{Audit, AuditError};
 use crate::clock::SharedClock;
-use crate::identity::{Identity, SessionView};
+use crate::identity::{Criteria, Identity, SessionView};
 use crate::request::Event;
 use crate::store::{NEVER, Store, StoreError, Table};
 use crate::telemetry::metrics as names;
@@ -220,6 +220,56 @@ impl Containment {
         }
     }
 
+    /// Ends the sessions that are meant by user, role, network and EMR. Says how many there were.
+    ///
+    /// # Errors
+    /// [`ContainmentError`].
+    pub async fn end_sessions_where(
+        &self,
+        criteria: &Criteria,
+        reason: &str,
+        by: &By,
+    ) -> Result<usize, ContainmentError> {
+        let meant = |session: &SessionView| criteria.mean(session);
+        let open = self.identity.sessions_where(usize::MAX, meant).await?;
+        let said = [("where", criteria.to_string())];
+        if self.record_end(&open, reason, by, &said).await? {
+            return Ok(self.identity.end_sessions(meant).await?.len());
+        }
+        Ok(0)
+    }
+
+    /// Ends sessions of one user, by stable id, for that user. Says how many there were.
+    ///
+    /// # Errors
+    /// [`ContainmentError`].
+    pub async fn end_own(
+        &self,
+        user: &str,
+        meant: impl Fn(&SessionView) -> bool,
+        reason: &str,
+        by: &By,
+    ) -> Result<usize, ContainmentError> {
+        let open = self.identity.sessions_of(user).await?;
+        let open: Vec<SessionView> = open.into_iter().filter(&meant).collect();
+        if self.record_end(&open, reason, by, &[]).await? {
+            return Ok(self.identity.end_sessions_of(user, meant).await?);
+        }
+        Ok(0)
+    }
+
+    /// The sessions that are open and meant; at most 10,000.
+    ///
+    /// # Errors
+    /// [`ContainmentError::Store`].
+    pub async fn sessions_where(
+        &self,
+        criteria: &Criteria,
+    ) -> Result<Vec<SessionView>, ContainmentError> {
+        let wanted = |session: &SessionView| criteria.mean(session);
+        Ok(self.identity.sessions_where(MOST_LISTED, wanted).await?)
+    }
+
     /// Ends every session there is, even of whom nobody knows: the store's epoch moves on.
     ///
     /// # Errors
@@ -301,10 +351,24 @@ impl Containment {
         reason: &str,
         by: &By,
     ) -> Result<usize, ContainmentError> {
-        text("reason", reason)?;
         let open = self.identity.sessions_where(usize::MAX, &meant).await?;
+        if self.record_end(&open, reason, by, &[]).await? {
+            return Ok(self.identity.end_sessions(meant).await?.len());
+        }
+        Ok(0)
+    }
+
+    /// Puts on record that these sessions are ended; says whether there are any.
+    async fn record_end(
+        &self,
+        open: &[SessionView],
+        reason: &str,
+        by: &By,
+        more: &[(&str, String)],
+    ) -> Result<bool, ContainmentError> {
+        text("reason", reason)?;
         let Some(first) = open.first() else {
-            return Ok(0);
+            return Ok(false);
         };
         let named: Vec<&str> = open
             .iter()
@@ -318,11 +382,15 @@ impl Containment {
             ("name".to_owned(), first.name.clone()),
             ("reason".to_owned(), reason.to_owned()),
         ]);
+        detail.extend(
+            more.iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone())),
+        );
         by.record_in(&mut detail);
         self.audit
             .event(Event::SessionRevoked, None, detail)
             .await?;
-        Ok(self.identity.end_sessions(meant).await?.len())
+        Ok(true)
     }
 
     async fn put(&self, lock: &Lock) -> Result<(), ContainmentError> {

@@ -7,6 +7,7 @@
 pub mod break_glass;
 pub mod cases;
 pub mod containment;
+pub mod devices;
 pub mod factors;
 pub mod incidents;
 pub mod lockdown;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 /// The longest that anything is locked or locked down for by `--for`.
 pub const LONGEST: Duration = Duration::from_hours(366 * 24);
 
-/// Who acts: an operator, a rule of the detection engine, or the end of a span that was given.
+/// Who acts: an operator, a rule of the detection engine, a user for themselves, or the end of a span that was given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum By {
@@ -35,6 +36,8 @@ pub enum By {
         /// The case.
         case: Option<u64>,
     },
+    /// A user, for themselves.
+    User(String),
     /// The time that was set is over.
     Expiry,
     /// The directory or the personnel system.
@@ -54,6 +57,10 @@ impl By {
                     detail.insert("case".to_owned(), case.to_string());
                 }
             }
+            Self::User(name) => {
+                detail.insert("by".to_owned(), "user".to_owned());
+                detail.insert("name".to_owned(), name.clone());
+            }
             Self::Expiry => {
                 detail.insert("by".to_owned(), "expiry".to_owned());
             }
@@ -67,7 +74,7 @@ impl By {
 impl std::fmt::Display for By {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Operator(name) => f.write_str(name),
+            Self::Operator(name) | Self::User(name) => f.write_str(name),
             Self::Rule { rule, case: None } => write!(f, "rule {rule}"),
             Self::Rule {
                 rule,

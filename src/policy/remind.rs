@@ -57,6 +57,8 @@ fn is_urgent(notices: &[Notice], now: Timestamp) -> bool {
             Notice::TrainingDue { by } => urgent = until(*by, now) == Training::Urgent,
             Notice::Lockdown { .. }
             | Notice::TrainingLapsed { .. }
+            | Notice::SignedIn { .. }
+            | Notice::SharedWorkstation { .. }
             | Notice::OldBrowser { .. }
             | Notice::UnknownBrowser { .. } => {}
         }

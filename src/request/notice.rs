@@ -41,6 +41,18 @@ pub enum Notice {
         /// What would do, in words.
         accepted: Arc<str>,
     },
+    /// The reader signed in a moment ago.
+    SignedIn {
+        /// The sign-in before, and from where; none where there was none.
+        last: Option<(Timestamp, Arc<str>)>,
+        /// Sign-ins since then that the provider vouched for and that were refused here.
+        failed: u32,
+    },
+    /// The workstation is one that several people use.
+    SharedWorkstation {
+        /// Who is signed in.
+        name: Arc<str>,
+    },
     /// A course is overdue.
     TrainingLapsed {
         /// Since when.
@@ -57,6 +69,8 @@ impl Notice {
             Self::Lockdown { .. } => "lockdown",
             Self::TrainingDue { .. } => "training-due",
             Self::TrainingLapsed { .. } => "training-lapsed",
+            Self::SignedIn { .. } => "signed-in",
+            Self::SharedWorkstation { .. } => "shared-workstation",
             Self::OldBrowser { .. } => "old-browser",
             Self::UnknownBrowser { .. } => "unknown-browser",
         }
@@ -78,6 +92,8 @@ impl Notice {
             Self::BreakGlass { .. }
             | Self::Lockdown { .. }
             | Self::TrainingDue { .. }
+            | Self::SignedIn { .. }
+            | Self::SharedWorkstation { .. }
             | Self::TrainingLapsed { .. } => None,
         }
     }
@@ -93,6 +109,8 @@ impl Notice {
             Self::BreakGlass { .. }
             | Self::Lockdown { .. }
             | Self::TrainingDue { .. }
+            | Self::SignedIn { .. }
+            | Self::SharedWorkstation { .. }
             | Self::TrainingLapsed { .. } => None,
         }
     }

@@ -126,6 +126,8 @@ const fn concerns(audience: Audience, notice: &Notice) -> bool {
             Notice::Lockdown { .. }
             | Notice::TrainingDue { .. }
             | Notice::TrainingLapsed { .. }
+            | Notice::SignedIn { .. }
+            | Notice::SharedWorkstation { .. }
             | Notice::OldBrowser { .. }
             | Notice::UnknownBrowser { .. },
         )

@@ -5,6 +5,7 @@
 //! set that a page may have.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -24,6 +25,7 @@ pub(super) fn html(told: &[&Notice]) -> String {
             | Notice::TrainingLapsed { .. }
             | Notice::OldBrowser { .. }
             | Notice::UnknownBrowser { .. } => "#5b4300",
+            Notice::SignedIn { .. } | Notice::SharedWorkstation { .. } => "#0b4a52",
         };
         let _ = write!(
             html,
@@ -44,6 +46,12 @@ const fn link(notice: &Notice) -> &'static str {
         | Notice::Lockdown { .. }
         | Notice::OldBrowser { .. }
         | Notice::UnknownBrowser { .. } => "",
+        Notice::SignedIn { .. } => {
+            " <a href=\"/.chartgate/sessions\" target=\"_top\"><font color=\"#ffffff\">Your sessions</font></a>"
+        }
+        Notice::SharedWorkstation { .. } => {
+            " <a href=\"/.chartgate/switch\" target=\"_top\"><font color=\"#ffffff\">Switch user</font></a>"
+        }
         Notice::TrainingDue { .. } | Notice::TrainingLapsed { .. } => {
             " <a href=\"/.chartgate/training\" target=\"_top\"><font color=\"#ffffff\">Take the course</font></a>"
         }
@@ -82,10 +90,29 @@ fn words(notice: &Notice, zone: &TimeZone) -> (&'static str, String) {
                 day(*since, zone)
             ),
         ),
+        Notice::SignedIn { last, failed } => {
+            ("Last sign-in", last_sign_in(last.as_ref(), *failed, zone))
+        }
+        Notice::SharedWorkstation { name } => {
+            ("Shared workstation", format!("{name} is signed in here."))
+        }
         Notice::OldBrowser { .. } | Notice::UnknownBrowser { .. } => (
             "Your browser",
             notice.of_browser(Language::English).unwrap_or_default(),
         ),
+    }
+}
+
+/// NIST SP 800-53 AC-9: the last sign-in, and attempts since then that failed.
+fn last_sign_in(last: Option<&(Timestamp, Arc<str>)>, failed: u32, zone: &TimeZone) -> String {
+    let before = last.map_or_else(
+        || "none before this one.".to_owned(),
+        |(at, from)| format!("{}, {}, {from}.", day(*at, zone), time(*at, zone)),
+    );
+    match failed {
+        0 => before,
+        1 => format!("{before} One attempt failed since. If it was not you, report it."),
+        more => format!("{before} {more} attempts failed since. If it was not you, report it."),
     }
 }
 

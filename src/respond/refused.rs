@@ -208,6 +208,11 @@ fn leads(refusal: Refusal, manner: &Manner) -> bool {
     is_safe && refusal != Refusal::ScreenLocked
 }
 
+/// Whether the session's own user only has to confirm that it is them.
+fn asks_again(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::StepUpRequired | Refusal::BindingChanged)
+}
+
 fn sign_in_link(refusal: Refusal, manner: &Manner, onward: &Onward) -> Option<String> {
     if matches!(
         refusal,
@@ -222,7 +227,7 @@ fn sign_in_link(refusal: Refusal, manner: &Manner, onward: &Onward) -> Option<St
         return Some(login_location(&manner.return_to, Asked::Unlock));
     }
     match (&onward.back, onward.demand) {
-        (_, demand) if refusal == Refusal::StepUpRequired => {
+        (_, demand) if asks_again(refusal) => {
             let asked = Asked::StepUp(demand.unwrap_or(Demand::NOW));
             Some(login_location(&manner.return_to, asked))
         }
@@ -272,6 +277,7 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner, onward: &On
             | Refusal::ProviderDenied
             | Refusal::MfaRequired
             | Refusal::ProviderUnavailable
+            | Refusal::TooManySessions
             | Refusal::SecondFactorLocked
             | Refusal::StepUpUnmet
     ) {
@@ -342,7 +348,7 @@ fn problem(
     onward: &Onward,
     sign_in: Option<String>,
 ) -> Response<Bytes> {
-    let stronger = refusal == Refusal::StepUpRequired;
+    let stronger = asks_again(refusal);
     let demand = onward.demand.filter(|_| stronger);
     let problem = Problem {
         kind: format!("urn:chartgate:refusal:{}", refusal.code()),

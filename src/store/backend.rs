@@ -34,6 +34,8 @@ pub enum Table {
     Provisioned,
     /// When what was last done: reviews, backups, drills, checks.
     Upkeep,
+    /// Last sign-ins, failed ones since, and sessions, by user.
+    Visits,
     /// Second factors and invitations to enrol one, by hash of the account.
     Factors,
     /// Access tokens, API clients and subjects that are revoked, by hash.
@@ -59,6 +61,7 @@ impl Table {
         Self::Training,
         Self::Provisioned,
         Self::Upkeep,
+        Self::Visits,
         Self::Factors,
         Self::Tokens,
         Self::Held,
@@ -81,6 +84,7 @@ impl Table {
             Self::Training => "training",
             Self::Provisioned => "provisioned",
             Self::Upkeep => "upkeep",
+            Self::Visits => "visits",
             Self::Factors => "factors",
             Self::Tokens => "tokens",
             Self::Held => "held",
@@ -103,6 +107,7 @@ impl Table {
             | Self::Provisioned
             | Self::Upkeep
             | Self::Factors
+            | Self::Visits
             | Self::Tokens => false,
         }
     }

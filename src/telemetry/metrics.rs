@@ -68,6 +68,7 @@ metrics! {
     LOCKS = "chartgate_locks_total", Counter, ["cause"], "Screens that locked, by cause: `idle`, `user`; and `unlocked` again.";
     HELD_POSTS = "chartgate_held_posts_total", Counter, ["outcome"], "Forms that met an ended, locked or stale session: `held`, `lost`, `sent`, `refused`, `discarded`, `expired`.";
     BROWSERS = "chartgate_browsers_total", Counter, ["browser", "verdict"], "Pages that people opened, by the browser that they say they use and what followed: `accepted`, `warned`, `refused`, `exempt`.";
+    SESSIONS = "chartgate_sessions", Gauge, ["workplace"], "Open sessions that this gateway has in memory, at `shared` workstations and at `personal` ones.";
     SECOND_FACTOR = "chartgate_second_factor_total", Counter, ["method", "outcome"], "Second factors of the gateway's own, by method (`passkey`, `totp`, `recovery`, `invitation`) and outcome (`accepted`, `enrolled`, `failed`, `locked`, `suspect`).";
     BREAK_GLASS = "chartgate_break_glass_total", Counter, [], "Times that someone broke the glass.";
     BREAK_GLASS_OPEN = "chartgate_break_glass_open", Gauge, [], "Break-glass grants in force.";

@@ -58,6 +58,11 @@ impl Answered {
         self.identified.received()
     }
 
+    /// Who asked.
+    pub const fn identified(&self) -> &Identified {
+        &self.identified
+    }
+
     /// How its route behaves.
     #[must_use]
     pub const fn traits(&self) -> &RouteTraits {

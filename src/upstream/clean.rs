@@ -12,7 +12,7 @@ use http::{Response, StatusCode};
 use super::Upstream;
 use super::answered::{Answered, Delivery};
 use super::headers::REQUEST_ID;
-use super::protect::protect;
+use super::protect::{keep_assets_only, protect};
 use super::rewrite::{self, Places};
 use crate::config::ErrorPages;
 use crate::emr::classify::Classified;
@@ -22,7 +22,7 @@ use crate::refusal::Refusal;
 use crate::request::credentials::is_gateway_cookie;
 use crate::request::hygiene::{remove_all, remove_hop_by_hop};
 use crate::request::received::Audience;
-use crate::request::{AnswerBody, Cover, Notice, Refused};
+use crate::request::{AnswerBody, Cover, Notice, Refused, Workplace};
 
 /// An answer that may be delivered.
 #[derive(Debug)]
@@ -133,6 +133,9 @@ impl Upstream {
         );
         let hsts = self.backends.hsts.as_ref();
         protect(&mut parts.headers, pages, &traits, hsts);
+        if identified.workplace() == Workplace::Shared {
+            keep_assets_only(&mut parts.headers);
+        }
         if let Ok(id) = HeaderValue::try_from(received.id.to_string()) {
             parts.headers.insert(REQUEST_ID, id);
         }

@@ -107,6 +107,14 @@ fn keep_nowhere(headers: &mut HeaderMap) {
     remove_all(headers, |name| name.ends_with("-cache-control"));
 }
 
+/// SECURITY: a browser that several people use keeps nothing of one for the next, whatever its profile says of the
+/// route. What never changes (`immutable`, RFC 8246) is nobody's.
+pub(super) fn keep_assets_only(headers: &mut HeaderMap) {
+    if !tokens(headers, &CACHE_CONTROL).any(|token| token == "immutable") {
+        keep_nowhere(headers);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

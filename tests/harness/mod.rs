@@ -14,6 +14,7 @@ use chartgate::audit::log::{MasterKey, RealFiles};
 use chartgate::audit::show::{Filter, Show};
 use chartgate::clock::{SharedClock, SystemClock};
 use chartgate::config::{Config, Rate};
+use chartgate::demo::users::DemoUser;
 use chartgate::telemetry::metrics::Metrics;
 
 pub(crate) use browser::{Browser, Page};
@@ -50,10 +51,20 @@ impl House {
         clock: SharedClock,
         tune: impl FnOnce(&mut Config) + Send + 'static,
     ) -> Result<Self, ClinicError> {
+        Self::try_open_for(Vec::new(), clock, tune).await
+    }
+
+    /// The same, with people who work there beside the usual staff.
+    pub(crate) async fn try_open_for(
+        visitors: Vec<DemoUser>,
+        clock: SharedClock,
+        tune: impl FnOnce(&mut Config) + Send + 'static,
+    ) -> Result<Self, ClinicError> {
         let dir = tempfile::tempdir().unwrap();
         let options = ClinicOptions {
             port: 0,
             data_dir: dir.path().to_owned(),
+            visitors,
             clock: clock.clone(),
             metrics: Metrics::local().unwrap().0,
             // Tests that are about neither go on as if there were neither: months pass in some of them.
@@ -102,7 +113,8 @@ impl House {
         self.people().sign_in_from(browser, user, page).await
     }
 
-    fn people(&self) -> People {
+    /// How people sign in here.
+    pub(crate) fn people(&self) -> People {
         let facts = self.clinic.facts();
         People::of(&facts.url, &facts.issuer).by(self.clock.clone())
     }

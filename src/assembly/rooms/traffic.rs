@@ -11,10 +11,13 @@ const NAMED: usize = 8;
 /// Who is signed in.
 pub(super) async fn sessions(containment: &Containment) -> Check {
     let (status, detail) = match containment.sessions(None).await {
-        Ok(sessions) => (
-            Status::Green,
-            format!("{} open; see `chartgate session list`", sessions.len()),
-        ),
+        Ok(sessions) => (Status::Green, {
+            let shared = sessions.iter().filter(|session| session.shared).count();
+            let open = sessions.len();
+            format!(
+                "{open} open, {shared} of them at shared workstations; see `chartgate session list`"
+            )
+        }),
         Err(error) => (Status::Red, format!("cannot be counted: {error}")),
     };
     Check::advisory("sessions", status, detail)

@@ -27,6 +27,7 @@ pub(super) fn identity(root: &mut Section<'_>, emrs: Option<&[Emr]>) -> Option<I
             "make `idle_timeout` the shorter one (15 minutes and 12 hours are the defaults)";
         section.error("idle_timeout", says(message, remedy));
     }
+    let sessions = super::sessions::sessions(&mut section, idle_timeout);
     let sections = section.tables("issuer");
     if sections.is_empty() {
         section.error("issuer", says("there is no identity provider", why));
@@ -48,6 +49,7 @@ pub(super) fn identity(root: &mut Section<'_>, emrs: Option<&[Emr]>) -> Option<I
         absolute_timeout,
         login_timeout,
         clock_leeway,
+        sessions,
         issuers: issuers?,
         second_factor,
         api: api?,

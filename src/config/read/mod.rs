@@ -16,6 +16,7 @@ mod refresh;
 mod second_factor;
 mod segmentation;
 mod server;
+mod sessions;
 mod step_up;
 mod trail;
 mod training;

@@ -1,5 +1,6 @@
 //! Why a callback gave no session, and what is said of it.
 
+use crate::identity::arrival::ArrivalError;
 use crate::identity::factor::FactorError;
 use crate::identity::oidc::claims::ClaimsError;
 use crate::identity::oidc::{ExchangeError, ProviderError, TokenError};
@@ -52,6 +53,8 @@ pub(in crate::identity) enum CallbackError {
     StepUpUser,
     #[error("the sign-in does not meet what was demanded ({0:?}; acr {acr:?}, amr {amr:?})", acr = .1.proof.acr, amr = .1.proof.amr)]
     Unmet(Shortfall, Box<User>),
+    #[error("the user has as many sessions as are allowed")]
+    Full(Box<User>),
     #[error("someone else signed in at a locked screen, and has to read the notice first")]
     StartsClean,
     #[error("the account signs in too often")]
@@ -80,6 +83,7 @@ impl CallbackError {
             Self::Unmet(..) => Refusal::StepUpUnmet,
             Self::TooOften(..) => Refusal::LoginRate,
             Self::KeptOut(refusal, _) => *refusal,
+            Self::Full(_) => Refusal::TooManySessions,
             Self::Duplicate
             | Self::OtherIssuer
             | Self::NoCode
@@ -106,7 +110,9 @@ impl CallbackError {
     /// Who the provider vouched for before it went wrong, and how long they have to wait.
     pub(super) fn vouched(self) -> (Option<Box<User>>, Option<Throttle>) {
         match self {
-            Self::Mfa(user) | Self::KeptOut(_, user) | Self::Unmet(_, user) => (Some(user), None),
+            Self::Mfa(user) | Self::KeptOut(_, user) | Self::Unmet(_, user) | Self::Full(user) => {
+                (Some(user), None)
+            }
             Self::TooOften(throttle, user) => (Some(user), Some(throttle)),
             Self::Method
             | Self::Duplicate
@@ -149,6 +155,7 @@ impl CallbackError {
             | Self::Claims(_)
             | Self::Mfa(_)
             | Self::KeptOut(..)
+            | Self::Full(_)
             | Self::TooOften(..)
             | Self::StepUpSession
             | Self::StepUpUser
@@ -158,6 +165,15 @@ impl CallbackError {
             | Self::Factor(_)
             | Self::Randomness(_)
             | Self::Header => None,
+        }
+    }
+}
+
+impl From<ArrivalError> for CallbackError {
+    fn from(error: ArrivalError) -> Self {
+        match error {
+            ArrivalError::Store(error) => Self::Store(error),
+            ArrivalError::Full(user) => Self::Full(user),
         }
     }
 }

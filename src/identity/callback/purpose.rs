@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::CallbackError;
-use crate::identity::attempts::{Attempt, Purpose};
+use crate::identity::attempts::{Attempt, Freshness, Purpose};
 use crate::identity::lock::unlock;
 use crate::identity::session::{Live, Opening};
 use crate::identity::{AccountLimit, Identity};
@@ -27,6 +27,7 @@ impl Identity {
         };
         let key = match &attempt.purpose {
             Purpose::SignIn => {
+                self.is_fresh_enough(attempt, &opening.user)?;
                 // Another tab of the same person signed in first: its session goes on under a new token, and with it
                 // the EMR sessions that are bound to it (oauth2-proxy#3258).
                 let continues = current.filter(is_theirs).map(|live| live.id().clone());
@@ -65,6 +66,24 @@ impl Identity {
             ..opening
         };
         Ok((opening, Event::StepUp))
+    }
+
+    /// Whether a sign-in is as new as it was asked for.
+    ///
+    /// SECURITY: at a shared workstation the provider may still know the user before. One that ignores `prompt=login`
+    /// would sign that one in again, in front of somebody else.
+    pub(in crate::identity) fn is_fresh_enough(
+        &self,
+        attempt: &Attempt,
+        user: &User,
+    ) -> Result<(), CallbackError> {
+        let lack = match attempt.freshness {
+            Freshness::Any => None,
+            Freshness::Now => self.lacks(attempt, Demand::NOW, &user.proof),
+        };
+        lack.map_or(Ok(()), |lack| {
+            Err(CallbackError::Unmet(lack, Box::new(user.clone())))
+        })
     }
 
     /// Whether the gateway's own second factor is still to come: the provider proved none, or not the one demanded.

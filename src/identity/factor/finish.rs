@@ -6,6 +6,9 @@ use super::{Done, FactorError};
 use crate::identity::Identity;
 use crate::identity::answer::Answer;
 use crate::identity::attempts::Purpose;
+use crate::identity::callback::CallbackError;
+use crate::identity::origin::Origin;
+use crate::identity::session::Opening;
 use crate::identity::token::Token;
 use crate::identity::{cookie, login};
 use crate::request::{Event, Received};
@@ -48,13 +51,23 @@ impl Identity {
             }
         };
         let (attempt, opening) = waiting.opening(user, continues);
+        let opening = Opening {
+            origin: Origin::of(received.parts()),
+            ..opening
+        };
         let token = Token::generate()?;
-        let opened = Box::pin(self.open(&token, opening, current, &attempt));
-        let live = opened
-            .await
-            .map_err(|error| FactorError::Open(Box::new(error)))?;
+        let opened = Box::pin(self.open(&token, opening, current, &attempt)).await;
+        let arrived = match opened {
+            Ok(arrived) => arrived,
+            Err(error) => {
+                if let CallbackError::Full(user) | CallbackError::KeptOut(_, user) = &error {
+                    self.note_failed(user).await;
+                }
+                return Err(FactorError::Open(Box::new(error)));
+            }
+        };
         login::count_opened(event);
-        self.name(received.facts_mut(), &live);
+        self.name(received.facts_mut(), &arrived.live);
         let cookie = cookie::set_session(&token).ok_or(FactorError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(FactorError::Header)?;
         let mut done = Done::new(
@@ -62,6 +75,7 @@ impl Identity {
             &[("second_factor", &proven.method)],
             answer.set_cookie(cookie),
         );
+        done.detail.extend(arrived.detail);
         if let Some(banner) = attempt.banner {
             done.detail.insert("banner".to_owned(), banner);
         }

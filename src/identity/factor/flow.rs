@@ -10,6 +10,7 @@ use webauthn_rs::prelude::{PasskeyAuthentication, PasskeyRegistration};
 use super::codes::Fingerprint;
 use super::totp::TotpKey;
 use crate::identity::attempts::Attempt;
+use crate::identity::origin::{Origin, Used};
 use crate::identity::session::{Opening, SessionId};
 use crate::identity::token::Token;
 use crate::request::principal::{Proof, User};
@@ -111,6 +112,8 @@ impl Waiting {
             id_token: Secret::new(self.id_token),
             continues,
             sub: self.sub,
+            origin: Origin::default(),
+            used: Used::default(),
             ends: None,
             refresh_token: self.refresh_token.map(Secret::new),
             stated: self.stated,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::account::Account;
-use super::flow::Proven;
+use super::flow::{Aim, Proven};
 use super::page::Said;
 use super::visit::Visit;
 use super::{Done, FactorError, location};
@@ -77,6 +77,10 @@ impl Identity {
         };
         let locked = account.fail(&own.settings, now);
         own.accounts.save(&account).await?;
+        match &visit.flow.aim {
+            Aim::SignIn(_) => self.note_failed(&visit.flow.user).await,
+            Aim::Manage(_) => {}
+        }
         if event == Event::SecondFactorFailed {
             count(method, "failed");
         }

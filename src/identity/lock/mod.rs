@@ -270,6 +270,7 @@ impl Identity {
             | OwnRoute::Login
             | OwnRoute::Callback
             | OwnRoute::Logout
+            | OwnRoute::Switch
             | OwnRoute::SignedOut
             | OwnRoute::SecondFactor
             | OwnRoute::SecondFactors

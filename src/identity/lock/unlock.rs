@@ -28,6 +28,7 @@ pub(in crate::identity) fn judge(
         if !opening.user.proof.mfa && !identity.adds_factor(&opening.user.issuer) {
             return Err(CallbackError::Mfa(Box::new(opening.user)));
         }
+        identity.is_fresh_enough(attempt, &opening.user)?;
         // SECURITY: whoever has to read the notice before signing in has not: an unlock passes it by. And who still owes
         // the gateway's own second factor brings it in a sign-in of their own.
         if identity.banner().is_some() || !opening.user.proof.mfa {
@@ -66,7 +67,7 @@ pub(in crate::identity) fn starts_clean() -> Option<Told> {
         Event::Logout,
         answer
             .set_cookie(crate::identity::cookie::clear_session())
-            .clear_cache(),
+            .clear_site(),
     ))
 }
 

@@ -9,7 +9,7 @@ pub(in crate::identity) fn acr_values(issuer: &Issuer, asked: Asked) -> &[String
     let factor = match asked {
         // A screen is unlocked with one factor: nothing is asked of its strength.
         Asked::Unlock => return &[],
-        Asked::SignIn => Factor::Any,
+        Asked::SignIn | Asked::Fresh => Factor::Any,
         Asked::StepUp(demand) => demand.factor(),
     };
     let named = match factor {

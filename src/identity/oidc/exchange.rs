@@ -153,7 +153,7 @@ fn request(flow: Flow<'_>, challenge: Challenge) -> Result<(Url, Secret<String>)
     request = match challenge.asked {
         Asked::SignIn => request,
         // `max_age` makes the provider state `auth_time` (OIDC Core §3.1.2.1); `prompt` is for those that ignore it.
-        Asked::Unlock => request
+        Asked::Unlock | Asked::Fresh => request
             .set_max_age(std::time::Duration::ZERO)
             .add_prompt(CoreAuthPrompt::Login),
         Asked::StepUp(demand) => {
@@ -173,7 +173,7 @@ fn request(flow: Flow<'_>, challenge: Challenge) -> Result<(Url, Secret<String>)
 fn claims(settings: &Issuer, asked: Asked) -> Option<String> {
     let claims = settings.request_claims.as_ref()?;
     let is_usual = match asked {
-        Asked::SignIn => true,
+        Asked::SignIn | Asked::Fresh => true,
         Asked::Unlock => false,
         Asked::StepUp(demand) => demand.factor() == Factor::Any,
     };

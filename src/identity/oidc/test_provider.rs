@@ -410,21 +410,7 @@ impl TestProvider {
         }
         let base = &self.base;
         match parts.uri.path() {
-            "/.well-known/openid-configuration" => {
-                let mut document = json!({
-                    "issuer": state.issuer.as_deref().unwrap_or(base),
-                    "authorization_endpoint": format!("{base}/authorize"),
-                    "token_endpoint": format!("{base}/token"),
-                    "jwks_uri": format!("{base}/jwks"),
-                    "end_session_endpoint": format!("{base}/end"),
-                    "id_token_signing_alg_values_supported": ["none", "ES256"],
-                    "op_tos_uri": "",
-                });
-                for (name, value) in state.metadata.as_object().unwrap() {
-                    document[name] = value.clone();
-                }
-                (StatusCode::OK, document)
-            }
+            "/.well-known/openid-configuration" => (StatusCode::OK, document(&state, base)),
             "/jwks" => {
                 state.key_reads = state.key_reads.saturating_add(1);
                 let keys: Vec<_> = state.keys.iter().map(SigningKey::public).collect();
@@ -489,6 +475,22 @@ impl TestProvider {
             _ => (StatusCode::NOT_FOUND, json!({})),
         }
     }
+}
+
+fn document(state: &State, base: &str) -> Value {
+    let mut document = json!({
+        "issuer": state.issuer.as_deref().unwrap_or(base),
+        "authorization_endpoint": format!("{base}/authorize"),
+        "token_endpoint": format!("{base}/token"),
+        "jwks_uri": format!("{base}/jwks"),
+        "end_session_endpoint": format!("{base}/end"),
+        "id_token_signing_alg_values_supported": ["none", "ES256"],
+        "op_tos_uri": "",
+    });
+    for (name, value) in state.metadata.as_object().unwrap() {
+        document[name] = value.clone();
+    }
+    document
 }
 
 fn is_entitled(form: &HashMap<String, String>, granted: &Granted) -> bool {

@@ -3,12 +3,14 @@
 //! SECURITY: in this process a session is dead before anything is awaited: no request finds it, and whoever works for
 //! it is told. The store follows; what it cannot delete now stays dead here and is deleted later.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Sessions;
 use crate::identity::ending::{Cause, SessionEnded};
 use crate::identity::session::Live;
+use crate::request::Workplace;
 use crate::store::{StoreError, Table};
 use crate::telemetry::metrics as names;
 
@@ -41,6 +43,7 @@ impl Sessions {
 
     /// No request finds it any more, and who works for it hears of its end.
     fn strike(&self, live: &Live) {
+        self.departed.remember(live);
         self.delete_later(live);
         self.forget(live);
         self.lifelines.end(live.id());
@@ -58,11 +61,14 @@ impl Sessions {
         &self,
         matches: impl Fn(&Live) -> bool,
         cause: Cause,
-    ) -> Result<Vec<Live>, StoreError> {
+    ) -> Result<Vec<Arc<Live>>, StoreError> {
         // First those in use, all of them: to go through the store takes its time, and each deletion does.
+        // What they were used for the store may not know yet.
+        let mut struck = BTreeMap::new();
         for live in self.cached(|_| true).await {
             if matches(&live) {
                 self.strike(&live);
+                struck.insert(live.key().to_owned(), live);
             }
         }
         let (mut ended, mut failed) = (Vec::new(), None);
@@ -70,8 +76,11 @@ impl Sessions {
         loop {
             let page = self.store.scan(Table::Sessions, after.as_deref()).await?;
             for (key, entry) in page.entries {
-                let live = Live::decode(&key, &entry.value, self.store.epoch());
-                if let Some(live) = live.filter(&matches) {
+                let live = struck.remove(&key).or_else(|| {
+                    let live = self.newest(&key, &entry.value);
+                    live.filter(|live| matches(live))
+                });
+                if let Some(live) = live {
                     failed = self.end(&live, cause).await.err().or(failed);
                     ended.push(live);
                 }
@@ -111,6 +120,7 @@ impl Sessions {
     pub(in crate::identity) async fn end_everything(&self) -> Result<(), StoreError> {
         self.store.bump_epoch().await?;
         for live in self.cached(|_| true).await {
+            self.departed.remember(&live);
             self.forget(&live);
             self.lifelines.end(live.id());
             self.announce(&live, Cause::Everything);
@@ -119,14 +129,32 @@ impl Sessions {
     }
 
     /// Ends cached sessions whose time is over: nobody may ever ask about them again, but a stream may hang on them.
+    /// The others are counted.
     pub(in crate::identity) async fn end_overdue(&self) {
-        let (now, idle_timeout) = (self.clock.now(), self.idle_timeout);
-        let overdue = self.cached(move |live| live.over(now, idle_timeout).is_some());
+        let (now, workplaces) = (self.clock.now(), Arc::clone(&self.workplaces));
+        let open = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+        let counted = Arc::clone(&open);
+        let [shared, personal] = &*counted;
+        let overdue = self.cached(move |live| {
+            let is_over = live.over(now, workplaces.idle_timeout(live)).is_some();
+            if !is_over {
+                let [shared, personal] = &*open;
+                let place = match workplaces.of(live) {
+                    Workplace::Shared => shared,
+                    Workplace::Personal => personal,
+                };
+                place.fetch_add(1, Ordering::Relaxed);
+            }
+            is_over
+        });
         for live in overdue.await {
-            let over = live.over(self.clock.now(), self.idle_timeout);
-            if let Some(over) = over {
+            if let Some(over) = self.over(&live, self.clock.now()) {
                 self.end_by_itself(&live, over).await;
             }
+        }
+        for (place, open) in [(Workplace::Shared, shared), (Workplace::Personal, personal)] {
+            let open = f64::from(open.load(Ordering::Relaxed));
+            metrics::gauge!(names::SESSIONS, "workplace" => place.word()).set(open);
         }
     }
 

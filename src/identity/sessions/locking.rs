@@ -75,9 +75,9 @@ impl Sessions {
             return Vec::new();
         };
         let now = self.clock.now();
-        let idle_timeout = self.idle_timeout;
+        let workplaces = Arc::clone(&self.workplaces);
         let locked = move |live: &Live| {
-            live.over(now, idle_timeout).is_none()
+            live.over(now, workplaces.idle_timeout(live)).is_none()
                 && live.latch().holds(live.last_active(), now, after)
                 && live.latch().note()
         };

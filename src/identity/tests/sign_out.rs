@@ -25,7 +25,10 @@ async fn teleport_5994_sign_out_ends_the_session_here_and_at_the_provider() {
         .unwrap();
     assert_eq!(handled.event, Event::Logout);
     assert_eq!(handled.facts.session.as_deref(), Some(session.as_str()));
-    assert_eq!(handled.response.headers()["clear-site-data"], "\"cache\"");
+    assert_eq!(
+        handled.response.headers()["clear-site-data"],
+        "\"cache\", \"storage\""
+    );
     let url: url::Url = location(&handled).parse().unwrap();
     assert_eq!(url.path(), "/end");
     assert_eq!(query(&url, "client_id"), CLIENT);

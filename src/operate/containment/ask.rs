@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Containment, ContainmentError};
+use crate::identity::Criteria;
 use crate::operate::By;
 
 /// Whose sessions.
@@ -16,6 +17,8 @@ pub enum Whose {
     Session(String),
     /// Those of one user.
     User(String),
+    /// Those for which all of this holds.
+    Where(Criteria),
     /// Everybody's.
     All,
 }
@@ -44,6 +47,11 @@ pub enum Ask {
     Sessions {
         /// Of one user only.
         user: Option<String>,
+    },
+    /// A value for each open session that is meant.
+    Find {
+        /// Which.
+        criteria: Criteria,
     },
     /// Ends sessions; one value: how many.
     End {
@@ -84,9 +92,15 @@ impl Containment {
                 let values = open.iter().map(serde_json::to_value);
                 return Ok(values.filter_map(Result::ok).collect());
             }
+            Ask::Find { criteria } => {
+                let open = self.sessions_where(&criteria).await?;
+                let values = open.iter().map(serde_json::to_value);
+                return Ok(values.filter_map(Result::ok).collect());
+            }
             Ask::End { whose, reason } => match whose {
                 Whose::Session(id) => self.end_session(&id, &reason, &by).await?,
                 Whose::User(user) => self.end_sessions_of(&user, &reason, &by).await?,
+                Whose::Where(criteria) => self.end_sessions_where(&criteria, &reason, &by).await?,
                 Whose::All => self.end_every_session(&reason, &by).await?,
             },
         };

@@ -208,6 +208,7 @@ impl Rig {
             ],
             client_certificates: None,
             second_factor: None,
+            sessions: config::sessions::Sessions::default(),
             lock: None,
             held_posts: None,
         };
