@@ -16,6 +16,7 @@ pub mod emr;
 pub mod gateway;
 pub mod identity;
 pub mod inspect;
+pub mod language;
 pub mod limit;
 pub mod notify;
 pub mod operate;

@@ -3,7 +3,37 @@
 //! *Never*: internal text. What a person reads is written here and nowhere else; what went wrong inside is
 //! logged where it happened, under the request id. `docs/refusals.md` is generated from this table.
 
+mod french;
+mod german;
+mod spanish;
+
 use http::StatusCode;
+
+use crate::language::Language;
+
+/// What a person reads of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words {
+    /// A short title.
+    pub title: &'static str,
+    /// What happened, in words that give nothing away.
+    pub detail: &'static str,
+    /// What the person can do next.
+    pub remedy: &'static str,
+}
+
+/// The catalogue in another language: every refusal, or it does not compile.
+macro_rules! words {
+    ($( $name:ident = $title:literal, $detail:literal, $remedy:literal; )+) => {
+        pub(super) const fn words(refusal: super::Refusal) -> super::Words {
+            let (title, detail, remedy) = match refusal {
+                $( super::Refusal::$name => ($title, $detail, $remedy), )+
+            };
+            super::Words { title, detail, remedy }
+        }
+    };
+}
+use words;
 
 macro_rules! refusals {
     ($( $(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:ident, $title:literal, $detail:literal, $remedy:literal; )+) => {
@@ -52,6 +82,23 @@ macro_rules! refusals {
             }
         }
     };
+}
+
+impl Refusal {
+    /// What a person reads of it in their language.
+    #[must_use]
+    pub const fn words(self, language: Language) -> Words {
+        match language {
+            Language::English => Words {
+                title: self.title(),
+                detail: self.detail(),
+                remedy: self.remedy(),
+            },
+            Language::German => german::words(self),
+            Language::Spanish => spanish::words(self),
+            Language::French => french::words(self),
+        }
+    }
 }
 
 refusals! {
@@ -225,6 +272,36 @@ mod tests {
         for refusal in Refusal::ALL {
             assert!(refusal.status().is_client_error() || refusal.status().is_server_error());
             assert!(refusal.detail().ends_with('.') && refusal.remedy().ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn every_refusal_is_said_in_every_language_and_in_that_language() {
+        let spelled = |text: &str| text.matches('`').count();
+        for language in Language::ALL.iter().copied() {
+            for refusal in Refusal::ALL.iter().copied() {
+                let (english, words) = (refusal.words(Language::English), refusal.words(language));
+                for (text, original) in [
+                    (words.title, english.title),
+                    (words.detail, english.detail),
+                    (words.remedy, english.remedy),
+                ] {
+                    assert!(!text.trim().is_empty(), "{language:?} {refusal:?}");
+                    let is_own = language == Language::English || text != original;
+                    assert!(is_own, "{language:?} {refusal:?} is English: {text}");
+                    assert!(!text.contains(['<', '>', '&']), "{text}");
+                }
+                let sentences = [words.detail, words.remedy];
+                assert!(
+                    sentences.iter().all(|text| text.ends_with(['.', '?', '!'])),
+                    "{language:?} {refusal:?}"
+                );
+                // What a setting or a field is called is called so in every language.
+                assert!(
+                    spelled(words.remedy) >= spelled(english.remedy),
+                    "{language:?} {refusal:?}"
+                );
+            }
         }
     }
 }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 /// The level of each module; imports go to the same module, or down.
 const LEVELS: &[(&str, u8)] = &[
-    ("refusal", 0),
     ("clock", 0),
+    ("language", 0),
     ("secret", 0),
     ("config", 1),
+    ("refusal", 1),
     ("store", 2),
     ("request", 2),
     ("telemetry", 2),

@@ -22,6 +22,7 @@ mod harness;
 mod hygiene;
 mod inspection;
 mod interleaved;
+mod languages;
 mod lock;
 mod monitoring;
 mod pains;

@@ -20,7 +20,7 @@ use crate::workstations::{contain_all, shared_house};
 
 const USER: &str = "dr.weber";
 
-fn own(config: &mut Config) {
+pub(crate) fn own(config: &mut Config) {
     without_limits(config);
     config.identity.second_factor = Some(SecondFactor {
         issuers: vec![config.identity.issuers[0].name.clone()],

@@ -21,6 +21,7 @@ use crate::identity::held::{
 };
 use crate::identity::identify::Identified;
 use crate::identity::routes::is_own;
+use crate::language::Language;
 use crate::limit::screen::Purpose;
 use crate::refusal::Refusal;
 use crate::request::held::{Holding, Lost, Remains};
@@ -221,7 +222,8 @@ impl Gateway {
         if method == Method::GET || method == Method::HEAD {
             let facts = visitor.received().facts().clone();
             let nonce = visitor.received().parts().id.to_string();
-            let response = render(&post, Step::first(&post), None, &nonce);
+            let spoken = (nonce.as_str(), manner.language);
+            let response = render(&post, Step::first(&post), None, spoken);
             return Ok(self.told(facts, &post, "offered", response, &manner).await);
         }
         if method != Method::POST {
@@ -269,11 +271,13 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Refused> {
         let facts = visitor.received().facts().clone();
         let nonce = visitor.received().parts().id.to_string();
+        let language = manner.language;
+        let (phrases, spoken) = (language.phrases(), (nonce.as_str(), language));
         match held.claim(&mut post).await {
             Ok(true) => {}
             Ok(false) => {
-                let step = Step::Refused("It is being sent already, or was sent a moment ago.");
-                let response = render(&post, step, None, &nonce);
+                let step = Step::Refused(phrases.held.being_sent);
+                let response = render(&post, step, None, spoken);
                 return Ok(self.told(facts, &post, "offered", response, manner).await);
             }
             Err(error) => {
@@ -284,7 +288,7 @@ impl Gateway {
         // In a task of its own: whether it was taken is found out even if its user hangs up.
         let (gateway, kept, sent) = (Rc::clone(self), Arc::clone(held), post.clone());
         let followed = tokio::task::spawn_local(async move {
-            let came = gateway.replay(&sent, again).await;
+            let came = gateway.replay(&sent, again, language).await;
             let done = match &came {
                 Sent::Onward(..) | Sent::Answered => kept.discard(sent.id()).await,
                 Sent::Not(..) => Ok(()),
@@ -297,30 +301,31 @@ impl Gateway {
         });
         let came = followed.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a form was not sent to the end");
-            Sent::Not(Refusal::Internal.detail().to_owned(), None)
+            Sent::Not(Refusal::Internal.words(language).detail.to_owned(), None)
         });
         let (step, response) = match came {
             Sent::Onward(cookies, onward) => ("sent", on(&cookies, &onward)),
             Sent::Answered => (
                 "sent",
-                render(&post, Step::Sent, Some(("/", "Go to the EMR")), &nonce),
+                render(&post, Step::Sent, Some(("/", phrases.go_to_emr)), spoken),
             ),
             Sent::Not(why, link) => {
                 let link = link.as_ref().map(|(href, label)| (href.as_str(), *label));
-                ("refused", render(&post, Step::Refused(&why), link, &nonce))
+                ("refused", render(&post, Step::Refused(&why), link, spoken))
             }
         };
         count(step);
         Ok(self.told(facts, &post, step, response, manner).await)
     }
 
-    async fn replay(self: &Rc<Self>, post: &HeldPost, again: Parts) -> Sent {
+    async fn replay(self: &Rc<Self>, post: &HeldPost, again: Parts, language: Language) -> Sent {
+        let words = &language.phrases().held;
         let authority = again.authority.clone();
         let host = again.host.clone();
         let response = match Box::pin(self.sent_again(post, again)).await {
             Ok(response) => response,
             Err(refused) => {
-                let sent = refused_so(&refused, post);
+                let sent = refused_so(&refused, post, language);
                 drop(self.refuse(refused).await);
                 return sent;
             }
@@ -343,7 +348,8 @@ impl Gateway {
             .filter(|_| goes_on.contains(&status))
             .and_then(|location| absolute(&authority, post.target(), location));
         let Some(onward) = onward else {
-            let why = format!("The EMR did not take it (status {}).", status.as_u16());
+            let (before, after) = words.not_taken;
+            let why = format!("{before}{}{after}", status.as_u16());
             return Sent::Not(why, None);
         };
         let asks_to_sign_in = Target::parse_str(&onward).is_ok_and(|target| {
@@ -352,8 +358,8 @@ impl Gateway {
             emr.is_some_and(|emr| emr.profile().asks_to_sign_in(&target))
         });
         if asks_to_sign_in {
-            let why = "The EMR asks you to sign in there first. Sign in, open the chart again, and come back to this page.";
-            return Sent::Not(why.to_owned(), Some((onward, "Sign in to the EMR")));
+            let why = words.emr_asks_sign_in.to_owned();
+            return Sent::Not(why, Some((onward, words.sign_in_to_emr)));
         }
         Sent::Onward(head.headers, onward)
     }

@@ -7,6 +7,8 @@ use http::header::{
 };
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::language::Language;
+
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// Has the browser forget what it kept of a session: pages, also those that Back would show, and what scripts stored
@@ -131,9 +133,9 @@ impl Answer {
         Some(answer)
     }
 
-    /// A script that is the same for everyone.
-    pub(super) fn script(text: &'static str) -> Self {
-        let mut answer = Self::new(StatusCode::OK, Bytes::from_static(text.as_bytes()));
+    /// A script that is the same for everyone who speaks a language.
+    pub(super) fn script(text: String) -> Self {
+        let mut answer = Self::new(StatusCode::OK, Bytes::from(text));
         let headers = answer.0.headers_mut();
         headers.insert(
             CONTENT_TYPE,
@@ -143,6 +145,12 @@ impl Answer {
         // Kept for a while: it is loaded with every page.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=600"));
         answer
+    }
+
+    /// States the language that it is in, which follows from what the browser asked for.
+    pub(super) fn spoken(mut self, language: Language) -> Self {
+        language.state(self.0.headers_mut());
+        self
     }
 
     pub(super) fn set_cookie(mut self, cookie: HeaderValue) -> Self {

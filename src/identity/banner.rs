@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use super::token::Token;
 use crate::config::client::{Readers, SignInBanner};
+use crate::language::phrases::Phrases;
 use crate::request::browser;
 use crate::secret::Secret;
 
@@ -33,6 +34,7 @@ pub(super) struct BannerPage<'p> {
     pub(super) issuer: Option<&'p str>,
     pub(super) again: Option<&'static str>,
     pub(super) notes: Vec<String>,
+    pub(super) phrases: &'static Phrases,
 }
 
 /// The notice in force.
@@ -181,8 +183,10 @@ mod tests {
             issuer: Some("\"<u>"),
             again: None,
             notes: vec!["<i>".to_owned()],
+            phrases: crate::language::Language::German.phrases(),
         };
         let html = page.render().unwrap();
+        assert!(html.contains("<html lang=\"de\">") && html.contains("möchte mich anmelden"));
         assert!(!html.contains("<b>") && !html.contains("<script>") && !html.contains("<i>"));
         assert!(banner.digest().starts_with("sha256:") && banner.digest().len() == 71);
     }

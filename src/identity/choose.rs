@@ -12,6 +12,7 @@ use super::Identity;
 use super::oidc::Provider;
 use super::oidc::person::domain_of;
 use super::session::Live;
+use crate::language::phrases::Phrases;
 
 /// The page.
 #[derive(Template)]
@@ -25,6 +26,7 @@ pub(super) struct ChoosePage<'p> {
     pub(super) offers: &'p [Offer],
     pub(super) by_address: bool,
     pub(super) again: Option<&'static str>,
+    pub(super) phrases: &'static Phrases,
 }
 
 /// A provider on the page.
@@ -60,7 +62,8 @@ pub(super) enum Choice {
     Open {
         offers: Vec<Offer>,
         by_address: bool,
-        again: Option<&'static str>,
+        /// What was entered is no e-mail address.
+        is_misspelled: bool,
     },
     /// Nobody signs in here, or with this address.
     Nobody,
@@ -101,7 +104,7 @@ impl Identity {
             return Choice::Made(Arc::clone(chosen), None);
         }
         let address = said.user.as_deref().map(str::trim);
-        let mut again = None;
+        let mut is_misspelled = false;
         if let Some(address) = address.filter(|address| !address.is_empty()) {
             match domain(address) {
                 Some(domain) => {
@@ -113,9 +116,7 @@ impl Identity {
                         Choice::Made(Arc::clone(provider), Some(address.to_owned()))
                     });
                 }
-                None => {
-                    again = Some("Enter your whole e-mail address, such as name@hospital.example.");
-                }
+                None => is_misspelled = true,
             }
         }
         let mut offers: Vec<Offer> = here
@@ -135,7 +136,7 @@ impl Identity {
             by_address: here
                 .iter()
                 .any(|provider| !provider.settings().serves.email_domains.is_empty()),
-            again,
+            is_misspelled,
         }
     }
 }
@@ -155,4 +156,35 @@ fn domain(address: &str) -> Option<String> {
     let is_plain = address.len() <= MAX_ADDRESS
         && !address.chars().any(|c| c.is_control() || c.is_whitespace());
     is_plain.then(|| domain_of(address)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::language::Language;
+
+    #[test]
+    fn the_page_asks_in_the_reader_s_language_and_names_providers_as_the_hospital_does() {
+        let phrases = Language::French.phrases();
+        let page = ChoosePage {
+            authority: "emr.example",
+            nonce: "n",
+            action: "/x",
+            return_to: "/",
+            ticket: None,
+            offers: &[Offer {
+                name: "staff".to_owned(),
+                label: "Sign-in of our <staff>".to_owned(),
+                is_first: true,
+            }],
+            by_address: true,
+            again: Some(phrases.choose.whole_address),
+            phrases,
+        };
+        let html = page.render().unwrap();
+        assert!(html.contains("<html lang=\"fr\">"), "{html}");
+        assert!(html.contains("Se connecter à emr.example"), "{html}");
+        assert!(html.contains("Ou choisissez où vous avez votre compte"));
+        assert!(html.contains("Sign-in of our &#60;staff&#62;"), "{html}");
+    }
 }

@@ -24,8 +24,9 @@ use super::token::Token;
 use super::turns::{BrowserKey, Turn};
 use super::{Identity, ReturnTo};
 use crate::config::issuer::{Callback, Issuer};
+use crate::language::Language;
 use crate::request::received::Parts;
-use crate::request::{Demand, Event, Facts, Handled, Notice, Received, Refused, Target, Workplace};
+use crate::request::{Demand, Event, Facts, Handled, Received, Refused, Target, Workplace};
 use crate::store::StoreError;
 use crate::telemetry::metrics as names;
 use error::LoginError;
@@ -235,6 +236,8 @@ impl Identity {
         let nonce = parts.id.to_string();
         let ticket = banner.ticket(browser, &parts.authority, self.clock().now());
         let action = action(wish);
+        let language = Language::of(&parts.headers);
+        let (phrases, told) = (language.phrases(), received.told().iter());
         let page = BannerPage {
             authority: &parts.authority,
             nonce: &nonce,
@@ -243,14 +246,14 @@ impl Identity {
             return_to: wish.return_to.as_str(),
             ticket: &ticket,
             issuer: wish.said.issuer.as_deref(),
-            again: wish.ticket.is_some().then_some(
-                "This page has to be confirmed again: it was open too long, or this browser does not keep cookies.",
-            ),
-            notes: received.told().iter().filter_map(Notice::of_browser).collect(),
+            again: wish.ticket.is_some().then_some(phrases.confirm_again),
+            notes: told.filter_map(|told| told.of_browser(language)).collect(),
+            phrases,
         };
         let html = page.render().map_err(LoginError::Page)?;
         let answer = Answer::page(html, &nonce).ok_or(LoginError::Header)?;
         let binding = cookie::set_login(browser, self.attempts.timeout());
+        let answer = answer.spoken(language);
         Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
     }
 
@@ -265,7 +268,7 @@ impl Identity {
         let Choice::Open {
             offers,
             by_address,
-            again,
+            is_misspelled,
         } = choice
         else {
             return Err(LoginError::NoProvider);
@@ -275,6 +278,8 @@ impl Identity {
             .banner
             .as_ref()
             .map(|banner| banner.ticket(browser, &parts.authority, self.clock().now()));
+        let language = Language::of(&parts.headers);
+        let phrases = language.phrases();
         let page = ChoosePage {
             authority: &parts.authority,
             nonce: &nonce,
@@ -283,10 +288,12 @@ impl Identity {
             ticket: ticket.as_deref(),
             offers: &offers,
             by_address,
-            again,
+            again: is_misspelled.then_some(phrases.choose.whole_address),
+            phrases,
         };
         let html = page.render().map_err(LoginError::Page)?;
         let answer = Answer::page(html, &nonce).ok_or(LoginError::Header)?;
+        let answer = answer.spoken(language);
         let binding = cookie::set_login(browser, self.attempts.timeout());
         Ok(answer.set_cookie(binding.ok_or(LoginError::Header)?))
     }

@@ -16,6 +16,8 @@ use super::routes::OwnRoute;
 use super::session::Live;
 use super::switch;
 use super::turns::BrowserKey;
+use crate::language::Language;
+use crate::language::phrases::Phrases;
 use crate::refusal::Refusal;
 use crate::request::received::Parts;
 use crate::request::{Event, Handled, Received, Refused};
@@ -26,6 +28,7 @@ use crate::store::StoreError;
 struct SignedOutPage<'p> {
     authority: &'p str,
     nonce: &'p str,
+    phrases: &'static Phrases,
 }
 
 #[derive(Template)]
@@ -34,6 +37,7 @@ struct SignOutPage<'p> {
     authority: &'p str,
     action: &'p str,
     nonce: &'p str,
+    phrases: &'static Phrases,
 }
 
 /// The longest ID token that is put into an address as a hint.
@@ -84,12 +88,13 @@ impl Identity {
         if switch::goes_on(parts) {
             return switch::next();
         }
-        let nonce = parts.id.to_string();
+        let (nonce, language) = (parts.id.to_string(), Language::of(&parts.headers));
         let page = SignedOutPage {
             authority: &parts.authority,
             nonce: &nonce,
+            phrases: language.phrases(),
         };
-        shown(&page, &nonce)
+        shown(&page, &nonce, language)
     }
 
     async fn sign_out(&self, received: &mut Received) -> Result<Told, LogoutError> {
@@ -97,13 +102,14 @@ impl Identity {
         match wish(parts) {
             Wish::Act => {}
             Wish::Ask => {
-                let nonce = parts.id.to_string();
+                let (nonce, language) = (parts.id.to_string(), Language::of(&parts.headers));
                 let page = SignOutPage {
                     authority: &parts.authority,
                     action: OwnRoute::Logout.path(),
                     nonce: &nonce,
+                    phrases: language.phrases(),
                 };
-                return shown(&page, &nonce);
+                return shown(&page, &nonce, language);
             }
             Wish::Other => return Err(LogoutError::Method),
         }
@@ -148,10 +154,14 @@ impl Identity {
     }
 }
 
-pub(super) fn shown(page: &impl Template, nonce: &str) -> Result<Told, LogoutError> {
+pub(super) fn shown(
+    page: &impl Template,
+    nonce: &str,
+    language: Language,
+) -> Result<Told, LogoutError> {
     let html = page.render().map_err(LogoutError::Page)?;
     let answer = Answer::page(html, nonce).ok_or(LogoutError::Header)?;
-    Ok((Event::PageShown, answer))
+    Ok((Event::PageShown, answer.spoken(language)))
 }
 
 pub(super) fn refused(received: Received, error: &LogoutError) -> Refused {

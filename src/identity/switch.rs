@@ -16,6 +16,8 @@ use super::login::{Told, handled};
 use super::logout::{LogoutError, Wish, refused, shown, wish};
 use super::routes::{Asked, OwnRoute, login_location};
 use super::turns::BrowserKey;
+use crate::language::Language;
+use crate::language::phrases::Phrases;
 use crate::request::received::Parts;
 use crate::request::{Event, Handled, Received, Refused};
 
@@ -26,6 +28,7 @@ struct SwitchPage<'p> {
     name: Option<&'p str>,
     action: &'p str,
     nonce: &'p str,
+    phrases: &'static Phrases,
 }
 
 /// What the provider hands back with the browser, so that it goes straight on to the next sign-in. It decides nothing:
@@ -55,7 +58,7 @@ impl Identity {
             Wish::Other => return Err(LogoutError::Method),
         };
         let authority = parts.authority.clone();
-        let nonce = parts.id.to_string();
+        let (nonce, language) = (parts.id.to_string(), Language::of(&parts.headers));
         let browser = BrowserKey::of(&parts.headers, parts.client);
         let live = self.session_of(parts).await.map_err(LogoutError::Store)?;
         if let Some(live) = &live {
@@ -67,8 +70,9 @@ impl Identity {
                 name: live.as_ref().map(|live| live.user().name.as_str()),
                 action: OwnRoute::Switch.path(),
                 nonce: &nonce,
+                phrases: language.phrases(),
             };
-            return shown(&page, &nonce);
+            return shown(&page, &nonce, language);
         }
         self.turns.forget(&browser);
         let mut location = login_location("/", Asked::Fresh);

@@ -8,6 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::principal::Proof;
+use crate::language::Language;
+use crate::language::phrases::StepUpWords;
 
 /// How far a provider's clock may be ahead of ours.
 const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
@@ -116,20 +118,13 @@ impl Shortfall {
 
     /// What to tell the person who has it.
     #[must_use]
-    pub const fn told(self) -> &'static str {
+    pub const fn told(self, language: Language) -> &'static str {
+        let words = &language.phrases().step_up;
         match self {
-            Self::TimeUnknown => {
-                "The identity provider did not say when you signed in, so nobody can tell whether that was just now."
-            }
-            Self::TooOld => {
-                "The identity provider did not ask you again; it answered with a sign-in of before."
-            }
-            Self::Factor => {
-                "The identity provider did not confirm it: the sign-in it reported was of a weaker kind."
-            }
-            Self::NotConfigured => {
-                "Nobody has told this gateway what proves such a sign-in at your identity provider, so none can be accepted."
-            }
+            Self::TimeUnknown => words.time_unknown,
+            Self::TooOld => words.too_old,
+            Self::Factor => words.factor,
+            Self::NotConfigured => words.not_configured,
         }
     }
 }
@@ -238,37 +233,42 @@ impl Demand {
         age.into_iter().chain(factor).collect()
     }
 
-    /// In words, for the one who has to meet it: goes on after "a sign-in".
+    /// In words, for the one who has to meet it.
     #[must_use]
-    pub fn told(self) -> String {
+    pub fn told(self, language: Language) -> String {
+        let words = &language.phrases().step_up;
         let factor = match self.factor {
-            Factor::Any => "",
-            Factor::Mfa => " with a second factor",
-            Factor::PhishingResistant => {
-                " with a factor that cannot be phished (a passkey, a security key or a smart card)"
+            Factor::Any => None,
+            Factor::Mfa => Some(words.with_second_factor),
+            Factor::PhishingResistant => Some(words.with_phishing_resistant),
+        };
+        let age = self.max_age.map(|age| {
+            if age.is_zero() {
+                return words.made_just_now.to_owned();
             }
-        };
-        let age = match self.max_age {
-            None => String::new(),
-            Some(age) if age.is_zero() => " made just now".to_owned(),
-            Some(age) => format!(" not older than {}", span(age)),
-        };
-        format!("a sign-in{factor}{age}")
+            let (before, after) = words.not_older_than;
+            format!("{before}{}{after}", span(age, words))
+        });
+        let mut told = words.a_sign_in.to_owned();
+        for more in factor.map(str::to_owned).into_iter().chain(age) {
+            told.push(' ');
+            told.push_str(&more);
+        }
+        told
     }
 }
 
 /// A length of time for a person.
-fn span(age: Duration) -> String {
+fn span(age: Duration, words: &StepUpWords) -> String {
     let seconds = age.as_secs();
-    let (count, unit) = if seconds.is_multiple_of(3600) {
-        (seconds / 3600, "hour")
+    let (count, (one, many)) = if seconds.is_multiple_of(3600) {
+        (seconds / 3600, words.hours)
     } else if seconds.is_multiple_of(60) {
-        (seconds / 60, "minute")
+        (seconds / 60, words.minutes)
     } else {
-        (seconds, "second")
+        (seconds, words.seconds)
     };
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {unit}{plural}")
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// Until when a sign-in is fresh enough; nothing when it is not known when it was.
@@ -348,12 +348,23 @@ mod tests {
             five.as_recorded(),
             ["stepup=300s", "factor=phishing-resistant"]
         );
-        assert!(five.told().ends_with("not older than 5 minutes"));
+        assert!(
+            five.told(Language::English)
+                .ends_with("not older than 5 minutes")
+        );
         assert_eq!(
-            Demand::fresh(Duration::from_secs(90)).told(),
+            Demand::fresh(Duration::from_secs(90)).told(Language::English),
             "a sign-in not older than 90 seconds"
         );
-        assert_eq!(Demand::NOW.told(), "a sign-in made just now");
+        let both = Demand::new(Some(Duration::from_mins(5)), Factor::Mfa);
+        assert_eq!(
+            both.told(Language::German),
+            "eine Anmeldung mit einem zweiten Faktor von vor höchstens 5 Minuten"
+        );
+        assert_eq!(
+            Demand::NOW.told(Language::English),
+            "a sign-in made just now"
+        );
         assert!(Demand::NONE.is_none() && !Demand::NOW.is_none());
     }
 

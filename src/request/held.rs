@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::Body;
 use super::received::{Audience, Manner, Parts};
+use crate::language::Language;
 use crate::refusal::Refusal;
 
 /// The rest of a refused request, unread.
@@ -81,14 +82,15 @@ impl Lost {
 
     /// What its user is told.
     #[must_use]
-    pub const fn in_words(self) -> &'static str {
+    pub const fn in_words(self, language: Language) -> &'static str {
+        let words = &language.phrases().held;
         match self {
-            Self::TooLarge => "it is larger than what is kept for you",
-            Self::Broken => "it did not arrive as a whole",
-            Self::Kind => "uploads, and what is no plain form or text, are not kept",
-            Self::SignIn => "it holds a password",
-            Self::Many => "there are several others that wait for you already",
-            Self::Full | Self::Store => "there is no room for it at the moment",
+            Self::TooLarge => words.too_large,
+            Self::Broken => words.broken,
+            Self::Kind => words.kind,
+            Self::SignIn => words.password,
+            Self::Many => words.many,
+            Self::Full | Self::Store => words.no_room,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::browser::Browser;
+use crate::language::Language;
 
 /// Something that the reader of a page has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,16 +76,19 @@ impl Notice {
         }
     }
 
-    /// What is said of a browser, where that is what it is about.
+    /// What is said of a browser, where that is what it is about; it goes on after "Your browser:".
     #[must_use]
-    pub fn of_browser(&self) -> Option<String> {
+    pub fn of_browser(&self, language: Language) -> Option<String> {
+        let words = &language.phrases().browser;
+        let (before, after) = words.accepted_are;
         match self {
             Self::OldBrowser { browser, accepted } => Some(format!(
-                "{browser} is older than is accepted here; known weaknesses of it are not mended any more. Accepted are {accepted}, or newer."
+                "{browser} {} {before}{accepted}{after}",
+                words.too_old
             )),
-            Self::UnknownBrowser { accepted } => Some(format!(
-                "this browser does not say what it is. Accepted are {accepted}, or newer."
-            )),
+            Self::UnknownBrowser { accepted } => {
+                Some(format!("{} {before}{accepted}{after}", words.unknown))
+            }
             Self::BreakGlass { .. }
             | Self::Lockdown { .. }
             | Self::TrainingDue { .. }

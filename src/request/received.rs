@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::held::Remains;
 use super::way_back::way_back;
 use super::{Body, ClientAddr, ClientCertificate, Cover, Facts, Notice, PeerAddr, Refused, Target};
+use crate::language::Language;
 use crate::refusal::Refusal;
 
 /// The id of a request: in the answer, in the record, and sent to the EMR as `X-Request-Id`. Always ours.
@@ -290,6 +291,8 @@ pub struct Manner {
     pub authority: String,
     /// `HEAD` gets no body.
     pub method: Method,
+    /// The language that a page speaks.
+    pub language: Language,
 }
 
 impl Manner {
@@ -303,6 +306,7 @@ impl Manner {
             return_to: way_back(parts, audience),
             authority: parts.authority.clone(),
             method: parts.method.clone(),
+            language: Language::of(&parts.headers),
         }
     }
 }

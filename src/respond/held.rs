@@ -10,6 +10,8 @@ use jiff::tz::TimeZone;
 use super::notices::time;
 use crate::desk::page::page;
 use crate::identity::held::{HeldPost, Way, location};
+use crate::language::Language;
+use crate::language::phrases::Phrases;
 
 /// The page.
 #[derive(Template)]
@@ -29,6 +31,7 @@ struct Page<'p> {
     can_send: bool,
     tried: bool,
     link: Option<(&'p str, &'p str)>,
+    phrases: &'static Phrases,
 }
 
 struct Field {
@@ -61,13 +64,13 @@ impl Step<'_> {
     }
 }
 
-/// Renders the page; `link` leads on, where that is needed.
+/// Renders the page in `language`; `link` leads on, where that is needed.
 #[must_use]
 pub fn render(
     post: &HeldPost,
     step: Step<'_>,
     link: Option<(&str, &str)>,
-    nonce: &str,
+    (nonce, language): (&str, Language),
 ) -> Response<Bytes> {
     let zone = TimeZone::system();
     let about = post.about();
@@ -96,7 +99,10 @@ pub fn render(
         can_send: post.way() == Way::Replay,
         tried: step != Step::Sent && post.tried() > 0,
         link,
+        phrases: language.phrases(),
     };
     let html = shown.render().unwrap_or_default();
-    page(html, StatusCode::OK, nonce)
+    let mut response = page(html, StatusCode::OK, nonce);
+    language.state(response.headers_mut());
+    response
 }

@@ -8,6 +8,7 @@ mod notices;
 mod overlay;
 pub mod own;
 pub mod refused;
+mod said;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::language::Language;
 use crate::request::Notice;
 
 /// The markup of one or more notices.
@@ -95,9 +96,10 @@ fn words(notice: &Notice, zone: &TimeZone) -> (&'static str, String) {
         Notice::SharedWorkstation { name } => {
             ("Shared workstation", format!("{name} is signed in here."))
         }
-        Notice::OldBrowser { .. } | Notice::UnknownBrowser { .. } => {
-            ("Your browser", notice.of_browser().unwrap_or_default())
-        }
+        Notice::OldBrowser { .. } | Notice::UnknownBrowser { .. } => (
+            "Your browser",
+            notice.of_browser(Language::English).unwrap_or_default(),
+        ),
     }
 }
 

@@ -11,17 +11,18 @@ use http::header::{
 use http::{HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
+use super::said::{became_of, said};
 use crate::audit::refuse::Recorded;
 use crate::desk::offers::Offers;
 use crate::identity::cookie;
 use crate::identity::lock::marker;
 use crate::identity::routes::{Asked, OwnRoute, TRAINING, login_location};
+use crate::language::Language;
+use crate::language::phrases::Phrases;
 use crate::refusal::Refusal;
-use crate::request::Throttle;
-use crate::request::held::Holding;
 use crate::request::onward::{Back, CookieFate};
 use crate::request::received::{Audience, Manner};
-use crate::request::{Demand, Notice, Onward, Refused};
+use crate::request::{Demand, Onward, Throttle};
 
 #[derive(Template)]
 #[template(path = "refusal.html")]
@@ -37,6 +38,7 @@ struct Page<'a> {
     note: Option<String>,
     said: Vec<String>,
     sent: Option<String>,
+    phrases: &'static Phrases,
 }
 
 struct Link {
@@ -74,15 +76,18 @@ struct Problem<'a> {
 pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
     let refused = recorded.into_refused();
     let retry = refused.retry();
+    let language = refused.manner().language;
     let offer = refused
         .offer()
         .filter(|_| refused.manner().audience == Audience::Navigation)
         .and_then(|offer| offers.location(offer));
     let link = offer.map(|href| Link {
         href,
-        label: "Break the glass",
+        label: language.phrases().break_the_glass,
     });
-    let note = refused.notice().and_then(Notice::of_browser);
+    let note = refused
+        .notice()
+        .and_then(|notice| notice.of_browser(language));
     let telling = Telling {
         refusal: refused.refusal(),
         manner: refused.manner(),
@@ -121,38 +126,6 @@ struct Telling<'t> {
     note: Option<String>,
     /// What became of what was sent.
     sent: Option<String>,
-}
-
-/// What became of what was sent with a refused request, in words; nothing where nothing was sent, or where it is no
-/// matter of the session.
-fn became_of(refused: &Refused) -> Option<String> {
-    let manner = refused.manner();
-    if manner.method != Method::POST || manner.audience != Audience::Navigation {
-        return None;
-    }
-    let by_session = matches!(
-        refused.refusal(),
-        Refusal::LoginRequired
-            | Refusal::SessionExpired
-            | Refusal::SessionUnknown
-            | Refusal::StepUpRequired
-            | Refusal::ScreenLocked
-    );
-    match refused.held() {
-        Some(Holding::Kept { until, .. }) => Some(format!(
-            "What you sent has not reached the EMR. It is kept for you until {}: once you have signed in as yourself, you are shown it and say what becomes of it.",
-            super::notices::time(*until, &jiff::tz::TimeZone::system())
-        )),
-        Some(Holding::Lost(lost)) => Some(format!(
-            "What you sent has not reached the EMR and is not kept here: {}. Go back in the browser and copy what you typed, if it is still on the page.",
-            lost.in_words()
-        )),
-        None if by_session => Some(
-            "What you sent has not reached the EMR and is not kept here. Go back in the browser and copy what you typed, if it is still on the page."
-                .to_owned(),
-        ),
-        None => None,
-    }
 }
 
 fn answer(telling: Telling<'_>, offer: Option<Link>) -> Response<Bytes> {
@@ -272,27 +245,28 @@ fn redirect(href: &str) -> Response<Bytes> {
 
 /// Where the page leads on to.
 fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner, onward: &Onward) -> Vec<Link> {
+    let phrases = manner.language.phrases();
     let one = |href: &str, label| {
         let href = href.to_owned();
         vec![Link { href, label }]
     };
     if let Some(href) = sign_in {
         if refusal == Refusal::ScreenLocked {
-            let mut both = one(&href, "Unlock");
-            both.extend(one(OwnRoute::Logout.path(), "Someone else? Start clean"));
+            let mut both = one(&href, phrases.lock.unlock);
+            both.extend(one(OwnRoute::Logout.path(), phrases.lock.someone_else));
             return both;
         }
-        return one(&href, "Sign in");
+        return one(&href, phrases.sign_in);
     }
     if let Some(Back::Link(to)) = &onward.back {
         let label = if matches!(refusal, Refusal::SignInCircle | Refusal::StepUpUnmet) {
-            "Try again"
+            phrases.try_again
         } else {
-            "Start again"
+            phrases.start_again
         };
         let mut links = one(to, label);
         if refusal == Refusal::StepUpUnmet && to != "/" {
-            links.extend(one("/", "Go on in the EMR"));
+            links.extend(one("/", phrases.step_up.go_on));
         }
         return links;
     }
@@ -307,29 +281,20 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner, onward: &On
             | Refusal::SecondFactorLocked
             | Refusal::StepUpUnmet
     ) {
-        return one("/", "Start again");
+        return one("/", phrases.start_again);
     }
     if refusal == Refusal::TrainingUrgent {
-        let mut both = one(TRAINING, "Take the course");
-        both.extend(one(&manner.return_to, "Continue to the EMR"));
+        let mut both = one(TRAINING, phrases.take_the_course);
+        both.extend(one(&manner.return_to, phrases.continue_to_emr));
         return both;
     }
     if refusal == Refusal::TrainingLapsed {
-        return one(TRAINING, "Take the course");
+        return one(TRAINING, phrases.take_the_course);
     }
     if refusal == Refusal::HeldGone {
-        return one("/", "Go to the EMR");
+        return one("/", phrases.go_to_emr);
     }
     Vec::new()
-}
-
-/// What is said of this one request, beyond what its code says.
-fn said(onward: &Onward) -> Vec<String> {
-    let demanded = onward
-        .demand
-        .map(|demand| format!("What is asked for: {}.", demand.told()));
-    let lacked = onward.lack.map(|lack| lack.told().to_owned());
-    demanded.into_iter().chain(lacked).collect()
 }
 
 fn page(telling: Telling<'_>, links: Vec<Link>) -> Response<Bytes> {
@@ -342,18 +307,20 @@ fn page(telling: Telling<'_>, links: Vec<Link>) -> Response<Bytes> {
         sent,
     } = telling;
     let id = manner.id.to_string();
+    let words = refusal.words(manner.language);
     let page = Page {
-        title: refusal.title(),
-        detail: refusal.detail(),
-        remedy: refusal.remedy(),
+        title: words.title,
+        detail: words.detail,
+        remedy: words.remedy,
         code: refusal.code(),
         request_id: &id,
         nonce: &id,
         retry: retry.map(seconds),
         links,
         note,
-        said: said(onward),
+        said: said(onward, manner.language),
         sent,
+        phrases: manner.language.phrases(),
     };
     // A template of fixed text cannot fail to render; if it did, the code alone is the page.
     let html = page.render().unwrap_or_else(|_| refusal.code().to_owned());
@@ -371,6 +338,7 @@ fn page(telling: Telling<'_>, links: Vec<Link>) -> Response<Bytes> {
             "default-src 'none'; style-src 'nonce-{id}'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
         ),
     );
+    manner.language.state(headers);
     response
 }
 
@@ -420,7 +388,7 @@ fn problem(
 fn insufficient(demand: Demand, onward: &Onward) -> String {
     let mut challenge = format!(
         r#"Bearer error="insufficient_user_authentication", error_description="What is asked for: {}""#,
-        demand.told()
+        demand.told(Language::English)
     );
     if let Some(values) = acr_values(onward) {
         challenge.extend([", acr_values=\"", &values, "\""]);

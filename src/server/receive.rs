@@ -16,6 +16,7 @@ use super::host::Host;
 use super::progress::Progress;
 use super::wire::Flaw;
 use crate::clock::SharedClock;
+use crate::language::Language;
 use crate::refusal::Refusal;
 use crate::request::hygiene::{self, HopByHop, Hygiene};
 use crate::request::received::{Audience, Connection, Manner, Parts};
@@ -181,6 +182,7 @@ impl Reception {
             // A host that is not served here is not repeated to anyone.
             authority: host.map(|host| host.authority()).unwrap_or_default(),
             method: head.method.clone(),
+            language: Language::of(&head.headers),
         };
         Refused::unreadable(refusal, facts, manner)
     }

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT};
+use http::header::{
+    ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE, USER_AGENT,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -56,6 +58,8 @@ pub(crate) struct Browser {
     pub(crate) scripted: bool,
     /// What it says it is; nothing, as a script does, where there is none.
     pub(crate) agent: Option<&'static str>,
+    /// The languages that its user reads, as `Accept-Language` names them.
+    pub(crate) languages: Option<&'static str>,
 }
 
 pub(crate) fn tls_client(ca_pem: &std::path::Path) -> rustls::ClientConfig {
@@ -86,6 +90,7 @@ impl Browser {
             cookies: BTreeMap::new(),
             scripted: false,
             agent: None,
+            languages: None,
         }
     }
 
@@ -196,6 +201,9 @@ impl Browser {
         }
         if let Some(agent) = self.agent {
             request = request.header(USER_AGENT, agent);
+        }
+        if let Some(languages) = self.languages {
+            request = request.header(ACCEPT_LANGUAGE, languages);
         }
         if let Some(jar) = self.cookie_header(&authority) {
             request = request.header(COOKIE, jar);

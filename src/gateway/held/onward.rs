@@ -11,6 +11,7 @@ use super::Sent;
 use crate::desk::page::redirect;
 use crate::identity::held::{HeldPost, location};
 use crate::identity::routes::{Asked, login_location};
+use crate::language::Language;
 use crate::refusal::Refusal;
 use crate::request::{AnswerBody, Body, Demand, Refused};
 
@@ -18,19 +19,16 @@ use crate::request::{AnswerBody, Body, Demand, Refused};
 const DRAINED: usize = 4 * 1024 * 1024;
 
 /// What its author is told of a form that the gateway refused.
-pub(super) fn refused_so(refused: &Refused, post: &HeldPost) -> Sent {
+pub(super) fn refused_so(refused: &Refused, post: &HeldPost, language: Language) -> Sent {
+    let phrases = language.phrases();
     let refusal = refused.refusal();
     let here = location(post.id());
-    let why = format!(
-        "{} {} ({})",
-        refusal.detail(),
-        refusal.remedy(),
-        refusal.code()
-    );
+    let words = refusal.words(language);
+    let why = format!("{} {} ({})", words.detail, words.remedy, refusal.code());
     if refusal == Refusal::StepUpRequired {
         let demand = refused.onward().demand.unwrap_or(Demand::NOW);
         let href = login_location(&here, Asked::StepUp(demand));
-        return Sent::Not(why, Some((href, "Confirm that it is you")));
+        return Sent::Not(why, Some((href, phrases.step_up.confirm)));
     }
     if refusal == Refusal::PatientUnknown {
         let patients = post.about().map(|about| {
@@ -39,11 +37,10 @@ pub(super) fn refused_so(refused: &Refused, post: &HeldPost) -> Sent {
         });
         let whose = patients.filter(|ids| !ids.is_empty());
         let why = whose.map_or(why, |ids| {
-            format!(
-                "This was written about patient {ids}, and another patient, or none, is selected in the EMR now. Select patient {ids} there, in another window, and come back to this page."
-            )
+            let (before, between, after) = phrases.held.other_patient;
+            format!("{before}{ids}{between}{ids}{after}")
         });
-        return Sent::Not(why, Some(("/".to_owned(), "Go to the EMR")));
+        return Sent::Not(why, Some(("/".to_owned(), phrases.go_to_emr)));
     }
     Sent::Not(why, None)
 }

@@ -64,7 +64,7 @@ impl Identity {
         kept.retain(|one| one.id != id);
         if !kept.iter().any(|one| one.counts(settings)) {
             visit.account = Some(account);
-            let said = "This is your only authenticator. Add another one before you remove it.";
+            let said = visit.language.phrases().factor.only_one;
             let answer = page::manage(&visit, Some(said))?;
             let detail = [("second_factor", "manage")];
             return Ok(Done::new(Event::PageShown, &detail, answer));

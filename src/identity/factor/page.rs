@@ -13,6 +13,7 @@ use crate::config::second_factor::FactorMethod;
 use crate::identity::answer::Answer;
 use crate::identity::routes::OwnRoute;
 use crate::identity::token::Token;
+use crate::language::phrases::Phrases;
 use crate::refusal::Refusal;
 use crate::request::Event;
 
@@ -55,6 +56,7 @@ struct AskedTotp {
 #[derive(Template)]
 #[template(path = "second_factor_verify.html")]
 struct VerifyPage {
+    phrases: &'static Phrases,
     common: Common,
     nonce: String,
     passkey: Option<Asked>,
@@ -65,6 +67,7 @@ struct VerifyPage {
 #[derive(Template)]
 #[template(path = "second_factor_invitation.html")]
 struct InvitationPage {
+    phrases: &'static Phrases,
     common: Common,
     nonce: String,
 }
@@ -72,6 +75,7 @@ struct InvitationPage {
 #[derive(Template)]
 #[template(path = "second_factor_enrol.html")]
 struct EnrolPage {
+    phrases: &'static Phrases,
     common: Common,
     nonce: String,
     passkey: Option<Asked>,
@@ -83,6 +87,7 @@ struct EnrolPage {
 #[derive(Template)]
 #[template(path = "second_factor_codes.html")]
 struct CodesPage {
+    phrases: &'static Phrases,
     nonce: String,
     codes: Vec<String>,
     next: String,
@@ -101,6 +106,7 @@ struct Row {
 #[derive(Template)]
 #[template(path = "second_factor_manage.html")]
 struct ManagePage {
+    phrases: &'static Phrases,
     common: Common,
     nonce: String,
     rows: Vec<Row>,
@@ -140,13 +146,14 @@ pub(super) async fn verify(
     let common = common(visit, said)?;
     let nonce = common.nonce.clone();
     let page = VerifyPage {
+        phrases: visit.language.phrases(),
         common,
         nonce: nonce.clone(),
         passkey: assertion(visit, account).await?,
         totp: totp > 0,
         recovery: !account.recovery.is_empty(),
     };
-    answer(page.render()?, &nonce, status)
+    answer(page.render()?, visit, (&nonce, status))
 }
 
 async fn assertion(visit: &Visit<'_>, account: &Account) -> Result<Option<Asked>, FactorError> {
@@ -183,10 +190,11 @@ pub(super) fn invitation(
     let common = common(visit, said)?;
     let nonce = common.nonce.clone();
     let page = InvitationPage {
+        phrases: visit.language.phrases(),
         common,
         nonce: nonce.clone(),
     };
-    answer(page.render()?, &nonce, status)
+    answer(page.render()?, visit, (&nonce, status))
 }
 
 /// Offers what may be enrolled; with `key`, an app is asked for that one again.
@@ -214,6 +222,7 @@ pub(super) async fn enrol(
     let common = common(visit, said)?;
     let nonce = common.nonce.clone();
     let page = EnrolPage {
+        phrases: visit.language.phrases(),
         common,
         nonce: nonce.clone(),
         passkey,
@@ -221,7 +230,7 @@ pub(super) async fn enrol(
         further: many > 0,
         full,
     };
-    answer(page.render()?, &nonce, status)
+    answer(page.render()?, visit, (&nonce, status))
 }
 
 async fn registration(visit: &Visit<'_>) -> Result<Option<Asked>, FactorError> {
@@ -258,6 +267,7 @@ async fn new_key(visit: &Visit<'_>, key: Option<TotpKey>) -> Result<AskedTotp, F
 pub(super) fn codes(visit: &Visit<'_>, codes: &[Code]) -> Result<Answer, FactorError> {
     let nonce = Token::generate()?.expose().expose().clone();
     let page = CodesPage {
+        phrases: visit.language.phrases(),
         nonce: nonce.clone(),
         codes: codes.iter().map(Code::show).collect(),
         next: match visit.flow.aim {
@@ -265,7 +275,7 @@ pub(super) fn codes(visit: &Visit<'_>, codes: &[Code]) -> Result<Answer, FactorE
             Aim::Manage(_) => manage_location(visit),
         },
     };
-    answer(page.render()?, &nonce, StatusCode::OK)
+    answer(page.render()?, visit, (&nonce, StatusCode::OK))
 }
 
 /// The list of one's own authenticators.
@@ -289,6 +299,7 @@ pub(super) fn manage(
     let common = common(visit, None)?;
     let nonce = common.nonce.clone();
     let page = ManagePage {
+        phrases: visit.language.phrases(),
         nonce: nonce.clone(),
         rows: rows.collect(),
         left: account.recovery.len(),
@@ -301,7 +312,7 @@ pub(super) fn manage(
     } else {
         StatusCode::OK
     };
-    answer(page.render()?, &nonce, status)
+    answer(page.render()?, visit, (&nonce, status))
 }
 
 /// Sends the browser to that list.
@@ -319,8 +330,13 @@ fn manage_location(visit: &Visit<'_>) -> String {
     format!("{path}?flow={}", visit.token.expose().expose())
 }
 
-fn answer(html: String, nonce: &str, status: StatusCode) -> Result<Answer, FactorError> {
+fn answer(
+    html: String,
+    visit: &Visit<'_>,
+    (nonce, status): (&str, StatusCode),
+) -> Result<Answer, FactorError> {
     let answer = Answer::scripted(html, nonce, status).ok_or(FactorError::Header)?;
+    let answer = answer.spoken(visit.language);
     Ok(if status == Refusal::SecondFactorRefused.status() {
         answer.about(Refusal::SecondFactorRefused.code())
     } else {

@@ -10,6 +10,7 @@ use super::{Done, FactorError, OwnFactor, browser_of, form};
 use crate::config::second_factor::Enrolment;
 use crate::identity::Identity;
 use crate::identity::token::Token;
+use crate::language::Language;
 use crate::request::received::Parts;
 use crate::request::{Event, Principal, Received};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(super) struct Visit<'v> {
     pub(super) flow: Flow,
     pub(super) account: Option<Account>,
     pub(super) site: Option<Site>,
+    /// What the pages are in.
+    pub(super) language: Language,
 }
 
 /// What comes next.
@@ -90,6 +93,7 @@ impl Identity {
             flow,
             account,
             site,
+            language: Language::of(&parts.headers),
         })
     }
 

@@ -96,16 +96,16 @@
   var LOOK = { display: "block", margin: "0 0 1rem", color: "#fff", font: "1.05rem/1.5 system-ui, sans-serif", visibility: "visible" };
   function like(more) { return Object.assign({}, LOOK, more); }
 
-  var WORDS = {
-    locked: ["The screen is locked", "Nobody worked here for a while, or the screen was locked. What you typed stays on this page.", "Unlock"],
-    ended: ["Your session has ended", "What you typed stays on this page. Sign in as yourself to see it again; the EMR will ask you to sign in there, too.", "Sign in"]
-  };
+  // Put in by the gateway, in the language of the browser.
+  var WORDS = "words";
 
   function hide(why) {
     if (above()) { return; }
     if (cover && cover.why === why) { return; }
     if (cover) { show(); }
-    var words = WORDS[why];
+    var words = why === "locked"
+      ? [WORDS.locked, WORDS.locked_text, WORDS.unlock]
+      : [WORDS.ended, WORDS.ended_text, WORDS.sign_in];
     var box = part("dialog", "", {
       position: "fixed", inset: "0", width: "100vw", height: "100vh", "max-width": "none", "max-height": "none",
       margin: "0", padding: "0", border: "0", background: "#0f2a2e", display: "grid", "place-items": "center",
@@ -127,7 +127,7 @@
       if (window.open(UNLOCK, "chartgate-unlock", "popup,width=560,height=760")) { event.preventDefault(); }
     });
     inner.appendChild(unlock);
-    var leave = part("a", "Someone else? Start clean", like(Object.assign({ color: "#fff", border: "1px solid #fff" }, button)));
+    var leave = part("a", WORDS.someone_else, like(Object.assign({ color: "#fff", border: "1px solid #fff" }, button)));
     leave.id = "chartgate-switch";
     leave.href = SWITCH;
     inner.appendChild(leave);

@@ -22,6 +22,8 @@ use super::logout;
 use super::routes::OwnRoute;
 use super::session::Live;
 use super::{Identity, session::SessionId};
+use crate::language::Language;
+use crate::language::phrases::Phrases;
 use crate::refusal::Refusal;
 use crate::request::received::{Audience, Parts};
 use crate::request::{Cover, Event, Handled, Received, Refused};
@@ -29,6 +31,8 @@ use crate::store::StoreError;
 
 /// The script of pages that lock.
 const SCRIPT: &str = include_str!("lock.js");
+/// Where its words go.
+const WORDS: &str = "\"words\"";
 /// No time.
 const NEVER: i64 = i64::MIN;
 
@@ -164,6 +168,7 @@ pub struct LockedByItself {
 #[template(path = "unlocked.html")]
 struct UnlockedPage<'p> {
     nonce: &'p str,
+    phrases: &'static Phrases,
 }
 
 impl Identity {
@@ -245,10 +250,20 @@ impl Identity {
             OwnRoute::Unlock if looks => self.login(received).await,
             OwnRoute::Unlocked if looks => {
                 let nonce = received.parts().id.to_string();
-                let html = UnlockedPage { nonce: &nonce }.render().unwrap_or_default();
-                shown(received, Answer::page_with_own_script(html, &nonce))
+                let language = Language::of(&received.parts().headers);
+                let page = UnlockedPage {
+                    nonce: &nonce,
+                    phrases: language.phrases(),
+                };
+                let html = page.render().unwrap_or_default();
+                let answer = Answer::page_with_own_script(html, &nonce);
+                shown(received, answer.map(|answer| answer.spoken(language)))
             }
-            OwnRoute::LockScript if looks => shown(received, Some(Answer::script(SCRIPT))),
+            OwnRoute::LockScript if looks => {
+                let language = Language::of(&received.parts().headers);
+                let answer = script(language).map(|text| Answer::script(text).spoken(language));
+                shown(received, answer)
+            }
             OwnRoute::Unlock
             | OwnRoute::Unlocked
             | OwnRoute::LockScript
@@ -298,6 +313,12 @@ impl Identity {
     }
 }
 
+/// The script, with its words in a language.
+fn script(language: Language) -> Option<String> {
+    let words = serde_json::to_string(&language.phrases().lock).ok()?;
+    Some(SCRIPT.replacen(WORDS, &words, 1))
+}
+
 fn shown(received: Received, answer: Option<Answer>) -> Result<Handled, Refused> {
     match answer {
         Some(answer) => Ok(handled(received, (Event::PageShown, answer))),
@@ -345,6 +366,26 @@ mod tests {
         other.join(&read);
         assert_eq!(other.since(), Some(at(10)));
         assert!(latch.note() && !latch.note());
+    }
+
+    #[test]
+    fn the_script_speaks_each_language() {
+        for language in Language::ALL.iter().copied() {
+            let script = script(language).unwrap();
+            let words = script
+                .lines()
+                .find_map(|line| line.trim().strip_prefix("var WORDS = "))
+                .unwrap();
+            let words: serde_json::Value =
+                serde_json::from_str(words.trim_end_matches(';')).unwrap();
+            let lock = &language.phrases().lock;
+            assert_eq!(words["locked"], lock.locked);
+            for name in script.split("WORDS.").skip(1) {
+                let name = name.split(|c: char| c != '_' && !c.is_ascii_alphabetic());
+                let name = name.into_iter().next().unwrap();
+                assert!(words[name].is_string(), "{name}");
+            }
+        }
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use super::asked::Asked;
 use crate::cli::console::{Console, Failure};
 use crate::cli::policy::printable;
 use crate::inspect::RULES;
+use crate::language::Language;
 use crate::policy::compile::Outcome;
 use crate::policy::decide::Obligations;
 use crate::policy::explain::{Bearing, Explanation, Finding};
@@ -84,7 +85,10 @@ pub(super) fn tell(
         mapping.sensitivity
     ))?;
     if !mapping.demand.is_none() {
-        console.line(format_args!("  step-up   {}", mapping.demand.told()))?;
+        console.line(format_args!(
+            "  step-up   {}",
+            mapping.demand.told(Language::English)
+        ))?;
     }
     if let Some(scene) = asked.scenes.first() {
         console.line(format_args!("  who       {}", who(scene)))?;
@@ -186,7 +190,7 @@ fn decision(
             let after = if obliged.is_empty() {
                 String::new()
             } else {
-                format!(", after {}", obliged.demand.told())
+                format!(", after {}", obliged.demand.told(Language::English))
             };
             console.line(format_args!("permitted{after}"))?;
         }
