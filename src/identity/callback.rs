@@ -164,6 +164,8 @@ impl Identity {
         let arrived = self.open(&token, opening, current, &attempt).await?;
         let (live, mut detail) = (arrived.live, arrived.detail);
         login::count_opened(event);
+        self.turns
+            .opened(live.id(), BrowserKey::of(&parts.headers, parts.client));
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;

@@ -122,6 +122,7 @@ impl Identity {
                     return Err(screened.refuse(Refusal::BindingChanged));
                 }
                 let workplace = self.workplace(parts);
+                self.turns.used(&live, self.clock().now());
                 self.tell_of_session(screened.received_mut(), &live, workplace);
                 if self.sessions().locks() {
                     let cover = Cover::of(live.id().as_str(), &principal.id());

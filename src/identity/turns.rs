@@ -3,6 +3,8 @@
 //! Counted are not starts but chains: a start belongs to a chain only if a sign-in of the same browser came back before
 //! it. Twenty tabs that are restored at once start twenty sign-ins, of which each is the first.
 //!
+//! A session that is used once ends the chain: what is not seen again is what goes round.
+//!
 //! *Owns*: the chains of the last seconds, bounded in number and time.
 //! *Never*: a lasting lock. A chain is forgotten after [`WINDOW`], at sign-out, and when a person asks to try again.
 
@@ -16,6 +18,7 @@ use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 
 use super::cookie::{self, LOGIN_COOKIE, Presented};
+use super::session::{Live, SessionId};
 use super::token::Token;
 use crate::request::ClientAddr;
 
@@ -104,16 +107,42 @@ impl Turn {
 pub(super) struct Circle;
 
 #[derive(Debug)]
-pub(super) struct Turns(Cache<(BrowserKey, Round), Turn>);
+pub(super) struct Turns {
+    chains: Cache<(BrowserKey, Round), Turn>,
+    // Sessions that were opened lately and that nobody has used yet, with the browser that they were opened in.
+    opened: Cache<SessionId, BrowserKey>,
+}
 
 impl Turns {
     pub(super) fn new() -> Self {
-        Self(
-            Cache::builder()
+        let remembered = WINDOW.saturating_mul(2);
+        Self {
+            chains: Cache::builder()
                 .max_capacity(REMEMBERED)
-                .time_to_live(WINDOW.saturating_mul(2))
+                .time_to_live(remembered)
                 .build(),
-        )
+            opened: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(remembered)
+                .build(),
+        }
+    }
+
+    /// A sign-in of `browser` opened this session.
+    pub(super) fn opened(&self, session: &SessionId, browser: BrowserKey) {
+        self.opened.insert(session.clone(), browser);
+    }
+
+    /// This session is used: its browser has something to show for the sign-in, and the next one begins a chain of its
+    /// own. At a shared workstation the next user may come within seconds.
+    pub(super) fn used(&self, live: &Live, now: Timestamp) {
+        let is_young = now.duration_since(live.created()).unsigned_abs() <= WINDOW;
+        if !is_young {
+            return;
+        }
+        if let Some(browser) = self.opened.remove(live.id()) {
+            self.chains.invalidate(&(browser, Round::SignIn));
+        }
     }
 
     /// The turn of a sign-in that `browser` starts at `now`.
@@ -123,7 +152,7 @@ impl Turns {
         round: Round,
         now: Timestamp,
     ) -> Result<Turn, Circle> {
-        let before = self.0.get(&(browser.clone(), round));
+        let before = self.chains.get(&(browser.clone(), round));
         match before.filter(|turn| turn.is_recent(now)) {
             None => Ok(Turn::first(now)),
             Some(turn) if turn.number >= MOST => Err(Circle),
@@ -138,15 +167,15 @@ impl Turns {
     pub(super) fn came_back(&self, browser: &BrowserKey, round: Round, turn: Turn) {
         let key = (browser.clone(), round);
         let longer = |known: Turn| known.number > turn.number && known.since >= turn.since;
-        if !self.0.get(&key).is_some_and(longer) {
-            self.0.insert(key, turn);
+        if !self.chains.get(&key).is_some_and(longer) {
+            self.chains.insert(key, turn);
         }
     }
 
     /// What was before does not count any more.
     pub(super) fn forget(&self, browser: &BrowserKey) {
         for round in [Round::SignIn, Round::StepUp] {
-            self.0.invalidate(&(browser.clone(), round));
+            self.chains.invalidate(&(browser.clone(), round));
         }
     }
 }
@@ -208,7 +237,7 @@ mod tests {
             let browser = someone(&count.to_string());
             turns.came_back(&browser, Round::SignIn, Turn::first(at(0)));
         }
-        turns.0.run_pending_tasks();
-        assert!(turns.0.entry_count() <= REMEMBERED);
+        turns.chains.run_pending_tasks();
+        assert!(turns.chains.entry_count() <= REMEMBERED);
     }
 }

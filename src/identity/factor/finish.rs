@@ -10,6 +10,7 @@ use crate::identity::callback::CallbackError;
 use crate::identity::origin::Origin;
 use crate::identity::session::Opening;
 use crate::identity::token::Token;
+use crate::identity::turns::BrowserKey;
 use crate::identity::{cookie, login};
 use crate::request::{Event, Received};
 
@@ -67,6 +68,9 @@ impl Identity {
             }
         };
         login::count_opened(event);
+        let parts = received.parts();
+        let browser = BrowserKey::of(&parts.headers, parts.client);
+        self.turns.opened(arrived.live.id(), browser);
         self.name(received.facts_mut(), &arrived.live);
         let cookie = cookie::set_session(&token).ok_or(FactorError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(FactorError::Header)?;
