@@ -5,6 +5,7 @@ mod front_channel;
 mod issuers;
 mod lifetime;
 mod lock;
+mod meetings;
 mod mutations;
 mod protocol;
 mod provider;

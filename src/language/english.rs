@@ -136,6 +136,7 @@ pub(super) const PHRASES: Phrases = Phrases {
         suspect: "This passkey is not accepted any more, because there may be a copy of it. Use another authenticator, and tell IT.",
         not_enrolled: "The new authenticator could not be confirmed. Please try again.",
         confirm_title: "Confirm that it is you",
+        passkey_demanded: "What you want to open asks for a passkey: use the device or security key that has yours.",
         one_more_step: (
             "You are signing in as ",
             ". One more step opens patient records.",

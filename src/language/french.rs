@@ -136,6 +136,7 @@ pub(super) const PHRASES: Phrases = Phrases {
         suspect: "Cette clé d'accès n'est plus acceptée, car il peut en exister une copie. Utilisez un autre authentificateur et prévenez le service informatique.",
         not_enrolled: "Le nouvel authentificateur n'a pas pu être confirmé. Réessayez.",
         confirm_title: "Confirmez que c'est bien vous",
+        passkey_demanded: "Ce que vous voulez ouvrir exige une clé d'accès : utilisez l'appareil ou la clé de sécurité qui contient la vôtre.",
         one_more_step: (
             "Vous vous connectez en tant que ",
             ". Encore une étape pour ouvrir les dossiers des patients.",

@@ -136,6 +136,7 @@ pub(super) const PHRASES: Phrases = Phrases {
         suspect: "Dieser Passkey wird nicht mehr angenommen, weil es eine Kopie davon geben kann. Verwenden Sie einen anderen Authenticator, und sagen Sie der IT Bescheid.",
         not_enrolled: "Der neue Authenticator konnte nicht bestätigt werden. Bitte versuchen Sie es noch einmal.",
         confirm_title: "Bestätigen Sie, dass Sie es sind",
+        passkey_demanded: "Was Sie öffnen möchten, verlangt einen Passkey: Verwenden Sie das Gerät oder den Sicherheitsschlüssel, auf dem Ihrer liegt.",
         one_more_step: (
             "Sie melden sich als ",
             " an. Noch ein Schritt öffnet die Patientenakten.",

@@ -181,6 +181,7 @@ pub struct FactorWords {
     pub not_enrolled: &'static str,
     pub confirm_title: &'static str,
     pub one_more_step: Around,
+    pub passkey_demanded: &'static str,
     pub use_passkey: &'static str,
     pub passkey_not_used: &'static str,
     pub no_passkeys_here: &'static str,

@@ -136,6 +136,7 @@ pub(super) const PHRASES: Phrases = Phrases {
         suspect: "Esta clave de acceso ya no se acepta, porque puede haber una copia de ella. Use otro autenticador y avise a informática.",
         not_enrolled: "No se pudo confirmar el nuevo autenticador. Inténtelo de nuevo.",
         confirm_title: "Confirme que es usted",
+        passkey_demanded: "Lo que desea abrir exige una clave de acceso: use el dispositivo o la llave de seguridad que tenga la suya.",
         one_more_step: (
             "Está iniciando sesión como ",
             ". Un paso más abre las historias de los pacientes.",

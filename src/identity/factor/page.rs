@@ -15,7 +15,7 @@ use crate::identity::routes::OwnRoute;
 use crate::identity::token::Token;
 use crate::language::phrases::Phrases;
 use crate::refusal::Refusal;
-use crate::request::Event;
+use crate::request::{Event, Factor};
 
 /// What went wrong before this page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,8 @@ struct VerifyPage {
     common: Common,
     nonce: String,
     passkey: Option<Asked>,
+    /// Nothing but a passkey would do.
+    only_passkeys: bool,
     totp: bool,
     recovery: bool,
 }
@@ -145,13 +147,17 @@ pub(super) async fn verify(
         .count();
     let common = common(visit, said)?;
     let nonce = common.nonce.clone();
+    let passkey = assertion(visit, account).await?;
+    // What does not meet the demand is not asked for, as long as something does.
+    let only_passkeys = passkey.is_some() && visit.demanded() == Factor::PhishingResistant;
     let page = VerifyPage {
         phrases: visit.language.phrases(),
         common,
         nonce: nonce.clone(),
-        passkey: assertion(visit, account).await?,
-        totp: totp > 0,
-        recovery: !account.recovery.is_empty(),
+        passkey,
+        only_passkeys,
+        totp: totp > 0 && !only_passkeys,
+        recovery: !account.recovery.is_empty() && !only_passkeys,
     };
     answer(page.render()?, visit, (&nonce, status))
 }

@@ -12,7 +12,7 @@ use crate::identity::Identity;
 use crate::identity::token::Token;
 use crate::language::Language;
 use crate::request::received::Parts;
-use crate::request::{Event, Principal, Received};
+use crate::request::{Event, Factor, Principal, Received};
 use std::sync::Arc;
 
 /// A visit.
@@ -53,6 +53,14 @@ impl Visit<'_> {
             Stage::Enrol
         } else {
             Stage::Invitation
+        }
+    }
+
+    /// The factor that the sign-in is asked for.
+    pub(super) fn demanded(&self) -> Factor {
+        match &self.flow.aim {
+            Aim::SignIn(waiting) => waiting.attempt.demand.factor(),
+            Aim::Manage(_) => Factor::Any,
         }
     }
 
