@@ -12,43 +12,10 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from kit import cache, net, process, report, trail  # noqa: E402
+from kit.clinic import at_the_workstation, facts_of  # noqa: E402
 from kit.gateway import binary  # noqa: E402
 
 AFTER = 10
-
-
-def facts_of(clinic):
-    for line in clinic.text().splitlines():
-        if line.startswith("{"):
-            return json.loads(line)
-    return None
-
-
-def browse(stage, facts):
-    shots = cache.CACHE / "shots"
-    shots.mkdir(exist_ok=True)
-    done = stage.start(
-        "workstation",
-        ["node", cache.CACHE / "node" / "lock.mjs"],
-        {
-            "BASE": facts["url"].rstrip("/"),
-            "CA": facts["ca_cert"],
-            "SHOTS": str(shots),
-            "USERS": json.dumps(facts["users"]),
-            "EMR_PASSWORD": facts["emr_login"]["password"],
-            "AFTER": str(AFTER),
-        },
-    )
-    try:
-        done.popen.wait(270)
-    except subprocess.TimeoutExpired:
-        done.kill()
-    seen = {}
-    for line in done.text().splitlines():
-        if line.startswith("{"):
-            step = json.loads(line)
-            seen[step["step"]] = step["seen"]
-    return seen
 
 
 def what_the_browser_saw(it, seen):
@@ -103,7 +70,7 @@ def body(it):
         )
         net.await_true("the sample clinic", lambda: facts_of(clinic) is not None, 60, 0.1)
         facts = facts_of(clinic)
-        seen = browse(stage, facts)
+        seen = at_the_workstation(stage, facts, "lock", AFTER=str(AFTER))
         what_the_browser_saw(it, seen)
         what_the_trail_says(it, facts)
         it.check("the clinic ends in good order", clinic.stop() == 0, clinic.text()[-800:])
