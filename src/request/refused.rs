@@ -49,7 +49,7 @@ impl Refused {
         Self::unreadable(refusal, facts, Manner::of(parts))
     }
 
-    /// Ends a request whose head could not be read as far as a [`Received`] needs.
+    /// Ends a request whose head could not be read as far as a [`Received`](super::Received) needs.
     pub fn unreadable(refusal: Refusal, facts: Facts, manner: Manner) -> Self {
         Self {
             ending: Box::new(Ending {
