@@ -26,6 +26,17 @@ def watch(stage, authority, origin, script, seconds=240, name=None, **settings):
     return [(step["step"], step["seen"]) for step in steps]
 
 
+def signs_in(it, stage, authority, origin, person, page, provider):
+    """The person signs in in Chromium, at the provider with this origin, and arrives at the page that they asked for."""
+    seen = browse(stage, authority, origin, "provider_sign_in", name=f"sign-in-{person.name}", USER=json.dumps(vars(person)), PAGE=page)
+    it.equal(f"in Chromium {person.name} is asked by the provider", seen.get("asked by"), provider.rstrip("/"))
+    arrived = seen.get("arrived") or {}
+    it.check(f"in Chromium {person.name} arrives at the page that they asked for", arrived.get("url") == f"{origin}{page}" and "CG-" not in arrived.get("text", "CG-"), arrived or seen)
+    cookies = seen.get("cookies") or []
+    small = len(cookies) in (1, 2) and all(c["httpOnly"] and c["secure"] and c["size"] < 100 for c in cookies)
+    it.check(f"in Chromium {person.name} has a small cookie that no script reads", small, cookies)
+
+
 def browse(*arguments, **settings):
     """The same, by step: the last of each."""
     return dict(watch(*arguments, **settings))

@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from kit import cache, emr, login, net, process, provider, report, tls  # noqa: E402
+from kit import browser, cache, emr, login, net, process, provider, report, tls  # noqa: E402
 from kit.gateway import Gateway, REPOSITORY  # noqa: E402
 
 HOST = "pacs.clinic.test"
@@ -29,18 +29,18 @@ def body(it):
             key.chmod(0o600)
             # A provider that knows no key yet: one that does goes on with it for as long as the answer may be kept.
             issuer.start()
-            signs_in(it, gateway, (authority, origin), issuer, orthanc, [key])
+            signs_in(it, stage, gateway, (authority, origin), issuer, orthanc, [key])
             keys.insert(0, key)
             if len(keys) == 1:
                 issuer.process.stop()
         new = keys.pop()
-        signs_in(it, gateway, (authority, origin), issuer, orthanc, [new, *keys])
+        signs_in(it, stage, gateway, (authority, origin), issuer, orthanc, [new, *keys])
         issuer.process.stop()
         code, text = gateway.verify()
         it.check("`audit verify` is green", code == 0, text)
 
 
-def signs_in(it, gateway, place, issuer, orthanc, keys):
+def signs_in(it, stage, gateway, place, issuer, orthanc, keys):
     """The newest key first; a second one is that which the provider still has."""
     authority, origin = place
     what = " over ".join(key.stem for key in keys)
@@ -69,6 +69,8 @@ def signs_in(it, gateway, place, issuer, orthanc, keys):
     it.check(f"{what}: the browser carries a reference to the pushed request and nothing of it", "request_uri=" in address and "state=" not in address and "nonce=" not in address, address)
     page = login.sign_in(net.browser(authority.ca), f"{origin}/dicom-web/studies", login.people()["physician"], issuer.url)
     it.check(f"{what}: the physician is in", page.status_code == 200, (page.status_code, page.text[:300], gateway.process.text()[-1200:]))
+    if keys[1:]:
+        browser.signs_in(it, stage, authority, origin, login.people()["physician"], "/system", issuer.url)
     it.check(f"{what}: the gateway ends in good order", gateway.stop() == 0, gateway.process.text()[-800:])
 
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import requests  # noqa: E402
 
-from kit import cache, emr, login, net, process, provider, report, tls, trail  # noqa: E402
+from kit import browser, cache, emr, login, net, process, provider, report, tls, trail  # noqa: E402
 from kit.gateway import Gateway, REPOSITORY  # noqa: E402
 
 HOST = "pacs.clinic.test"
@@ -39,6 +39,7 @@ def body(it):
 
         anonymous(it, authority, origin)
         doctor = signed_in(it, authority, canaille, origin, physician)
+        browser.signs_in(it, stage, authority, origin, physician, "/system", canaille.url)
         search(it, doctor, origin)
         retrieve(it, doctor, origin, orthanc, stored)
         survives_idle(it, doctor, origin)

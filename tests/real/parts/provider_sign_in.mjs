@@ -1,0 +1,38 @@
+// Somebody signs in at whatever provider the gateway sends them to, and works. What is right or wrong is decided by the
+// scenario that reads the lines.
+//
+// Environment: that of browser.mjs, USER (JSON: name, password, seed), PAGE (a path of the EMR).
+import { BASE, look, newPerson, say, text, totp, work } from './browser.mjs';
+
+const user = JSON.parse(process.env.USER);
+
+// Fills in whatever the page asks for; a code that was used already is asked for again until the next one is due.
+async function fill(page) {
+  for (const name of ['username', 'login']) {
+    const field = page.locator(`input[name=${name}]:visible`).first();
+    if (await field.count()) { await field.fill(user.name); }
+  }
+  const password = page.locator('input[name=password]:visible').first();
+  if (await password.count()) { await password.fill(user.password); }
+  const code = page.locator('input[name=otp]:visible').first();
+  if (await code.count()) { await code.fill(totp(user.seed)); }
+  await page.locator('form button[type=submit]:visible, form button:not([type]):visible, form input[type=submit]:visible').first().click();
+  await page.waitForLoadState();
+}
+
+await work(async () => {
+  const { context, page } = await newPerson();
+  await page.goto(`${BASE}${process.env.PAGE}`);
+  say('asked by', new URL(page.url()).origin);
+  say('address', await page.evaluate(() => performance.getEntriesByType('navigation')[0].name));
+  const until = Date.now() + 75_000;
+  while (!page.url().startsWith(BASE) && Date.now() < until) {
+    await look(page, 'provider');
+    await fill(page);
+    await page.waitForTimeout(1500);
+  }
+  await look(page, 'arrived');
+  say('arrived', { url: page.url(), text: await text(page) });
+  const cookies = (await context.cookies(BASE)).filter((cookie) => cookie.name.startsWith('__Host-chartgate'));
+  say('cookies', cookies.map(({ name, value, httpOnly, secure, sameSite }) => ({ size: name.length + value.length, httpOnly, secure, sameSite })));
+});
