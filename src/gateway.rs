@@ -224,7 +224,10 @@ impl Gateway {
         // SECURITY: an answer that took longer than its session must not bring cookies or a page to whoever is next.
         let session = classified.answer().identified().session();
         if activity != Activity::Leaving && stages.identity.has_ended(session) {
-            return Err(classified.into_answer().refuse(Refusal::LoginRequired));
+            return Err(classified
+                .into_answer()
+                .refuse(Refusal::LoginRequired)
+                .forwarded());
         }
         let cleaned = self.upstream.clean(classified)?;
         Ok(respond::deliver(cleaned))

@@ -147,6 +147,7 @@ fn became_of(holding: &Holding) -> (String, String) {
     match holding {
         Holding::Kept { until, .. } => ("kept_until".to_owned(), until.to_string()),
         Holding::Lost(lost) => ("not_kept".to_owned(), lost.word().to_owned()),
+        Holding::Unknown => ("not_kept".to_owned(), "forwarded".to_owned()),
     }
 }
 

@@ -8,6 +8,7 @@ mod onward;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, REFERER};
@@ -26,7 +27,7 @@ use crate::limit::screen::Purpose;
 use crate::refusal::Refusal;
 use crate::request::held::{Holding, Lost, Remains};
 use crate::request::received::{Manner, Parts};
-use crate::request::{AnswerBody, Body, BodyError, Facts, Received, Refused, Target};
+use crate::request::{AnswerBody, Body, BodyError, Facts, Principal, Received, Refused, Target};
 pub(super) use onward::drain;
 use onward::{absolute, buffered, on, refused_so};
 
@@ -36,6 +37,9 @@ use crate::telemetry::metrics as names;
 
 /// The largest form that says what becomes of one.
 const LARGEST: u64 = 4 * 1024;
+/// How long the answer to a form that was sent is read.
+const DRAINED: Duration = Duration::from_mins(1);
+
 /// What came of sending a form.
 enum Sent {
     /// The EMR took it and sends its user on.
@@ -82,7 +86,11 @@ impl Gateway {
         remains: Remains,
     ) -> Result<Timestamp, Lost> {
         let Remains { parts, mut body } = remains;
-        let user = refused.facts().principal.as_ref().ok_or(Lost::Kind)?.id();
+        // A program has no page to find it on.
+        let user = match refused.facts().principal.as_deref() {
+            Some(principal @ Principal::User(_)) => principal.id(),
+            Some(Principal::Service(_)) | None => return Err(Lost::Kind),
+        };
         if !is_kept(&parts.headers) {
             return Err(Lost::Kind);
         }
@@ -331,7 +339,11 @@ impl Gateway {
             }
         };
         let (head, body) = response.into_parts();
-        drain(body).await;
+        // Nobody reads it; that the EMR took the form is in the head.
+        let drained = tokio::time::timeout(DRAINED, drain(body));
+        drop(tokio::task::spawn_local(async {
+            let _late = drained.await;
+        }));
         let status = head.status;
         if status.is_success() {
             return Sent::Answered;

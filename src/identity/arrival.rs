@@ -71,6 +71,8 @@ impl Identity {
             }
         }
         let live = self.sessions().open(token, opening).await?;
+        // Until the session can be found nobody else counts this user's.
+        drop(entering);
         Ok(Arrived { live, detail })
     }
 

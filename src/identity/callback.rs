@@ -32,6 +32,7 @@ use crate::request::onward::Back;
 use crate::request::received::Parts;
 use crate::request::{Event, Handled, Onward, Principal, Received, Refused, Target};
 pub(super) use error::CallbackError;
+pub(super) use purpose::SignIn;
 use purpose::{charged, ends_session};
 
 /// The parameters of a callback. Each occurs once at most.
@@ -125,10 +126,13 @@ impl Identity {
         onward.back = Some(Back::Link(attempt.return_to.clone()));
         onward.demand = Some(attempt.demand).filter(|demand| !demand.is_none());
         let named = routes::own_callback(&parts.target);
+        let origin = Origin::of(parts);
         let signed_in = self.sign_in(&attempt, &parameters, named).await;
         let training = signed_in.as_ref().ok().map(|(_, training)| *training);
         let (opening, event) = match signed_in
-            .and_then(|(opening, _)| self.judge_purpose(&attempt, current.as_deref(), opening))
+            .and_then(|(opening, _)| {
+                self.judge_purpose(&attempt, (current.as_deref(), &origin), opening)
+            })
             .and_then(|judged| charged(judged, limit))
         {
             Ok(judged) => judged,
@@ -157,10 +161,7 @@ impl Identity {
             return self.hand_over(received, attempt, opening, current).await;
         }
         let token = Token::generate().map_err(CallbackError::Randomness)?;
-        let opening = Opening {
-            origin: Origin::of(parts),
-            ..opening
-        };
+        let opening = Opening { origin, ..opening };
         let arrived = self.open(&token, opening, current, &attempt).await?;
         let (live, mut detail) = (arrived.live, arrived.detail);
         login::count_opened(event);
@@ -317,6 +318,7 @@ impl Identity {
         }
         let opening = Opening {
             sub: (user.subject != verified.subject).then(|| verified.subject.clone()),
+            issued: Some(verified.issued),
             stated: user.proof.clone(),
             user,
             role_values: person.role_values,
@@ -356,6 +358,12 @@ impl Identity {
             }
         };
         let live = &arrived.live;
+        // SECURITY: the session that was to go on ended meanwhile: under its id nothing begins again.
+        if continued.is_some() && self.has_ended(live.id()) {
+            let sessions = self.sessions();
+            sessions.end_or_remember(live, Cause::SignInFailed).await;
+            return Err(CallbackError::StepUpSession);
+        }
         let meant = self.notices.mean(live, attempt.started).await;
         if !matches!(meant, Ok(false)) {
             let sessions = self.sessions();
@@ -368,6 +376,10 @@ impl Identity {
         // SECURITY: a lock that came between the check and the session found no session to end.
         if let Some(refusal) = self.kept_out(live.user()) {
             self.sessions().end_or_remember(live, Cause::Locked).await;
+            if let Some(old) = current.filter(|_| ends_session(attempt, &CallbackError::Ended)) {
+                let cause = Cause::SignInFailed;
+                self.sessions().end_or_remember(&old, cause).await;
+            }
             let user = Box::new(live.user().clone());
             return Err(CallbackError::KeptOut(refusal, user));
         }

@@ -114,13 +114,13 @@ impl Identity {
                 self.sessions().end_or_remember(&live, Cause::Locked).await;
                 Err(screened.refuse(refusal))
             }
+            None if self.has_moved(screened.received().parts(), &live) => {
+                Err(screened.refuse(Refusal::BindingChanged))
+            }
             None if self.sessions().is_locked(&live) => Err(screened.refuse(Refusal::ScreenLocked)),
             None if principal.roles().is_empty() => Err(screened.refuse(Refusal::NoRole)),
             None => {
                 let parts = screened.received().parts();
-                if self.has_moved(parts, &live) {
-                    return Err(screened.refuse(Refusal::BindingChanged));
-                }
                 let workplace = self.workplace(parts);
                 self.turns.used(&live, self.clock().now());
                 self.tell_of_session(screened.received_mut(), &live, workplace);
@@ -141,7 +141,7 @@ impl Identity {
     }
 
     /// Whether a session is used from elsewhere than it is bound to.
-    fn has_moved(&self, parts: &Parts, live: &Live) -> bool {
+    pub(super) fn has_moved(&self, parts: &Parts, live: &Live) -> bool {
         let changed = binding::changed(&self.limits.binding, live.origin(), parts);
         if let Some(what) = changed {
             let changed = binding::word(what);

@@ -113,7 +113,10 @@ impl Identity {
             (Some(_) | None, Asked::Fresh)
             | (None, Asked::SignIn | Asked::StepUp(_) | Asked::Unlock) => (Purpose::SignIn, None),
         };
-        let freshness = self.freshness(wish.asked, received.parts());
+        let freshness = match &purpose {
+            Purpose::Unlock(_) => Freshness::Now,
+            Purpose::SignIn | Purpose::StepUp(_) => self.freshness(wish.asked, received.parts()),
+        };
         let turn = self.turn(received.parts(), &purpose, &wish)?;
         let browser = match cookie::presented(&received.parts().headers, LOGIN_COOKIE) {
             Presented::One(browser) => browser,
@@ -318,7 +321,14 @@ impl Identity {
                 (asked, Demand::NONE)
             }
             (Purpose::Unlock(_), _) => (Asked::Unlock, Demand::NOW),
-            (Purpose::StepUp(_), Asked::StepUp(demand)) => (Asked::StepUp(demand), demand),
+            (Purpose::StepUp(_), Asked::StepUp(demand)) => {
+                // At a shared workstation whoever confirms proves that it is them who sits there.
+                let demand = match freshness {
+                    Freshness::Any => demand,
+                    Freshness::Now => demand.union(Demand::NOW),
+                };
+                (Asked::StepUp(demand), demand)
+            }
         };
         let settings = provider.settings();
         if !can_prove(settings, demand) && !self.adds_factor(&settings.name) {
@@ -387,7 +397,7 @@ impl Identity {
         };
         let browser = BrowserKey::of(&parts.headers, parts.client);
         let next = self.turns.next(&browser, round, self.clock().now());
-        next.map_err(|circle| LoginError::Circle(wish.return_to.clone(), circle))
+        next.map_err(|circle| LoginError::Circle(wish.return_to.clone(), round, circle))
     }
 
     /// The live session that a request presents, if any.

@@ -98,6 +98,8 @@ pub(super) struct Opening {
     pub(super) ends: Option<Timestamp>,
     /// The issuer's `sub`, where its configuration identifies users by another claim.
     pub(super) sub: Option<String>,
+    /// When the provider issued its token, by the provider's own clock.
+    pub(super) issued: Option<Timestamp>,
     /// What the provider itself stated of this sign-in; `user.proof` is what counts.
     pub(super) stated: Proof,
     /// What renews the tokens, if the provider gave it.
@@ -513,6 +515,7 @@ mod tests {
             department: None,
         };
         let opening = Opening {
+            issued: None,
             stated: user.proof.clone(),
             user,
             role_values: Vec::new(),

@@ -220,6 +220,11 @@ impl Sessions {
             self.delete_later(old);
         }
         self.forget(old);
+        if self.refresh.contains_key(&old.user().issuer)
+            && let Err(error) = self.renewals.delete(old.key()).await
+        {
+            tracing::warn!(%error, "a refresh token that nobody can use any more is deleted later");
+        }
     }
 
     /// Whether this token's session got a new one a moment ago: a request of another tab was on its way meanwhile.

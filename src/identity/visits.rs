@@ -183,7 +183,7 @@ impl Entering<'_> {
     }
 
     /// A session of theirs goes on under another key.
-    pub(super) async fn rename(mut self, session: Kept) -> Result<(), StoreError> {
+    pub(super) async fn rename(&mut self, session: Kept) -> Result<(), StoreError> {
         self.record.sessions.retain(|kept| kept.id != session.id);
         self.record.sessions.push(session);
         self.write().await
@@ -191,7 +191,7 @@ impl Entering<'_> {
 
     /// They are in, from `origin`: what they have to be told of before.
     pub(super) async fn succeed(
-        mut self,
+        &mut self,
         origin: &Origin,
         session: Kept,
     ) -> Result<Welcome, StoreError> {
@@ -218,7 +218,7 @@ impl Entering<'_> {
         self.write().await
     }
 
-    async fn write(mut self) -> Result<(), StoreError> {
+    async fn write(&mut self) -> Result<(), StoreError> {
         self.record.version = VERSION;
         let value = serde_json::to_vec(&self.record).map_err(|error| {
             StoreError::Unavailable(format!("what is kept of a user cannot be encoded: {error}"))

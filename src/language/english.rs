@@ -93,6 +93,7 @@ pub(super) const PHRASES: Phrases = Phrases {
             "What you sent has not reached the EMR and is not kept here: ",
             ". Go back in the browser and copy what you typed, if it is still on the page.",
         ),
+        forwarded: "What you sent was on its way to the EMR when your session ended. Whether the EMR has taken it is not known: look in the chart before you send it again.",
         lost: "What you sent has not reached the EMR and is not kept here. Go back in the browser and copy what you typed, if it is still on the page.",
         too_large: "it is larger than what is kept for you",
         broken: "it did not arrive as a whole",

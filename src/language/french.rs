@@ -93,6 +93,7 @@ pub(super) const PHRASES: Phrases = Phrases {
             "Ce que vous avez envoyé n'est pas arrivé au DPI et n'est pas gardé ici : ",
             ". Revenez en arrière dans le navigateur et copiez ce que vous avez saisi, si cela est encore sur la page.",
         ),
+        forwarded: "Ce que vous avez envoyé était en route vers le DPI quand votre session s'est terminée. On ne sait pas s'il l'a accepté : regardez dans le dossier avant de l'envoyer à nouveau.",
         lost: "Ce que vous avez envoyé n'est pas arrivé au DPI et n'est pas gardé ici. Revenez en arrière dans le navigateur et copiez ce que vous avez saisi, si cela est encore sur la page.",
         too_large: "c'est plus volumineux que ce qui est gardé pour vous",
         broken: "l'envoi n'est pas arrivé entier",

@@ -93,6 +93,7 @@ pub(super) const PHRASES: Phrases = Phrases {
             "Was Sie gesendet haben, hat das EMR nicht erreicht und wird hier nicht aufbewahrt: ",
             ". Gehen Sie im Browser zurück und kopieren Sie, was Sie geschrieben haben, wenn es noch auf der Seite steht.",
         ),
+        forwarded: "Was Sie gesendet haben, war auf dem Weg zum EMR, als Ihre Sitzung endete. Ob das EMR es angenommen hat, ist nicht bekannt: Sehen Sie in der Akte nach, bevor Sie es noch einmal senden.",
         lost: "Was Sie gesendet haben, hat das EMR nicht erreicht und wird hier nicht aufbewahrt. Gehen Sie im Browser zurück und kopieren Sie, was Sie geschrieben haben, wenn es noch auf der Seite steht.",
         too_large: "Es ist größer als das, was für Sie aufbewahrt wird",
         broken: "Es ist nicht vollständig angekommen",

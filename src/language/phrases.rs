@@ -139,6 +139,7 @@ pub struct HeldWords {
     /// Around the reason.
     pub lost_because: Around,
     pub lost: &'static str,
+    pub forwarded: &'static str,
     pub too_large: &'static str,
     pub broken: &'static str,
     pub kind: &'static str,

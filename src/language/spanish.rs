@@ -93,6 +93,7 @@ pub(super) const PHRASES: Phrases = Phrases {
             "Lo que ha enviado no ha llegado a la historia clínica y no se guarda aquí: ",
             ". Vuelva atrás en el navegador y copie lo que ha escrito, si todavía está en la página.",
         ),
+        forwarded: "Lo que ha enviado iba camino de la historia clínica cuando terminó su sesión. No se sabe si se ha aceptado: mire en la historia antes de enviarlo otra vez.",
         lost: "Lo que ha enviado no ha llegado a la historia clínica y no se guarda aquí. Vuelva atrás en el navegador y copie lo que ha escrito, si todavía está en la página.",
         too_large: "es más grande de lo que se guarda para usted",
         broken: "no llegó completo",

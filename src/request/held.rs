@@ -27,7 +27,10 @@ impl Remains {
             && manner.audience == Audience::Navigation
             && matches!(
                 refusal,
-                Refusal::SessionExpired | Refusal::ScreenLocked | Refusal::StepUpRequired
+                Refusal::SessionExpired
+                    | Refusal::NotRenewed
+                    | Refusal::ScreenLocked
+                    | Refusal::StepUpRequired
             )
     }
 }
@@ -44,6 +47,8 @@ pub enum Holding {
     },
     /// It is not kept.
     Lost(Lost),
+    /// It was on its way to the EMR when the session ended: whether it was taken is not known.
+    Unknown,
 }
 
 /// Why something is not kept.

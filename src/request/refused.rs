@@ -111,6 +111,12 @@ impl Refused {
         self
     }
 
+    /// States that it was forwarded before it ended here: nothing of it may be sent again as if it were new.
+    pub fn forwarded(mut self) -> Self {
+        self.ending.remains = None;
+        self.holding(Holding::Unknown)
+    }
+
     /// What became of what was sent.
     #[must_use]
     pub fn held(&self) -> Option<&Holding> {

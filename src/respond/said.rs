@@ -32,6 +32,8 @@ pub(super) fn became_of(refused: &Refused) -> Option<String> {
         Refusal::LoginRequired
             | Refusal::SessionExpired
             | Refusal::SessionUnknown
+            | Refusal::NotRenewed
+            | Refusal::BindingChanged
             | Refusal::StepUpRequired
             | Refusal::ScreenLocked
     );
@@ -45,6 +47,7 @@ pub(super) fn became_of(refused: &Refused) -> Option<String> {
         Some(Holding::Lost(lost)) => {
             Some(around(words.lost_because, lost.in_words(manner.language)))
         }
+        Some(Holding::Unknown) => Some(words.forwarded.to_owned()),
         None if by_session => Some(words.lost.to_owned()),
         None => None,
     }

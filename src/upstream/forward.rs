@@ -86,6 +86,11 @@ impl Upstream {
         guard.refused(failure.refusal);
         guard.finish(failure.end);
         let refused = limited.refuse(failure.refusal);
+        let refused = if failure.end == End::Cut {
+            refused.forwarded()
+        } else {
+            refused
+        };
         Err(match failure.retry_after {
             Some(after) => refused.retry_after(after),
             None => refused,

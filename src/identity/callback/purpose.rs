@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::CallbackError;
 use crate::identity::attempts::{Attempt, Freshness, Purpose};
 use crate::identity::lock::unlock;
+use crate::identity::origin::Origin;
 use crate::identity::session::{Live, Opening};
 use crate::identity::{AccountLimit, Identity};
 use crate::request::demand::Shortfall;
@@ -18,7 +19,7 @@ impl Identity {
     pub(super) fn judge_purpose(
         &self,
         attempt: &Attempt,
-        current: Option<&Live>,
+        (current, origin): (Option<&Live>, &Origin),
         opening: Opening,
     ) -> Result<(Opening, Event), CallbackError> {
         let is_theirs = |live: &&Live| {
@@ -27,7 +28,8 @@ impl Identity {
         };
         let key = match &attempt.purpose {
             Purpose::SignIn => {
-                self.is_fresh_enough(attempt, &opening.user)?;
+                self.is_fresh_enough(attempt, &opening)?;
+                self.opens_no_lock(attempt, current.filter(is_theirs), &opening)?;
                 // Another tab of the same person signed in first: its session goes on under a new token, and with it
                 // the EMR sessions that are bound to it (oauth2-proxy#3258).
                 let continues = current.filter(is_theirs).map(|live| live.id().clone());
@@ -39,7 +41,7 @@ impl Identity {
             }
             Purpose::Unlock(key) => {
                 let current = current.filter(|live| self.sessions().is_continued(key, live));
-                return unlock::judge(attempt, current, opening, self);
+                return unlock::judge(attempt, current, opening, (self, origin));
             }
             Purpose::StepUp(key) => key,
         };
@@ -49,6 +51,7 @@ impl Identity {
         if !is_theirs(&current) {
             return Err(CallbackError::StepUpUser);
         }
+        self.opens_no_lock(attempt, Some(current), &opening)?;
         // Where the gateway adds a factor of its own, the factor is judged after that.
         let demand = if self.adds_factor(&opening.user.issuer) {
             Demand::new(attempt.demand.max_age(), Factor::Any)
@@ -57,7 +60,7 @@ impl Identity {
         };
         // What does not meet the demand is refused here, seen and said; let through, the user would be sent round in
         // circles.
-        if let Some(lack) = self.lacks(attempt, demand, &opening.user.proof) {
+        if let Some(lack) = self.lacks(attempt, demand, opening.sign_in()) {
             return Err(CallbackError::Unmet(lack, Box::new(opening.user)));
         }
         let continues = Some(current.id().clone());
@@ -68,6 +71,20 @@ impl Identity {
         Ok((opening, Event::StepUp))
     }
 
+    /// SECURITY: a sign-in that was begun before the screen locked does not open it by single sign-on.
+    fn opens_no_lock(
+        &self,
+        attempt: &Attempt,
+        current: Option<&Live>,
+        opening: &Opening,
+    ) -> Result<(), CallbackError> {
+        let is_locked = current.is_some_and(|live| self.sessions().is_locked(live));
+        let lack = is_locked.then(|| self.lacks(attempt, Demand::NOW, opening.sign_in()));
+        lack.flatten().map_or(Ok(()), |lack| {
+            Err(CallbackError::Unmet(lack, Box::new(opening.user.clone())))
+        })
+    }
+
     /// Whether a sign-in is as new as it was asked for.
     ///
     /// SECURITY: at a shared workstation the provider may still know the user before. One that ignores `prompt=login`
@@ -75,14 +92,14 @@ impl Identity {
     pub(in crate::identity) fn is_fresh_enough(
         &self,
         attempt: &Attempt,
-        user: &User,
+        opening: &Opening,
     ) -> Result<(), CallbackError> {
         let lack = match attempt.freshness {
             Freshness::Any => None,
-            Freshness::Now => self.lacks(attempt, Demand::NOW, &user.proof),
+            Freshness::Now => self.lacks(attempt, Demand::NOW, opening.sign_in()),
         };
         lack.map_or(Ok(()), |lack| {
-            Err(CallbackError::Unmet(lack, Box::new(user.clone())))
+            Err(CallbackError::Unmet(lack, Box::new(opening.user.clone())))
         })
     }
 
@@ -99,20 +116,38 @@ impl Identity {
         &self,
         attempt: &Attempt,
         demand: Demand,
-        proof: &Proof,
+        sign_in: SignIn<'_>,
     ) -> Option<Shortfall> {
-        let provider = self.provider_named(&attempt.issuer);
-        let leeway = provider.map_or(Duration::ZERO, |known| known.settings().clock_leeway);
-        lacks((demand, attempt.started), proof, self.clock().now(), leeway)
+        lacks((demand, attempt.started), sign_in, self.clock().now())
     }
 }
 
-/// What `proof` lacks of a demand that was made at a time.
+/// A sign-in, and when the provider issued the token that states it, by the provider's clock.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::identity) struct SignIn<'s> {
+    /// What was proven.
+    pub(in crate::identity) proof: &'s Proof,
+    /// None where the gateway itself saw it, by its own clock.
+    pub(in crate::identity) issued: Option<Timestamp>,
+}
+
+impl Opening {
+    pub(in crate::identity) fn sign_in(&self) -> SignIn<'_> {
+        SignIn {
+            proof: &self.user.proof,
+            issued: self.issued,
+        }
+    }
+}
+
+/// Providers state whole seconds, of when the user authenticated and of when the token was issued.
+const ROUNDING: SignedDuration = SignedDuration::from_secs(2);
+
+/// What a sign-in lacks of a demand that was made at a time.
 fn lacks(
     (demand, made): (Demand, Timestamp),
-    proof: &Proof,
+    SignIn { proof, issued }: SignIn<'_>,
     now: Timestamp,
-    leeway: Duration,
 ) -> Option<Shortfall> {
     if demand.max_age() != Some(Duration::ZERO) {
         return demand.shortfall(proof, now);
@@ -124,9 +159,11 @@ fn lacks(
     let Some(authenticated) = proof.auth_time else {
         return Some(Shortfall::TimeUnknown);
     };
-    let earliest = made.saturating_sub(leeway).unwrap_or(made);
-    // Providers that state whole seconds round down.
-    (authenticated.as_second() < earliest.as_second()).then_some(Shortfall::TooOld)
+    // SECURITY: how long ago it was by the provider's own clock, so that no difference of the clocks has to be
+    // tolerated: within that, the person before would pass for the one who sits there now.
+    let age = issued.unwrap_or(now).duration_since(authenticated);
+    let asked = now.duration_since(made).saturating_add(ROUNDING);
+    (age > asked).then_some(Shortfall::TooOld)
 }
 
 /// Charges a sign-in to its account, before anything is opened or retired: a step-up over the limit leaves its session

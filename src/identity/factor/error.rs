@@ -29,12 +29,14 @@ pub(in crate::identity) enum FactorError {
     Twice,
     #[error("the account's second factor is locked until {0}")]
     Locked(Timestamp),
-    #[error("the user is locked out, or not active")]
+    #[error("the user is kept out, or the screen is locked or used from elsewhere")]
     KeptOut(Refusal),
     #[error("nobody is signed in")]
     NoSession,
     #[error("the second factor does not meet what was demanded ({0:?})")]
     Unmet(Shortfall, Demand),
+    #[error("the sign-in is too old to enrol a first authenticator")]
+    Stale(Demand),
     #[error("the session to confirm is over, or not this browser's")]
     StepUpSession,
     #[error("what was proven belongs to an account that was reset since")]
@@ -68,6 +70,7 @@ impl FactorError {
             Self::KeptOut(refusal) => *refusal,
             Self::NoSession => Refusal::LoginRequired,
             Self::Unmet(..) => Refusal::StepUpUnmet,
+            Self::Stale(_) => Refusal::StepUpRequired,
             Self::StepUpSession | Self::Reset => Refusal::LoginRefused,
             Self::Open(error) => error.refusal(),
             Self::Store(_) => Refusal::StoreUnavailable,
@@ -83,6 +86,10 @@ impl FactorError {
             Self::Unmet(lack, demand) => Onward {
                 demand: Some(*demand),
                 lack: Some(*lack),
+                ..Onward::default()
+            },
+            Self::Stale(demand) => Onward {
+                demand: Some(*demand),
                 ..Onward::default()
             },
             Self::Method
@@ -119,6 +126,7 @@ impl FactorError {
             | Self::KeptOut(_)
             | Self::NoSession
             | Self::Unmet(..)
+            | Self::Stale(_)
             | Self::StepUpSession
             | Self::Reset
             | Self::Open(_)

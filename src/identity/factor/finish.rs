@@ -7,6 +7,7 @@ use crate::identity::Identity;
 use crate::identity::answer::Answer;
 use crate::identity::attempts::Purpose;
 use crate::identity::callback::CallbackError;
+use crate::identity::callback::SignIn;
 use crate::identity::origin::Origin;
 use crate::identity::session::Opening;
 use crate::identity::token::Token;
@@ -32,13 +33,24 @@ impl Identity {
             return Err(FactorError::Off);
         }
         let demand = waiting.attempt.demand;
-        if let Some(lack) = self.lacks(&waiting.attempt, demand, &user.proof) {
+        // The gateway itself saw the factor.
+        let sign_in = SignIn {
+            proof: &user.proof,
+            issued: None,
+        };
+        if let Some(lack) = self.lacks(&waiting.attempt, demand, sign_in) {
             login::count_step_up(lack.word());
             return Err(FactorError::Unmet(lack, demand));
         }
         let current = self.session_of(received.parts()).await?;
         let (event, continues) = match &waiting.attempt.purpose {
-            Purpose::SignIn => (Event::Login, None),
+            // Another tab of the same person may have signed in first: its session goes on.
+            Purpose::SignIn => {
+                let own = current
+                    .as_ref()
+                    .filter(|live| live.user().id() == user.id());
+                (Event::Login, own.map(|live| live.id().clone()))
+            }
             // The session's own user needs no second factor, and anybody else starts clean.
             Purpose::Unlock(_) => return Err(FactorError::Unknown),
             Purpose::StepUp(_) => {

@@ -116,6 +116,7 @@ impl Waiting {
             used: Used::default(),
             ends: None,
             refresh_token: self.refresh_token.map(Secret::new),
+            issued: None,
             stated: self.stated,
             nonce: self.attempt.nonce.clone(),
         };

@@ -1,11 +1,16 @@
 //! The page of one's own authenticators, after a fresh second factor.
 
+use std::time::Duration;
+
 use super::flow::Aim;
 use super::visit::Visit;
 use super::{Done, FactorError, browser_of, form, page};
 use crate::identity::Identity;
 use crate::identity::token::Token;
-use crate::request::{Event, Received};
+use crate::request::{Demand, Event, Received};
+
+/// How old the sign-in may be under which a first authenticator is enrolled.
+const FRESH: Demand = Demand::fresh(Duration::from_mins(10));
 
 impl Identity {
     /// `GET`: the page, or first the second factor.
@@ -21,6 +26,14 @@ impl Identity {
         }
         if let Some(refusal) = self.kept_out(live.user()) {
             return Err(FactorError::KeptOut(refusal));
+        }
+        self.must_be_at_hand(parts, &live)?;
+        let account = own.accounts.load(&live.user().id()).await?;
+        let has_one = account.is_some_and(|known| !known.authenticators.is_empty());
+        let now = self.clock().now();
+        // SECURITY: who has none yet proves nothing here before the first is enrolled: the sign-in has to be a fresh one.
+        if !has_one && FRESH.shortfall(&live.user().proof, now).is_some() {
+            return Err(FactorError::Stale(FRESH));
         }
         let (token, _) = form::asked(&parts.target)?;
         if let Some(token) = token {

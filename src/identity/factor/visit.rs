@@ -9,8 +9,10 @@ use super::passkey::Site;
 use super::{Done, FactorError, OwnFactor, browser_of, form};
 use crate::config::second_factor::Enrolment;
 use crate::identity::Identity;
+use crate::identity::session::Live;
 use crate::identity::token::Token;
 use crate::language::Language;
+use crate::refusal::Refusal;
 use crate::request::received::Parts;
 use crate::request::{Event, Factor, Principal, Received};
 use std::sync::Arc;
@@ -158,8 +160,21 @@ impl Identity {
     /// The session of this browser must be this one.
     pub(super) async fn must_be_in(&self, parts: &Parts, session: &str) -> Result<(), FactorError> {
         let live = self.session_of(parts).await?;
-        let is_it = live.is_some_and(|live| live.id().as_str() == session);
-        is_it.then_some(()).ok_or(FactorError::NoSession)
+        let live = live.filter(|live| live.id().as_str() == session);
+        let live = live.ok_or(FactorError::NoSession)?;
+        self.must_be_at_hand(parts, &live)
+    }
+
+    /// SECURITY: behind a locked screen, or from elsewhere than where the session is bound to, nobody changes what
+    /// proves the user.
+    pub(super) fn must_be_at_hand(&self, parts: &Parts, live: &Live) -> Result<(), FactorError> {
+        if self.has_moved(parts, live) {
+            Err(FactorError::KeptOut(Refusal::BindingChanged))
+        } else if self.sessions().is_locked(live) {
+            Err(FactorError::KeptOut(Refusal::ScreenLocked))
+        } else {
+            Ok(())
+        }
     }
 
     /// The page of a stage.

@@ -186,7 +186,9 @@ impl Identity {
         let after = self.sessions().lock_after().unwrap_or_default();
         let now = self.clock().now();
         let live = self.session_of(parts).await?;
-        let live = live.filter(|live| self.kept_out(live.user()).is_none());
+        let live = live
+            .filter(|live| self.kept_out(live.user()).is_none())
+            .filter(|live| !self.has_moved(parts, live));
         let Some(live) = live else {
             let view = View {
                 state: "none",
@@ -295,6 +297,9 @@ impl Identity {
             }
         };
         self.name(received.facts_mut(), &live);
+        if self.has_moved(received.parts(), &live) {
+            return Err(received.refuse(Refusal::BindingChanged));
+        }
         if let Err(error) = self.sessions().lock(&live).await {
             tracing::error!(%error, session = %live.id(), "a lock is not durable yet");
             return Err(received.refuse(Refusal::StoreUnavailable));

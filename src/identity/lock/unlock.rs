@@ -6,9 +6,10 @@ use crate::identity::answer::Answer;
 use crate::identity::attempts::Attempt;
 use crate::identity::callback::CallbackError;
 use crate::identity::login::Told;
+use crate::identity::origin::Origin;
 use crate::identity::routes::{Asked, login_location};
 use crate::identity::session::{Live, Opening};
-use crate::identity::{AccountLimit, Identity};
+use crate::identity::{AccountLimit, Identity, binding};
 use crate::request::principal::User;
 use crate::request::{Demand, Event};
 
@@ -17,7 +18,7 @@ pub(in crate::identity) fn judge(
     attempt: &Attempt,
     current: Option<&Live>,
     opening: Opening,
-    identity: &Identity,
+    (identity, origin): (&Identity, &Origin),
 ) -> Result<(Opening, Event), CallbackError> {
     let is_own = |live: &&Live| {
         let (old, new) = (live.user(), &opening.user);
@@ -28,7 +29,7 @@ pub(in crate::identity) fn judge(
         if !opening.user.proof.mfa && !identity.adds_factor(&opening.user.issuer) {
             return Err(CallbackError::Mfa(Box::new(opening.user)));
         }
-        identity.is_fresh_enough(attempt, &opening.user)?;
+        identity.is_fresh_enough(attempt, &opening)?;
         // SECURITY: whoever has to read the notice before signing in has not: an unlock passes it by. And who still owes
         // the gateway's own second factor brings it in a sign-in of their own.
         if identity.banner().is_some() || !opening.user.proof.mfa {
@@ -36,8 +37,17 @@ pub(in crate::identity) fn judge(
         }
         return Ok((opening, Event::Login));
     };
-    if let Some(lack) = identity.lacks(attempt, Demand::NOW, &opening.user.proof) {
+    if let Some(lack) = identity.lacks(attempt, Demand::NOW, opening.sign_in()) {
         return Err(CallbackError::Unmet(lack, Box::new(opening.user)));
+    }
+    // SECURITY: one factor is enough where the screen is. From elsewhere the session's cookie may have been carried off.
+    let moved = binding::moved(&identity.limits.binding, live.origin(), origin);
+    if moved.is_some() && !opening.user.proof.mfa {
+        return Err(if identity.adds_factor(&opening.user.issuer) {
+            CallbackError::StartsClean
+        } else {
+            CallbackError::Mfa(Box::new(opening.user))
+        });
     }
     // One factor opens what two had opened; it does not count for more than it is.
     let proof = if opening.user.proof.mfa {

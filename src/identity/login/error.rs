@@ -5,10 +5,10 @@ use crate::identity::ReturnTo;
 use crate::identity::attempts::StartError;
 use crate::identity::oidc::{ExchangeError, ProviderError};
 use crate::identity::token::NoRandomness;
-use crate::identity::turns::Circle;
+use crate::identity::turns::{Circle, Round};
 use crate::refusal::Refusal;
 use crate::request::demand::Shortfall;
-use crate::request::onward::Back;
+use crate::request::onward::{Back, CookieFate};
 use crate::request::{BodyError, Demand, Onward};
 use crate::store::StoreError;
 
@@ -37,8 +37,8 @@ pub(in crate::identity) enum LoginError {
     Header,
     #[error("nothing is configured that would prove what is demanded: {}", .0.as_recorded().join(" "))]
     Unprovable(Demand),
-    #[error("{1}")]
-    Circle(ReturnTo, #[source] Circle),
+    #[error("{2}")]
+    Circle(ReturnTo, Round, #[source] Circle),
 }
 
 impl LoginError {
@@ -77,8 +77,12 @@ impl LoginError {
                 onward.demand = Some(demand);
                 onward.lack = Some(Shortfall::NotConfigured);
             }
-            Self::Circle(return_to, Circle) => {
+            Self::Circle(return_to, round, Circle) => {
                 onward.back = Some(Back::Link(again(&return_to)));
+                onward.cookie = match round {
+                    Round::SignIn => CookieFate::Cleared,
+                    Round::StepUp => CookieFate::Stays,
+                };
             }
             Self::Method
             | Self::Form(_)

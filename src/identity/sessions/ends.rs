@@ -24,6 +24,17 @@ impl Sessions {
         live: &Live,
         cause: Cause,
     ) -> Result<(), StoreError> {
+        // A token that the session had before is given up alone: the session goes on under another.
+        if self.replaced.contains_key(live.key()) {
+            self.delete_later(live);
+            self.forget(live);
+            let deleted = self.store.delete(Table::Sessions, live.key()).await;
+            self.forget(live);
+            if deleted.is_ok() {
+                self.spare(live.key());
+            }
+            return deleted;
+        }
         self.strike(live);
         self.announce(live, cause);
         let deleted = self.store.delete(Table::Sessions, live.key()).await;
