@@ -9,10 +9,9 @@ use futures_util::stream::{self, StreamExt};
 
 use super::Identity;
 use super::oidc::Provider;
+use super::published::read_on;
 
-const REFRESH: Duration = Duration::from_hours(1);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_mins(1);
 /// How late an idle session's live streams may be cut.
 const OVERDUE: Duration = Duration::from_secs(1);
 /// How often it is looked whose roles should be read again, and how many are at once.
@@ -81,24 +80,18 @@ impl Identity {
     }
 }
 
-/// Reads what the provider publishes: at once, every hour, and again soon after a failure.
+/// Keeps what the provider publishes fresh; never ends.
 async fn keep_fresh(provider: &Provider) {
     let issuer = provider.settings().name.as_str();
-    let mut retry = FIRST_RETRY;
-    loop {
-        let wait = match provider.refresh().await {
-            Ok(()) => {
-                tracing::info!(issuer, "the identity provider's keys were read");
-                retry = FIRST_RETRY;
-                REFRESH
-            }
+    let read = || async {
+        let read = provider.refresh().await;
+        match &read {
+            Ok(()) => tracing::info!(issuer, "the identity provider's keys were read"),
             Err(error) => {
                 tracing::warn!(issuer, %error, "the identity provider could not be read; trying again");
-                let wait = retry;
-                retry = retry.saturating_mul(2).min(LAST_RETRY);
-                wait
             }
-        };
-        tokio::time::sleep(wait).await;
-    }
+        }
+        read
+    };
+    read_on(FIRST_RETRY, read).await;
 }

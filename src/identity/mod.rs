@@ -35,6 +35,7 @@ pub mod oidc;
 mod origin;
 mod overview;
 mod person;
+mod published;
 mod renew;
 mod renewal;
 mod return_to;

@@ -5,11 +5,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use serde::Deserialize;
-use tokio::sync::Mutex;
 use url::Url;
 
 use super::REST;
@@ -17,12 +14,8 @@ use crate::clock::SharedClock;
 use crate::config::api::JwtApi;
 use crate::identity::oidc::jws::Jws;
 use crate::identity::oidc::keys::{KeySet, Verdict};
+use crate::identity::published::{Published, Unknown, read_on};
 use crate::outbound::{HttpClient, is_this_machine};
-
-/// The time between two extra readings of the keys for a key that is not known.
-const KEY_REST: Duration = Duration::from_secs(30);
-const REFRESH: Duration = Duration::from_hours(1);
-const LAST_RETRY: Duration = Duration::from_mins(1);
 
 /// Why a signature is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +31,7 @@ pub(super) struct IssuerKeys {
     issuer: Url,
     jwks: Option<Url>,
     http: HttpClient,
-    clock: SharedClock,
-    known: ArcSwapOption<Known>,
-    // When the server last failed, and when keys were last read out of turn (monotonic).
-    failed: Mutex<Option<Duration>>,
-    reread: Mutex<Option<Duration>>,
+    published: Published<Known>,
 }
 
 #[derive(Debug)]
@@ -86,10 +75,7 @@ impl IssuerKeys {
             issuer: settings.issuer.clone(),
             jwks: settings.jwks.clone(),
             http: HttpClient::new(ca).map_err(|error| error.to_string())?,
-            clock,
-            known: ArcSwapOption::empty(),
-            failed: Mutex::new(None),
-            reread: Mutex::new(None),
+            published: Published::new(clock, REST),
         })
     }
 
@@ -115,60 +101,42 @@ impl IssuerKeys {
         }
     }
 
-    /// Reads the keys at once, every hour, and again soon after a failure; never ends.
+    /// Keeps the keys fresh; never ends.
     pub(super) async fn keep_fresh(&self, api: &str) {
-        let mut retry = REST;
-        loop {
-            let wait = match self.read().await {
-                Ok(()) => {
-                    tracing::info!(api, "the authorization server's keys were read");
-                    retry = REST;
-                    REFRESH
-                }
+        let read = || async {
+            let read = self.read().await;
+            match &read {
+                Ok(_) => tracing::info!(api, "the authorization server's keys were read"),
                 Err(problem) => {
                     tracing::warn!(api, problem, "the authorization server could not be read");
-                    let wait = retry;
-                    retry = retry.saturating_mul(2).min(LAST_RETRY);
-                    wait
                 }
-            };
-            tokio::time::sleep(wait).await;
-        }
+            }
+            read.map(|known| drop(self.published.keep(known)))
+        };
+        read_on(REST, read).await;
     }
 
     async fn known(&self) -> Result<Arc<Known>, KeysError> {
-        if let Some(known) = self.known.load_full() {
-            return Ok(known);
-        }
-        let mut failed = self.failed.lock().await;
-        // Another request may have found it while this one waited.
-        if let Some(known) = self.known.load_full() {
-            return Ok(known);
-        }
-        let now = self.clock.monotonic();
-        if failed.is_some_and(|at| now.saturating_sub(at) < REST) {
-            return Err(KeysError::Unavailable);
-        }
-        let read = self.read().await;
-        *failed = read.is_err().then_some(now);
-        if let Err(problem) = read {
-            tracing::warn!(issuer = %self.issuer, problem, "the authorization server's keys cannot be read");
-        }
-        self.known.load_full().ok_or(KeysError::Unavailable)
+        let known = self.published.known(|| self.read()).await;
+        known.map_err(|unknown| {
+            if let Unknown::Failed(problem) = unknown {
+                tracing::warn!(issuer = %self.issuer, problem, "the authorization server's keys cannot be read");
+            }
+            KeysError::Unavailable
+        })
     }
 
-    async fn read(&self) -> Result<(), String> {
+    async fn read(&self) -> Result<Known, String> {
         let (issuer, jwks) = match &self.jwks {
             Some(jwks) => (Spelled::AsUrl(self.issuer.clone()), jwks.clone()),
             None => self.discover().await?,
         };
         let keys = self.read_keys(&jwks).await?;
-        self.known.store(Some(Arc::new(Known {
+        Ok(Known {
             issuer: Arc::new(issuer),
             jwks,
             keys,
-        })));
-        Ok(())
+        })
     }
 
     async fn discover(&self) -> Result<(Spelled, Url), String> {
@@ -212,27 +180,16 @@ impl IssuerKeys {
 
     /// Newer keys than `stale`, unless they were read out of turn a moment ago.
     async fn with_fresh_keys(&self, stale: &Arc<Known>) -> Result<Option<Arc<Known>>, KeysError> {
-        let mut reread = self.reread.lock().await;
-        if let Some(known) = self.known.load_full()
-            && !Arc::ptr_eq(&known, stale)
-        {
-            return Ok(Some(known));
-        }
-        let now = self.clock.monotonic();
-        if reread.is_some_and(|at| now.saturating_sub(at) < KEY_REST) {
-            return Ok(None);
-        }
-        *reread = Some(now);
-        let keys = self.read_keys(&stale.jwks).await.map_err(|problem| {
+        let newer = self.published.newer(stale, || async {
+            Ok(Known {
+                issuer: Arc::clone(&stale.issuer),
+                jwks: stale.jwks.clone(),
+                keys: self.read_keys(&stale.jwks).await?,
+            })
+        });
+        newer.await.map_err(|problem: String| {
             tracing::warn!(issuer = %self.issuer, problem, "newer keys cannot be read");
             KeysError::Unavailable
-        })?;
-        let known = Arc::new(Known {
-            issuer: Arc::clone(&stale.issuer),
-            jwks: stale.jwks.clone(),
-            keys,
-        });
-        self.known.store(Some(Arc::clone(&known)));
-        Ok(Some(known))
+        })
     }
 }

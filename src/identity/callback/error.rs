@@ -139,32 +139,10 @@ impl CallbackError {
 
     /// What the sign-in lacked of what was demanded.
     pub(super) const fn lack(&self) -> Option<Shortfall> {
-        match self {
-            Self::Unmet(lack, _) => Some(*lack),
-            Self::Method
-            | Self::Duplicate
-            | Self::Unknown
-            | Self::Store(_)
-            | Self::OtherIssuer
-            | Self::Denied(_)
-            | Self::NoCode
-            | Self::IssuerGone
-            | Self::Provider(_)
-            | Self::Exchange(_)
-            | Self::Token(_)
-            | Self::Claims(_)
-            | Self::Mfa(_)
-            | Self::KeptOut(..)
-            | Self::Full(_)
-            | Self::TooOften(..)
-            | Self::StepUpSession
-            | Self::StepUpUser
-            | Self::StartsClean
-            | Self::Ended
-            | Self::Person(_)
-            | Self::Factor(_)
-            | Self::Randomness(_)
-            | Self::Header => None,
+        if let Self::Unmet(lack, _) = self {
+            Some(*lack)
+        } else {
+            None
         }
     }
 }

@@ -28,8 +28,7 @@ impl Identity {
         };
         let key = match &attempt.purpose {
             Purpose::SignIn => {
-                self.is_fresh_enough(attempt, &opening)?;
-                self.opens_no_lock(attempt, current.filter(is_theirs), &opening)?;
+                self.must_be_present(attempt, current.filter(is_theirs), &opening)?;
                 // Another tab of the same person signed in first: its session goes on under a new token, and with it
                 // the EMR sessions that are bound to it (oauth2-proxy#3258).
                 let continues = current.filter(is_theirs).map(|live| live.id().clone());
@@ -51,7 +50,6 @@ impl Identity {
         if !is_theirs(&current) {
             return Err(CallbackError::StepUpUser);
         }
-        self.opens_no_lock(attempt, Some(current), &opening)?;
         // Where the gateway adds a factor of its own, the factor is judged after that.
         let demand = if self.adds_factor(&opening.user.issuer) {
             Demand::new(attempt.demand.max_age(), Factor::Any)
@@ -63,6 +61,7 @@ impl Identity {
         if let Some(lack) = self.lacks(attempt, demand, opening.sign_in()) {
             return Err(CallbackError::Unmet(lack, Box::new(opening.user)));
         }
+        self.must_be_present(attempt, Some(current), &opening)?;
         let continues = Some(current.id().clone());
         let opening = Opening {
             continues,
@@ -71,32 +70,21 @@ impl Identity {
         Ok((opening, Event::StepUp))
     }
 
-    /// SECURITY: a sign-in that was begun before the screen locked does not open it by single sign-on.
-    fn opens_no_lock(
+    /// Whoever signs in has to have authenticated since it was asked for, where single sign-on must not answer for them.
+    ///
+    /// SECURITY: at a shared workstation the provider may still know the user before, and one that ignores `prompt=login`
+    /// would sign that one in again, in front of somebody else. And a sign-in that was begun before the screen of
+    /// `current` locked must not open it.
+    pub(in crate::identity) fn must_be_present(
         &self,
         attempt: &Attempt,
         current: Option<&Live>,
         opening: &Opening,
     ) -> Result<(), CallbackError> {
         let is_locked = current.is_some_and(|live| self.sessions().is_locked(live));
-        let lack = is_locked.then(|| self.lacks(attempt, Demand::NOW, opening.sign_in()));
-        lack.flatten().map_or(Ok(()), |lack| {
-            Err(CallbackError::Unmet(lack, Box::new(opening.user.clone())))
-        })
-    }
-
-    /// Whether a sign-in is as new as it was asked for.
-    ///
-    /// SECURITY: at a shared workstation the provider may still know the user before. One that ignores `prompt=login`
-    /// would sign that one in again, in front of somebody else.
-    pub(in crate::identity) fn is_fresh_enough(
-        &self,
-        attempt: &Attempt,
-        opening: &Opening,
-    ) -> Result<(), CallbackError> {
         let lack = match attempt.freshness {
-            Freshness::Any => None,
-            Freshness::Now => self.lacks(attempt, Demand::NOW, opening.sign_in()),
+            Freshness::Any if !is_locked => None,
+            Freshness::Any | Freshness::Now => self.lacks(attempt, Demand::NOW, opening.sign_in()),
         };
         lack.map_or(Ok(()), |lack| {
             Err(CallbackError::Unmet(lack, Box::new(opening.user.clone())))

@@ -82,60 +82,26 @@ impl FactorError {
 
     /// Where the refusal leads on to.
     pub(super) fn onward(&self) -> Onward {
-        match self {
-            Self::Unmet(lack, demand) => Onward {
-                demand: Some(*demand),
-                lack: Some(*lack),
-                ..Onward::default()
-            },
-            Self::Stale(demand) => Onward {
-                demand: Some(*demand),
-                ..Onward::default()
-            },
-            Self::Method
-            | Self::Off
-            | Self::Unknown
-            | Self::Form(_)
-            | Self::Malformed
-            | Self::Twice
-            | Self::Locked(_)
-            | Self::KeptOut(_)
-            | Self::NoSession
-            | Self::StepUpSession
-            | Self::Reset
-            | Self::Open(_)
-            | Self::Store(_)
-            | Self::Randomness(_)
-            | Self::Site(_)
-            | Self::Page(_)
-            | Self::Encoding
-            | Self::Header => Onward::default(),
+        let (demand, lack) = if let Self::Unmet(lack, demand) = self {
+            (Some(*demand), Some(*lack))
+        } else if let Self::Stale(demand) = self {
+            (Some(*demand), None)
+        } else {
+            (None, None)
+        };
+        Onward {
+            demand,
+            lack,
+            ..Onward::default()
         }
     }
 
     /// How long to wait, where that is why.
     pub(super) fn wait(&self, now: Timestamp) -> Option<Duration> {
-        match self {
-            Self::Locked(until) => Some(until.duration_since(now).unsigned_abs()),
-            Self::Method
-            | Self::Off
-            | Self::Unknown
-            | Self::Form(_)
-            | Self::Malformed
-            | Self::Twice
-            | Self::KeptOut(_)
-            | Self::NoSession
-            | Self::Unmet(..)
-            | Self::Stale(_)
-            | Self::StepUpSession
-            | Self::Reset
-            | Self::Open(_)
-            | Self::Store(_)
-            | Self::Randomness(_)
-            | Self::Site(_)
-            | Self::Page(_)
-            | Self::Encoding
-            | Self::Header => None,
+        if let Self::Locked(until) = self {
+            Some(until.duration_since(now).unsigned_abs())
+        } else {
+            None
         }
     }
 }

@@ -29,7 +29,7 @@ pub(in crate::identity) fn judge(
         if !opening.user.proof.mfa && !identity.adds_factor(&opening.user.issuer) {
             return Err(CallbackError::Mfa(Box::new(opening.user)));
         }
-        identity.is_fresh_enough(attempt, &opening)?;
+        identity.must_be_present(attempt, None, &opening)?;
         // SECURITY: whoever has to read the notice before signing in has not: an unlock passes it by. And who still owes
         // the gateway's own second factor brings it in a sign-in of their own.
         if identity.banner().is_some() || !opening.user.proof.mfa {

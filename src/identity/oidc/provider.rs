@@ -6,9 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use tokio::sync::Mutex;
-
 use super::channel::Channel;
 use super::exchange::{self, Challenge, ExchangeError, Flow, RenewedTokens, Tokens};
 use super::jws::{self, Algorithm, Jws, JwsError, Kind};
@@ -17,6 +14,7 @@ use super::metadata::Metadata;
 use crate::clock::SharedClock;
 use crate::config::Issuer;
 use crate::config::client_key::ClientKey;
+use crate::identity::published::{Published, Unknown};
 use crate::outbound::{HttpClient, HttpError};
 use crate::secret::Secret;
 
@@ -48,9 +46,8 @@ pub(in crate::identity) enum TokenError {
     Provider(#[source] ProviderError),
 }
 
-/// The time between two attempts to find the provider, and between two extra readings of its keys.
+/// The time between two attempts to find the provider.
 const REST: Duration = Duration::from_secs(5);
-const KEY_REST: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(in crate::identity) struct Provider {
@@ -58,11 +55,7 @@ pub(in crate::identity) struct Provider {
     algorithms: Vec<Algorithm>,
     http: HttpClient,
     channel: Arc<Channel>,
-    clock: SharedClock,
-    known: ArcSwapOption<Known>,
-    // When discovery last failed, and when keys were last read out of turn (monotonic).
-    failed: Mutex<Option<Duration>>,
-    reread: Mutex<Option<Duration>>,
+    published: Published<Known>,
 }
 
 #[derive(Debug)]
@@ -97,10 +90,7 @@ impl Provider {
             channel: Arc::new(channel),
             settings,
             algorithms,
-            clock,
-            known: ArcSwapOption::empty(),
-            failed: Mutex::new(None),
-            reread: Mutex::new(None),
+            published: Published::new(clock, REST),
         })
     }
 
@@ -110,17 +100,22 @@ impl Provider {
 
     /// Whether the provider was found since the start.
     pub(in crate::identity) fn is_known(&self) -> bool {
-        self.known.load().is_some()
+        self.published.is_known()
     }
 
     /// Reads discovery document and keys afresh.
     pub(in crate::identity) async fn refresh(&self) -> Result<(), ProviderError> {
+        let known = self.read().await?;
+        self.published.keep(known);
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<Known, ProviderError> {
         let at = self.settings.discovery();
         let document = self.http.fetch(&at).await.map_err(ProviderError::Http)?;
         let metadata = Arc::new(Metadata::read(&document, &self.settings)?);
         let keys = self.read_keys(&metadata).await?;
-        self.known.store(Some(Arc::new(Known { metadata, keys })));
-        Ok(())
+        Ok(Known { metadata, keys })
     }
 
     /// What the provider publishes; asks for it if it is not known yet.
@@ -129,22 +124,11 @@ impl Provider {
     }
 
     async fn known(&self) -> Result<Arc<Known>, ProviderError> {
-        if let Some(known) = self.known.load_full() {
-            return Ok(known);
-        }
-        let mut failed = self.failed.lock().await;
-        // Another request may have found it while this one waited.
-        if let Some(known) = self.known.load_full() {
-            return Ok(known);
-        }
-        let now = self.clock.monotonic();
-        if failed.is_some_and(|at| now.saturating_sub(at) < REST) {
-            return Err(ProviderError::Resting);
-        }
-        let found = self.refresh().await;
-        *failed = found.is_err().then_some(now);
-        found?;
-        self.known.load_full().ok_or(ProviderError::Resting)
+        let known = self.published.known(|| self.read()).await;
+        known.map_err(|unknown| match unknown {
+            Unknown::Resting => ProviderError::Resting,
+            Unknown::Failed(error) => error,
+        })
     }
 
     async fn read_keys(&self, metadata: &Metadata) -> Result<KeySet, ProviderError> {
@@ -242,22 +226,12 @@ impl Provider {
         &self,
         stale: &Arc<Known>,
     ) -> Result<Option<Arc<Known>>, ProviderError> {
-        let mut reread = self.reread.lock().await;
-        if let Some(known) = self.known.load_full()
-            && !Arc::ptr_eq(&known, stale)
-        {
-            return Ok(Some(known));
-        }
-        let now = self.clock.monotonic();
-        if reread.is_some_and(|at| now.saturating_sub(at) < KEY_REST) {
-            return Ok(None);
-        }
-        *reread = Some(now);
-        let known = Arc::new(Known {
-            metadata: Arc::clone(&stale.metadata),
-            keys: self.read_keys(&stale.metadata).await?,
+        let newer = self.published.newer(stale, || async {
+            Ok(Known {
+                metadata: Arc::clone(&stale.metadata),
+                keys: self.read_keys(&stale.metadata).await?,
+            })
         });
-        self.known.store(Some(Arc::clone(&known)));
-        Ok(Some(known))
+        newer.await
     }
 }
