@@ -12,11 +12,12 @@ use chartgate::policy::question::Grant;
 use chartgate::policy::standing::Scope;
 use chartgate::request::Event;
 use futures_util::StreamExt;
-use http::{Request, StatusCode};
+use http::StatusCode;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Browser, House};
+use crate::harness::House;
+use crate::harness::live::{Socket, socket};
 
 /// What the gateway says to an operator.
 async fn ask(house: &House, request: AdminRequest) -> Vec<Value> {
@@ -44,35 +45,6 @@ async fn lock_down(house: &House, scope: Scope, level: u8) -> Vec<Value> {
     ask(house, AdminRequest::Lockdown(set)).await
 }
 
-fn authority(house: &House) -> String {
-    house.url("").replace("https://", "")
-}
-
-type Socket =
-    tokio_tungstenite::WebSocketStream<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>;
-
-async fn live(house: &House, browser: &Browser) -> Socket {
-    let authority = authority(house);
-    let key = tokio_tungstenite::tungstenite::handshake::client::generate_key();
-    let upgrade = Request::get(format!("wss://{authority}/ws/notifications"))
-        .header("host", &authority)
-        .header("origin", format!("https://{authority}"))
-        .header("cookie", browser.cookie_header(&authority).unwrap())
-        .header("connection", "Upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", key)
-        .body(())
-        .unwrap();
-    let stream = browser.connect("localhost").await.unwrap();
-    let (mut socket, _) = tokio_tungstenite::client_async(upgrade, stream)
-        .await
-        .unwrap();
-    let hello = socket.next().await.unwrap().unwrap();
-    assert!(hello.is_text(), "{hello:?}");
-    socket
-}
-
 /// Waits for the end of a live connection, which must come within a second.
 async fn is_cut(socket: &mut Socket) {
     let end = tokio::time::timeout(Duration::from_secs(1), socket.next())
@@ -95,7 +67,7 @@ async fn a_lock_ends_everything_of_a_user_and_nothing_of_others() {
     let house = House::open_unlimited().await;
     let mut nurse = house.at_work("nurse.lind").await;
     let mut physician = house.at_work("dr.okafor").await;
-    let mut socket = live(&house, &nurse).await;
+    let mut socket = socket(&house, &nurse).await;
     let sessions = contain(&house, containment::Ask::Sessions { user: None }).await;
     assert_eq!(sessions.len(), 2, "{sessions:?}");
 
@@ -180,7 +152,7 @@ async fn sessions_end_one_by_one_and_all_at_once() {
     let page = second.get(&house.url("/echo")).await;
     assert_eq!(page.status, StatusCode::OK);
 
-    let mut socket = live(&house, &second).await;
+    let mut socket = socket(&house, &second).await;
     contain(&house, end(containment::Whose::All)).await;
     is_cut(&mut socket).await;
     let page = second.get(&house.url("/echo")).await;
@@ -227,7 +199,7 @@ async fn each_level_takes_away_what_it_says_at_once() {
     let page = physician.get(&chart).await;
     assert_eq!(page.status, StatusCode::OK);
 
-    let mut socket = live(&house, &physician).await;
+    let mut socket = socket(&house, &physician).await;
     lock_down(&house, Scope::All, 4).await;
     is_cut(&mut socket).await;
     let page = physician.get(&chart).await;
@@ -336,8 +308,10 @@ async fn a_live_connection_of_others_is_left_alone() {
     let house = House::open_unlimited().await;
     let physician = house.at_work("dr.okafor").await;
     let nurse = house.at_work("nurse.lind").await;
-    let (mut of_physician, mut of_nurse) =
-        (live(&house, &physician).await, live(&house, &nurse).await);
+    let (mut of_physician, mut of_nurse) = (
+        socket(&house, &physician).await,
+        socket(&house, &nurse).await,
+    );
     lock_down(&house, Scope::Role("nurse".to_owned()), 2).await;
     is_cut(&mut of_nurse).await;
     futures_util::SinkExt::send(&mut of_physician, Message::text("ping"))

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::harness::live::upgrade;
 use crate::harness::practice::eventually;
 use crate::harness::{Browser, House};
 
@@ -29,13 +30,9 @@ async fn with_a_chart(house: &House) -> Browser {
     browser
 }
 
-fn authority(house: &House) -> String {
-    house.url("").replace("https://", "")
-}
-
 /// A request as the browser's scripts would make it, to be finished by the caller.
 fn request(house: &House, browser: &Browser, method: &str, path: &str) -> http::request::Builder {
-    let authority = authority(house);
+    let authority = house.authority();
     Request::builder()
         .method(method)
         .uri(path)
@@ -258,34 +255,18 @@ async fn a_long_poll_waits_until_there_is_news() {
 async fn a_websocket_talks_until_the_user_signs_out() {
     let house = House::open().await;
     let mut browser = house.at_work("dr.okafor").await;
-    let upgrade = |origin: &str| {
-        let authority = authority(&house);
-        Request::get(format!("wss://{authority}/ws/notifications"))
-            .header("host", &authority)
-            .header("origin", origin)
-            .header("cookie", browser.cookie_header(&authority).unwrap())
-            .header("connection", "Upgrade")
-            .header("upgrade", "websocket")
-            .header("sec-websocket-version", "13")
-            .header(
-                "sec-websocket-key",
-                tokio_tungstenite::tungstenite::handshake::client::generate_key(),
-            )
-            .body(())
-            .unwrap()
-    };
     let foreign = browser.connect("localhost").await.unwrap();
-    let refused = tokio_tungstenite::client_async(upgrade("https://evil.example"), foreign).await;
+    let refused =
+        tokio_tungstenite::client_async(upgrade(&house, &browser, "https://evil.example"), foreign)
+            .await;
     let Err(tokio_tungstenite::tungstenite::Error::Http(refused)) = refused else {
         panic!("another site's WebSocket was let through")
     };
     assert_eq!(refused.headers()["x-chartgate-refusal"], "CG-1012");
 
     let stream = browser.connect("localhost").await.unwrap();
-    let own = format!("https://{}", authority(&house));
-    let (mut socket, _) = tokio_tungstenite::client_async(upgrade(&own), stream)
-        .await
-        .unwrap();
+    let own = upgrade(&house, &browser, &house.url(""));
+    let (mut socket, _) = tokio_tungstenite::client_async(own, stream).await.unwrap();
     let hello = socket.next().await.unwrap().unwrap();
     let hello: serde_json::Value = serde_json::from_str(hello.to_text().unwrap()).unwrap();
     assert_eq!(hello["user"], "dr.okafor", "{hello}");
@@ -326,7 +307,7 @@ async fn the_disk_tells_nothing_about_people_without_the_keys() {
         .get(&house.url("/patients/search?q=Zauberwort"))
         .await;
     assert_eq!(page.status, StatusCode::OK);
-    let session = browser.cookies[&(authority(&house), "__Host-chartgate".to_owned())].clone();
+    let session = browser.cookies[&(house.authority(), "__Host-chartgate".to_owned())].clone();
     let clear = [
         "dr.okafor",
         "Okafor",

@@ -12,21 +12,19 @@ use chartgate::operate::containment::{Ask, Whose};
 use chartgate::request::Event;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use http::{Request, StatusCode};
+use http::StatusCode;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::harness::live::{Socket, request, socket};
 use crate::harness::practice::eventually;
 use crate::harness::{Browser, House, Page, without_limits};
 
 /// What ends within a second is waited for as long as this, on a machine that does other things.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-type Socket =
-    tokio_tungstenite::WebSocketStream<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>;
 
 /// Three things that go on for as long as they are let.
 struct Work {
@@ -36,37 +34,10 @@ struct Work {
     download: JoinHandle<Result<u64, hyper::Error>>,
 }
 
-fn request(house: &House, browser: &Browser, uri: &str) -> http::request::Builder {
-    let authority = house.authority();
-    Request::get(uri)
-        .header("host", &authority)
-        .header("origin", format!("https://{authority}"))
-        .header("cookie", browser.cookie_header(&authority).unwrap())
-}
-
-async fn socket(house: &House, browser: &Browser) -> Socket {
-    let key = tokio_tungstenite::tungstenite::handshake::client::generate_key();
-    let uri = format!("wss://{}/ws/notifications", house.authority());
-    let upgrade = request(house, browser, &uri)
-        .header("connection", "Upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", key)
-        .body(())
-        .unwrap();
-    let stream = browser.connect("localhost").await.unwrap();
-    let (mut socket, _) = tokio_tungstenite::client_async(upgrade, stream)
-        .await
-        .unwrap();
-    let hello = socket.next().await.unwrap().unwrap();
-    assert!(hello.is_text(), "{hello:?}");
-    socket
-}
-
 /// Reads without end; tells when the first bytes are there.
 async fn download(house: &House, browser: &Browser) -> JoinHandle<Result<u64, hyper::Error>> {
     let path = format!("/download?bytes={}", 1_u64 << 34);
-    let request = request(house, browser, &path)
+    let request = request(house, browser, (&path, &house.url("")))
         .body(Empty::<Bytes>::new())
         .unwrap();
     let stream = browser.connect("localhost").await.unwrap();

@@ -53,6 +53,25 @@ fn counts(gateway: &Gateway) -> (usize, usize) {
         .renewing(|renewing| (renewing.renewed, renewing.reused))
 }
 
+/// Somebody whose roles are due to be read again, by a provider that takes its time.
+async fn due_at_a_slow_provider() -> (Gateway, Browser) {
+    let gateway = start().await;
+    let browser = gateway.signed_in().await;
+    browser.outcome(&gateway).await.unwrap();
+    advance(&gateway, EVERY);
+    gateway
+        .provider
+        .renewing(|renewing| renewing.delay = Duration::from_millis(100));
+    (gateway, browser)
+}
+
+/// Waits until the provider was asked.
+async fn asked(gateway: &Gateway) {
+    while counts(gateway) == (0, 0) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 async fn roles(gateway: &Gateway, browser: &Browser) -> Vec<Role> {
     let identified = browser.open(gateway).await.unwrap();
     identified.principal().roles().iter().cloned().collect()
@@ -157,20 +176,12 @@ async fn pain_06_a_replica_with_the_old_state_does_not_use_the_old_token() {
 /// The provider has rotated, and the store does not take it: the new token is kept until it does.
 #[tokio::test]
 async fn pain_06_a_rotated_token_waits_for_a_store_that_fails() {
-    let gateway = start().await;
-    let browser = gateway.signed_in().await;
-    browser.outcome(&gateway).await.unwrap();
-    advance(&gateway, EVERY);
-    gateway
-        .provider
-        .renewing(|renewing| renewing.delay = Duration::from_millis(100));
+    let (gateway, browser) = due_at_a_slow_provider().await;
     let identity = gateway.identity.clone();
     let home = gateway.home.clone();
     let fails = async {
         // The claim is taken, and the provider asked.
-        while counts(&gateway) == (0, 0) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        asked(&gateway).await;
         home.fail(Fault::Writes);
         tokio::time::sleep(Duration::from_millis(400)).await;
         home.fail(Fault::None);
@@ -328,17 +339,9 @@ async fn pain_12_tokens_of_someone_else_end_the_session() {
 
 #[tokio::test]
 async fn a_session_that_ends_while_it_is_renewed_stays_ended() {
-    let gateway = start().await;
-    let browser = gateway.signed_in().await;
-    browser.outcome(&gateway).await.unwrap();
-    advance(&gateway, EVERY);
-    gateway
-        .provider
-        .renewing(|renewing| renewing.delay = Duration::from_millis(100));
+    let (gateway, browser) = due_at_a_slow_provider().await;
     let leaves = async {
-        while counts(&gateway) == (0, 0) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        asked(&gateway).await;
         browser
             .clone()
             .ask(&gateway, Method::POST, "/.chartgate/logout", &[])
