@@ -7,15 +7,21 @@ from . import cache, login
 
 
 def watch(stage, authority, origin, script, seconds=240, name=None, **settings):
+    """What people at the oidc-provider part do: each step with what was seen."""
+    people = {key: vars(person) for key, person in login.people().items()}
+    environment = {"BASE": origin, "CA": str(authority.ca), "USERS": json.dumps(people), **settings}
+    return run(stage, script, environment, seconds, name)
+
+
+def run(stage, script, environment, seconds=240, name=None):
     """Runs `parts/SCRIPT.mjs` and returns each step with what it saw. Its pictures are kept under the name, else the script's."""
     name = name or script
     shots = cache.CACHE / "shots" / name
     shots.mkdir(parents=True, exist_ok=True)
     for old in shots.glob("*.png"):
         old.unlink()
-    people = {key: vars(person) for key, person in login.people().items()}
-    environment = {"BASE": origin, "CA": str(authority.ca), "SHOTS": str(shots), "USERS": json.dumps(people), **settings}
-    person = stage.start(name, ["node", cache.CACHE / "node" / f"{script}.mjs"], environment)
+    command = ["node", cache.CACHE / "node" / f"{script}.mjs"]
+    person = stage.start(name, command, {"SHOTS": str(shots), **environment})
     try:
         person.popen.wait(seconds)
     except subprocess.TimeoutExpired:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from kit import cache
+from kit import browser
 from kit.gateway import binary
 
 
@@ -15,30 +15,15 @@ def facts_of(clinic):
 
 
 def at_the_workstation(stage, facts, script, **settings):
-    """Runs `parts/SCRIPT.mjs`; what it saw by step."""
-    shots = cache.CACHE / "shots"
-    shots.mkdir(exist_ok=True)
+    """What people at the sample clinic do, by step: the last of each."""
     environment = {
         "BASE": facts["url"].rstrip("/"),
         "CA": facts["ca_cert"],
-        "SHOTS": str(shots),
         "USERS": json.dumps(facts["users"]),
         "EMR_PASSWORD": facts["emr_login"]["password"],
         **settings,
     }
-    done = stage.start("workstation", ["node", cache.CACHE / "node" / f"{script}.mjs"], environment)
-    try:
-        done.popen.wait(270)
-    except subprocess.TimeoutExpired:
-        done.kill()
-    seen = {}
-    for line in done.text().splitlines():
-        if line.startswith("{"):
-            step = json.loads(line)
-            seen[step["step"]] = step["seen"]
-    if "end" not in seen:
-        print(done.text()[-3000:])
-    return seen
+    return dict(browser.run(stage, script, environment, seconds=270))
 
 
 def records_of(facts):

@@ -34,6 +34,8 @@ execFileSync('certutil', ['-d', store, '-A', '-t', 'C,,', '-n', 'clinic', '-i', 
 const browser = await chromium.launch({
   executablePath: '/usr/bin/chromium',
   env: { ...process.env, HOME: home },
+  // Like a person's browser, it keeps whole pages for "back".
+  ignoreDefaultArgs: ['--disable-back-forward-cache'],
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP *.test 127.0.0.1'],
 });

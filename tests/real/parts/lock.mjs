@@ -1,10 +1,8 @@
-// Two people at one workstation: headless Chromium at the sample clinic, whose screens lock after a few seconds. It
-// prints one JSON line for each thing it saw: {"step", "seen"}. What is right or wrong is decided by the scenario that
-// reads the lines.
+// Two people at one workstation of the sample clinic, whose screens lock after a few seconds. What is right or wrong is
+// decided by the scenario that reads the lines.
 //
-// Environment: BASE (the gateway's origin), CA (PEM), SHOTS (directory for pictures), USERS (JSON), EMR_PASSWORD, AFTER
-// (seconds until a screen locks), HOME is replaced.
-import { BASE, context, live, look, pause, people, say, signIn, signInToEmr, visible } from './clinic.mjs';
+// Environment: that of clinic.mjs, AFTER (seconds until a screen locks).
+import { BASE, context, look, page, pause, people, say, signIn, signInToEmr, visible, work } from './clinic.mjs';
 
 const after = Number(process.env.AFTER) * 1000;
 const lock = '#chartgate-lock';
@@ -19,11 +17,9 @@ async function unlock(page, user) {
   return popup;
 }
 
-await live(async () => {
+await work(async () => {
   const doctor = people['dr.okafor'];
   const nurse = people['nurse.lind'];
-  const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
   await page.goto(`${BASE}/.chartgate/training`);
   await signIn(page, doctor);
   await signInToEmr(page, doctor);

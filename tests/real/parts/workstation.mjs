@@ -1,6 +1,6 @@
 // Two people at one workstation, one after the other, and the "back" button between them. What is right or wrong is
 // decided by the scenario that reads the lines.
-import { BASE, context, live, look, pause, people, say, signIn, signInToEmr, visible } from './clinic.mjs';
+import { BASE, look, page, pause, people, say, signIn, signInToEmr, visible, work } from './clinic.mjs';
 
 // Every page that "back" shows, to the beginning of what the browser remembers.
 async function backwards(page) {
@@ -16,11 +16,9 @@ async function backwards(page) {
   return seen;
 }
 
-await live(async () => {
+await work(async () => {
   const doctor = people['dr.okafor'];
   const nurse = people['nurse.lind'];
-  const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
   await page.goto(`${BASE}/.chartgate/training`);
   await signIn(page, doctor);
   await signInToEmr(page, doctor);

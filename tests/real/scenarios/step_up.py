@@ -1,15 +1,14 @@
 """A page demands a security key (RFC 9470): asked for with `acr_values` at `oidc-provider`, in Chromium, met and not met."""
 
-import json
 import pathlib
 import shutil
-import subprocess
 import sys
 from urllib.parse import parse_qs, urlsplit
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from kit import cache, emr, login, process, provider, report, tls, trail  # noqa: E402
+from kit import cache, emr, process, provider, report, tls, trail  # noqa: E402
+from kit.browser import browse  # noqa: E402
 from kit.gateway import Gateway, REPOSITORY  # noqa: E402
 
 HOST = "pacs.clinic.test"
@@ -43,8 +42,8 @@ def body(it):
         code, text = gateway.check()
         it.check("and is content once something does", code == 0 and "phishing-resistant" not in text, text)
         gateway.start()
-        seen = browse(stage, authority, origin)
-        it.check("the browser came to its end", seen.get("done"), list(seen))
+        seen = browse(stage, authority, origin, "step_up")
+        it.check("the browser came to its end", seen.get("end"), list(seen))
         what_was_seen(it, seen, origin)
         what_the_trail_says(it, gateway.trail())
         it.check("the gateway ends in good order", gateway.stop() == 0, gateway.process.text()[-800:])
@@ -59,29 +58,6 @@ def demanding(stage):
     text = profile.read_text()
     profile.write_text(text.replace('id = "explorer"\n', f'id = "explorer"\n{DEMAND}\n', 1))
     return policies
-
-
-def browse(stage, authority, origin):
-    shots = cache.CACHE / "shots"
-    shots.mkdir(exist_ok=True)
-    people = {key: vars(person) for key, person in login.people().items()}
-    done = stage.start(
-        "physician",
-        ["node", cache.CACHE / "node" / "step_up.mjs"],
-        {"BASE": origin, "CA": str(authority.ca), "SHOTS": str(shots), "USERS": json.dumps(people)},
-    )
-    try:
-        done.popen.wait(180)
-    except subprocess.TimeoutExpired:
-        done.kill()
-    seen = {}
-    for line in done.text().splitlines():
-        if line.startswith("{"):
-            step = json.loads(line)
-            seen[step["step"]] = step["seen"]
-    if "done" not in seen:
-        print(done.text()[-3000:])
-    return seen
 
 
 def what_was_seen(it, seen, origin):
