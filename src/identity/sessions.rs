@@ -279,7 +279,7 @@ impl Sessions {
     pub(super) async fn read_again(&self, live: &Live) {
         let live = self.cache.get(live.key());
         if let Some(live) = live {
-            if let Err(error) = self.write_activity(&live).await {
+            if let Err(error) = self.rewrite(&live, Durability::Relaxed).await {
                 tracing::warn!(%error, "session activity could not be stored");
             }
             self.forget(&live);
@@ -295,7 +295,7 @@ impl Sessions {
         let active = self.cached(Live::is_unflushed).await;
         for live in active {
             let at = live.last_active();
-            match self.write_activity(&live).await {
+            match self.rewrite(&live, Durability::Relaxed).await {
                 Ok(()) => live.flushed(at),
                 Err(error) => {
                     tracing::warn!(%error, "session activity could not be stored");
@@ -305,7 +305,8 @@ impl Sessions {
         }
     }
 
-    async fn write_activity(&self, live: &Live) -> Result<(), StoreError> {
+    /// Writes what this process knows of a session over what the store has.
+    async fn rewrite(&self, live: &Live, durability: Durability) -> Result<(), StoreError> {
         let value = encode(live)?;
         // `replace`, not `put`: a session that was ended in the meantime stays ended.
         let _ = self
@@ -315,7 +316,7 @@ impl Sessions {
                 live.key(),
                 value.expose(),
                 remembered_until(live),
-                Durability::Relaxed,
+                durability,
             )
             .await?;
         Ok(())

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Sessions, encode, remembered_until};
+use super::Sessions;
 use crate::identity::ending::{Cause, SessionEnded};
 use crate::identity::session::Live;
-use crate::store::{Durability, StoreError, Table};
+use crate::store::{Durability, StoreError};
 
 impl Sessions {
     /// Whether sessions lock at all.
@@ -49,18 +49,7 @@ impl Sessions {
             cached.latch().note();
         }
         self.cut_streams(live);
-        let value = encode(live)?;
-        let _ = self
-            .store
-            .replace(
-                Table::Sessions,
-                live.key(),
-                value.expose(),
-                remembered_until(live),
-                Durability::Immediate,
-            )
-            .await?;
-        Ok(())
+        self.rewrite(live, Durability::Immediate).await
     }
 
     fn cut_streams(&self, live: &Live) {
