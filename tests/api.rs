@@ -8,7 +8,6 @@ mod matrix;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chartgate::admin::client::AdminClient;
 use chartgate::admin::protocol::AdminRequest;
 use chartgate::config::Config;
 use chartgate::config::api::{Api, ApiClaims, ApiKind, IntrospectionApi, JwtApi, Reach};
@@ -123,13 +122,5 @@ fn bearer(token: &str) -> String {
 }
 
 async fn operator(house: &House, ask: tokens::Ask) -> Vec<Value> {
-    let socket = &house.clinic.config().admin.socket;
-    let mut client = AdminClient::ask(socket, AdminRequest::Token(ask))
-        .await
-        .unwrap();
-    let mut values = Vec::new();
-    while let Some(value) = client.next().await.unwrap() {
-        values.push(value);
-    }
-    values
+    house.ask(AdminRequest::Token(ask)).await.unwrap()
 }

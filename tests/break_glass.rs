@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chartgate::admin::client::{AdminClient, ClientError};
 use chartgate::admin::protocol::AdminRequest;
 use chartgate::audit::entry::{Entry, Phase};
 use chartgate::clock::{ManualClock, SystemClock};
@@ -11,7 +10,6 @@ use chartgate::operate::break_glass::{Access, Ask, Glass, Outcome, Which};
 use chartgate::policy::standing::Scope;
 use chartgate::request::Event;
 use http::StatusCode;
-use serde_json::Value;
 
 use crate::harness::{Browser, House, Page, hidden, without_limits};
 
@@ -63,16 +61,6 @@ impl House {
         let sent = self.break_glass(browser, &offer(&refused)).await;
         assert_eq!(sent.status, StatusCode::SEE_OTHER, "{}", sent.text());
         browser.follow(sent).await
-    }
-
-    async fn ask(&self, request: AdminRequest) -> Result<Vec<Value>, ClientError> {
-        let socket = &self.clinic.config().admin.socket;
-        let mut client = AdminClient::ask(socket, request).await?;
-        let mut values = Vec::new();
-        while let Some(value) = client.next().await? {
-            values.push(value);
-        }
-        Ok(values)
     }
 
     async fn glasses(&self, which: Which) -> Vec<Glass> {

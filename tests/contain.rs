@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chartgate::admin::client::AdminClient;
 use chartgate::admin::protocol::AdminRequest;
 use chartgate::audit::log::SigningKey;
 use chartgate::operate::{cases, containment, incidents, lockdown};
@@ -19,20 +18,8 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::harness::House;
 use crate::harness::live::{Socket, socket};
 
-/// What the gateway says to an operator.
-async fn ask(house: &House, request: AdminRequest) -> Vec<Value> {
-    let mut client = AdminClient::ask(&house.clinic.config().admin.socket, request)
-        .await
-        .unwrap();
-    let mut values = Vec::new();
-    while let Some(value) = client.next().await.unwrap() {
-        values.push(value);
-    }
-    values
-}
-
 async fn contain(house: &House, ask_: containment::Ask) -> Vec<Value> {
-    ask(house, AdminRequest::Contain(ask_)).await
+    house.ask(AdminRequest::Contain(ask_)).await.unwrap()
 }
 
 async fn lock_down(house: &House, scope: Scope, level: u8) -> Vec<Value> {
@@ -42,7 +29,7 @@ async fn lock_down(house: &House, scope: Scope, level: u8) -> Vec<Value> {
         reason: "a drill".to_owned(),
         seconds: None,
     };
-    ask(house, AdminRequest::Lockdown(set)).await
+    house.ask(AdminRequest::Lockdown(set)).await.unwrap()
 }
 
 /// Waits for the end of a live connection, which must come within a second.
@@ -52,14 +39,6 @@ async fn is_cut(socket: &mut Socket) {
         .expect("the live connection is cut within a second");
     let talks = matches!(end, Some(Ok(Message::Text(_) | Message::Binary(_))));
     assert!(!talks, "{end:?}");
-}
-
-fn recorded(house: &House, event: Event) -> Vec<std::collections::BTreeMap<String, String>> {
-    let entries = house.trail().into_iter();
-    entries
-        .filter(|entry| entry.event == Some(event))
-        .map(|entry| entry.detail)
-        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,10 +84,10 @@ async fn a_lock_ends_everything_of_a_user_and_nothing_of_others() {
         "the record names who was kept out"
     );
 
-    let locks = recorded(&house, Event::UserLocked);
+    let locks = house.particulars(Event::UserLocked);
     assert_eq!(locks[0]["user"], "nurse.lind");
     assert!(!locks[0]["operator"].is_empty());
-    let revoked = recorded(&house, Event::SessionRevoked);
+    let revoked = house.particulars(Event::SessionRevoked);
     assert_eq!((revoked.len(), revoked[0]["count"].as_str()), (1, "1"));
 
     let unlock = containment::Ask::Unlock {
@@ -116,7 +95,7 @@ async fn a_lock_ends_everything_of_a_user_and_nothing_of_others() {
     };
     contain(&house, unlock).await;
     house.signed_in("nurse.lind").await;
-    assert_eq!(recorded(&house, Event::UserUnlocked).len(), 1);
+    assert_eq!(house.particulars(Event::UserUnlocked).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,17 +201,18 @@ async fn each_level_takes_away_what_it_says_at_once() {
     assert_eq!(page.json()["code"], "CG-3009");
 
     let lift = lockdown::Ask::Lift { scope: Scope::All };
-    let answer = ask(&house, AdminRequest::Lockdown(lift)).await;
+    let answer = house.ask(AdminRequest::Lockdown(lift)).await.unwrap();
     assert_eq!(answer[0]["lockdowns"], serde_json::json!([]));
     let page = physician.get(&chart).await;
     assert_eq!(page.status, StatusCode::OK);
 
-    let levels: Vec<String> = recorded(&house, Event::LockdownChanged)
+    let levels: Vec<String> = house
+        .particulars(Event::LockdownChanged)
         .into_iter()
         .map(|mut detail| detail.remove("level").unwrap())
         .collect();
     assert_eq!(levels, ["L1", "L2", "L3", "L4", "L0"]);
-    assert_eq!(recorded(&house, Event::Alarm).len(), 4);
+    assert_eq!(house.particulars(Event::Alarm).len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,7 +236,7 @@ async fn a_lockdown_concerns_its_scope_alone_and_not_a_broken_glass() {
             assert_eq!(page.refusal() == Some("CG-3009"), out, "{scope:?}");
         }
         let lift = lockdown::Ask::Lift { scope };
-        ask(&house, AdminRequest::Lockdown(lift)).await;
+        house.ask(AdminRequest::Lockdown(lift)).await.unwrap();
     }
 
     // Someone who may read only with a broken glass does so at every level below 4.
@@ -343,19 +323,19 @@ async fn evidence_of_what_a_user_did_verifies_with_the_public_key_alone() {
         patient: None,
         records: std::collections::BTreeSet::new(),
     };
-    let case = ask(&house, AdminRequest::Case(open)).await;
+    let case = house.ask(AdminRequest::Case(open)).await.unwrap();
     let number = case[0]["number"].as_u64();
     let open = incidents::Ask::Open {
         case: number,
         title: None,
     };
-    ask(&house, AdminRequest::Incident(open)).await;
+    house.ask(AdminRequest::Incident(open)).await.unwrap();
     let pack = incidents::Ask::Evidence {
         number: 1,
         since: None,
     };
     let mut bundle = Vec::new();
-    for part in ask(&house, AdminRequest::Incident(pack)).await {
+    for part in house.ask(AdminRequest::Incident(pack)).await.unwrap() {
         bundle.extend(BASE64.decode(part.as_str().unwrap()).unwrap());
     }
     let key = SigningKey::read(&house.clinic.config().audit.signing_key).unwrap();

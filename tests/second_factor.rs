@@ -1,10 +1,8 @@
 //! The gateway's own second factor through the whole gateway: a user whose provider asks for a password only, an
 //! operator at the admin socket, and what is on the trail and on the disk afterwards.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chartgate::admin::client::AdminClient;
 use chartgate::admin::protocol::AdminRequest;
 use chartgate::clock::SystemClock;
 use chartgate::config::Config;
@@ -36,17 +34,8 @@ pub(crate) fn own(config: &mut Config) {
 }
 
 async fn ask(house: &House, ask: Ask) -> Result<Vec<Value>, String> {
-    let request = AdminRequest::Factor(ask);
-    let socket = &house.clinic.config().admin.socket;
-    let mut client = AdminClient::ask(socket, request).await.unwrap();
-    let mut values = Vec::new();
-    loop {
-        match client.next().await {
-            Ok(Some(value)) => values.push(value),
-            Ok(None) => return Ok(values),
-            Err(error) => return Err(error.to_string()),
-        }
-    }
+    let answer = house.ask(AdminRequest::Factor(ask)).await;
+    answer.map_err(|error| error.to_string())
 }
 
 fn of_user(make: impl FnOnce(String, String) -> Ask) -> Ask {
@@ -122,14 +111,6 @@ async fn enrol(house: &House, browser: &mut Browser) -> (String, Vec<String>) {
     assert_eq!(page.status, 200, "{}", page.text());
     assert_eq!(page.url.path(), "/echo");
     (key, codes)
-}
-
-fn events(house: &House, event: Event) -> Vec<BTreeMap<String, String>> {
-    let entries = house.trail().into_iter();
-    entries
-        .filter(|entry| entry.event == Some(event))
-        .map(|entry| entry.detail)
-        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,7 +194,7 @@ async fn whoever_gets_in_by_it_finds_nothing_of_the_one_before_and_keeps_to_the_
 
 /// Two sign-ins, each with what was used for it; and what an operator sees.
 async fn what_is_on_record(house: &House) {
-    let logins = events(house, Event::Login);
+    let logins = house.particulars(Event::Login);
     assert_eq!(logins.len(), 2);
     assert!(logins.iter().all(|login| login["second_factor"] == "totp"));
     let entries = house.trail();
@@ -226,11 +207,11 @@ async fn what_is_on_record(house: &House) {
         (who.display(), failed.detail["failures"].as_str()),
         (USER, "1")
     );
-    assert_eq!(events(house, Event::SecondFactorUsed).len(), 1);
-    let invited = events(house, Event::SecondFactorInvited);
+    assert_eq!(house.particulars(Event::SecondFactorUsed).len(), 1);
+    let invited = house.particulars(Event::SecondFactorInvited);
     assert!(!invited[0]["operator"].is_empty() && invited[0]["reason"] == "seen in person");
     assert_eq!(
-        events(house, Event::SecondFactorEnrolled)[0]["invited"],
+        house.particulars(Event::SecondFactorEnrolled)[0]["invited"],
         "yes"
     );
 
@@ -258,7 +239,7 @@ async fn after_a_reset(house: &House, other: &mut Browser) {
         ),
         (Some(1), Some(2))
     );
-    assert_eq!(events(house, Event::SecondFactorReset)[0]["name"], USER);
+    assert_eq!(house.particulars(Event::SecondFactorReset)[0]["name"], USER);
     let page = other.get(&house.url("/echo")).await;
     assert_ne!(page.status, 200);
     let mut third = house.browser();
@@ -320,7 +301,7 @@ async fn too_many_wrong_tries_lock_the_account_everywhere_and_an_operator_lifts_
     let right = code(&key, 1);
     let refused = totp(&house, &mut browser, &page, &right).await;
     assert_eq!(refused.refusal(), Some("CG-2023"));
-    assert_eq!(events(&house, Event::SecondFactorLocked).len(), 1);
+    assert_eq!(house.particulars(Event::SecondFactorLocked).len(), 1);
     let listed = ask(
         &house,
         Ask::List {
@@ -333,7 +314,7 @@ async fn too_many_wrong_tries_lock_the_account_everywhere_and_an_operator_lifts_
     let unlocked = ask(&house, of_user(|user, reason| Ask::Unlock { user, reason })).await;
     unlocked.unwrap();
     assert_eq!(
-        events(&house, Event::SecondFactorUnlocked)[0]["reason"],
+        house.particulars(Event::SecondFactorUnlocked)[0]["reason"],
         "seen in person"
     );
     let page = send(
@@ -349,7 +330,7 @@ async fn too_many_wrong_tries_lock_the_account_everywhere_and_an_operator_lifts_
         "{}",
         page.text()
     );
-    assert_eq!(events(&house, Event::RecoveryCodeUsed)[0]["left"], "9");
+    assert_eq!(house.particulars(Event::RecoveryCodeUsed)[0]["left"], "9");
     // A page from another site cannot send a step, whatever it knows.
     let headers = http::HeaderMap::from_iter([(
         http::header::ORIGIN,

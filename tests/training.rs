@@ -11,7 +11,6 @@ use chartgate::operate::cases::{self, Case, Kind, Level};
 use chartgate::request::Event;
 use chartgate::training::{Ask, Piece};
 use http::{HeaderMap, Method, StatusCode};
-use serde_json::Value;
 
 use crate::harness::practice::eventually;
 use crate::harness::{Browser, House, Page, hidden, without_limits};
@@ -22,21 +21,12 @@ const BROKEN: &str = "data-chartgate=\"break-glass\"";
 const DAY: Duration = Duration::from_hours(24);
 
 impl House {
-    async fn asked(&self, request: AdminRequest) -> Vec<Value> {
-        let socket = &self.clinic.config().admin.socket;
-        let mut client = AdminClient::ask(socket, request).await.unwrap();
-        let mut values = Vec::new();
-        while let Some(value) = client.next().await.unwrap() {
-            values.push(value);
-        }
-        values
-    }
-
     async fn training(&self, user: Option<&str>) -> Vec<Piece> {
         let user = user.map(ToOwned::to_owned);
         let values = self
-            .asked(AdminRequest::Training(Ask::Status { user }))
-            .await;
+            .ask(AdminRequest::Training(Ask::Status { user }))
+            .await
+            .unwrap();
         values
             .into_iter()
             .map(|value| serde_json::from_value(value).unwrap())
@@ -360,7 +350,7 @@ async fn the_sample_clinic_shows_every_step_by_its_feed() {
         alarm.detail
     );
     assert!(!alarm.detail["title"].contains("nobody"));
-    let status = house.asked(AdminRequest::Status).await;
+    let status = house.ask(AdminRequest::Status).await.unwrap();
     let checks = status[0]["checks"].as_array().unwrap();
     let check = checks
         .iter()
@@ -420,8 +410,9 @@ async fn what_somebody_finds_suspicious_becomes_a_case() {
     );
 
     let shown = house
-        .asked(AdminRequest::Case(cases::Ask::Show { number: 1 }))
-        .await;
+        .ask(AdminRequest::Case(cases::Ask::Show { number: 1 }))
+        .await
+        .unwrap();
     let case: Case = serde_json::from_value(shown[0].clone()).unwrap();
     assert_eq!((case.kind, case.level), (Kind::Report, Level::Medium));
     assert_eq!(case.notes[0].by, "billing.shah");

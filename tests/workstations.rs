@@ -1,9 +1,7 @@
 //! Workstations that several people use, and how many sessions one person has where.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chartgate::admin::client::AdminClient;
 use chartgate::admin::protocol::AdminRequest;
 use chartgate::config::Config;
 use chartgate::config::sessions::{BindTo, SignInNotice, WhenFull};
@@ -39,14 +37,7 @@ async fn house(tune: impl FnOnce(&mut Config) + Send + 'static) -> House {
 }
 
 async fn contain(house: &House, ask: Ask) -> Vec<Value> {
-    let socket = &house.clinic.config().admin.socket;
-    let asked = AdminClient::ask(socket, AdminRequest::Contain(ask)).await;
-    let mut client = asked.unwrap();
-    let mut values = Vec::new();
-    while let Some(value) = client.next().await.unwrap() {
-        values.push(value);
-    }
-    values
+    house.ask(AdminRequest::Contain(ask)).await.unwrap()
 }
 
 /// Ends every session that anybody has, one by one.
@@ -58,14 +49,6 @@ pub(crate) async fn contain_all(house: &House, reason: &str) {
     let reason = reason.to_owned();
     let ended = contain(house, Ask::End { whose, reason }).await;
     assert_ne!(ended[0]["ended"], 0, "{ended:?}");
-}
-
-fn recorded(house: &House, event: Event) -> Vec<BTreeMap<String, String>> {
-    let entries = house.trail().into_iter();
-    entries
-        .filter(|entry| entry.event == Some(event))
-        .map(|entry| entry.detail)
-        .collect()
 }
 
 async fn from(browser: &mut Browser, url: &str, address: &str) -> Page {
@@ -132,7 +115,7 @@ async fn switching_users_ends_all_that_belonged_to_the_one_before() {
         .insert((authority, "CLINICSESSID".to_owned()), stolen);
     let page = browser.get(&house.url("/chart")).await;
     assert_ne!(page.status, StatusCode::OK);
-    let left = recorded(&house, Event::Logout);
+    let left = house.particulars(Event::Logout);
     assert_eq!(left[0].get("for").map(String::as_str), Some("switch"));
 }
 
@@ -244,7 +227,8 @@ async fn the_oldest_session_can_make_room() {
             StatusCode::OK
         );
     }
-    let ended: Vec<_> = recorded(&house, Event::Login)
+    let ended: Vec<_> = house
+        .particulars(Event::Login)
         .into_iter()
         .filter_map(|detail| detail.get("ended").cloned())
         .collect();
@@ -298,7 +282,7 @@ async fn a_session_that_wanders_has_to_be_confirmed() {
         entry.unwrap().facts.as_ref().unwrap().session.clone()
     };
     assert_eq!(session_at(Event::Login), session_at(Event::StepUp));
-    let confirmed = recorded(&house, Event::StepUp);
+    let confirmed = house.particulars(Event::StepUp);
     assert_eq!(confirmed[0]["rebound"], "user-agent");
     browser.agent = Some(CHROME);
     assert_eq!(browser.get(&url).await.refusal(), Some("CG-2027"));
@@ -348,7 +332,7 @@ async fn people_see_where_they_are_signed_in_and_end_what_they_do_not_know() {
     assert_eq!(page.status, StatusCode::SEE_OTHER);
     assert_ne!(other.get(&house.url("/echo")).await.status, StatusCode::OK);
     assert_eq!(one.get(&house.url("/echo")).await.status, StatusCode::OK);
-    let revoked = recorded(&house, Event::SessionRevoked);
+    let revoked = house.particulars(Event::SessionRevoked);
     assert_eq!(revoked.len(), 1, "{revoked:?}");
     assert_eq!(
         (&*revoked[0]["by"], &*revoked[0]["name"]),
@@ -406,7 +390,7 @@ async fn operators_end_sessions_by_role_address_and_emr() {
         physician.get(&house.url("/echo")).await.status,
         StatusCode::OK
     );
-    let revoked = recorded(&house, Event::SessionRevoked);
+    let revoked = house.particulars(Event::SessionRevoked);
     assert_eq!(revoked[0]["where"], "role=nurse");
     let told = run(&[&["revoke", "--address", "127.0.0.1", "--yes"][..], &why].concat()).await;
     assert_eq!(told.out, "sessions ended: 1\n", "{}", told.err);

@@ -7,8 +7,11 @@ pub(crate) mod practice;
 pub(crate) mod process;
 pub(crate) mod wire;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chartgate::admin::client::{AdminClient, ClientError};
+use chartgate::admin::protocol::AdminRequest;
 use chartgate::assembly::clinic::{self, ClinicError, ClinicOptions, RunningClinic};
 use chartgate::audit::entry::{Entry, Phase};
 use chartgate::audit::log::{MasterKey, RealFiles};
@@ -16,7 +19,9 @@ use chartgate::audit::show::{Filter, Show};
 use chartgate::clock::{SharedClock, SystemClock};
 use chartgate::config::{Config, Rate};
 use chartgate::demo::users::DemoUser;
+use chartgate::request::Event;
 use chartgate::telemetry::metrics::Metrics;
+use serde_json::Value;
 
 pub(crate) use browser::{Browser, Page};
 pub(crate) use people::{People, hidden, person};
@@ -82,6 +87,26 @@ impl House {
     /// An absolute URL at the gateway.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.clinic.facts().url.trim_end_matches('/'))
+    }
+
+    /// Everything that the gateway says to an operator who asks.
+    pub(crate) async fn ask(&self, request: AdminRequest) -> Result<Vec<Value>, ClientError> {
+        let socket = &self.clinic.config().admin.socket;
+        let mut client = AdminClient::ask(socket, request).await?;
+        let mut values = Vec::new();
+        while let Some(value) = client.next().await? {
+            values.push(value);
+        }
+        Ok(values)
+    }
+
+    /// The particulars of every record of this event.
+    pub(crate) fn particulars(&self, event: Event) -> Vec<BTreeMap<String, String>> {
+        self.trail()
+            .into_iter()
+            .filter(|entry| entry.event == Some(event))
+            .map(|entry| entry.detail)
+            .collect()
     }
 
     /// A browser that nobody has used.

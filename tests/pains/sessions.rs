@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use chartgate::admin::client::AdminClient;
 use chartgate::admin::protocol::AdminRequest;
 use chartgate::audit::entry::{Entry, Phase};
 use chartgate::audit::outcome::End;
@@ -140,14 +139,6 @@ async fn recorded(house: &House, event: Event, key: &str, value: &str) -> Entry 
     .await
 }
 
-async fn operator(house: &House, ask: Ask) {
-    let socket = &house.clinic.config().admin.socket;
-    let mut client = AdminClient::ask(socket, AdminRequest::Contain(ask))
-        .await
-        .unwrap();
-    while client.next().await.unwrap().is_some() {}
-}
-
 /// pomerium#1279, #1327; warpgate#2106: a socket outlives its session. pomerium#6024: the cache accepts it.
 #[tokio::test(flavor = "multi_thread")]
 async fn pain_09_and_11_what_is_running_ends_with_its_session_whatever_ended_it() {
@@ -185,7 +176,10 @@ async fn pain_09_and_11_what_is_running_ends_with_its_session_whatever_ended_it(
             "revoked" => {
                 let whose = Whose::User(user.to_owned());
                 let reason = "a drill".to_owned();
-                operator(&house, Ask::End { whose, reason }).await;
+                house
+                    .ask(AdminRequest::Contain(Ask::End { whose, reason }))
+                    .await
+                    .unwrap();
             }
             "locked" => {
                 let lock = Ask::Lock {
@@ -193,7 +187,7 @@ async fn pain_09_and_11_what_is_running_ends_with_its_session_whatever_ended_it(
                     reason: "a drill".to_owned(),
                     seconds: None,
                 };
-                operator(&house, lock).await;
+                house.ask(AdminRequest::Contain(lock)).await.unwrap();
             }
             other => panic!("{other}"),
         }

@@ -56,7 +56,7 @@ def signs_in(it, stage, gateway, place, issuer, orthanc, keys):
         del ours["client_key_algorithm"]
     if keys[1:]:
         ours["previous_client_key_file"] = str(keys[1])
-    gateway.configure(ours, [pacs(orthanc)])
+    gateway.configure(ours, [orthanc.behind(HOST, REPOSITORY)])
     gateway.start()
     code, text = gateway.check()
     it.check(f"{what}: `check` finds nothing that the provider cannot do", code == 0, text)
@@ -72,16 +72,6 @@ def signs_in(it, stage, gateway, place, issuer, orthanc, keys):
     if keys[1:]:
         browser.signs_in(it, stage, authority, origin, login.people()["physician"], "/system", issuer.url)
     it.check(f"{what}: the gateway ends in good order", gateway.stop() == 0, gateway.process.text()[-800:])
-
-
-def pacs(orthanc):
-    return {
-        "name": "pacs",
-        "hosts": [HOST],
-        "profile": str(REPOSITORY / "policies" / "emr" / "orthanc.toml"),
-        "backend": {"url": orthanc.url, "protocol": "http1", "host": "public", "idle_timeout": "500ms"},
-        "identity": {"basic": {"username": orthanc.ACCOUNT[0], "password": orthanc.ACCOUNT[1]}},
-    }
 
 
 report.run("Sign-in by private_key_jwt and PAR", body)

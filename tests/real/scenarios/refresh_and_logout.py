@@ -25,7 +25,7 @@ def body(it):
         issuer.may_refresh()
         issuer.start()
         entry = {**issuer.issuer(), "refresh": {"every": EVERY, "grace": "5m"}, "logout": {"require_typ": True}}
-        gateway.configure(entry, [pacs(orthanc)])
+        gateway.configure(entry, [orthanc.behind(HOST, REPOSITORY)])
         gateway.start()
         ask = Asker(authority, origin, issuer)
         session = ask.sign_in()
@@ -37,16 +37,6 @@ def body(it):
         it.check("the gateway ends in good order", gateway.stop() == 0, gateway.process.text()[-800:])
         code, text = gateway.verify()
         it.check("`audit verify` is green", code == 0, text)
-
-
-def pacs(orthanc):
-    return {
-        "name": "pacs",
-        "hosts": [HOST],
-        "profile": str(REPOSITORY / "policies" / "emr" / "orthanc.toml"),
-        "backend": {"url": orthanc.url, "protocol": "http1", "host": "public", "idle_timeout": "500ms"},
-        "identity": {"basic": {"username": orthanc.ACCOUNT[0], "password": orthanc.ACCOUNT[1]}},
-    }
 
 
 class Asker:

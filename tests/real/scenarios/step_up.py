@@ -24,13 +24,7 @@ def body(it):
         origin = gateway.origin(HOST)
         orthanc = emr.Orthanc(stage).start()
         issuer = provider.OidcProvider(stage, cache.CACHE, authority, [origin]).start()
-        pacs = {
-            "name": "pacs",
-            "hosts": [HOST],
-            "profile": str(policies / "emr" / "orthanc.toml"),
-            "backend": {"url": orthanc.url, "protocol": "http1", "host": "public", "idle_timeout": "500ms"},
-            "identity": {"basic": {"username": orthanc.ACCOUNT[0], "password": orthanc.ACCOUNT[1]}},
-        }
+        pacs = orthanc.behind(HOST, stage.directory)
         settings = issuer.issuer()
         # With a key the provider states another class than with a code.
         settings["mfa"] = {"amr": [["pwd", "otp"], ["pwd", "hwk"]], "require": "any"}
