@@ -157,19 +157,11 @@ fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     } else {
         Which::All
     };
-    let mut count = 0_usize;
     let ask = AdminRequest::BreakGlass(Ask::List { which });
-    gateway::ask(&config(&args.config)?, ask, |value| {
-        count = count.saturating_add(1);
-        if args.json {
-            return console.line(value);
-        }
+    let told = (console, args.json, "no glass like that was broken");
+    gateway::list(&config(&args.config)?, ask, told, |value, console| {
         console.line(line(&read(value)?))
-    })?;
-    if count == 0 && !args.json {
-        console.line("none")?;
-    }
-    Ok(())
+    })
 }
 
 fn show(args: &ShowArgs, console: &mut Console<'_>) -> Result<(), Failure> {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::console::{Console, Failure};
 use super::gateway::{self, printable, word};
@@ -164,10 +163,8 @@ fn ask<T: DeserializeOwned>(
     print: impl Fn(&T, &mut Console<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let config = Config::load_for_reading(&common.config).map_err(Failure::Problems)?;
-    gateway::ask(&config, AdminRequest::Case(ask), |value: Value| {
-        if common.json {
-            return console.line(&value);
-        }
+    let told = (console, common.json, "there is no case like that");
+    gateway::list(&config, AdminRequest::Case(ask), told, |value, console| {
         let answer = serde_json::from_value(value).map_err(|error| {
             Failure::Failed(format!("a case of the gateway cannot be read: {error}"))
         })?;

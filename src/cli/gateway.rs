@@ -45,6 +45,30 @@ pub(super) fn ask(
     })
 }
 
+/// Asks the gateway for a list and prints each of its values; of an empty one it notes `nothing`.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) fn list(
+    config: &Config,
+    request: AdminRequest,
+    (console, json, nothing): (&mut Console<'_>, bool, &str),
+    mut print: impl FnMut(Value, &mut Console<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut is_empty = true;
+    ask(config, request, |value| {
+        is_empty = false;
+        if json {
+            return console.line(&value);
+        }
+        print(value, console)
+    })?;
+    if is_empty && !json {
+        console.note(nothing)?;
+    }
+    Ok(())
+}
+
 /// Asks the gateway and prints what it says, a line for each value.
 ///
 /// # Errors

@@ -207,13 +207,16 @@ fn ask(
     print: impl Fn(&Incident, &mut Console<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let config = Config::load_for_reading(&common.config).map_err(Failure::Problems)?;
-    gateway::ask(&config, AdminRequest::Incident(ask), |value| {
-        if common.json {
-            return console.line(&value);
-        }
-        let incident = serde_json::from_value(value).map_err(Failure::of)?;
-        print(&incident, console)
-    })
+    let told = (console, common.json, "there is no incident like that");
+    gateway::list(
+        &config,
+        AdminRequest::Incident(ask),
+        told,
+        |value, console| {
+            let incident = serde_json::from_value(value).map_err(Failure::of)?;
+            print(&incident, console)
+        },
+    )
 }
 
 fn summary(incident: &Incident, now: Timestamp) -> String {

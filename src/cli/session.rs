@@ -111,10 +111,13 @@ fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let config = Config::load_for_reading(&common.config).map_err(Failure::Problems)?;
     let criteria = args.which.criteria();
     let ask = AdminRequest::Contain(Ask::Find { criteria });
-    gateway::ask(&config, ask, |value| {
-        if common.json {
-            return console.line(&value);
-        }
+    let nothing = if args.which.criteria().is_empty() {
+        "no session is open"
+    } else {
+        "no session like that is open"
+    };
+    let told = (console, common.json, nothing);
+    gateway::list(&config, ask, told, |value, console| {
         console.line(printable(&line(&view(value)?)))
     })
 }

@@ -116,11 +116,12 @@ pub fn run(command: &TokenCommand, console: &mut Console<'_>) -> Result<(), Fail
         format!("{} {}", mark.word(), mark.value())
     });
     let config = Config::load_for_reading(&common.config).map_err(Failure::Problems)?;
-    gateway::ask(&config, AdminRequest::Token(ask), |value| {
-        if common.json {
-            return console.line(&value);
-        }
-        match command {
+    let told = (console, common.json, "nothing is revoked");
+    gateway::list(
+        &config,
+        AdminRequest::Token(ask),
+        told,
+        |value, console| match command {
             TokenCommand::Revoke(_) => console.line(printable(&format!(
                 "{named} is revoked, from the next request on"
             ))),
@@ -140,6 +141,6 @@ pub fn run(command: &TokenCommand, console: &mut Console<'_>) -> Result<(), Fail
                     "{word} {value}  since {since}  {until}  by {by}: {reason}"
                 )))
             }
-        }
-    })
+        },
+    )
 }

@@ -6,6 +6,7 @@
 
 mod onward;
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use jiff::Timestamp;
 use super::{Activity, Gateway};
 use crate::desk::page::{redirect, typed};
 use crate::identity::held::{
-    About, Draft, HeldPost, HeldPosts, Sought, Way, id_of, is_kept, location,
+    About, CLAIMED_EVERY, Draft, HeldPost, HeldPosts, Sought, Way, id_of, is_kept, location,
 };
 use crate::identity::identify::Identified;
 use crate::identity::routes::is_own;
@@ -296,7 +297,16 @@ impl Gateway {
         // In a task of its own: whether it was taken is found out even if its user hangs up.
         let (gateway, kept, sent) = (Rc::clone(self), Arc::clone(held), post.clone());
         let followed = tokio::task::spawn_local(async move {
-            let came = gateway.replay(&sent, again, language).await;
+            let mut replay = pin!(gateway.replay(&sent, again, language));
+            let came = loop {
+                tokio::select! {
+                    biased;
+                    came = &mut replay => break came,
+                    () = tokio::time::sleep(CLAIMED_EVERY) => kept.keep_claim(&sent).await.unwrap_or_else(|error| {
+                        tracing::error!(%error, held = sent.id(), "a form that is being sent may be sent again");
+                    }),
+                }
+            };
             let done = match &came {
                 Sent::Onward(..) | Sent::Answered => kept.discard(sent.id()).await,
                 Sent::Not(..) => Ok(()),

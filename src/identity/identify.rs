@@ -226,6 +226,24 @@ impl Identity {
         screened.refuse(Refusal::SessionExpired)
     }
 
+    /// The session of a request that comes by itself, once its user was asked about where that is due.
+    pub(super) async fn confirmed(
+        &self,
+        parts: &Parts,
+        live: Arc<Live>,
+    ) -> Result<Option<Arc<Live>>, StoreError> {
+        if !live.is_due(self.clock().now()) {
+            return Ok(Some(live));
+        }
+        let Presented::One(token) = cookie::presented(&parts.headers, SESSION_COOKIE) else {
+            return Ok(None);
+        };
+        Ok(match Box::pin(self.find_renewed(&token, &live)).await? {
+            Found::Live(live) => Some(live),
+            Found::Over(..) | Found::Unknown | Found::NotRenewed(_) => None,
+        })
+    }
+
     /// Finds a session once its user was asked about; one that nobody confirms any more ends here.
     async fn find_renewed(&self, token: &Token, live: &Arc<Live>) -> Result<Found, StoreError> {
         self.renewals.ensure(live).await;

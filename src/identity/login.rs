@@ -320,6 +320,8 @@ impl Identity {
                 };
                 (asked, Demand::NONE)
             }
+            // Whoever names a provider at a locked screen may be somebody else, who needs their second factor.
+            (Purpose::Unlock(_), _) if !wish.said.is_nothing() => (Asked::Fresh, Demand::NOW),
             (Purpose::Unlock(_), _) => (Asked::Unlock, Demand::NOW),
             (Purpose::StepUp(_), Asked::StepUp(demand)) => {
                 // At a shared workstation whoever confirms proves that it is them who sits there.

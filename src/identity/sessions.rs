@@ -227,9 +227,11 @@ impl Sessions {
         }
     }
 
-    /// Whether this token's session got a new one a moment ago: a request of another tab was on its way meanwhile.
+    /// Whether this token's browser got another one a moment ago, for the same session or for that of whoever signed in
+    /// next: a request of another tab was on its way meanwhile.
     pub(super) fn was_replaced(&self, token: &Token) -> bool {
-        self.replaced.contains_key(&store_key(token))
+        let key = store_key(token);
+        self.replaced.contains_key(&key) || self.farewells.get(&key) == Some(Cause::Replaced)
     }
 
     /// Whether `live` is the session that had the token with this key.

@@ -305,8 +305,8 @@ impl Browser {
             .await
     }
 
-    /// The key under which the store has this browser's session.
-    pub(super) async fn open_key(&self, gateway: &Gateway) -> String {
+    /// This browser's session.
+    pub(super) async fn live(&self, gateway: &Gateway) -> Arc<super::session::Live> {
         let headers = self.headers();
         let presented = super::cookie::presented(&headers, super::cookie::SESSION_COOKIE);
         let super::cookie::Presented::One(token) = presented else {
@@ -316,7 +316,12 @@ impl Browser {
         let super::sessions::Found::Live(live) = found else {
             panic!("{found:?}")
         };
-        live.key().to_owned()
+        live
+    }
+
+    /// The key under which the store has this browser's session.
+    pub(super) async fn open_key(&self, gateway: &Gateway) -> String {
+        self.live(gateway).await.key().to_owned()
     }
 
     /// As [`Self::open`]; only whether it was refused.

@@ -10,6 +10,7 @@ mod mutations;
 mod protocol;
 mod provider;
 mod renewal;
+mod seams;
 mod second_factor;
 mod second_factor_attacks;
 mod second_factor_tries;

@@ -446,6 +446,32 @@ async fn what_the_emr_does_not_take_stays_and_is_shown() {
     );
 }
 
+/// Offered again, it would be sent twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_was_on_its_way_when_its_session_ended_is_not_kept() {
+    let (_clock, house) = house().await;
+    let mut doctor = house.at_work("dr.okafor").await;
+    let mut tab = doctor.clone();
+    let url = house.url("/slow?ms=60000");
+    let late = tokio::spawn(async move { tab.post_form(&url, &[("text", NOTE)]).await });
+    while !house.reached().contains(&"POST /slow?ms=60000".to_owned()) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    doctor
+        .post_form(&house.url("/.chartgate/logout"), &[])
+        .await;
+    let page = late.await.unwrap();
+    assert!(page.refusal().is_some());
+    assert!(
+        page.text()
+            .contains("Whether the EMR has taken it is not known"),
+        "{}",
+        page.text()
+    );
+    assert!(events(&house, Event::PostHeld).is_empty());
+    assert!(!on_disk(&house, NOTE));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emr_that_has_forgotten_its_user_is_signed_in_to_first() {
     let (_clock, house) = house().await;

@@ -174,7 +174,7 @@ fn interfaces() -> Router<Arc<Emr>> {
         .route("/ws/notifications", get(live::notifications))
         .route("/upload", post(diagnostics::upload))
         .route("/download", get(diagnostics::download))
-        .route("/slow", get(diagnostics::slow))
+        .route("/slow", get(diagnostics::slow).post(diagnostics::slow))
         .route("/error", get(diagnostics::error))
         .route("/echo", any(diagnostics::echo))
         .route(

@@ -31,6 +31,9 @@ use ledger::{Ledger, Line};
 
 /// No two are sent at once, and one that was being sent when the process died can be sent again after this.
 const CLAIM: Duration = Duration::from_mins(3);
+/// How often one that is still being sent says so.
+pub const CLAIMED_EVERY: Duration = Duration::from_mins(1);
+const SENDING: &[u8] = b"sending";
 /// An id as it is spelled.
 const ID: usize = 36;
 
@@ -426,7 +429,7 @@ impl HeldPosts {
             .insert_if_absent(
                 Table::Held,
                 &claim_key(&post.id),
-                b"sending",
+                SENDING,
                 until,
                 Durability::Immediate,
             )
@@ -442,6 +445,20 @@ impl HeldPosts {
         post.tried = post.tried.saturating_add(1);
         self.write(post).await?;
         Ok(true)
+    }
+
+    /// Keeps the right for another while: the EMR takes its time.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store did not confirm it.
+    pub async fn keep_claim(&self, post: &HeldPost) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let until = now.saturating_add(CLAIM).unwrap_or(now);
+        let key = claim_key(&post.id);
+        let durability = Durability::Relaxed;
+        self.store
+            .put(Table::Held, &key, SENDING, until, durability)
+            .await
     }
 
     /// Gives the right back.

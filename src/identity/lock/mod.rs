@@ -189,6 +189,11 @@ impl Identity {
         let live = live
             .filter(|live| self.kept_out(live.user()).is_none())
             .filter(|live| !self.has_moved(parts, live));
+        let live = match live {
+            // What is asked of the EMR behind the lock is asked for a user whom the provider still confirms.
+            Some(live) if self.sessions().is_locked(&live) => self.confirmed(parts, live).await?,
+            open => open,
+        };
         let Some(live) = live else {
             let view = View {
                 state: "none",

@@ -79,6 +79,10 @@ impl Sessions {
         for live in self.cached(|_| true).await {
             if matches(&live) {
                 self.strike(&live);
+                // Told now: whatever becomes of the store, this process does not know the session any more.
+                if !self.replaced.contains_key(live.key()) {
+                    self.announce(&live, cause);
+                }
                 struck.insert(live.key().to_owned(), live);
             }
         }
