@@ -108,7 +108,9 @@ impl Identity {
         facts.principal = Some(Arc::clone(&principal));
         facts.session = Some(live.id().to_string());
         match over {
-            Some(Over::Idle | Over::Absolute) => Err(screened.refuse(Refusal::SessionExpired)),
+            Some(Over::Idle | Over::Absolute) => {
+                Err(self.marking(screened.refuse(Refusal::SessionExpired)))
+            }
             None if let Some(refusal) = self.kept_out(live.user()) => {
                 // It slipped through while the user was being locked out.
                 self.sessions().end_or_remember(&live, Cause::Locked).await;
@@ -217,13 +219,34 @@ impl Identity {
                 // Clearing the cookie would take the newer one away from the tab that has it.
                 refused.leading(|onward| onward.cookie = CookieFate::Stays)
             } else {
-                refused
+                self.marking(refused)
             };
         };
         let facts = screened.received_mut().facts_mut();
         facts.principal = Some(Arc::new(Principal::User(user)));
         facts.session = Some(session);
-        screened.refuse(Refusal::SessionExpired)
+        self.marking(screened.refuse(Refusal::SessionExpired))
+    }
+
+    /// Where screens lock, the cookie of a session that is over stays until the next sign-in, which has to be a fresh one
+    /// ([`Self::was_left`]).
+    fn marking(&self, refused: Refused) -> Refused {
+        if self.sessions().locks() {
+            refused.leading(|onward| onward.cookie = CookieFate::Stays)
+        } else {
+            refused
+        }
+    }
+
+    /// Whether a browser still has the cookie of a session that is over, and screens lock.
+    ///
+    /// SECURITY: what locked asked for a factor. Once it has ended, single sign-on must not let in without one whoever sits
+    /// there by then.
+    pub(super) fn was_left(&self, parts: &Parts) -> bool {
+        match cookie::presented(&parts.headers, SESSION_COOKIE) {
+            Presented::One(_) => self.sessions().locks(),
+            Presented::Nothing | Presented::Malformed => false,
+        }
     }
 
     /// The session of a request that comes by itself, once its user was asked about where that is due.

@@ -25,6 +25,7 @@ use super::turns::{BrowserKey, Turn};
 use super::{Identity, ReturnTo};
 use crate::config::issuer::{Callback, Issuer};
 use crate::language::Language;
+use crate::request::onward::CookieFate;
 use crate::request::received::Parts;
 use crate::request::{Demand, Event, Facts, Handled, Received, Refused, Target, Workplace};
 use crate::store::StoreError;
@@ -73,9 +74,12 @@ impl Identity {
             Err(error) => {
                 let refusal = error.refusal();
                 tracing::warn!(request = %received.parts().id, code = refusal.code(), %error, "no sign-in was started");
-                Err(received
-                    .refuse(refusal)
-                    .leading(|onward| *onward = error.onward()))
+                Err(received.refuse(refusal).leading(|onward| {
+                    *onward = error.onward();
+                    if self.sessions().locks() {
+                        onward.cookie = CookieFate::Stays;
+                    }
+                }))
             }
         }
     }
@@ -115,6 +119,7 @@ impl Identity {
         };
         let freshness = match &purpose {
             Purpose::Unlock(_) => Freshness::Now,
+            Purpose::SignIn if self.was_left(received.parts()) => Freshness::Now,
             Purpose::SignIn | Purpose::StepUp(_) => self.freshness(wish.asked, received.parts()),
         };
         let turn = self.turn(received.parts(), &purpose, &wish)?;

@@ -59,6 +59,46 @@ async fn a_sign_in_begun_before_the_screen_locked_opens_it_with_a_fresh_proof_on
     }
 }
 
+/// What asked for a factor while it was locked asks for one when it has ended.
+#[tokio::test]
+async fn a_session_that_ended_behind_its_lock_is_followed_by_a_fresh_sign_in() {
+    for locks in [true, false] {
+        let gateway = Gateway::start_with(|config| {
+            config.lock = locks.then_some(Lock { after: LOCKS });
+        })
+        .await;
+        let mut browser = gateway.signed_in().await;
+        gateway.advance(Duration::from_mins(20));
+        for refusal in [Refusal::SessionExpired, Refusal::SessionUnknown] {
+            let refused = browser.open(&gateway).await.unwrap_err();
+            assert_eq!(refused.refusal(), refusal);
+            let stays = refused.onward().cookie == CookieFate::Stays;
+            assert_eq!(stays, locks, "the cookie says what is to be asked");
+            gateway.advance(Duration::from_hours(2));
+        }
+        let then = gateway.now() - 300;
+        let old = |claims: &mut serde_json::Value| claims["auth_time"] = json!(then);
+        if !locks {
+            browser.cookies.clear();
+            browser.sign_in(&gateway, old).await.unwrap();
+            continue;
+        }
+        let asked = browser.start(&gateway, "return_to=/chart/4").await;
+        assert_eq!(query(&asked, "prompt"), "login");
+        let refused = browser.finish(&gateway, &asked, old).await.unwrap_err();
+        assert_eq!(refused, Refusal::StepUpUnmet);
+        browser.sign_in(&gateway, |_| {}).await.unwrap();
+        assert_eq!(browser.outcome(&gateway).await, Ok(()));
+        // Who signs out leaves nothing to prove.
+        let site = [("sec-fetch-site", "same-origin")];
+        let logout = "/.chartgate/logout";
+        let out = browser.ask(&gateway, Method::POST, logout, &site).await;
+        assert_eq!(out.unwrap().event, Event::Logout);
+        let asked = browser.start(&gateway, "return_to=/").await;
+        assert_eq!(query(&asked, "prompt"), "");
+    }
+}
+
 #[tokio::test]
 async fn from_elsewhere_a_screen_is_not_unlocked_with_one_factor() {
     let here: &[(&str, &str)] = &[("user-agent", "Mozilla/5.0 (here) Firefox/140.0")];
