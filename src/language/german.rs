@@ -166,7 +166,7 @@ pub(super) const PHRASES: Phrases = Phrases {
         choose: "Wählen Sie, womit Sie Ihre Anmeldung bestätigen werden. Weitere können Sie später hinzufügen.",
         full: "Sie haben so viele Authenticatoren, wie erlaubt sind. Entfernen Sie zuerst einen.",
         a_passkey: "Ein Passkey",
-        passkey_is: "Ein Sicherheitsschlüssel oder dieses Gerät mit Fingerabdruck, Gesicht oder PIN. Eine falsche Seite kann ihn Ihnen nicht abluchsen.",
+        passkey_is: "Ein Sicherheitsschlüssel oder dieses Gerät mit Fingerabdruck, Gesicht oder PIN. Eine falsche Seite kann ihn Ihnen nicht entlocken.",
         name_it: "Wie nennen Sie ihn?",
         passkey: "Mein Passkey",
         create_passkey: "Passkey anlegen",
