@@ -269,6 +269,30 @@ async fn the_form_asks_for_a_fresh_sign_in_and_comes_back() {
     assert_eq!(steps.len(), 1);
 }
 
+/// Care does not wait for a provider that is down: the glass is broken under the sign-in that there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_down_stands_in_nobody_s_way() {
+    let clock = Arc::new(ManualClock::new(SystemClock::shared().now()));
+    let (house, way) = House::open_by_way(clock.clone(), |config| {
+        without_limits(config);
+        config.break_glass.fresh = Duration::from_secs(10);
+    })
+    .await;
+    let mut nurse = house.on_chart("nurse.lind", "7").await;
+    let form = offer(&nurse.get(&house.url("/chart/sensitive")).await);
+    clock.advance(Duration::from_secs(12));
+    let asked = nurse.get(&house.url(&form)).await;
+    assert_eq!(asked.status, StatusCode::SEE_OTHER, "it can be confirmed");
+    way.close();
+    let sent = house.break_glass(&mut nurse, &form).await;
+    let page = nurse.follow(sent).await;
+    assert!(page.text().contains(BANNER), "{}", page.text());
+    let [broken] = house.particulars(Event::BreakGlass).try_into().unwrap();
+    assert_eq!(broken["confirmed"], "no, the provider did not answer");
+    assert_eq!(broken["sign_in_age"], "12s");
+    assert!(house.glasses(Which::All).await[0].unconfirmed);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_else_reviews_what_was_opened() {
     let house = House::open_with(|config| {

@@ -9,7 +9,7 @@ use super::console::{Console, Failure};
 use super::gateway;
 use crate::admin::protocol::AdminRequest;
 use crate::config::Config;
-use crate::operate::break_glass::{Access, Ask, Glass, Outcome, Which};
+use crate::operate::break_glass::{Access, Ask, Glass, Outcome, UNCONFIRMED, Which};
 
 /// See who broke the glass, and review it.
 #[derive(Debug, Subcommand)]
@@ -226,7 +226,14 @@ fn line(glass: &Glass) -> String {
 fn told(glass: &Glass) -> Vec<String> {
     let age = glass.sign_in_age.map_or_else(
         || "unknown: the provider does not say".to_owned(),
-        |age| format!("{age} s"),
+        |age| {
+            let confirmed = if glass.unconfirmed {
+                format!("; confirmed: {UNCONFIRMED}")
+            } else {
+                String::new()
+            };
+            format!("{age} s{confirmed}")
+        },
     );
     let mut pairs = vec![
         ("Grant", glass.id.clone()),

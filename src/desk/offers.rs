@@ -143,6 +143,7 @@ mod tests {
             policies: Vec::new(),
             return_to: "/chart/sensitive".to_owned(),
             at: now(),
+            unconfirmed: false,
         }
     }
 

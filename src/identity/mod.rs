@@ -385,6 +385,14 @@ impl Identity {
         principal
     }
 
+    /// Whether the provider of this issuer answers at this moment; it is asked.
+    pub async fn provider_answers(&self, issuer: &str) -> bool {
+        match self.provider_named(issuer) {
+            Some(provider) => provider.answers().await,
+            None => false,
+        }
+    }
+
     fn provider_named(&self, name: &str) -> Option<&Arc<Provider>> {
         self.providers
             .iter()

@@ -39,6 +39,9 @@ pub struct Offer {
     pub return_to: String,
     /// When it was refused.
     pub at: Timestamp,
+    /// Whether the form was shown without the fresh sign-in that it asks for, since the provider did not answer.
+    #[serde(default)]
+    pub unconfirmed: bool,
 }
 
 impl Offer {
@@ -68,6 +71,7 @@ impl Offer {
                 "/".to_owned()
             },
             at,
+            unconfirmed: false,
         })
     }
 }

@@ -1,19 +1,15 @@
 //! Pains with identity providers: groups, absence, keys, addresses, clocks, secrets.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chartgate::clock::SystemClock;
-use chartgate::config::Config;
 use chartgate::config::issuer::{ClientAuth, Rotating};
 use chartgate::demo::issuer::{Misbehave, Retired};
 use chartgate::secret::Secret;
 use http::StatusCode;
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::practice::{Practice, eventually};
-use crate::harness::{House, Page};
+use crate::harness::{House, Page, without_limits};
 
 async fn signed_in(house: &House) -> Page {
     let mut browser = house.browser();
@@ -92,34 +88,15 @@ async fn pain_17_keys_rotate_without_a_failed_sign_in() {
 /// In containers, the gateway reaches the provider at another address than browsers do (oauth2-proxy#2896).
 #[tokio::test(flavor = "multi_thread")]
 async fn pain_18_the_provider_has_an_inner_and_an_outer_address() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let inner = format!("http://{}", listener.local_addr().unwrap());
-    let internal: url::Url = inner.parse().unwrap();
-    let (told, learned) = std::sync::mpsc::channel();
-    let house = House::open_with(move |config: &mut Config| {
-        let issuer = &mut config.identity.issuers[0];
-        told.send(issuer.url.port().unwrap()).unwrap();
-        issuer.internal_url = Some(internal);
-    })
-    .await;
-    let port = learned.recv().unwrap();
-    let passed = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&passed);
-    tokio::spawn(async move {
-        while let Ok((mut inside, _)) = listener.accept().await {
-            count.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(async move {
-                let mut outside = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                drop(tokio::io::copy_bidirectional(&mut inside, &mut outside).await);
-            });
-        }
-    });
+    let (house, way) = House::open_by_way(SystemClock::shared(), without_limits).await;
+    let port = house.clinic.config().identity.issuers[0].url.port();
+    let port = port.unwrap();
     let sent = house.browser().get(&house.url("/.chartgate/login")).await;
     let outer = format!("http://127.0.0.1:{port}/authorize?");
     assert!(sent.header("location").unwrap().starts_with(&outer));
     assert_eq!(signed_in(&house).await.status, StatusCode::OK);
     // The discovery document, the keys, and the code.
-    assert!(passed.load(Ordering::Relaxed) >= 3);
+    assert!(way.passed() >= 3);
 }
 
 /// Clocks that differ by seconds failed sign-ins, and nobody was told why (`mod_auth_openidc`#123, panva/openid-client#10).

@@ -15,6 +15,7 @@ pub(super) async fn open(on: &Foundations<'_>) -> Result<BreakGlass, StartError>
         master: on.master.clone(),
         policies: on.policies.clone(),
         offers: on.offers.clone(),
+        providers: on.identity.clone(),
         clock: on.clock.clone(),
     });
     Ok(room.await?)

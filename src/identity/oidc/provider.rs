@@ -48,6 +48,8 @@ pub(in crate::identity) enum TokenError {
 
 /// The time between two attempts to find the provider.
 const REST: Duration = Duration::from_secs(5);
+/// How long somebody waits who has to know whether the provider answers.
+const PROBE: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(in crate::identity) struct Provider {
@@ -108,6 +110,12 @@ impl Provider {
         let known = self.read().await?;
         self.published.keep(known);
         Ok(())
+    }
+
+    /// Whether the provider answers at this moment; it is asked.
+    pub(in crate::identity) async fn answers(&self) -> bool {
+        let asked = tokio::time::timeout(PROBE, self.refresh()).await;
+        asked.is_ok_and(|read| read.is_ok())
     }
 
     async fn read(&self) -> Result<Known, ProviderError> {

@@ -19,7 +19,7 @@ use crate::identity::ReturnTo;
 use crate::identity::identify::Identified;
 use crate::identity::routes::{Asked, BREAK_GLASS, login_location};
 use crate::refusal::Refusal;
-use crate::request::{Demand, Event, Handled, Offer, Refused, Target};
+use crate::request::{Demand, Event, Handled, Offer, Principal, Refused, Target};
 
 /// The largest form.
 const LARGEST: u64 = 32 * 1024;
@@ -64,7 +64,7 @@ impl Desk for BreakGlass {
         Box::pin(async move {
             let method = &visitor.received().parts().method;
             if method == Method::GET || method == Method::HEAD {
-                self.form(visitor)
+                self.form(visitor).await
             } else if method == Method::POST {
                 self.taken(visitor).await
             } else {
@@ -75,8 +75,9 @@ impl Desk for BreakGlass {
 }
 
 impl BreakGlass {
-    /// Shows the form to the one who was refused, after a fresh sign-in.
-    fn form(&self, visitor: Identified) -> Result<Handled, Refused> {
+    /// Shows the form to the one who was refused, after a fresh sign-in. Care does not wait for a provider that is down:
+    /// the record then says that nobody confirmed it.
+    async fn form(&self, visitor: Identified) -> Result<Handled, Refused> {
         let now = self.now();
         let opened = sole_offer(&visitor.received().parts().target)
             .and_then(|token| self.ground.offers.open(Stage::Offered, &token, now))
@@ -84,20 +85,34 @@ impl BreakGlass {
         let Some(offer) = opened else {
             return Err(visitor.refuse(Refusal::BreakGlassVoid));
         };
-        if self.must_confirm(&visitor, now) {
+        let must_confirm = self.must_confirm(&visitor, now);
+        if must_confirm && self.can_confirm(&visitor).await {
             let back = visitor.received().parts().target.as_str();
             let location = login_location(back, Asked::StepUp(self.fresh()));
             return Ok(told(visitor, &offer, "step-up", redirect(&location)));
         }
         let shown = Offer {
             at: now,
+            unconfirmed: must_confirm,
             ..offer.clone()
         };
         let Some(ticket) = self.ground.offers.seal(Stage::Shown, &shown) else {
             return Err(visitor.refuse(Refusal::Internal));
         };
         let page = self.page(&visitor, &offer, &ticket, &Typed::default(), None);
-        Ok(told(visitor, &offer, "form", page))
+        let step = if must_confirm {
+            "form-unconfirmed"
+        } else {
+            "form"
+        };
+        Ok(told(visitor, &offer, step, page))
+    }
+
+    async fn can_confirm(&self, visitor: &Identified) -> bool {
+        match visitor.principal() {
+            Principal::User(user) => self.ground.providers.answers(&user.issuer).await,
+            Principal::Service(_) => true,
+        }
     }
 
     /// What breaking the glass demands of the sign-in.

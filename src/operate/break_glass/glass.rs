@@ -153,6 +153,9 @@ pub enum Reminder {
     Sent,
 }
 
+/// What is said of a sign-in that was too old and could not be confirmed.
+pub const UNCONFIRMED: &str = "no, the provider did not answer";
+
 /// A broken glass, as the store keeps it and as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Glass {
@@ -178,6 +181,9 @@ pub struct Glass {
     pub text: String,
     /// How old the sign-in was, in seconds; none where the provider does not say.
     pub sign_in_age: Option<i64>,
+    /// Whether it was too old and could not be confirmed, since the provider did not answer.
+    #[serde(default)]
+    pub unconfirmed: bool,
     /// Since when.
     pub opened: Timestamp,
     /// Until when.
@@ -244,6 +250,9 @@ impl Glass {
         let age = self
             .sign_in_age
             .map_or_else(|| "unknown".to_owned(), |age| format!("{age}s"));
+        let confirmed = self
+            .unconfirmed
+            .then(|| ("confirmed", UNCONFIRMED.to_owned()));
         [
             ("grant", self.id.clone()),
             ("reason", self.reason.code().to_owned()),
@@ -253,6 +262,7 @@ impl Glass {
             ("sign_in_age", age),
         ]
         .into_iter()
+        .chain(confirmed)
         .map(|(key, value)| (key.to_owned(), value))
         .collect()
     }

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -27,6 +28,7 @@ use crate::audit::trail::{Audit, AuditError};
 use crate::clock::SharedClock;
 use crate::config;
 use crate::desk::offers::Offers;
+use crate::identity::Identity;
 use crate::policy::decide::Policies;
 use crate::refusal::Refusal;
 use crate::request::{Event, Facts, Offer, Principal};
@@ -34,7 +36,7 @@ use crate::store::{Durability, Store, StoreError, Table};
 use crate::telemetry::metrics as names;
 
 pub use ask::{Access, Ask, AskError, Which};
-pub use glass::{Ended, Glass, Outcome, Reason, Recording, Reminder, Review};
+pub use glass::{Ended, Glass, Outcome, Reason, Recording, Reminder, Review, UNCONFIRMED};
 pub use upkeep::Condition;
 
 /// The time in which a user's grants are counted.
@@ -61,8 +63,22 @@ pub struct Ground {
     pub policies: Arc<Policies>,
     /// What seals offers.
     pub offers: Arc<Offers>,
+    /// Who knows whether a sign-in can be confirmed.
+    pub providers: Arc<dyn Confirms>,
     /// Time.
     pub clock: SharedClock,
+}
+
+/// Whether sign-ins can be confirmed now.
+pub trait Confirms: std::fmt::Debug + Send + Sync {
+    /// Whether the provider of this issuer answers; it is asked.
+    fn answers<'a>(&'a self, issuer: &'a str) -> BoxFuture<'a, bool>;
+}
+
+impl Confirms for Identity {
+    fn answers<'a>(&'a self, issuer: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(self.provider_answers(issuer))
+    }
 }
 
 /// The room.
@@ -260,6 +276,7 @@ impl BreakGlass {
             reason: stated.reason,
             text: stated.text.clone(),
             sign_in_age: signed_in.map(|at| now.duration_since(at).as_secs().max(0)),
+            unconfirmed: offer.unconfirmed,
             opened: now,
             expires: after(settings.duration),
             due: after(settings.review_within),

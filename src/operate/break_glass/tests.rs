@@ -31,6 +31,16 @@ struct House {
     dir: TempDir,
 }
 
+/// A provider that is there.
+#[derive(Debug)]
+struct Answering;
+
+impl Confirms for Answering {
+    fn answers<'a>(&'a self, _issuer: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(async { true })
+    }
+}
+
 fn start() -> Timestamp {
     "2026-11-22T10:00:00Z".parse().unwrap()
 }
@@ -68,6 +78,7 @@ async fn over(home: MemoryStore, clock: Arc<ManualClock>) -> House {
         master: Arc::new(MasterKey::read(&audit.master_key).unwrap()),
         policies: policies.clone(),
         offers: Arc::new(Offers::new(&secret).unwrap()),
+        providers: Arc::new(Answering),
         clock: shared,
     })
     .await
@@ -134,6 +145,7 @@ fn stated(name: &str, patient: &str) -> Stated {
             policies: Vec::new(),
             return_to: "/chart/sensitive".to_owned(),
             at: start(),
+            unconfirmed: false,
         },
         principal,
         facts,
