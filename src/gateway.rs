@@ -7,6 +7,7 @@
 //! *Never*: an answer that is not on record; a byte to the EMR before the record is durable.
 //! *On failure*: the one answer without a record is the fixed 503 of a trail that is down.
 
+mod emergency;
 mod held;
 mod leave;
 mod lock;
@@ -290,7 +291,8 @@ impl Gateway {
             | OwnRoute::Callback
             | OwnRoute::Unlock
             | OwnRoute::SecondFactor
-            | OwnRoute::SecondFactors => Purpose::SignIn,
+            | OwnRoute::SecondFactors
+            | OwnRoute::Emergency => Purpose::SignIn,
             OwnRoute::Lock | OwnRoute::Unlocked | OwnRoute::LockScript | OwnRoute::ClientKeys => {
                 Purpose::Ordinary
             }
@@ -315,7 +317,9 @@ impl Gateway {
         let limit = |account: &str| stages.charges.login(account);
         let answered = stages.identity.handle(route, received, &limit).await;
         let left = match route {
-            OwnRoute::Callback | OwnRoute::SecondFactor => self.see_off(&browser, &answered).await,
+            OwnRoute::Callback | OwnRoute::SecondFactor | OwnRoute::Emergency => {
+                self.see_off(&browser, &answered).await
+            }
             OwnRoute::Login
             | OwnRoute::Lock
             | OwnRoute::Unlock
@@ -332,7 +336,10 @@ impl Gateway {
         let mut response = match answered {
             Ok(handled) => {
                 Self::count_locks(&handled);
-                self.answer(handled, manner).await?
+                let alarm = emergency::alarm(&handled);
+                let response = self.answer(handled, manner).await?;
+                self.raise(alarm).await;
+                response
             }
             Err(refused) => self.end(refused).await.map(AnswerBody::from),
         };

@@ -188,6 +188,7 @@ mod tests {
                     | AdminRequest::Case(_)
                     | AdminRequest::Notify(_)
                     | AdminRequest::Contain(_)
+                    | AdminRequest::Emergency(_)
                     | AdminRequest::Factor(_)
                     | AdminRequest::Incident(_)
                     | AdminRequest::Lockdown(_)

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::audit::answers::Ask;
 use crate::audit::show::Filter;
 use crate::operate::{
-    break_glass, cases, containment, factors, incidents, lockdown, permissions, tokens,
+    break_glass, cases, containment, emergency, factors, incidents, lockdown, permissions, tokens,
 };
 
 /// The version of this protocol. A new request kind is not a new version; a changed meaning is.
@@ -47,6 +47,8 @@ pub enum AdminRequest {
     Case(cases::Ask),
     /// About locks and sessions; the values are those of [`containment::Ask`].
     Contain(containment::Ask),
+    /// About sealed emergency accounts; the values are those of [`emergency::Ask`].
+    Emergency(emergency::Ask),
     /// About second factors of the gateway's own; the values are those of [`factors::Ask`].
     Factor(factors::Ask),
     /// About incidents; the values are those of [`incidents::Ask`].

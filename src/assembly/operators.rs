@@ -95,6 +95,13 @@ impl AdminApi for Operators {
                     let answer = self.rooms.containment.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
+                AdminRequest::Emergency(ask) => {
+                    let room = self.rooms.emergency.as_ref();
+                    let room =
+                        room.ok_or_else(|| failed("`[identity.emergency]` is not configured"))?;
+                    let answer = room.answer(operator.name(), ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
                 AdminRequest::Factor(ask) => {
                     let answer = self.rooms.factors.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await

@@ -9,6 +9,7 @@ mod prevention;
 mod provision;
 mod retention;
 mod saved;
+mod sealed;
 mod traffic;
 mod training;
 mod updates;
@@ -36,6 +37,7 @@ use crate::operate::break_glass::BreakGlass;
 use crate::operate::cases::Cases;
 use crate::operate::containment::Containment;
 use crate::operate::devices::Devices;
+use crate::operate::emergency::EmergencyAccounts;
 use crate::operate::factors::Factors;
 use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
@@ -92,6 +94,8 @@ pub(super) struct Rooms {
     pub(super) containment: Arc<Containment>,
     /// Second factors of the gateway's own.
     pub(super) factors: Arc<Factors>,
+    /// Sealed emergency accounts, where there may be some.
+    pub(super) emergency: Option<Arc<EmergencyAccounts>>,
     /// Revoked tokens.
     pub(super) tokens: Arc<Tokens>,
     /// Incidents.
@@ -191,6 +195,11 @@ impl Rooms {
             devices: Devices::new(on.identity.clone(), containment.clone()),
             cases,
             factors: Factors::new(audit.clone(), on.identity.clone(), containment.clone()),
+            emergency: EmergencyAccounts::new(
+                audit.clone(),
+                on.identity.clone(),
+                containment.clone(),
+            ),
             containment,
             tokens: tokens.await?,
             alarms,
@@ -220,6 +229,9 @@ impl Rooms {
     pub(super) async fn checks(&self) -> Vec<Check> {
         let mut checks = permissions::checks(&self.permissions);
         checks.push(glass::check(self.break_glass.condition().await));
+        if let Some(accounts) = &self.emergency {
+            checks.push(sealed::check(accounts.condition().await));
+        }
         checks.push(traffic::sessions(&self.containment).await);
         checks.push(traffic::refusals(self.audit.refusals()));
         checks.extend(containment::checks(self, self.clock.now()));

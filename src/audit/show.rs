@@ -349,5 +349,10 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::ScreenLocked => "screen-locked",
         Event::ScreenUnlocked => "screen-unlocked",
         Event::PostHeld => "post-held",
+        Event::EmergencySignIn => "emergency-sign-in",
+        Event::EmergencyRefused => "emergency-refused",
+        Event::EmergencyTested => "emergency-tested",
+        Event::EmergencySealed => "emergency-sealed",
+        Event::EmergencyRemoved => "emergency-removed",
     }
 }

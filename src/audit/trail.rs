@@ -185,6 +185,8 @@ const fn priority_of(event: Event) -> Priority {
         | Event::SecondFactorInvited
         | Event::SecondFactorUnlocked
         | Event::TokenRevoked
+        | Event::EmergencySignIn
+        | Event::EmergencyRefused
         | Event::Alarm => Priority::Care,
         Event::PageShown
         | Event::RefusalsSummed
@@ -213,6 +215,9 @@ const fn priority_of(event: Event) -> Priority {
         | Event::TrainingImported
         | Event::UserProvisioned
         | Event::ProvisioningImported
+        | Event::EmergencyTested
+        | Event::EmergencySealed
+        | Event::EmergencyRemoved
         | Event::ProvisioningRead
         | Event::UpdateChecked
         | Event::PostureAssessed

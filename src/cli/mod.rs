@@ -12,6 +12,7 @@ pub mod check;
 pub mod console;
 pub mod demo;
 pub mod detect;
+pub mod emergency;
 pub mod factor;
 mod gateway;
 pub mod incident;
@@ -77,6 +78,8 @@ enum Command {
     Demo(demo::DemoArgs),
     #[command(subcommand)]
     Detect(detect::DetectCommand),
+    #[command(subcommand)]
+    EmergencyAccount(emergency::EmergencyCommand),
     #[command(subcommand)]
     Factor(factor::FactorCommand),
     #[command(subcommand)]
@@ -172,6 +175,7 @@ fn dispatch(
         Command::Check(args) => check::run(args, console, clock),
         Command::Demo(args) => demo::run(args, console, clock),
         Command::Detect(command) => detect::run(command, console),
+        Command::EmergencyAccount(command) => emergency::run(command, console),
         Command::Factor(command) => factor::run(command, console),
         Command::Incident(command) => incident::run(command, console, clock),
         Command::Init(args) => init::run(args, console, clock),

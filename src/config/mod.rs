@@ -14,6 +14,7 @@ pub mod chain;
 pub mod client;
 pub mod client_key;
 mod cross;
+pub mod emergency;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod inspection;
@@ -162,6 +163,8 @@ pub struct Identity {
     pub lock: Option<lock::Lock>,
     /// Forms that are kept; without, none is.
     pub held_posts: Option<lock::HeldPosts>,
+    /// Sealed accounts for when the provider is down; without, there are none.
+    pub emergency: Option<emergency::Emergency>,
 }
 
 /// An EMR. `[[emr]]`

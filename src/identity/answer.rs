@@ -110,6 +110,13 @@ impl Answer {
         Some(answer)
     }
 
+    /// The same as [`Self::page`] with another status.
+    pub(super) fn page_of(html: String, nonce: &str, status: StatusCode) -> Option<Self> {
+        let mut answer = Self::page(html, nonce)?;
+        *answer.0.status_mut() = status;
+        Some(answer)
+    }
+
     /// States the refusal that the page is about, as every refusal does.
     pub(super) fn about(mut self, code: &'static str) -> Self {
         let name = HeaderName::from_static("x-chartgate-refusal");

@@ -12,6 +12,7 @@ use super::Identity;
 use super::oidc::Provider;
 use super::oidc::person::domain_of;
 use super::session::Live;
+use crate::config::emergency::ISSUER;
 use crate::language::phrases::Phrases;
 
 /// The page.
@@ -75,8 +76,11 @@ const MAX_ADDRESS: usize = 254;
 impl Identity {
     /// Whether the provider of a session is (still) for the host that the session is used at.
     pub(super) fn is_at_home(&self, live: &Live, host: &str) -> bool {
-        self.provider_named(&live.user().issuer)
-            .is_some_and(|provider| provider.settings().serves.host(host))
+        // Sealed accounts are for every EMR that the policies open to them.
+        live.user().issuer == ISSUER
+            || self
+                .provider_named(&live.user().issuer)
+                .is_some_and(|provider| provider.settings().serves.host(host))
     }
 
     /// Whether people may have to choose.

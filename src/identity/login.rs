@@ -17,12 +17,13 @@ use super::banner::{Banner, BannerPage};
 use super::choose::{Choice, ChoosePage, Said};
 use super::cookie::{self, LOGIN_COOKIE, Presented, SESSION_COOKIE};
 use super::oidc::{Challenge, Provider, can_prove};
-use super::routes::{Asked, OwnRoute, asked_by, login_location};
+use super::routes::{self, Asked, OwnRoute, asked_by, login_location};
 use super::session::Live;
 use super::sessions::Found;
 use super::token::Token;
 use super::turns::{BrowserKey, Turn};
 use super::{Identity, ReturnTo};
+use crate::config::emergency::ISSUER;
 use crate::config::issuer::{Callback, Issuer};
 use crate::language::Language;
 use crate::request::onward::CookieFate;
@@ -79,6 +80,7 @@ impl Identity {
                     if self.sessions().locks() {
                         onward.cookie = CookieFate::Stays;
                     }
+                    onward.emergency = self.has_emergency();
                 }))
             }
         }
@@ -117,6 +119,12 @@ impl Identity {
             (Some(_) | None, Asked::Fresh)
             | (None, Asked::SignIn | Asked::StepUp(_) | Asked::Unlock) => (Purpose::SignIn, None),
         };
+        // Who came with a sealed account comes with it again: no provider knows them.
+        if own.as_deref() == Some(ISSUER) {
+            let location = routes::emergency_location(wish.return_to.as_str());
+            let answer = Answer::redirect(&location).ok_or(LoginError::Header)?;
+            return Ok(((Event::PageShown, answer), None));
+        }
         let freshness = match &purpose {
             Purpose::Unlock(_) => Freshness::Now,
             Purpose::SignIn if self.was_left(received.parts()) => Freshness::Now,

@@ -20,6 +20,7 @@ mod client_keys;
 pub mod cookie;
 mod deactivated;
 mod departed;
+pub mod emergency;
 mod ending;
 pub mod factor;
 mod frontchannel;
@@ -177,6 +178,7 @@ pub struct Identity {
     roles: Arc<dyn RoleMap>,
     visits: Visits,
     limits: config::sessions::Sessions,
+    emergency: Option<config::emergency::Emergency>,
 }
 
 impl Identity {
@@ -224,6 +226,7 @@ impl Identity {
             providers,
             visits: Visits::new(store.clone(), Arc::clone(&clock)),
             limits: config.sessions.clone(),
+            emergency: config.emergency.clone(),
             store,
             clock,
             roles,
@@ -256,6 +259,7 @@ impl Identity {
             OwnRoute::ClientKeys => self.client_keys(received),
             OwnRoute::SecondFactor => Box::pin(self.second_factor(received)).await,
             OwnRoute::SecondFactors => Box::pin(self.second_factors(received)).await,
+            OwnRoute::Emergency => Box::pin(self.emergency(received)).await,
             OwnRoute::FrontchannelLogout => Box::pin(self.frontchannel_logout(received)).await,
         }
     }

@@ -57,6 +57,8 @@ pub enum OwnRoute {
     Unlocked,
     /// `GET /.chartgate/lock.js`: the script of pages that lock.
     LockScript,
+    /// `GET` or `POST /.chartgate/emergency`: a sealed account, while the provider is down.
+    Emergency,
     /// `GET /.chartgate/frontchannel-logout?iss=…&sid=…`: the provider ends a session through a browser.
     FrontchannelLogout,
 }
@@ -77,6 +79,7 @@ impl OwnRoute {
         Self::Unlock,
         Self::Unlocked,
         Self::LockScript,
+        Self::Emergency,
         Self::FrontchannelLogout,
     ];
 
@@ -97,6 +100,7 @@ impl OwnRoute {
             Self::Unlock => "/.chartgate/unlock",
             Self::Unlocked => "/.chartgate/unlocked",
             Self::LockScript => "/.chartgate/lock.js",
+            Self::Emergency => "/.chartgate/emergency",
             Self::FrontchannelLogout => "/.chartgate/frontchannel-logout",
         }
     }
@@ -112,6 +116,14 @@ impl OwnRoute {
             .copied()
             .find(|route| route.path() == target.path())
     }
+}
+
+/// Where sealed accounts sign in, with the page to go on to.
+#[must_use]
+pub fn emergency_location(return_to: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("return_to", return_to);
+    format!("{}?{}", OwnRoute::Emergency.path(), query.finish())
 }
 
 /// The issuer that a callback's path names: `/.chartgate/callback/NAME`, for issuers with an address of their own.

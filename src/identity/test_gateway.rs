@@ -151,6 +151,7 @@ async fn identity(
         client_certificates: None,
         lock: None,
         held_posts: None,
+        emergency: None,
     };
     change(&mut config);
     Identity::new(&config, store, shared, Arc::new(Physicians), None).unwrap()

@@ -1,8 +1,8 @@
 //! The phrases in English.
 
 use super::phrases::{
-    BrowserWords, ChooserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords,
-    SwitchWords,
+    BrowserWords, ChooserWords, EmergencyWords, FactorWords, HeldWords, LockWords, Phrases,
+    StepUpWords, SwitchWords,
 };
 
 pub(super) const PHRASES: Phrases = Phrases {
@@ -198,5 +198,21 @@ pub(super) const PHRASES: Phrases = Phrases {
         left: ("", " are left."),
         renew: "Make new recovery codes",
         only_one: "This is your only authenticator. Add another one before you remove it.",
+    },
+    emergency: EmergencyWords {
+        title: "Sign in with an emergency account",
+        intro: "For when nobody can sign in and a patient cannot wait. Two people open one envelope each and sign in together. Everything is recorded under both names, and those who watch over patient records are alarmed at once.",
+        account: "Account (on both envelopes)",
+        first: "Code of the first envelope",
+        second: "Code of the second envelope",
+        person: "Your name",
+        second_person: "Name of the second person",
+        reason: "Why patient records are needed now",
+        testing: "Only checking the envelopes, as every half year?",
+        only_test: "Test, without signing in",
+        incomplete: "Something is missing: the account, both codes, the names of two people, and a reason of at least 10 characters.",
+        wrong: "That was not accepted. Check the account and both codes; each belongs into its own field.",
+        spent: "The envelopes of this account were used before and are void. Take those of another account, or call IT.",
+        tested: "Both envelopes are in order. The test is on record. Seal them again.",
     },
 };

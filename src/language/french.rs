@@ -1,8 +1,8 @@
 //! The phrases in French.
 
 use super::phrases::{
-    BrowserWords, ChooserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords,
-    SwitchWords,
+    BrowserWords, ChooserWords, EmergencyWords, FactorWords, HeldWords, LockWords, Phrases,
+    StepUpWords, SwitchWords,
 };
 
 pub(super) const PHRASES: Phrases = Phrases {
@@ -198,5 +198,21 @@ pub(super) const PHRASES: Phrases = Phrases {
         left: ("Il en reste ", "."),
         renew: "Créer de nouveaux codes de secours",
         only_one: "C'est votre seul authentificateur. Ajoutez-en un autre avant de le retirer.",
+    },
+    emergency: EmergencyWords {
+        title: "Se connecter avec un compte d'urgence",
+        intro: "Pour le cas où personne ne peut se connecter et où un patient ne peut pas attendre. Deux personnes ouvrent chacune une enveloppe et se connectent ensemble. Tout est enregistré sous les deux noms, et ceux qui veillent sur les dossiers sont alertés aussitôt.",
+        account: "Compte (inscrit sur les deux enveloppes)",
+        first: "Code de la première enveloppe",
+        second: "Code de la seconde enveloppe",
+        person: "Votre nom",
+        second_person: "Nom de la seconde personne",
+        reason: "Pourquoi les dossiers sont nécessaires maintenant",
+        testing: "Vous vérifiez seulement les enveloppes, comme tous les six mois ?",
+        only_test: "Tester sans se connecter",
+        incomplete: "Il manque quelque chose : le compte, les deux codes, les noms de deux personnes et une raison d'au moins 10 caractères.",
+        wrong: "Cela n'a pas été accepté. Vérifiez le compte et les deux codes ; chacun va dans son propre champ.",
+        spent: "Les enveloppes de ce compte ont déjà servi et ne valent plus. Prenez celles d'un autre compte ou appelez le service informatique.",
+        tested: "Les deux enveloppes sont en ordre. Le test est enregistré. Scellez-les de nouveau.",
     },
 };

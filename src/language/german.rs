@@ -1,8 +1,8 @@
 //! The phrases in German.
 
 use super::phrases::{
-    BrowserWords, ChooserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords,
-    SwitchWords,
+    BrowserWords, ChooserWords, EmergencyWords, FactorWords, HeldWords, LockWords, Phrases,
+    StepUpWords, SwitchWords,
 };
 
 pub(super) const PHRASES: Phrases = Phrases {
@@ -198,5 +198,21 @@ pub(super) const PHRASES: Phrases = Phrases {
         left: ("Noch übrig: ", "."),
         renew: "Neue Wiederherstellungscodes anlegen",
         only_one: "Das ist Ihr einziger Authenticator. Fügen Sie einen anderen hinzu, bevor Sie ihn entfernen.",
+    },
+    emergency: EmergencyWords {
+        title: "Mit einem Notfallkonto anmelden",
+        intro: "Für den Fall, dass sich niemand anmelden kann und die Behandlung nicht warten kann. Zwei Personen öffnen je einen Umschlag und melden sich gemeinsam an. Alles wird unter beiden Namen aufgezeichnet, und wer über die Patientenakten wacht, wird sofort alarmiert.",
+        account: "Konto (steht auf beiden Umschlägen)",
+        first: "Code aus dem ersten Umschlag",
+        second: "Code aus dem zweiten Umschlag",
+        person: "Ihr Name",
+        second_person: "Name der zweiten Person",
+        reason: "Warum Patientenakten jetzt gebraucht werden",
+        testing: "Sie prüfen nur die Umschläge, wie jedes halbe Jahr?",
+        only_test: "Prüfen, ohne sich anzumelden",
+        incomplete: "Es fehlt etwas: das Konto, beide Codes, die Namen zweier Personen und ein Grund von mindestens 10 Zeichen.",
+        wrong: "Das wurde nicht angenommen. Prüfen Sie das Konto und beide Codes; jeder gehört in sein eigenes Feld.",
+        spent: "Die Umschläge dieses Kontos wurden schon verwendet und gelten nicht mehr. Nehmen Sie die eines anderen Kontos, oder rufen Sie die IT an.",
+        tested: "Beide Umschläge sind in Ordnung. Die Prüfung ist aufgezeichnet. Versiegeln Sie sie wieder.",
     },
 };

@@ -56,6 +56,28 @@ pub struct Phrases {
     pub held: HeldWords,
     /// The gateway's own second factor.
     pub factor: FactorWords,
+    /// Sealed accounts for when the provider is down.
+    pub emergency: EmergencyWords,
+}
+
+/// Sealed accounts for when the provider is down.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "each name says what its English text says")]
+pub struct EmergencyWords {
+    pub title: &'static str,
+    pub intro: &'static str,
+    pub account: &'static str,
+    pub first: &'static str,
+    pub second: &'static str,
+    pub person: &'static str,
+    pub second_person: &'static str,
+    pub reason: &'static str,
+    pub testing: &'static str,
+    pub only_test: &'static str,
+    pub incomplete: &'static str,
+    pub wrong: &'static str,
+    pub spent: &'static str,
+    pub tested: &'static str,
 }
 
 /// What is said of a browser; it goes on after "Your browser:".

@@ -1,8 +1,8 @@
 //! The phrases in Spanish.
 
 use super::phrases::{
-    BrowserWords, ChooserWords, FactorWords, HeldWords, LockWords, Phrases, StepUpWords,
-    SwitchWords,
+    BrowserWords, ChooserWords, EmergencyWords, FactorWords, HeldWords, LockWords, Phrases,
+    StepUpWords, SwitchWords,
 };
 
 pub(super) const PHRASES: Phrases = Phrases {
@@ -198,5 +198,21 @@ pub(super) const PHRASES: Phrases = Phrases {
         left: ("Quedan ", "."),
         renew: "Crear códigos de recuperación nuevos",
         only_one: "Es su único autenticador. Añada otro antes de quitarlo.",
+    },
+    emergency: EmergencyWords {
+        title: "Iniciar sesión con una cuenta de emergencia",
+        intro: "Para cuando nadie puede iniciar sesión y un paciente no puede esperar. Dos personas abren un sobre cada una e inician sesión juntas. Todo se registra con los dos nombres, y quienes velan por las historias clínicas son alertados enseguida.",
+        account: "Cuenta (está en los dos sobres)",
+        first: "Código del primer sobre",
+        second: "Código del segundo sobre",
+        person: "Su nombre",
+        second_person: "Nombre de la segunda persona",
+        reason: "Por qué se necesitan las historias ahora",
+        testing: "¿Solo está comprobando los sobres, como cada medio año?",
+        only_test: "Probar sin iniciar sesión",
+        incomplete: "Falta algo: la cuenta, los dos códigos, los nombres de dos personas y un motivo de al menos 10 caracteres.",
+        wrong: "No se ha aceptado. Compruebe la cuenta y los dos códigos; cada uno va en su propio campo.",
+        spent: "Los sobres de esta cuenta ya se usaron y no valen. Tome los de otra cuenta o llame a informática.",
+        tested: "Los dos sobres están en orden. La prueba queda registrada. Séllelos otra vez.",
     },
 };

@@ -8,6 +8,7 @@ pub mod break_glass;
 pub mod cases;
 pub mod containment;
 pub mod devices;
+pub mod emergency;
 pub mod factors;
 pub mod incidents;
 pub mod lockdown;

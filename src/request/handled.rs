@@ -147,6 +147,16 @@ pub enum Event {
     RolesChanged,
     /// The provider ended sessions through a browser (front-channel).
     FrontchannelLogout,
+    /// Two people signed in with a sealed emergency account.
+    EmergencySignIn,
+    /// What somebody brought to a sealed emergency account was not accepted.
+    EmergencyRefused,
+    /// A sealed emergency account was tested.
+    EmergencyTested,
+    /// An operator sealed an emergency account.
+    EmergencySealed,
+    /// An operator removed an emergency account.
+    EmergencyRemoved,
 }
 
 /// A request that the gateway answered itself.

@@ -15,6 +15,8 @@ pub struct Onward {
     pub back: Option<Back>,
     /// What becomes of the session cookie that was presented.
     pub cookie: CookieFate,
+    /// Whether there are sealed accounts to sign in with while the provider is down.
+    pub emergency: bool,
 }
 
 /// The way back to the page that a sign-in was for.

@@ -16,7 +16,7 @@ use crate::audit::refuse::Recorded;
 use crate::desk::offers::Offers;
 use crate::identity::cookie;
 use crate::identity::lock::marker;
-use crate::identity::routes::{Asked, OwnRoute, TRAINING, login_location};
+use crate::identity::routes::{Asked, OwnRoute, TRAINING, emergency_location, login_location};
 use crate::language::Language;
 use crate::language::phrases::Phrases;
 use crate::refusal::Refusal;
@@ -281,7 +281,12 @@ fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner, onward: &On
             | Refusal::SecondFactorLocked
             | Refusal::StepUpUnmet
     ) {
-        return one("/", phrases.start_again);
+        let mut links = one("/", phrases.start_again);
+        if refusal == Refusal::ProviderUnavailable && onward.emergency {
+            let href = emergency_location(&manner.return_to);
+            links.extend(one(&href, phrases.emergency.title));
+        }
+        return links;
     }
     if refusal == Refusal::TrainingUrgent {
         let mut both = one(TRAINING, phrases.take_the_course);

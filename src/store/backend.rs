@@ -44,6 +44,8 @@ pub enum Table {
     Held,
     /// Refresh tokens of sessions and what they last gave, by hash of the session's token; who is at it now.
     Renewals,
+    /// Sealed emergency accounts, by name.
+    Emergency,
 }
 
 impl Table {
@@ -66,6 +68,7 @@ impl Table {
         Self::Tokens,
         Self::Held,
         Self::Renewals,
+        Self::Emergency,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -89,6 +92,7 @@ impl Table {
             Self::Tokens => "tokens",
             Self::Held => "held",
             Self::Renewals => "renewals",
+            Self::Emergency => "emergency",
         }
     }
 
@@ -98,6 +102,7 @@ impl Table {
         match self {
             Self::Sessions | Self::Logins | Self::Bindings | Self::Held | Self::Renewals => true,
             Self::Revocations
+            | Self::Emergency
             | Self::Meta
             | Self::Grants
             | Self::Lockdowns

@@ -5,7 +5,7 @@ pub(crate) mod live;
 pub(crate) mod people;
 pub(crate) mod practice;
 pub(crate) mod process;
-mod way;
+pub(crate) mod way;
 pub(crate) mod wire;
 
 use std::collections::BTreeMap;

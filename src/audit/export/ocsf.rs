@@ -78,11 +78,13 @@ fn class_of(joined: &Joined, answer: &Answer) -> Class {
 
 const fn class_of_event(event: Event) -> Class {
     match event {
-        Event::Login | Event::StepUp | Event::ScreenUnlocked => LOGON,
+        Event::Login | Event::StepUp | Event::ScreenUnlocked | Event::EmergencySignIn => LOGON,
         Event::LoginStarted
         | Event::SecondFactorUsed
         | Event::SecondFactorFailed
-        | Event::RecoveryCodeUsed => PREAUTH,
+        | Event::RecoveryCodeUsed
+        | Event::EmergencyRefused
+        | Event::EmergencyTested => PREAUTH,
         Event::Logout
         | Event::BackchannelLogout
         | Event::SessionExpired
@@ -128,6 +130,8 @@ const fn class_of_event(event: Event) -> Class {
         | Event::UserProvisioned
         | Event::UserDeprovisioned
         | Event::ProvisioningImported
+        | Event::EmergencySealed
+        | Event::EmergencyRemoved
         | Event::KeyRotated
         | Event::SecondFactorEnrolled
         | Event::SecondFactorRemoved

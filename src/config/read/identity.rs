@@ -50,6 +50,8 @@ pub(super) fn identity(root: &mut Section<'_>, emrs: Option<&[Emr]>) -> Option<I
     }
     let lock = super::lock::lock(&mut section, idle_timeout);
     let held_posts = super::lock::held_posts(&mut section);
+    let names = issuers.iter().flatten().map(|issuer| issuer.name.as_str());
+    let emergency = super::emergency::emergency(&mut section, names);
     section.done();
     Some(Identity {
         idle_timeout,
@@ -63,6 +65,7 @@ pub(super) fn identity(root: &mut Section<'_>, emrs: Option<&[Emr]>) -> Option<I
         client_certificates: client_certificates.ok()?,
         lock,
         held_posts,
+        emergency,
     })
 }
 

@@ -6,6 +6,7 @@ mod backup;
 mod break_glass;
 mod client;
 mod client_auth;
+mod emergency;
 mod emr;
 mod identity;
 mod inspection;

@@ -36,6 +36,15 @@ pub(in crate::identity) enum Good {
     Enrolment,
     /// Signing in once, without any.
     Recovery,
+    /// One half of a sealed account, in the first envelope or the second.
+    Envelope(Envelope),
+}
+
+/// Which envelope of a sealed account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::identity) enum Envelope {
+    First,
+    Second,
 }
 
 impl Code {
@@ -89,6 +98,8 @@ impl Code {
         let purpose = match good {
             Good::Enrolment => "chartgate enrolment code",
             Good::Recovery => "chartgate recovery code",
+            Good::Envelope(Envelope::First) => "chartgate emergency account, first envelope",
+            Good::Envelope(Envelope::Second) => "chartgate emergency account, second envelope",
         };
         let parts = [purpose, owner, self.0.expose()];
         Fingerprint(hex::encode(digest_of(parts.map(str::as_bytes))))

@@ -9,7 +9,7 @@
 //! *On failure*: an account that cannot be read is refused with `CG-6002`, never asked to enrol.
 
 mod account;
-mod codes;
+pub(super) mod codes;
 mod enrol;
 mod error;
 mod finish;

@@ -283,6 +283,7 @@ impl Identity {
             | OwnRoute::SecondFactors
             | OwnRoute::BackchannelLogout
             | OwnRoute::FrontchannelLogout
+            | OwnRoute::Emergency
             | OwnRoute::ClientKeys => Err(received.refuse(Refusal::MethodRefused)),
         }
     }

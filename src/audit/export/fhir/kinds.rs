@@ -111,7 +111,9 @@ impl Kind {
             return Self::Application;
         };
         match event {
-            Event::Login | Event::StepUp | Event::ScreenUnlocked => Self::Login,
+            Event::Login | Event::StepUp | Event::ScreenUnlocked | Event::EmergencySignIn => {
+                Self::Login
+            }
             Event::Logout
             | Event::BackchannelLogout
             | Event::SessionExpired
@@ -122,7 +124,9 @@ impl Kind {
             Event::LoginStarted
             | Event::SecondFactorUsed
             | Event::SecondFactorFailed
-            | Event::RecoveryCodeUsed => Self::Authentication,
+            | Event::RecoveryCodeUsed
+            | Event::EmergencyRefused
+            | Event::EmergencyTested => Self::Authentication,
             Event::PageShown | Event::PostHeld | Event::StreamInterval | Event::StreamDecided => {
                 Self::Operation
             }
@@ -144,6 +148,8 @@ impl Kind {
             | Event::SecondFactorEnrolled
             | Event::SecondFactorRemoved
             | Event::SecondFactorReset
+            | Event::EmergencySealed
+            | Event::EmergencyRemoved
             | Event::SecondFactorInvited
             | Event::SecondFactorUnlocked
             | Event::RecoveryCodesRenewed

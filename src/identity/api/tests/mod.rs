@@ -211,6 +211,7 @@ impl Rig {
             sessions: config::sessions::Sessions::default(),
             lock: None,
             held_posts: None,
+            emergency: None,
         };
         change(&mut config);
         let identity = Identity::new(&config, store, shared, Arc::new(AsNamed), None).unwrap();
