@@ -196,9 +196,10 @@ const MAX_REQUEST_URI: usize = 2048;
 /// Hands the request over; the address that is left for the browser names it and holds nothing of it.
 async fn push(flow: Flow<'_>, endpoint: &Url, whole: &Url) -> Result<Url, ExchangeError> {
     let own: Vec<_> = flow.metadata.authorization.query_pairs().collect();
+    // With `client_id`, also where a header proves the client: it is a parameter of the request (RFC 9126 §2.1).
     let form: Form = whole
         .query_pairs()
-        .filter(|pair| pair.0 != "client_id" && !own.contains(pair))
+        .filter(|pair| !own.contains(pair))
         .map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned())))
         .collect();
     let audience = audience(flow.metadata);
