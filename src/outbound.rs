@@ -57,14 +57,34 @@ pub enum HttpError {
     #[error("the server cannot be reached: {0}")]
     Connect(#[source] std::io::Error),
     /// No HTTP.
-    #[error("the server did not speak HTTP: {0}")]
+    #[error("the server did not speak HTTP: {}", reasons(.0))]
     Protocol(#[source] hyper::Error),
+    /// No answer to who showed a certificate: with TLS 1.3, a server that does not take it says so only now.
+    #[error("the server ended the connection, perhaps for the client certificate {path}: {}", reasons(.source))]
+    Certified {
+        /// The file.
+        path: String,
+        /// How it ended.
+        source: hyper::Error,
+    },
     /// The body of the answer.
     #[error("the answer could not be read, or is longer than {MAX_ANSWER} bytes")]
     Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A status that is an error.
     #[error("the server answered with status {0}")]
     Status(u16),
+}
+
+/// An error with what is behind it: hyper's own text says that, not why.
+fn reasons(error: &hyper::Error) -> String {
+    let mut said = error.to_string();
+    let mut behind = std::error::Error::source(error);
+    while let Some(reason) = behind {
+        said.push_str(": ");
+        said.push_str(&reason.to_string());
+        behind = reason.source();
+    }
+    said
 }
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -76,6 +96,8 @@ const REQUESTS_AT_ONCE: usize = 64;
 pub struct HttpClient {
     tls: TlsConnector,
     permits: Arc<Semaphore>,
+    /// The file of the certificate that is shown.
+    certificate: Option<Arc<Path>>,
 }
 
 impl std::fmt::Debug for HttpClient {
@@ -133,6 +155,7 @@ impl HttpClient {
         Ok(Self {
             tls: TlsConnector::from(Arc::new(config)),
             permits: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
+            certificate: certificate.map(|pair| Arc::from(pair.chain.as_path())),
         })
     }
 
@@ -195,7 +218,8 @@ impl HttpClient {
                     .connect(name, stream)
                     .await
                     .map_err(HttpError::Connect)?;
-                over(stream, request).await
+                let sent = over(stream, request).await;
+                sent.map_err(|error| self.suspecting(error))
             }
             // SECURITY: the client secret and the tokens would cross the network in clear.
             Some("http") if !is_this_machine(bare) => Err(HttpError::Plain(host.to_owned())),
@@ -204,6 +228,21 @@ impl HttpClient {
                 over(tcp(port).await.map_err(HttpError::Connect)?, request).await
             }
             Some(_) | None => Err(address()),
+        }
+    }
+}
+
+impl HttpClient {
+    /// Names the certificate that may be to blame.
+    fn suspecting(&self, error: HttpError) -> HttpError {
+        match (error, &self.certificate) {
+            (HttpError::Protocol(source), Some(path)) if !source.is_parse() => {
+                HttpError::Certified {
+                    path: path.display().to_string(),
+                    source,
+                }
+            }
+            (error, _) => error,
         }
     }
 }
@@ -371,6 +410,63 @@ mod tests {
         ));
         let cut = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}";
         assert!(matches!(fetch(cut).await, Err(HttpError::Answer(_))));
+    }
+
+    /// A server that takes certificates of one authority only, and what a client of another is told.
+    #[tokio::test]
+    async fn a_certificate_that_is_not_taken_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let mut files = Vec::new();
+        for name in ["localhost", "client"] {
+            let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+            let (chain, key) = (
+                home.path().join(format!("{name}.pem")),
+                home.path().join(format!("{name}.key")),
+            );
+            std::fs::write(&chain, made.cert.pem()).unwrap();
+            std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+            files.push(Certificate { chain, key });
+        }
+        let (server, client) = (&files[0], &files[1]);
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(private_roots(&server.chain).unwrap().remove(0))
+            .unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+            Arc::new(roots),
+            Arc::clone(&provider),
+        );
+        let (chain, key) = shown(server).unwrap();
+        let tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(chain, key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!(
+            "https://localhost:{}/",
+            listener.local_addr().unwrap().port()
+        );
+        let url = url.parse().unwrap();
+        tokio::spawn(async move {
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                drop(acceptor.accept(stream).await);
+            }
+        });
+        let refused = |client: HttpClient| {
+            let url: &url::Url = &url;
+            async move { client.fetch(url).await.unwrap_err().to_string() }
+        };
+        let shows = HttpClient::with_certificate(Some(&server.chain), Some(client)).unwrap();
+        let said = refused(shows).await;
+        assert!(said.contains("client.pem"), "{said}");
+        let shows_none = HttpClient::new(Some(&server.chain)).unwrap();
+        let said = refused(shows_none).await;
+        assert!(!said.contains(".pem") && said.contains(": "), "{said}");
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::bindings::{BindingStore, Bindings, StoreFuture};
-use super::emrs::Emrs;
+use super::emrs::{Emr, Emrs};
 use super::profile::Profile;
 use crate::clock::SharedClock;
 use crate::identity::identify::Identified;
@@ -27,6 +27,7 @@ pub const HOST: &str = "emr.test";
 #[derive(Debug)]
 pub struct Rig {
     emrs: Emrs,
+    emr: Option<Arc<Emr>>,
 }
 
 impl Rig {
@@ -35,15 +36,15 @@ impl Rig {
     pub fn new(profile: Profile, clock: SharedClock) -> Self {
         let list = vec![("emr".to_owned(), vec![HOST.to_owned()], profile)];
         let bindings = Arc::new(Bindings::new(Arc::new(Nothing)));
-        Self {
-            emrs: Emrs::new(list, Duration::from_secs(1), bindings, clock),
-        }
+        let emrs = Emrs::new(list, Duration::from_secs(1), bindings, clock);
+        let emr = emrs.emr(0);
+        Self { emrs, emr }
     }
 
     /// The profile.
     #[must_use]
     pub fn profile(&self) -> Option<&Profile> {
-        self.emrs.emr(0).map(|emr| emr.profile())
+        self.emr.as_deref().map(Emr::profile)
     }
 
     /// What a request means.

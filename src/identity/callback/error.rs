@@ -90,6 +90,7 @@ impl CallbackError {
             | Self::IssuerGone
             | Self::Exchange(
                 ExchangeError::Refused(_)
+                | ExchangeError::Unproven(_)
                 | ExchangeError::NotPushed(_)
                 | ExchangeError::NoPushing
                 | ExchangeError::Malformed(_)

@@ -52,6 +52,7 @@ impl LoginError {
             Self::NoProvider => Refusal::NoProvider,
             Self::Request(
                 ExchangeError::Refused(_)
+                | ExchangeError::Unproven(_)
                 | ExchangeError::NotPushed(_)
                 | ExchangeError::NoPushing
                 | ExchangeError::Malformed(_),

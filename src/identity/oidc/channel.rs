@@ -22,6 +22,7 @@ use crate::secret::Secret;
 
 /// How long an assertion is valid, in seconds.
 const LIFETIME: i64 = 60;
+const CLIENT_ID: &str = "client_id";
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -136,7 +137,7 @@ impl Channel {
         match proof {
             Proof::Basic(secret) => authorization = Some(self.basic(secret)?),
             Proof::Post(secret) => {
-                body.append_pair("client_id", &self.client_id);
+                self.name(&mut body, form);
                 body.append_pair("client_secret", secret.expose());
             }
             Proof::Key(key, kind) => {
@@ -144,13 +145,11 @@ impl Channel {
                     AssertionAudience::Issuer => &audience.issuer,
                     AssertionAudience::TokenEndpoint => &audience.token_endpoint,
                 };
-                body.append_pair("client_id", &self.client_id);
+                self.name(&mut body, form);
                 body.append_pair("client_assertion_type", ASSERTION);
                 body.append_pair("client_assertion", self.assertion(key, aud)?.expose());
             }
-            Proof::Tls => {
-                body.append_pair("client_id", &self.client_id);
-            }
+            Proof::Tls => self.name(&mut body, form),
         }
         let mut request = Request::post(url.as_str())
             .header(header::ACCEPT, "application/json")
@@ -161,6 +160,13 @@ impl Channel {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         Ok(request)
+    }
+
+    /// Says whose the proof is, where the form does not.
+    fn name(&self, body: &mut form_urlencoded::Serializer<'_, String>, form: &Form) {
+        if !form.iter().any(|(name, _)| name == CLIENT_ID) {
+            body.append_pair(CLIENT_ID, &self.client_id);
+        }
     }
 
     /// RFC 6749 §2.3.1: both halves are form-encoded first.

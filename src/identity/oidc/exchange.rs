@@ -30,6 +30,9 @@ use crate::outbound::HttpError;
 use crate::request::Factor;
 use crate::secret::Secret;
 
+/// The client authentication failed (RFC 6749 §5.2).
+const UNPROVEN: &str = "invalid_client";
+
 /// Why a request of the flow came to nothing. Never holds the answer, which may hold tokens.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::identity) enum ExchangeError {
@@ -37,6 +40,10 @@ pub(in crate::identity) enum ExchangeError {
     Unreachable(#[source] HttpError),
     #[error("the provider refused the code: {0}")]
     Refused(String),
+    #[error(
+        "the provider does not accept what the gateway shows as its client (`{0}`): {UNPROVEN}"
+    )]
+    Unproven(&'static str),
     #[error("the provider refused the pushed authorization request: {0}")]
     NotPushed(String),
     #[error(
@@ -196,9 +203,10 @@ const MAX_REQUEST_URI: usize = 2048;
 /// Hands the request over; the address that is left for the browser names it and holds nothing of it.
 async fn push(flow: Flow<'_>, endpoint: &Url, whole: &Url) -> Result<Url, ExchangeError> {
     let own: Vec<_> = flow.metadata.authorization.query_pairs().collect();
+    // With `client_id`, also where a header proves the client: it is a parameter of the request (RFC 9126 §2.1).
     let form: Form = whole
         .query_pairs()
-        .filter(|pair| pair.0 != "client_id" && !own.contains(pair))
+        .filter(|pair| !own.contains(pair))
         .map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned())))
         .collect();
     let audience = audience(flow.metadata);
@@ -242,7 +250,7 @@ pub(super) async fn exchange(
         .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().clone()))
         .request_async(&send)
         .await
-        .map_err(failure)?;
+        .map_err(|error| failure(flow, error))?;
     let id_token = response.extra_fields().id_token.as_ref();
     let id_token = id_token.ok_or_else(|| ExchangeError::Malformed("id_token".to_owned()))?;
     Ok(Tokens {
@@ -279,7 +287,7 @@ pub(super) async fn refresh(
         .exchange_refresh_token(&token)
         .request_async(&send)
         .await
-        .map_err(failure)?;
+        .map_err(|error| failure(flow, error))?;
     let id_token = response.extra_fields().id_token.as_ref();
     Ok(RenewedTokens {
         id_token: id_token.map(|token| Secret::new(token.0.clone())),
@@ -313,9 +321,12 @@ fn sender(flow: Flow<'_>) -> impl Fn(Request<Vec<u8>>) -> Sending + use<> {
 
 type Failed = RequestTokenError<ExchangeError, StandardErrorResponse<CoreErrorResponseType>>;
 
-fn failure(error: Failed) -> ExchangeError {
+fn failure(flow: Flow<'_>, error: Failed) -> ExchangeError {
     match error {
         RequestTokenError::Request(source) => source,
+        RequestTokenError::ServerResponse(answer) if answer.error().as_ref() == UNPROVEN => {
+            ExchangeError::Unproven(flow.settings.client_auth.name())
+        }
         RequestTokenError::ServerResponse(answer) => {
             ExchangeError::Refused(answer.error().as_ref().to_owned())
         }

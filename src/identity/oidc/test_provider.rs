@@ -111,7 +111,8 @@ impl Clients {
                     let pair = STANDARD.encode(format!("{}:{}", encode(CLIENT), encode(secret)));
                     basic.is_some_and(|value| value == &format!("Basic {pair}"))
                 };
-                !form.contains_key("client_id") && self.secrets.iter().any(is_one)
+                let is_pushed = form.contains_key("response_type");
+                (is_pushed || !form.contains_key("client_id")) && self.secrets.iter().any(is_one)
             }
             "client_secret_post" => {
                 basic.is_none()
@@ -448,6 +449,10 @@ impl TestProvider {
             "/par" => {
                 let form: HashMap<String, String> =
                     form_urlencoded::parse(body).into_owned().collect();
+                // RFC 9126 §2.1: a parameter of the request, however the client proves itself.
+                if form.get("client_id").map(String::as_str) != Some(CLIENT) {
+                    return (StatusCode::BAD_REQUEST, json!({"error": "invalid_request"}));
+                }
                 if !state.clients.knows(base, parts, &form) {
                     let error = state.clients.error;
                     return (StatusCode::UNAUTHORIZED, json!({ "error": error }));

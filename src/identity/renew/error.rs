@@ -79,6 +79,7 @@ impl RenewError {
             Self::Provider | Self::Exchange(ExchangeError::Unreachable(_)) => "unreachable",
             Self::Exchange(
                 ExchangeError::Refused(_)
+                | ExchangeError::Unproven(_)
                 | ExchangeError::NotPushed(_)
                 | ExchangeError::NoPushing
                 | ExchangeError::Proof

@@ -5,7 +5,7 @@ import shutil
 
 import requests
 
-from . import net
+from . import cache, net
 
 
 class Opal:
@@ -95,3 +95,8 @@ class Orthanc:
         answer = self.direct().post(f"{self.url}/instances", data=path.read_bytes(), headers={"Content-Type": "application/dicom"})
         answer.raise_for_status()
         return answer.json()
+
+
+def sample(name):
+    """A DICOM file that the pydicom package ships."""
+    return next((cache.CACHE / "kit" / "lib").glob(f"python3*/site-packages/pydicom/data/test_files/{name}"))

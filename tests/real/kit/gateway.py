@@ -36,7 +36,7 @@ def toml(table, path=()):
 
 
 class Gateway:
-    """One gateway with its own directory. `emrs` are `[[emr]]` tables, `issuer` an `[[identity.issuer]]` table."""
+    """One gateway with its own directory. `emrs` are `[[emr]]` tables, `issuer` one `[[identity.issuer]]` table, or several."""
 
     def __init__(self, stage, authority, port=None, policies=None):
         self._stage, self._authority = stage, authority
@@ -57,10 +57,11 @@ class Gateway:
             basic = emr.get("identity", {}).get("basic")
             if basic and "password" in basic:
                 basic["password_file"] = str(self.secret(f"{emr['name']}-password", basic.pop("password")))
+        issuers = [one if "client_auth" in one else {**one, "client_secret_file": str(secret)} for one in (issuer if isinstance(issuer, list) else [issuer])]
         table = {
             "server": {"listen": [f"127.0.0.1:{self.port}"], "workers": 2},
             "certificate": [{"chain": str(self._authority.cert), "key": str(self._authority.key)}],
-            "identity": {"idle_timeout": "15m", "absolute_timeout": "12h", "issuer": [issuer if "client_auth" in issuer else {**issuer, "client_secret_file": str(secret)}]},
+            "identity": {"idle_timeout": "15m", "absolute_timeout": "12h", "issuer": issuers},
             "emr": emrs,
             "policy": {"directory": str(self.policies)},
             "audit": {

@@ -38,12 +38,17 @@ def people():
     }
 
 
-def sign_in(session, url, person, provider, hops=40):
-    """Opens `url` and signs in wherever `provider` (its origin) asks. Returns the first page that is not the provider's."""
+def sign_in(session, url, person, provider, hops=40, short_of=None):
+    """Opens `url` and signs in wherever `provider` (its origin) asks. Returns the first page that is not the provider's.
+
+    With `short_of`, the redirect to an address that begins so is returned instead of followed.
+    """
     response = session.get(url, headers=net.NAVIGATION, allow_redirects=False)
     for _ in range(hops):
         if response.is_redirect:
             onward = urljoin(response.url, response.headers["Location"])
+            if short_of and onward.startswith(short_of):
+                return response
             response = session.get(onward, headers={**net.NAVIGATION, "Sec-Fetch-Site": "cross-site"}, allow_redirects=False)
             continue
         if not response.url.startswith(provider) or response.status_code >= 400:

@@ -34,6 +34,7 @@ class OidcProvider:
             ours["token_endpoint_auth_method"] = "private_key_jwt"
             ours["jwks_uri"] = f"{origins[0]}/.chartgate/client-jwks.json?issuer=hospital"
             ours["require_pushed_authorization_requests"] = True
+        self._mutual = {}
         self.process = None
 
     def add_client(self, client):
@@ -43,8 +44,17 @@ class OidcProvider:
         """The client may redeem refresh tokens; without it, it gets none."""
         self._clients[0]["grant_types"] = ["authorization_code", "refresh_token"]
 
+    def by_certificate(self, authority, port=None, **registered):
+        """The client shows a certificate (RFC 8705): at `port`, which takes those of `authority` alone, else at the only one."""
+        ours = self._clients[0]
+        del ours["client_secret"]
+        ours.update(registered)
+        self._mutual = {"CLIENT_CA": str(authority.ca), **({"MTLS_PORT": str(port)} if port else {})}
+        return self
+
     def start(self):
         environment = {
+            **self._mutual,
             "PORT": str(self.port),
             "TLS_CERT": str(self._authority.cert),
             "TLS_KEY": str(self._authority.key),
@@ -74,8 +84,9 @@ class OidcProvider:
 class Canaille:
     """Canaille: no acr, `amr` by RFC 8176, `auth_time` with a fraction. Who signs in first enrols a TOTP secret."""
 
-    def __init__(self, stage, cache, authority, origins, members):
+    def __init__(self, stage, cache, authority, origins, members, callback="callback"):
         self._stage, self._authority, self._origins, self._members = stage, authority, origins, members
+        self._callback = callback
         self._bin = cache / "canaille" / "bin" / "canaille"
         self._directory = stage.directory / "canaille"
         self.port = net.free_port()
@@ -125,14 +136,20 @@ class Canaille:
             ids.setdefault(group, []).append(json.loads(made)["id"])
         for group, members in ids.items():
             self._call(environment, "create", "group", "--display-name", group, *[part for m in members for part in ("--members", m)])
-        uris = [part for origin in self._origins for part in ("--redirect-uris", f"{origin}/.chartgate/callback")]
+        uris = [part for origin in self._origins for part in ("--redirect-uris", f"{origin}/.chartgate/{self._callback}")]
         after = [part for origin in self._origins for part in ("--post-logout-redirect-uris", f"{origin}/.chartgate/signed-out")]
         scopes = [part for scope in ("openid", "profile", "groups") for part in ("--scope", scope)]
         client = json.loads(self._call(environment, "create", "client", "--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET,
-                                       *uris, *after, "--token-endpoint-auth-method", "client_secret_basic", "--grant-types", "authorization_code",
+                                       *uris, *after, "--token-endpoint-auth-method", "client_secret_basic", "--grant-types", "authorization_code", "--grant-types", "refresh_token",
                                        "--response-types", "code", *scopes, "--client-name", "Chartgate", "--contacts", "it@clinic.test"))
         # Without an audience of its own the client would get ID tokens with an empty `aud`, which must be refused.
         self._call(environment, "set", "client", client["id"], "--audience", client["id"])
+
+    def in_group(self, group, person):
+        """From here on `person` is the only member of `group`."""
+        environment = {"CANAILLE_CONFIG": str(self._directory / "canaille.toml")}
+        found = json.loads(self._call(environment, "get", "user", "--user-name", person.name))
+        self._call(environment, "set", "group", group, "--members", found[0]["id"])
 
     def _call(self, environment, *arguments, into=None):
         done = subprocess.run([str(self._bin), *arguments], env={**os.environ, **environment}, cwd=self._directory, capture_output=True, text=True)

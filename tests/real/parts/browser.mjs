@@ -66,6 +66,20 @@ export async function signIn(page, user) {
   }
 }
 
+// Fills in whatever the page of any provider asks for; a code that was used already is asked for again until the next one is due.
+export async function fill(page, user) {
+  for (const name of ['username', 'login']) {
+    const field = page.locator(`input[name=${name}]:visible`).first();
+    if (await field.count()) { await field.fill(user.name); }
+  }
+  const password = page.locator('input[name=password]:visible').first();
+  if (await password.count()) { await password.fill(user.password); }
+  const code = page.locator('input[name=otp]:visible').first();
+  if (await code.count()) { await code.fill(totp(user.seed)); }
+  await page.locator('form button[type=submit]:visible, form button:not([type]):visible, form input[type=submit]:visible').first().click();
+  await page.waitForLoadState();
+}
+
 export const text = async (page, most = 600) => (await page.locator('body').innerText()).replaceAll(/\s+/g, ' ').slice(0, most);
 
 export async function openOpal(page) {

@@ -1,8 +1,11 @@
 // A hospital's OpenID provider, made of the certified `oidc-provider`: password, TOTP, acr and amr in the ID token,
 // RP-initiated and back-channel logout, PAR, `private_key_jwt` with the client's published keys, refresh tokens that are
-// rotated for clients that may have them. It listens on 127.0.0.1 over TLS and prints "ready ISSUER" once it answers.
+// rotated for clients that may have them, client certificates (RFC 8705). It listens on 127.0.0.1 over TLS and prints
+// "ready ISSUER" once it answers.
 //
 // Environment: PORT, TLS_CERT, TLS_KEY, CLIENTS (JSON array of client metadata), NODE_EXTRA_CA_CERTS (for the way back).
+// With CLIENT_CA (PEM) it asks for client certificates: at PORT, and takes any; or with MTLS_PORT only there, and takes
+// none but that CA's, as a proxy in front of a provider does. Discovery names the addresses of that port then.
 import crypto from 'node:crypto';
 import dns from 'node:dns';
 import fs from 'node:fs';
@@ -42,6 +45,22 @@ function signingKey(alg, type, options) {
   return { ...privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid: alg };
 }
 
+// What the connection shows. Node writes a subject with the most general part first and a line for each.
+const shown = (context) => context.socket.getPeerX509Certificate?.();
+function isSubject(certificate, property, expected) {
+  if (property === 'tls_client_auth_san_dns') return certificate.subjectAltName?.split(', ').includes(`DNS:${expected}`) ?? false;
+  return property === 'tls_client_auth_subject_dn' && certificate.subject.split('\n').reverse().join(',') === expected;
+}
+const mtls = {
+  enabled: Boolean(process.env.CLIENT_CA),
+  tlsClientAuth: true,
+  selfSignedTlsClientAuth: true,
+  getCertificate: (context) => shown(context)?.toString(),
+  certificateAuthorized: (context) => context.socket.authorized,
+  certificateSubjectMatches: (context, property, expected) => isSubject(shown(context), property, expected),
+};
+const certified = process.env.MTLS_PORT && `https://localhost:${process.env.MTLS_PORT}`;
+
 const provider = new Provider(issuer, {
   clients: JSON.parse(process.env.CLIENTS),
   jwks: { keys: [signingKey('RS256', 'rsa', { modulusLength: 2048 }), signingKey('ES256', 'ec', { namedCurve: 'P-256' })] },
@@ -61,7 +80,12 @@ const provider = new Provider(issuer, {
     backchannelLogout: { enabled: true },
     rpInitiatedLogout: { enabled: true },
     pushedAuthorizationRequests: { enabled: true },
+    ...(mtls.enabled && { mTLS: mtls }),
   },
+  ...(mtls.enabled && { clientAuthMethods: ['client_secret_basic', 'tls_client_auth', 'self_signed_tls_client_auth'] }),
+  ...(certified && {
+    discovery: { mtls_endpoint_aliases: { token_endpoint: `${certified}/token`, pushed_authorization_request_endpoint: `${certified}/request` } },
+  }),
   enabledJWA: { clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA', 'HS256'] },
   pkce: { required: () => true },
   issueRefreshToken: async (_context, client) => client.grantTypeAllowed('refresh_token'),
@@ -76,7 +100,7 @@ const provider = new Provider(issuer, {
 });
 provider.on('server_error', (_context, error) => console.error('server error', error));
 provider.on('grant.success', (context) => console.log('granted', context.oidc.params.grant_type));
-provider.on('grant.error', (context, error) => console.log('not granted', context.oidc?.params?.grant_type, error.error));
+provider.on('grant.error', (context, error) => console.log('not granted', context.oidc?.params?.grant_type, error.error, error.error_detail ?? ''));
 provider.on('backchannel.error', (_context, error, client) => console.error('back channel failed', client?.clientId, error?.message));
 provider.on('backchannel.success', (_context, client) => console.log('back channel delivered', client.clientId));
 
@@ -147,7 +171,7 @@ async function interact(request, response, step) {
 
 const serve = provider.callback();
 const tls = { cert: fs.readFileSync(process.env.TLS_CERT), key: fs.readFileSync(process.env.TLS_KEY) };
-https.createServer(tls, (request, response) => {
+function handle(request, response) {
   // What an administrator does: other groups for a person, or none of an account any more.
   const change = /^\/administrator\/(groups|close)\?(.*)$/.exec(request.url);
   if (change) {
@@ -162,4 +186,11 @@ https.createServer(tls, (request, response) => {
     response.writeHead(400, { 'content-type': 'text/plain' });
     response.end(String(error.message));
   });
-}).listen(port, '127.0.0.1', () => console.log('ready', issuer));
+}
+
+const asking = mtls.enabled && { ...tls, ca: fs.readFileSync(process.env.CLIENT_CA), requestCert: true, rejectUnauthorized: Boolean(certified) };
+if (certified) {
+  const other = https.createServer(asking, handle).on('tlsClientError', (error) => console.log('no connection', error.code ?? error.message));
+  await new Promise((done) => { other.listen(Number(process.env.MTLS_PORT), '127.0.0.1', done); });
+}
+https.createServer(certified ? tls : { ...tls, ...asking }, handle).listen(port, '127.0.0.1', () => console.log('ready', issuer));

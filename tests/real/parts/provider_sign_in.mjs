@@ -2,23 +2,9 @@
 // scenario that reads the lines.
 //
 // Environment: that of browser.mjs, USER (JSON: name, password, seed), PAGE (a path of the EMR).
-import { BASE, look, newPerson, say, text, totp, work } from './browser.mjs';
+import { BASE, fill, look, newPerson, say, text, work } from './browser.mjs';
 
 const user = JSON.parse(process.env.USER);
-
-// Fills in whatever the page asks for; a code that was used already is asked for again until the next one is due.
-async function fill(page) {
-  for (const name of ['username', 'login']) {
-    const field = page.locator(`input[name=${name}]:visible`).first();
-    if (await field.count()) { await field.fill(user.name); }
-  }
-  const password = page.locator('input[name=password]:visible').first();
-  if (await password.count()) { await password.fill(user.password); }
-  const code = page.locator('input[name=otp]:visible').first();
-  if (await code.count()) { await code.fill(totp(user.seed)); }
-  await page.locator('form button[type=submit]:visible, form button:not([type]):visible, form input[type=submit]:visible').first().click();
-  await page.waitForLoadState();
-}
 
 await work(async () => {
   const { context, page } = await newPerson();
@@ -28,7 +14,7 @@ await work(async () => {
   const until = Date.now() + 75_000;
   while (!page.url().startsWith(BASE) && Date.now() < until) {
     await look(page, 'provider');
-    await fill(page);
+    await fill(page, user);
     await page.waitForTimeout(1500);
   }
   await look(page, 'arrived');

@@ -26,7 +26,7 @@ def body(it):
         gateway = Gateway(stage, authority)
         origin = gateway.origin(HOST)
         orthanc = emr.Orthanc(stage).start()
-        images = {name: sample(name) for name in ("CT_small.dcm", "MR_small.dcm")}
+        images = {name: emr.sample(name) for name in ("CT_small.dcm", "MR_small.dcm")}
         stored = orthanc.upload(images["CT_small.dcm"])
         physician, technician = login.Person("dr.adams", "Correct-horse-1"), login.Person("rad.tech", "Correct-horse-2")
         canaille = provider.Canaille(
@@ -64,11 +64,6 @@ def entry(name, host, orthanc, password):
         "backend": {"url": orthanc.url, "protocol": "http1", "host": "public", "idle_timeout": "500ms"},
         "identity": {"basic": {"username": orthanc.ACCOUNT[0], "password": password}},
     }
-
-
-def sample(name):
-    """A DICOM file that the pydicom package ships."""
-    return next((cache.CACHE / "kit" / "lib").glob(f"python3*/site-packages/pydicom/data/test_files/{name}"))
 
 
 def no_popup(it, what, answers):
