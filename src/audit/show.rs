@@ -349,5 +349,6 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::ScreenLocked => "screen-locked",
         Event::ScreenUnlocked => "screen-unlocked",
         Event::PostHeld => "post-held",
+        Event::DeviceKeyRegistered => "device-key-registered",
     }
 }

@@ -20,6 +20,7 @@ mod client_keys;
 pub mod cookie;
 mod deactivated;
 mod departed;
+pub mod device_key;
 mod ending;
 pub mod factor;
 mod frontchannel;
@@ -52,6 +53,8 @@ mod workplace;
 
 #[cfg(test)]
 mod test_authenticator;
+#[cfg(test)]
+mod test_device;
 #[cfg(test)]
 mod test_gateway;
 #[cfg(test)]

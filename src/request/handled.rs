@@ -147,6 +147,8 @@ pub enum Event {
     RolesChanged,
     /// The provider ended sessions through a browser (front-channel).
     FrontchannelLogout,
+    /// A session was bound to a key of its browser's device.
+    DeviceKeyRegistered,
 }
 
 /// A request that the gateway answered itself.

@@ -82,7 +82,8 @@ const fn class_of_event(event: Event) -> Class {
         Event::LoginStarted
         | Event::SecondFactorUsed
         | Event::SecondFactorFailed
-        | Event::RecoveryCodeUsed => PREAUTH,
+        | Event::RecoveryCodeUsed
+        | Event::DeviceKeyRegistered => PREAUTH,
         Event::Logout
         | Event::BackchannelLogout
         | Event::SessionExpired

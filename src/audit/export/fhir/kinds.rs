@@ -122,7 +122,8 @@ impl Kind {
             Event::LoginStarted
             | Event::SecondFactorUsed
             | Event::SecondFactorFailed
-            | Event::RecoveryCodeUsed => Self::Authentication,
+            | Event::RecoveryCodeUsed
+            | Event::DeviceKeyRegistered => Self::Authentication,
             Event::PageShown | Event::PostHeld | Event::StreamInterval | Event::StreamDecided => {
                 Self::Operation
             }
