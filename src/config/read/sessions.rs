@@ -19,7 +19,7 @@ const MOST_NETWORKS: usize = 1_000;
 /// Most sessions that a limit can allow one user.
 const MOST_SESSIONS: usize = 64;
 /// How long a proof of a device's key may be good for. Browsers sign a few times in ten minutes for one site, not more.
-const PROOFS: RangeInclusive<Duration> = Duration::from_secs(30)..=Duration::from_mins(60);
+const PROOFS: RangeInclusive<Duration> = Duration::from_secs(30)..=Duration::from_hours(1);
 
 /// The three tables below `[identity]`; nothing of them is required.
 pub(super) fn sessions(identity: &mut Section<'_>, idle: Duration) -> Sessions {
@@ -126,5 +126,47 @@ impl Value for BindTo {
             ("device-key", Self::DeviceKey),
         ];
         one_of(value, faults, &words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::fixture::{Fixture, TEMPLATE, sole};
+
+    #[test]
+    fn a_session_is_bound_to_a_device_for_as_long_as_a_proof_is_sensible() {
+        let fixture = Fixture::new();
+        let with = |lines: &str| {
+            let section = format!("[identity.binding]\n{lines}\n\n[identity.lock]");
+            fixture.replaced("[identity.lock]", &section)
+        };
+        let binding = |lines: &str| with(lines).config.unwrap().identity.sessions.binding;
+        let unset = fixture.read(TEMPLATE).config.unwrap().identity;
+        assert_eq!(unset.sessions.binding, Binding::default());
+        let usual = binding("on = [\"device-key\"]");
+        assert_eq!(usual.on, [BindTo::DeviceKey]);
+        assert_eq!(usual.device_proof_lifetime, Duration::from_mins(10));
+        let shorter = binding("on = [\"device-key\"]\ndevice_proof_lifetime = \"30s\"");
+        assert_eq!(shorter.device_proof_lifetime, Duration::from_secs(30));
+        for (lines, message) in [
+            (
+                "device_proof_lifetime = \"10m\"",
+                "nothing follows from this",
+            ),
+            (
+                "on = [\"device-key\"]\ndevice_proof_lifetime = \"29s\"",
+                "at least half a minute",
+            ),
+            (
+                "on = [\"device-key\"]\ndevice_proof_lifetime = \"61m\"",
+                "at most an hour",
+            ),
+            ("on = [\"device_key\"]", "`device_key` is not"),
+        ] {
+            let read = with(lines);
+            let problem = sole(&read.problems);
+            assert!(problem.message.contains(message), "{problem:?}");
+        }
     }
 }

@@ -34,6 +34,11 @@ fn offered(seen: &Seen) -> Option<String> {
     Some(rest.strip_suffix('"').unwrap().to_owned())
 }
 
+/// The session of a challenge, and the rest of it.
+fn halves(challenge: &str) -> (&str, &str) {
+    challenge.split_once('.').unwrap()
+}
+
 /// What became of a request of the browser's own.
 #[derive(Debug)]
 struct Answer {
@@ -258,11 +263,8 @@ async fn a_key_is_registered_once_for_its_own_session_and_in_time() {
     let others = offered(&other).unwrap();
     let device = Device::new();
     // Its own challenge under the other session's name, and the other way round.
-    let (own, foreign) = (&challenge[32..], &others[32..]);
-    for mixed in [
-        format!("{}{foreign}", &challenge[..32]),
-        format!("{}{own}", &others[..32]),
-    ] {
+    let ((id, own), (other, foreign)) = (halves(&challenge), halves(&others));
+    for mixed in [format!("{id}.{foreign}"), format!("{other}.{own}")] {
         let refused = register(&gateway, &device.registration(&mixed)).await;
         assert_eq!(refused.map(|_| ()), Err(Refusal::BindingChanged));
     }
