@@ -7,6 +7,7 @@
 //! *Never*: an answer that is not on record; a byte to the EMR before the record is durable.
 //! *On failure*: the one answer without a record is the fixed 503 of a trail that is down.
 
+mod device_key;
 mod emergency;
 mod held;
 mod leave;
@@ -86,6 +87,7 @@ enum Place {
     Emr,
     Identity(OwnRoute),
     Screen(Asks),
+    DeviceKey(device_key::Asks),
     Held,
     Jwks,
     Desk(Arc<dyn Desk>),
@@ -121,6 +123,8 @@ impl Place {
             Self::Screen(Asks::Looks)
         } else if target.path() == ACTIVE {
             Self::Screen(Asks::Works)
+        } else if let Some(asks) = device_key::asks(target) {
+            Self::DeviceKey(asks)
         } else if target
             .path()
             .strip_prefix(HELD)
@@ -175,6 +179,7 @@ impl Gateway {
             // Boxed: rare, and the future of each request would keep room for it.
             Place::Identity(route) => Box::pin(self.own(route, received)).await,
             Place::Screen(asks) => Box::pin(self.screen(asks, received)).await,
+            Place::DeviceKey(asks) => Box::pin(self.device_key(asks, received)).await,
             Place::Held => Box::pin(self.held(received)).await,
             Place::Jwks => Box::pin(self.jwks(received)).await,
             Place::Desk(desk) => Box::pin(self.visit(&*desk, received)).await,

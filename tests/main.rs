@@ -18,6 +18,7 @@ mod binary;
 mod break_glass;
 mod contain;
 mod day;
+mod device_key;
 mod emergency;
 mod harness;
 mod hygiene;

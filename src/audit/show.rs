@@ -354,5 +354,6 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::EmergencyTested => "emergency-tested",
         Event::EmergencySealed => "emergency-sealed",
         Event::EmergencyRemoved => "emergency-removed",
+        Event::DeviceKeyRegistered => "device-key-registered",
     }
 }

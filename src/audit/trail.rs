@@ -165,6 +165,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::SessionEnded
         | Event::RolesChanged
         | Event::FrontchannelLogout
+        | Event::DeviceKeyRegistered
         | Event::Started
         | Event::Stopped
         | Event::Recovered

@@ -10,6 +10,7 @@ use super::console::{Console, Failure};
 use super::serve::runtime;
 use crate::assembly::clinic::{self, ClinicFacts, ClinicOptions};
 use crate::clock::SharedClock;
+use crate::config::sessions::BindTo;
 use crate::config::unit::parse_duration;
 use crate::config::{Log, LogFormat};
 use crate::demo::sink;
@@ -23,7 +24,7 @@ use crate::telemetry::metrics::Metrics;
 /// Ctrl-C drains it and prints how to verify the trail. Never put real data into it.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  chartgate demo\n  chartgate demo --port 0 --json --data-dir /tmp/clinic\n  chartgate demo --lock-after 30s"
+    after_long_help = "Examples:\n  chartgate demo\n  chartgate demo --port 0 --json --data-dir /tmp/clinic\n  chartgate demo --lock-after 30s\n  chartgate demo --device-proof-lifetime 5m"
 )]
 pub struct DemoArgs {
     /// The gateway's HTTPS port on loopback; 0 takes any free one.
@@ -35,6 +36,10 @@ pub struct DemoArgs {
     /// Lock screens after this long without activity, from 10s to 14m; 5m, if left out.
     #[arg(long, value_name = "DURATION", value_parser = lock_after)]
     pub lock_after: Option<Duration>,
+    /// Bind sessions to a key of the browser's device, where the browser can; a proof of it is good for so long, from 10s
+    /// to 60m.
+    #[arg(long, value_name = "DURATION", value_parser = proof_lifetime)]
+    pub device_proof_lifetime: Option<Duration>,
     /// Print the same facts as one line of JSON, once everything answers.
     #[arg(long)]
     pub json: bool,
@@ -55,7 +60,7 @@ pub fn run(args: &DemoArgs, console: &mut Console<'_>, clock: &SharedClock) -> R
         Some(dir) => std::path::absolute(dir).map_err(Failure::of)?,
         None => temporary_directory(),
     };
-    let after = args.lock_after;
+    let (after, proof) = (args.lock_after, args.device_proof_lifetime);
     let options = ClinicOptions {
         visitors: Vec::new(),
         port: args.port,
@@ -65,6 +70,11 @@ pub fn run(args: &DemoArgs, console: &mut Console<'_>, clock: &SharedClock) -> R
         tune: Box::new(move |config| {
             if let (Some(after), Some(lock)) = (after, &mut config.identity.lock) {
                 lock.after = after;
+            }
+            if let Some(lifetime) = proof {
+                let binding = &mut config.identity.sessions.binding;
+                binding.on = vec![BindTo::DeviceKey];
+                binding.device_proof_lifetime = lifetime;
             }
         }),
     };
@@ -78,6 +88,16 @@ fn lock_after(text: &str) -> Result<Duration, String> {
         Ok(after)
     } else {
         Err("a screen locks after 10s to 14m".to_owned())
+    }
+}
+
+/// How long a proof of a device's key is good for.
+fn proof_lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = parse_duration(text).map_err(|error| error.to_string())?;
+    if (Duration::from_secs(10)..=Duration::from_hours(1)).contains(&lifetime) {
+        Ok(lifetime)
+    } else {
+        Err("a proof is good for 10s to 60m".to_owned())
     }
 }
 

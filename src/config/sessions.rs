@@ -69,6 +69,8 @@ pub struct Binding {
     pub ipv4_prefix: u8,
     /// Leading bits of an IPv6 address that are its network. Default 56.
     pub ipv6_prefix: u8,
+    /// How long a proof of the device's key is good for; then the browser makes another. Default 10 minutes.
+    pub device_proof_lifetime: Duration,
 }
 
 impl Default for Binding {
@@ -77,6 +79,7 @@ impl Default for Binding {
             on: Vec::new(),
             ipv4_prefix: 24,
             ipv6_prefix: 56,
+            device_proof_lifetime: Duration::from_mins(10),
         }
     }
 }
@@ -91,4 +94,7 @@ pub enum BindTo {
     /// The certificate that the client proved in the TLS handshake to hold the key of. A session that was opened without
     /// one is not bound.
     ClientCertificate,
+    /// A key that the browser made for this session and that does not leave the device (Device Bound Session
+    /// Credentials). A session in a browser that does not know them is not bound.
+    DeviceKey,
 }

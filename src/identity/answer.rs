@@ -40,6 +40,26 @@ impl Answer {
         Some(answer)
     }
 
+    /// 200 with a JSON document for one browser; `None` if it cannot be written.
+    pub(super) fn json(document: &serde_json::Value) -> Option<Self> {
+        let json = serde_json::to_vec(document).ok()?;
+        let mut answer = Self::new(StatusCode::OK, Bytes::from(json));
+        let json = HeaderValue::from_static("application/json");
+        answer.0.headers_mut().insert(CONTENT_TYPE, json);
+        Some(answer)
+    }
+
+    /// 403 without content: the browser has more to bring.
+    pub(super) fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, Bytes::new())
+    }
+
+    /// The same with one more field.
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers_mut().insert(name, value);
+        self
+    }
+
     /// 200 without content.
     pub(super) fn done() -> Self {
         Self::new(StatusCode::OK, Bytes::new())

@@ -8,9 +8,9 @@ use super::attempts::Purpose;
 use super::binding;
 use super::ending::Cause;
 use super::session::{Live, Opening, SessionId, store_key};
-use super::token::Token;
+use super::token::{NoRandomness, Token};
 use super::visits::{Kept, Welcome};
-use crate::config::sessions::{Sessions as Limits, WhenFull};
+use crate::config::sessions::WhenFull;
 use crate::request::principal::User;
 use crate::store::StoreError;
 
@@ -21,6 +21,8 @@ pub(super) enum ArrivalError {
     Store(#[from] StoreError),
     #[error("the user has as many sessions as are allowed")]
     Full(Box<User>),
+    #[error("{0}")]
+    Randomness(#[from] NoRandomness),
 }
 
 /// A session that was opened, and what its record says beside.
@@ -44,7 +46,7 @@ impl Identity {
         let key = store_key(token);
         let continued = current.filter(|live| opening.continues.as_ref() == Some(live.id()));
         if let Some(continued) = continued {
-            if let Some(what) = moved(&self.limits, continued, &opening) {
+            if let Some(what) = self.moves(continued, &opening) {
                 detail.insert("rebound".to_owned(), what.to_owned());
             }
             opening.used = continued.usage().told();
@@ -70,10 +72,17 @@ impl Identity {
                 opening.origin.welcome = Some(welcome);
             }
         }
-        let live = self.sessions().open(token, opening).await?;
+        let bond = self.bond_for(continued, &opening)?;
+        let live = self.sessions().open(token, opening, bond).await?;
         // Until the session can be found nobody else counts this user's.
         drop(entering);
         Ok(Arrived { live, detail })
+    }
+
+    /// What of its binding a session changes with a step-up.
+    fn moves(&self, before: &Live, now: &Opening) -> Option<&'static str> {
+        let at = self.clock().now();
+        binding::moved(&self.limits.binding, before, &now.origin, at).map(binding::word)
     }
 
     /// Counts a sign-in that the provider vouched for and that was refused.
@@ -121,9 +130,4 @@ impl Identity {
             }
         }
     }
-}
-
-/// What of its binding a session changes with a step-up.
-fn moved(limits: &Limits, before: &Live, now: &Opening) -> Option<&'static str> {
-    binding::moved(&limits.binding, before.origin(), &now.origin).map(binding::word)
 }

@@ -1,35 +1,46 @@
 //! What a session is bound to beside its cookie: a client that changes it has to prove again who it is.
 //!
 //! What the client or the network states, a thief on the same ward can state too: that stops a cookie that was carried
-//! off, not one that is used where it was stolen. The key of a client certificate is proven in every TLS handshake.
+//! off, not one that is used where it was stolen. The key of a client certificate is proven in every TLS handshake, the
+//! key of a device every few minutes.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 
 use super::origin::Origin;
+use super::session::Live;
 use crate::config::sessions::{BindTo, Binding};
-use crate::request::received::Parts;
 
-/// What of a request is not as it was when the session was opened; nothing where all is.
-pub(super) fn changed(binding: &Binding, origin: &Origin, parts: &Parts) -> Option<BindTo> {
-    if binding.on.is_empty() {
-        return None;
-    }
-    moved(binding, origin, &Origin::of(parts))
+/// What is not as it was when a session was opened, where it is used from `now`; nothing where all is.
+pub(super) fn moved(binding: &Binding, live: &Live, now: &Origin, at: Timestamp) -> Option<BindTo> {
+    let held = live.bond().get();
+    binding.on.iter().copied().find(|what| match what {
+        BindTo::UserAgent | BindTo::Network | BindTo::ClientCertificate => {
+            differs(binding, *what, live.origin(), now)
+        }
+        BindTo::DeviceKey => held
+            .as_ref()
+            .is_some_and(|bond| !bond.holds(live.id(), now.proof.as_ref(), at)),
+    })
 }
 
-/// What differs between two origins.
-pub(super) fn moved(binding: &Binding, before: &Origin, now: &Origin) -> Option<BindTo> {
+/// Whether two origins differ in this.
+fn differs(binding: &Binding, what: BindTo, before: &Origin, now: &Origin) -> bool {
     // A session of before an update does not know where it came from: it is bound at its next sign-in.
-    let (before_at, now_at) = (before.address?, now.address?);
-    binding.on.iter().copied().find(|what| match what {
+    let (Some(before_at), Some(now_at)) = (before.address, now.address) else {
+        return false;
+    };
+    match what {
         BindTo::UserAgent => before.device != now.device,
         BindTo::Network => network(binding, before_at) != network(binding, now_at),
         BindTo::ClientCertificate => {
             before.certificate.is_some() && before.certificate != now.certificate
         }
-    })
+        // Proven, not compared.
+        BindTo::DeviceKey => false,
+    }
 }
 
 /// A stable word for what changed, on record.
@@ -38,6 +49,7 @@ pub(super) const fn word(what: BindTo) -> &'static str {
         BindTo::UserAgent => "user-agent",
         BindTo::Network => "network",
         BindTo::ClientCertificate => "client-certificate",
+        BindTo::DeviceKey => "device-key",
     }
 }
 
@@ -85,8 +97,9 @@ mod tests {
             (None, None, false),
             (None, Some("a"), false),
         ] {
-            let what = moved(&binding, &with(before), &with(now));
-            assert_eq!(what.is_some(), is_moved, "{before:?} {now:?}");
+            let what = BindTo::ClientCertificate;
+            let found = differs(&binding, what, &with(before), &with(now));
+            assert_eq!(found, is_moved, "{before:?} {now:?}");
         }
     }
 }

@@ -170,6 +170,8 @@ impl Identity {
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(CallbackError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(CallbackError::Header)?;
+        let answer = self.offering(answer, &live);
+        let answer = answer.map_err(CallbackError::Randomness)?;
         detail.extend(login::acknowledged(attempt.banner));
         detail.extend(training.and_then(StatedTraining::particular));
         Ok(((event, answer.set_cookie(cookie)), detail))

@@ -1,10 +1,11 @@
-//! The gateway's two cookies: read strictly, kept from the EMR, set with every protection.
+//! The gateway's cookies: read strictly, kept from the EMR, set with every protection.
 //!
 //! *Never*: more than one session cookie believed; a gateway cookie forwarded.
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
+use super::device_key::DeviceProof;
 use super::token::Token;
 use crate::secret::Secret;
 
@@ -12,6 +13,11 @@ use crate::secret::Secret;
 pub const SESSION_COOKIE: &str = "__Host-chartgate";
 /// The cookie that binds logins in progress to the browser they were started in.
 pub const LOGIN_COOKIE: &str = "__Host-chartgate-login";
+
+/// The cookie that proves, for a while, that its browser holds the key that a session is bound to.
+pub const DEVICE_COOKIE: &str = "__Host-chartgate-device";
+/// How the gateway's cookies are set, but for their age.
+pub const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Lax";
 
 /// The cookie with the name of the issuer that was chosen last in this browser. It chooses nothing: it only says which
 /// one is offered first.
@@ -40,6 +46,19 @@ pub fn parse_cookie_header(header: &[u8]) -> Presented {
 pub fn presented(headers: &HeaderMap, name: &str) -> Presented {
     let fields = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
     presented_in(fields, name)
+}
+
+/// What the request presents as proof of its device, if it is one cookie of the right form.
+#[must_use]
+pub(super) fn device_proof(headers: &HeaderMap) -> Option<DeviceProof> {
+    let fields = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let mut found = fields
+        .flat_map(pairs)
+        .filter(|(name, _)| *name == DEVICE_COOKIE.as_bytes());
+    match (found.next(), found.next()) {
+        (Some((_, value)), None) => DeviceProof::parse(value),
+        (None, _) | (Some(_), Some(_)) => None,
+    }
 }
 
 fn presented_in<'h>(fields: impl Iterator<Item = &'h [u8]>, name: &str) -> Presented {
@@ -100,6 +119,15 @@ pub fn set_session(token: &Token) -> Option<HeaderValue> {
     set(SESSION_COOKIE, token.expose(), None)
 }
 
+/// `Set-Cookie` with a proof of the device, good for `max_age`.
+#[must_use]
+pub(super) fn set_device(
+    proof: Secret<String>,
+    max_age: std::time::Duration,
+) -> Option<HeaderValue> {
+    set(DEVICE_COOKIE, proof, Some(max_age.as_secs()))
+}
+
 /// `Set-Cookie` with the value that binds logins to this browser.
 #[must_use]
 pub fn set_login(token: &Token, max_age: std::time::Duration) -> Option<HeaderValue> {
@@ -140,10 +168,7 @@ pub const fn clear_session() -> HeaderValue {
 
 fn set(name: &str, value: Secret<String>, max_age: Option<u64>) -> Option<HeaderValue> {
     let age = max_age.map_or_else(String::new, |seconds| format!("; Max-Age={seconds}"));
-    let line = Secret::new(format!(
-        "{name}={}; Path=/; Secure; HttpOnly; SameSite=Lax{age}",
-        value.expose()
-    ));
+    let line = Secret::new(format!("{name}={}; {ATTRIBUTES}{age}", value.expose()));
     drop(value);
     let mut header = HeaderValue::from_str(line.expose()).ok()?;
     header.set_sensitive(true);

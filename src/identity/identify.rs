@@ -9,8 +9,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::cookie::{self, Presented, SESSION_COOKIE};
+use super::device_key::DeviceProof;
 use super::ending::Cause;
 pub use super::lifeline::SessionEnd;
+use super::origin::Origin;
 use super::session::{Live, Over, SessionId};
 use super::sessions::Found;
 use super::token::Token;
@@ -45,6 +47,8 @@ impl Identity {
     pub async fn identify(&self, mut screened: Screened) -> Result<Identified, Refused> {
         let headers = &screened.received().parts().headers;
         let presented = cookie::presented(headers, SESSION_COOKIE);
+        // Before the gateway's own cookies are taken out.
+        let proof = cookie::device_proof(headers);
         let cookies = cookie::without_own(headers);
         screened.received_mut().set_cookies(cookies);
         if self.apis().may_concern(screened.received().parts()) {
@@ -93,15 +97,15 @@ impl Identity {
         if !self.is_at_home(&live, &screened.received().parts().host) {
             return Err(screened.refuse(Refusal::SessionUnknown));
         }
-        self.admit_user(screened, live, over).await
+        self.admit_user(screened, (live, over), proof).await
     }
 
     /// A session that was found lets its user in, unless something keeps them out.
     async fn admit_user(
         &self,
         mut screened: Screened,
-        live: Arc<Live>,
-        over: Option<Over>,
+        (live, over): (Arc<Live>, Option<Over>),
+        proof: Option<DeviceProof>,
     ) -> Result<Identified, Refused> {
         let principal = self.principal_of(&live);
         let facts = screened.received_mut().facts_mut();
@@ -116,7 +120,7 @@ impl Identity {
                 self.sessions().end_or_remember(&live, Cause::Locked).await;
                 Err(screened.refuse(refusal))
             }
-            None if self.has_moved(screened.received().parts(), &live) => {
+            None if self.is_elsewhere(screened.received().parts(), &live, proof) => {
                 Err(screened.refuse(Refusal::BindingChanged))
             }
             None if self.sessions().is_locked(&live) => Err(screened.refuse(Refusal::ScreenLocked)),
@@ -144,7 +148,18 @@ impl Identity {
 
     /// Whether a session is used from elsewhere than it is bound to.
     pub(super) fn has_moved(&self, parts: &Parts, live: &Live) -> bool {
-        let changed = binding::changed(&self.limits.binding, live.origin(), parts);
+        self.is_elsewhere(parts, live, cookie::device_proof(&parts.headers))
+    }
+
+    fn is_elsewhere(&self, parts: &Parts, live: &Live, proof: Option<DeviceProof>) -> bool {
+        if self.limits.binding.on.is_empty() {
+            return false;
+        }
+        let now = Origin {
+            proof,
+            ..Origin::of(parts)
+        };
+        let changed = binding::moved(&self.limits.binding, live, &now, self.clock().now());
         if let Some(what) = changed {
             let changed = binding::word(what);
             tracing::warn!(request = %parts.id, session = %live.id(), changed, "a session is used from elsewhere");

@@ -20,6 +20,7 @@ mod client_keys;
 pub mod cookie;
 mod deactivated;
 mod departed;
+pub mod device_key;
 pub mod emergency;
 mod ending;
 pub mod factor;
@@ -53,6 +54,8 @@ mod workplace;
 
 #[cfg(test)]
 mod test_authenticator;
+#[cfg(test)]
+mod test_device;
 #[cfg(test)]
 mod test_gateway;
 #[cfg(test)]

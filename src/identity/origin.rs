@@ -8,6 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::cookie::device_proof;
+use super::device_key::DeviceProof;
 use super::visits::Welcome;
 use crate::request::Device;
 use crate::request::received::Parts;
@@ -30,6 +32,9 @@ pub(super) struct Origin {
     /// What its user is told of the sign-in before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) welcome: Option<Welcome>,
+    /// What the request presents as proof of its device.
+    #[serde(skip)]
+    pub(super) proof: Option<DeviceProof>,
 }
 
 impl Origin {
@@ -44,6 +49,7 @@ impl Origin {
                 .as_ref()
                 .map(|certificate| hex::encode(certificate.thumbprint())),
             welcome: None,
+            proof: device_proof(&parts.headers),
         }
     }
 }

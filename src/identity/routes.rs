@@ -28,6 +28,12 @@ pub const SCREEN: &str = "/.chartgate/session";
 /// Where pages tell that somebody works at them.
 pub const ACTIVE: &str = "/.chartgate/active";
 
+/// Where browsers register the key of their device.
+pub const DEVICE_KEY: &str = "/.chartgate/device-key";
+
+/// Where they prove that they have it.
+pub const DEVICE_KEY_REFRESH: &str = "/.chartgate/device-key/refresh";
+
 /// A path of the gateway's own, under `/.chartgate/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OwnRoute {

@@ -1,15 +1,17 @@
 //! A gateway session: opaque to the browser, bound to one sign-in.
 
+mod id;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::device_key::{BondSlot, Tie};
 use super::lifeline::{Lifeline, SessionEnd};
 use super::lock::Latch;
 use super::origin::{Origin, Usage, Used};
@@ -19,58 +21,7 @@ use crate::config::refresh::Refresh;
 use crate::request::principal::{Principal, Proof, User};
 use crate::secret::Secret;
 
-/// Fingerprint of a session: what stores, records and bindings use. Not the cookie, and not enough to forge one.
-///
-/// It stays the same when a step-up gives the session a new token, so that what belongs to the session goes on
-/// belonging to it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(String);
-
-impl SessionId {
-    /// The fingerprint, lower-case hex.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The fingerprint of the session that starts with `token`.
-    pub(super) fn of(token: &Token) -> Self {
-        let digest = token.digest("session-id", &[]);
-        let (half, _) = digest.split_at_checked(16).unwrap_or((&[], &[]));
-        Self(hex::encode(half))
-    }
-
-    /// A fingerprint that was kept beside an EMR session.
-    pub(super) fn known(fingerprint: &str) -> Self {
-        Self(fingerprint.to_owned())
-    }
-
-    /// What stands for a session where an API client has none: the same for all its requests, so that what belongs to
-    /// the client goes on belonging to it.
-    pub(super) fn of_client(api: &str, client: &str, subject: Option<&str>) -> Self {
-        let mut context = Context::new(&SHA256);
-        for part in ["client-session", api, client, subject.unwrap_or_default()] {
-            let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-            context.update(&length.to_be_bytes());
-            context.update(part.as_bytes());
-        }
-        let digest = context.finish();
-        let (half, _) = digest.as_ref().split_at_checked(16).unwrap_or((&[], &[]));
-        Self(hex::encode(half))
-    }
-
-    /// A fingerprint for unit tests of other stages.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn for_test(fingerprint: &str) -> Self {
-        Self(fingerprint.to_owned())
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+pub use id::SessionId;
 
 /// Under which key the store has the session of a token.
 pub(super) fn store_key(token: &Token) -> String {
@@ -128,6 +79,8 @@ pub(super) struct Stored {
     locked: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sub: Option<String>,
+    #[serde(default, skip_serializing_if = "Tie::is_none")]
+    tie: Tie,
 }
 
 const VERSION: u8 = 1;
@@ -155,6 +108,7 @@ pub(super) struct Live {
     origin: Origin,
     usage: Usage,
     latch: Latch,
+    bond: BondSlot,
     /// What all copies of the session share; none in a copy that nobody works with.
     lifeline: Option<Arc<Lifeline>>,
     /// How old what is known of the user is, where that matters.
@@ -243,6 +197,7 @@ impl Live {
             origin: opening.origin,
             usage: Usage::of(opening.used),
             latch: Latch::default(),
+            bond: BondSlot::default(),
             lifeline: None,
             reading: None,
         }
@@ -257,7 +212,7 @@ impl Live {
         let last_active = stored.last_active.as_millisecond();
         Some(Self {
             key: key.to_owned(),
-            id: SessionId(stored.id),
+            id: SessionId::known(&stored.id),
             user: stored.user,
             role_values: stored.role_values,
             issuer_session: stored.issuer_session,
@@ -273,6 +228,7 @@ impl Live {
             origin: stored.origin,
             usage: Usage::of(stored.used),
             latch: Latch::of(stored.locked),
+            bond: BondSlot::of(stored.tie),
             lifeline: None,
             reading: None,
         })
@@ -282,7 +238,7 @@ impl Live {
     pub(super) fn encode(&self) -> Option<Secret<Vec<u8>>> {
         let stored = Stored {
             version: VERSION,
-            id: self.id.0.clone(),
+            id: self.id.as_str().to_owned(),
             user: self.user.clone(),
             role_values: self.role_values.clone(),
             issuer_session: self.issuer_session.clone(),
@@ -294,10 +250,17 @@ impl Live {
             used: self.usage.told(),
             locked: self.latch.since(),
             sub: self.sub.clone(),
+            tie: self.bond.tie(),
         };
         let bytes = serde_json::to_vec(&stored).ok().map(Secret::new);
         drop(Secret::new(stored.id_token));
         bytes
+    }
+
+    /// The session with what binds it to a device.
+    pub(super) fn tied(mut self, bond: BondSlot) -> Self {
+        self.bond = bond;
+        self
     }
 
     /// The copy that is worked with: it hears of the session's end.
@@ -452,6 +415,11 @@ impl Live {
         is_idle.then_some(Over::Idle)
     }
 
+    /// What binds it to a device.
+    pub(super) const fn bond(&self) -> &BondSlot {
+        &self.bond
+    }
+
     /// Its lock.
     pub(super) const fn latch(&self) -> &Latch {
         &self.latch
@@ -459,7 +427,7 @@ impl Live {
 
     /// The fingerprint that a record names, as one: what the gateway itself put on record, and nothing else.
     pub(super) fn id_on_record(fingerprint: &str) -> SessionId {
-        SessionId(fingerprint.to_owned())
+        SessionId::known(fingerprint)
     }
 
     /// Someone used it at `at`. Never goes back.

@@ -16,6 +16,7 @@ use moka::sync::Cache;
 use tokio::sync::broadcast;
 
 use super::departed::Departed;
+use super::device_key::{Bond, Bonds};
 use super::ending::{Cause, SessionEnded};
 use super::lifeline::Lifelines;
 use super::renewal::{Renewal, RenewalStore};
@@ -42,6 +43,8 @@ pub(super) enum Found {
 
 mod locking;
 mod memory;
+mod replaced;
+mod tied;
 
 use memory::Remembers;
 
@@ -66,6 +69,8 @@ pub(super) struct Sessions {
     lifelines: Lifelines,
     renewals: RenewalStore,
     sids: Sids,
+    // What binds sessions to devices, where they are bound to them.
+    bonds: Option<Bonds>,
     // How often each issuer's users are read again.
     refresh: BTreeMap<String, Refresh>,
     // Keys of sessions that ended lately, and why: each end is told once, and to its user as what it was.
@@ -91,6 +96,7 @@ impl Sessions {
             lifelines: Lifelines::default(),
             renewals: RenewalStore::new(store.clone(), Arc::clone(&clock)),
             sids: Sids::new(store.clone()),
+            bonds: tied::bonds(config, &store),
             refresh: refresh.collect(),
             farewells: Cache::builder()
                 .max_capacity(REMEMBERED)
@@ -132,6 +138,7 @@ impl Sessions {
         &self,
         token: &Token,
         opening: Opening,
+        bond: Option<Arc<Bond>>,
     ) -> Result<Arc<Live>, StoreError> {
         let now = self.clock.now();
         let longest = now.saturating_add(self.absolute_timeout).unwrap_or(now);
@@ -146,7 +153,7 @@ impl Sessions {
             role_values: opening.role_values.clone(),
             id_token: opening.id_token.clone(),
         });
-        let live = Live::open(token, opening, now, ends, self.store.epoch());
+        let live = Live::open(token, opening, now, ends, self.store.epoch()).tied(bond.into());
         if let Some(renewal) = &renewal {
             self.renewals.keep(live.key(), renewal, ends).await?;
         }
@@ -166,31 +173,36 @@ impl Sessions {
                 Durability::Immediate,
             )
             .await?;
+        self.tie(&live).await?;
         live.confirm(self.clock.monotonic());
         Ok(live)
     }
 
     /// Finds the session of a token, and ends it if its time is over. Finding is not activity.
     pub(super) async fn find(&self, token: &Token) -> Result<Found, StoreError> {
-        let key = store_key(token);
-        if self.is_undeleted(&key) {
-            return Ok(self.lost(&key));
+        self.find_under(&store_key(token)).await
+    }
+
+    /// The same by the key that the store has it under.
+    pub(super) async fn find_under(&self, key: &str) -> Result<Found, StoreError> {
+        if self.is_undeleted(key) {
+            return Ok(self.lost(key));
         }
-        let live = match self.cache.get(&key) {
+        let live = match self.cache.get(key) {
             Some(live) if self.is_current(&live) => live,
             Some(stale) => {
-                let Some(fresh) = Box::pin(self.load(&key)).await? else {
+                let Some(fresh) = Box::pin(self.load(key)).await? else {
                     self.forget(&stale);
                     self.lifelines.end(stale.id());
                     self.announce(&stale, Cause::Elsewhere);
-                    return Ok(self.lost(&key));
+                    return Ok(self.lost(key));
                 };
                 fresh
             }
             // Boxed, as is what ends a session: rare, and the request's future would keep room for it.
-            None => match Box::pin(self.load(&key)).await? {
+            None => match Box::pin(self.load(key)).await? {
                 Some(live) => live,
-                None => return Ok(self.lost(&key)),
+                None => return Ok(self.lost(key)),
             },
         };
         match self.over(&live, self.clock.now()) {
@@ -209,34 +221,6 @@ impl Sessions {
             Some(cause) if cause.is_not_renewed() => Found::NotRenewed(None),
             Some(_) | None => Found::Unknown,
         }
-    }
-
-    /// Deletes the token that `old` had before a step-up gave its session a new one. The session itself goes on.
-    pub(super) async fn retire(&self, old: &Live) {
-        self.replaced.insert(old.key().to_owned(), old.id().clone());
-        self.forget(old);
-        if let Err(error) = self.store.delete(Table::Sessions, old.key()).await {
-            tracing::error!(%error, session = %old.id(), "a replaced session token could not be deleted yet");
-            self.delete_later(old);
-        }
-        self.forget(old);
-        if self.refresh.contains_key(&old.user().issuer)
-            && let Err(error) = self.renewals.delete(old.key()).await
-        {
-            tracing::warn!(%error, "a refresh token that nobody can use any more is deleted later");
-        }
-    }
-
-    /// Whether this token's browser got another one a moment ago, for the same session or for that of whoever signed in
-    /// next: a request of another tab was on its way meanwhile.
-    pub(super) fn was_replaced(&self, token: &Token) -> bool {
-        let key = store_key(token);
-        self.replaced.contains_key(&key) || self.farewells.get(&key) == Some(Cause::Replaced)
-    }
-
-    /// Whether `live` is the session that had the token with this key.
-    pub(super) fn is_continued(&self, key: &str, live: &Live) -> bool {
-        live.key() == key || self.replaced.get(key).as_ref() == Some(live.id())
     }
 
     /// What `view` makes of the sessions that are not over, at most `most`.
@@ -340,7 +324,9 @@ impl Sessions {
         let Some(live) = entry.and_then(|e| Live::decode(key, &e.value, epoch)) else {
             return Ok(None);
         };
-        let live = self.as_renewed(live).await?;
+        let Some(live) = self.as_tied(self.as_renewed(live).await?).await? else {
+            return Ok(None);
+        };
         let lifeline = self.lifelines.of(live.id());
         let live = Arc::new(live.sharing(lifeline));
         live.confirm(asked);
@@ -365,6 +351,7 @@ impl Sessions {
         if let Some(cached) = cached.filter(|c| c.epoch() == live.epoch()) {
             cached.touch(live.last_active());
             cached.latch().join(live.latch());
+            cached.bond().join(live.bond());
             cached.confirm(asked);
             return Some(cached);
         }

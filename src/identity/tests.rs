@@ -1,6 +1,7 @@
 //! Sign-in, sessions and sign-out against a provider on loopback and a store with a fault switch.
 
 mod circles;
+mod device_key;
 mod front_channel;
 mod issuers;
 mod lifetime;

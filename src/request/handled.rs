@@ -157,6 +157,8 @@ pub enum Event {
     EmergencySealed,
     /// An operator removed an emergency account.
     EmergencyRemoved,
+    /// A session was bound to a key of its browser's device.
+    DeviceKeyRegistered,
 }
 
 /// A request that the gateway answered itself.

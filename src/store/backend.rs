@@ -42,7 +42,8 @@ pub enum Table {
     Tokens,
     /// Forms that wait for their user, by id; and whose the sessions were that ended by themselves lately.
     Held,
-    /// Refresh tokens of sessions and what they last gave, by hash of the session's token; who is at it now.
+    /// Refresh tokens of sessions and what they last gave, by hash of the session's token; who is at it now. Keys of
+    /// devices that sessions are bound to, by the session's fingerprint.
     Renewals,
     /// Sealed emergency accounts, by name.
     Emergency,

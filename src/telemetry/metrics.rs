@@ -65,6 +65,7 @@ metrics! {
     REFUSALS = "chartgate_refusals_total", Counter, ["code"], "Requests that were refused, by code.";
     BANNERS = "chartgate_banners_total", Counter, ["result"], "Pages of an EMR that a notice was to be put on: `shown`, `appended` where they have no body tag, `passed` without it.";
     LOCK_OVERLAYS = "chartgate_lock_overlays_total", Counter, ["result"], "Pages of an EMR that the script of the screen lock was to be put on: `shown`, `appended` where they have no body tag, `passed` without it.";
+    DEVICE_KEYS = "chartgate_device_keys_total", Counter, ["outcome"], "Keys of devices that sessions are bound to: `registered`; proofs of them: `proven`, `challenged`, `refused`.";
     LOCKS = "chartgate_locks_total", Counter, ["cause"], "Screens that locked, by cause: `idle`, `user`; and `unlocked` again.";
     HELD_POSTS = "chartgate_held_posts_total", Counter, ["outcome"], "Forms that met an ended, locked or stale session: `held`, `lost`, `sent`, `refused`, `discarded`, `expired`.";
     BROWSERS = "chartgate_browsers_total", Counter, ["browser", "verdict"], "Pages that people opened, by the browser that they say they use and what followed: `accepted`, `warned`, `refused`, `exempt`.";

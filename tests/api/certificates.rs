@@ -3,6 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chartgate::config::api::{CertificateClient, CertificateName, ClientCertificates};
+use chartgate::config::sessions::BindTo;
+use chartgate::request::Event;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -38,15 +40,10 @@ impl Ca {
     }
 }
 
-/// One request over a connection with this certificate.
-async fn over(
-    house: &House,
-    own: Option<&(rcgen::Certificate, KeyPair)>,
-    target: &str,
-    fields: &str,
-) -> Answer {
+/// TLS of a client with this certificate.
+fn tls_with(house: &House, own: Option<&(rcgen::Certificate, KeyPair)>) -> rustls::ClientConfig {
     let builder = tls_trusting(&house.clinic.facts().ca_cert);
-    let tls = match own {
+    match own {
         Some((certificate, key)) => {
             let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
             builder
@@ -54,8 +51,17 @@ async fn over(
                 .unwrap()
         }
         None => builder.with_no_client_auth(),
-    };
-    let mut wire = Wire::open_with(house, tls).await;
+    }
+}
+
+/// One request over a connection with this certificate.
+async fn over(
+    house: &House,
+    own: Option<&(rcgen::Certificate, KeyPair)>,
+    target: &str,
+    fields: &str,
+) -> Answer {
+    let mut wire = Wire::open_with(house, tls_with(house, own)).await;
     let host = house.authority();
     let head =
         format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}\r\n");
@@ -138,4 +144,66 @@ async fn mtls_and_bound_tokens_work_over_real_connections() {
         let answer = over(&house, own, "/echo", &bearer).await;
         assert_eq!(answer.refusal(), Some("CG-2018"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_not_used_without_the_certificate_of_its_device() {
+    let ca = Ca::new();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("devices-ca.pem");
+    std::fs::write(&file, &ca.pem).unwrap();
+    let house = clinic(None, move |config| {
+        config.identity.sessions.binding.on = vec![BindTo::ClientCertificate];
+        config.identity.client_certificates = Some(ClientCertificates {
+            name: "certificates".to_owned(),
+            ca: file,
+            crl: Vec::new(),
+            reach: None,
+            clients: Vec::new(),
+        });
+    })
+    .await;
+    let (ward, other) = (ca.issue("ward-7.example"), ca.issue("ward-8.example"));
+    let url = house.url("/echo");
+    let browser = house.browser().presenting(tls_with(&house, Some(&ward)));
+    let mut browser = house.at_work_in(browser, "nurse.lind").await;
+    assert_eq!(browser.get(&url).await.status, 200);
+    let mut carried = Vec::new();
+    for own in [Some(&other), None] {
+        let mut copy = browser.clone().presenting(tls_with(&house, own));
+        let page = copy.get(&url).await;
+        assert_eq!(page.refusal(), Some("CG-2027"), "{}", page.text());
+        let to = page.header("location").unwrap();
+        assert!(to.contains("step_up=1"), "{to}");
+        copy.scripted = true;
+        let page = copy.get(&url).await;
+        assert_eq!(
+            (page.status.as_u16(), page.refusal()),
+            (401, Some("CG-2027"))
+        );
+        copy.scripted = false;
+        carried.push(copy);
+    }
+    let refused: Vec<_> = house
+        .trail()
+        .into_iter()
+        .filter(|entry| entry.refusal.as_deref() == Some("CG-2027"))
+        .map(|entry| entry.facts.unwrap())
+        .map(|facts| (facts.principal.unwrap().display().to_owned(), facts.path))
+        .collect();
+    let each = ("nurse.lind".to_owned(), "/echo".to_owned());
+    assert_eq!(refused, vec![each; 4]);
+    assert_eq!(browser.get(&url).await.status, 200, "it goes on at home");
+
+    // Its user confirms at the other device, and goes on there.
+    let mut there = carried.remove(0);
+    let page = there.get(&url).await;
+    let page = there.follow(page).await;
+    let page = house.sign_in_from(&mut there, "nurse.lind", page).await;
+    assert_eq!((page.status.as_u16(), page.url.path()), (200, "/echo"));
+    let confirmed = house.particulars(Event::StepUp);
+    assert_eq!(confirmed[0]["rebound"], "client-certificate");
+    assert_eq!(browser.get(&url).await.refusal(), Some("CG-2013"));
+    let mut back = there.clone().presenting(tls_with(&house, Some(&ward)));
+    assert_eq!(back.get(&url).await.refusal(), Some("CG-2027"));
 }

@@ -60,6 +60,8 @@ pub(crate) struct Browser {
     pub(crate) agent: Option<&'static str>,
     /// The languages that its user reads, as `Accept-Language` names them.
     pub(crate) languages: Option<&'static str>,
+    /// The last offer to bind its session to a key of its device.
+    pub(crate) offer: Option<String>,
 }
 
 pub(crate) fn tls_client(ca_pem: &std::path::Path) -> rustls::ClientConfig {
@@ -91,7 +93,14 @@ impl Browser {
             scripted: false,
             agent: None,
             languages: None,
+            offer: None,
         }
+    }
+
+    /// The same browser, with other TLS: another device's.
+    pub(crate) fn presenting(mut self, tls: rustls::ClientConfig) -> Self {
+        self.tls = Arc::new(tls);
+        self
     }
 
     /// The `Cookie` field that this browser sends to `authority`, with its line end; nothing if it has no cookie.
@@ -214,6 +223,9 @@ impl Browser {
         }
         let response = self.exchange(&url, request).await?;
         self.keep_cookies(&authority, response.headers());
+        if let Some(offer) = response.headers().get("secure-session-registration") {
+            self.offer = Some(offer.to_str().unwrap().to_owned());
+        }
         let (parts, body) = response.into_parts();
         Ok(Page {
             status: parts.status,

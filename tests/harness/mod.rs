@@ -1,6 +1,7 @@
 //! The whole sample clinic in this process, and people who use it.
 
 pub(crate) mod browser;
+pub(crate) mod device;
 pub(crate) mod live;
 pub(crate) mod people;
 pub(crate) mod practice;

@@ -84,7 +84,8 @@ const fn class_of_event(event: Event) -> Class {
         | Event::SecondFactorFailed
         | Event::RecoveryCodeUsed
         | Event::EmergencyRefused
-        | Event::EmergencyTested => PREAUTH,
+        | Event::EmergencyTested
+        | Event::DeviceKeyRegistered => PREAUTH,
         Event::Logout
         | Event::BackchannelLogout
         | Event::SessionExpired

@@ -1,5 +1,6 @@
 //! `[identity.workstations]`, `[identity.sessions]` and `[identity.binding]`
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -17,6 +18,8 @@ use crate::config::value::{Fault, Value, one_of};
 const MOST_NETWORKS: usize = 1_000;
 /// Most sessions that a limit can allow one user.
 const MOST_SESSIONS: usize = 64;
+/// How long a proof of a device's key may be good for. Browsers sign a few times in ten minutes for one site, not more.
+const PROOFS: RangeInclusive<Duration> = Duration::from_secs(30)..=Duration::from_hours(1);
 
 /// The three tables below `[identity]`; nothing of them is required.
 pub(super) fn sessions(identity: &mut Section<'_>, idle: Duration) -> Sessions {
@@ -75,11 +78,23 @@ fn binding(mut section: Section<'_>) -> Binding {
     let prefix = |bits: u64| u8::try_from(bits).unwrap_or(u8::MAX);
     let ipv4 = section.within("ipv4_prefix", u64::from(usual.ipv4_prefix), 8..=32);
     let ipv6 = section.within("ipv6_prefix", u64::from(usual.ipv6_prefix), 16..=128);
+    let proof = section.optional::<Duration>("device_proof_lifetime");
+    if proof.is_some_and(|lifetime| !PROOFS.contains(&lifetime)) {
+        let message = "it must be at least half a minute and at most an hour";
+        let remedy = "write `device_proof_lifetime = \"10m\"`, or remove it";
+        section.error("device_proof_lifetime", says(message, remedy));
+    }
+    if proof.is_some() && !on.contains(&BindTo::DeviceKey) {
+        let message = "sessions are not bound to keys of devices, so nothing follows from this";
+        let remedy = "add \"device-key\" to `on`, or remove `device_proof_lifetime`";
+        section.error("device_proof_lifetime", says(message, remedy));
+    }
     section.done();
     Binding {
         on,
         ipv4_prefix: prefix(ipv4),
         ipv6_prefix: prefix(ipv6),
+        device_proof_lifetime: proof.unwrap_or(usual.device_proof_lifetime),
     }
 }
 
@@ -108,7 +123,50 @@ impl Value for BindTo {
             ("user-agent", Self::UserAgent),
             ("network", Self::Network),
             ("client-certificate", Self::ClientCertificate),
+            ("device-key", Self::DeviceKey),
         ];
         one_of(value, faults, &words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::fixture::{Fixture, TEMPLATE, sole};
+
+    #[test]
+    fn a_session_is_bound_to_a_device_for_as_long_as_a_proof_is_sensible() {
+        let fixture = Fixture::new();
+        let with = |lines: &str| {
+            let section = format!("[identity.binding]\n{lines}\n\n[identity.lock]");
+            fixture.replaced("[identity.lock]", &section)
+        };
+        let binding = |lines: &str| with(lines).config.unwrap().identity.sessions.binding;
+        let unset = fixture.read(TEMPLATE).config.unwrap().identity;
+        assert_eq!(unset.sessions.binding, Binding::default());
+        let usual = binding("on = [\"device-key\"]");
+        assert_eq!(usual.on, [BindTo::DeviceKey]);
+        assert_eq!(usual.device_proof_lifetime, Duration::from_mins(10));
+        let shorter = binding("on = [\"device-key\"]\ndevice_proof_lifetime = \"30s\"");
+        assert_eq!(shorter.device_proof_lifetime, Duration::from_secs(30));
+        for (lines, message) in [
+            (
+                "device_proof_lifetime = \"10m\"",
+                "nothing follows from this",
+            ),
+            (
+                "on = [\"device-key\"]\ndevice_proof_lifetime = \"29s\"",
+                "at least half a minute",
+            ),
+            (
+                "on = [\"device-key\"]\ndevice_proof_lifetime = \"61m\"",
+                "at most an hour",
+            ),
+            ("on = [\"device_key\"]", "`device_key` is not"),
+        ] {
+            let read = with(lines);
+            let problem = sole(&read.problems);
+            assert!(problem.message.contains(message), "{problem:?}");
+        }
     }
 }

@@ -153,6 +153,7 @@ impl From<ArrivalError> for CallbackError {
         match error {
             ArrivalError::Store(error) => Self::Store(error),
             ArrivalError::Full(user) => Self::Full(user),
+            ArrivalError::Randomness(error) => Self::Randomness(error),
         }
     }
 }

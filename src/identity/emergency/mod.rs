@@ -245,6 +245,9 @@ impl Identity {
         self.name(received.facts_mut(), &live);
         let cookie = cookie::set_session(&token).ok_or(EmergencyError::Header)?;
         let answer = Answer::redirect(&wanted.return_to).ok_or(EmergencyError::Header)?;
+        let answer = self
+            .offering(answer, &live)
+            .map_err(CallbackError::Randomness)?;
         let mut detail = said_of(wanted, Some(account));
         detail.extend(arrived.detail);
         detail.insert("until".to_owned(), live.ends().to_string());

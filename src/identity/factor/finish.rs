@@ -86,6 +86,7 @@ impl Identity {
         self.name(received.facts_mut(), &arrived.live);
         let cookie = cookie::set_session(&token).ok_or(FactorError::Header)?;
         let answer = Answer::redirect(&attempt.return_to).ok_or(FactorError::Header)?;
+        let answer = self.offering(answer, &arrived.live)?;
         let mut done = Done::new(
             event,
             &[("second_factor", &proven.method)],

@@ -41,7 +41,8 @@ pub(in crate::identity) fn judge(
         return Err(CallbackError::Unmet(lack, Box::new(opening.user)));
     }
     // SECURITY: one factor is enough where the screen is. From elsewhere the session's cookie may have been carried off.
-    let moved = binding::moved(&identity.limits.binding, live.origin(), origin);
+    let now = identity.clock().now();
+    let moved = binding::moved(&identity.limits.binding, live, origin, now);
     if moved.is_some() && !opening.user.proof.mfa {
         return Err(if identity.adds_factor(&opening.user.issuer) {
             CallbackError::StartsClean

@@ -49,6 +49,11 @@ impl Sessions {
         {
             tracing::warn!(%error, "a refresh token that nobody can use any more is deleted later");
         }
+        if let Some(bonds) = self.bonds()
+            && let Err(error) = bonds.delete(live.id()).await
+        {
+            tracing::warn!(%error, "what bound an ended session to its device is deleted later");
+        }
         deleted
     }
 

@@ -1,7 +1,8 @@
 // What every person at a browser does: headless Chromium that trusts the private CA through its own certificate store,
 // the provider's pages, Opal's own login, and pictures. What was seen is printed, one JSON line each: {"step", "seen"}.
 //
-// Environment: BASE (the EMR's public origin), CA (PEM), SHOTS (directory for pictures), HOME is replaced.
+// Environment: BASE (the EMR's public origin), CA (PEM), SHOTS (directory for pictures), FEATURES (of Chromium, to be
+// turned on; none, if left out), HOME is replaced.
 import { chromium } from 'playwright-core';
 import { execFileSync } from 'node:child_process';
 import crypto from 'node:crypto';
@@ -9,7 +10,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
-const { CA, SHOTS } = process.env;
+const { CA, SHOTS, FEATURES } = process.env;
 export const { BASE } = process.env;
 
 export const say = (step, seen) => console.log(JSON.stringify({ step, seen }));
@@ -37,7 +38,8 @@ const browser = await chromium.launch({
   // Like a person's browser, it keeps whole pages for "back".
   ignoreDefaultArgs: ['--disable-back-forward-cache'],
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP *.test 127.0.0.1'],
+    '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP *.test 127.0.0.1',
+    ...(FEATURES ? [`--enable-features=${FEATURES}`] : [])],
 });
 
 let picture = 0;

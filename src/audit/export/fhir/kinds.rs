@@ -126,7 +126,8 @@ impl Kind {
             | Event::SecondFactorFailed
             | Event::RecoveryCodeUsed
             | Event::EmergencyRefused
-            | Event::EmergencyTested => Self::Authentication,
+            | Event::EmergencyTested
+            | Event::DeviceKeyRegistered => Self::Authentication,
             Event::PageShown | Event::PostHeld | Event::StreamInterval | Event::StreamDecided => {
                 Self::Operation
             }
