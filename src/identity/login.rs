@@ -121,15 +121,9 @@ impl Identity {
         };
         // Who came with a sealed account comes with it again: no provider knows them.
         if own.as_deref() == Some(ISSUER) {
-            let location = routes::emergency_location(wish.return_to.as_str());
-            let answer = Answer::redirect(&location).ok_or(LoginError::Header)?;
-            return Ok(((Event::PageShown, answer), None));
+            return Ok((to_the_envelopes(&wish)?, None));
         }
-        let freshness = match &purpose {
-            Purpose::Unlock(_) => Freshness::Now,
-            Purpose::SignIn if self.was_left(received.parts()) => Freshness::Now,
-            Purpose::SignIn | Purpose::StepUp(_) => self.freshness(wish.asked, received.parts()),
-        };
+        let freshness = self.freshness(&purpose, wish.asked, received.parts());
         let turn = self.turn(received.parts(), &purpose, &wish)?;
         let browser = match cookie::presented(&received.parts().headers, LOGIN_COOKIE) {
             Presented::One(browser) => browser,
@@ -396,7 +390,12 @@ impl Identity {
     }
 
     /// How old an authentication may be: at a shared workstation the provider may still know the user before.
-    fn freshness(&self, asked: Asked, parts: &Parts) -> Freshness {
+    fn freshness(&self, purpose: &Purpose, asked: Asked, parts: &Parts) -> Freshness {
+        match purpose {
+            Purpose::Unlock(_) => return Freshness::Now,
+            Purpose::SignIn if self.was_left(parts) => return Freshness::Now,
+            Purpose::SignIn | Purpose::StepUp(_) => {}
+        }
         match (asked, self.workplace(parts)) {
             (Asked::Fresh, _) | (_, Workplace::Shared) => Freshness::Now,
             (Asked::SignIn | Asked::StepUp(_) | Asked::Unlock, Workplace::Personal) => {
@@ -431,6 +430,13 @@ impl Identity {
         facts.principal = Some(self.principal_of(live));
         facts.session = Some(live.id().to_string());
     }
+}
+
+/// To the form of the sealed accounts.
+fn to_the_envelopes(wish: &Wish) -> Result<Told, LoginError> {
+    let location = routes::emergency_location(wish.return_to.as_str());
+    let answer = Answer::redirect(&location).ok_or(LoginError::Header)?;
+    Ok((Event::PageShown, answer))
 }
 
 /// Where the form of a page on the way to the provider goes to: it asks for what the page was asked for.

@@ -94,7 +94,8 @@ impl Typed {
                 _other => {}
             }
         }
-        typed.return_to = ReturnTo::parse(&typed.return_to).as_str().to_owned();
+        let to = ReturnTo::parse(&typed.return_to);
+        to.as_str().clone_into(&mut typed.return_to);
         Ok(typed)
     }
 

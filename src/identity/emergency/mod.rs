@@ -94,7 +94,7 @@ impl Identity {
         let method = received.parts().method.clone();
         let came = if method == Method::GET || method == Method::HEAD {
             let typed = Typed::back_to(&received.parts().target);
-            self.asked(received.parts(), &typed, None)
+            Self::asked(received.parts(), &typed, None)
         } else if method == Method::POST && logout::acts(received.parts()) {
             let typed = match Typed::read(received.body_mut()).await {
                 Ok(typed) => typed,
@@ -117,12 +117,7 @@ impl Identity {
     }
 
     /// The form, with what is wrong with what was typed.
-    fn asked(
-        &self,
-        parts: &Parts,
-        typed: &Typed,
-        said: Option<Said>,
-    ) -> Result<Came, EmergencyError> {
+    fn asked(parts: &Parts, typed: &Typed, said: Option<Said>) -> Result<Came, EmergencyError> {
         let nonce = parts.id.to_string();
         let language = Language::of(&parts.headers);
         let page = Page::new(typed, said, &nonce, language.phrases());
@@ -149,19 +144,19 @@ impl Identity {
     ) -> Result<Came, EmergencyError> {
         let now = self.clock().now();
         let Some(wanted) = typed.wanted() else {
-            return self.asked(received.parts(), &typed, Some(Said::Incomplete));
+            return Self::asked(received.parts(), &typed, Some(Said::Incomplete));
         };
         let account = Account::load(&self.store, &wanted.account).await?;
         let Some(mut account) = account.filter(|account| account.opens_with(&wanted.halves)) else {
-            return self.turned_away(received.parts(), &typed, &wanted, Said::Wrong);
+            return Self::turned_away(received.parts(), &typed, &wanted, Said::Wrong);
         };
         if account.is_spent(now, settings.usable_for) {
-            return self.turned_away(received.parts(), &typed, &wanted, Said::Spent);
+            return Self::turned_away(received.parts(), &typed, &wanted, Said::Spent);
         }
         if wanted.only_test {
             account.tested = Some(now);
             account.keep(&self.store).await?;
-            let mut came = self.asked(received.parts(), &typed, Some(Said::Tested))?;
+            let mut came = Self::asked(received.parts(), &typed, Some(Said::Tested))?;
             came.event = Event::EmergencyTested;
             came.detail = said_of(&wanted, Some(&account));
             return Ok(came);
@@ -177,13 +172,12 @@ impl Identity {
 
     /// Nobody gets in, and everybody is told.
     fn turned_away(
-        &self,
         parts: &Parts,
         typed: &Typed,
         wanted: &Wanted,
         said: Said,
     ) -> Result<Came, EmergencyError> {
-        let mut came = self.asked(parts, typed, Some(said))?;
+        let mut came = Self::asked(parts, typed, Some(said))?;
         came.event = Event::EmergencyRefused;
         came.detail = said_of(wanted, None);
         came.detail
