@@ -19,6 +19,7 @@ pub use super::obligation::Obligations;
 use super::question::{Circumstances, Grant, Training};
 use crate::emr::map::Mapped;
 use crate::refusal::Refusal;
+use crate::request::situation::DeviceKind;
 use crate::request::{Facts, Notice, Offer, Principal, Received, Refused};
 
 /// The level from which only the clinical core goes on.
@@ -179,6 +180,13 @@ impl InForce {
             let verdict = Err(Refusal::Internal);
             return Again { facts, verdict };
         };
+        // What somebody sits at is known of the request alone.
+        let considered = facts
+            .decision
+            .as_ref()
+            .and_then(|one| one.considered.first());
+        let device = considered.map_or(DeviceKind::Unknown, |one| one.situation.device);
+        let circumstances = &circumstances.clone().at(device);
         let ruling = Ruling::on(&Inquiry::of(&self.active, &matter, circumstances, now));
         // Who lost every role could not ask at all.
         let refusal = if matter.principal.roles().is_empty() {

@@ -6,21 +6,26 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::emr::map::Mapped;
+use crate::policy::attribute::Attribute;
 use crate::policy::bundle::Bundle;
+use crate::policy::calendars::ShiftClock;
+use crate::policy::care::Care;
 use crate::policy::compile::{Compiled, Outcome};
 use crate::policy::memo::Memo;
 use crate::policy::question::{Circumstances, Question, UNKNOWN_ZONE};
 use crate::policy::standing::Standing;
-use crate::request::Principal;
+use crate::request::situation::{DeviceKind, Words, age_of};
+use crate::request::{Principal, Situation, Workplace};
 
 /// A bundle made ready, with the answers that it gave.
 #[derive(Debug)]
 pub struct Active {
     bundle: Bundle,
     memo: Memo,
+    shifts: ShiftClock,
 }
 
 impl Active {
@@ -29,6 +34,7 @@ impl Active {
     pub fn new(bundle: Bundle) -> Self {
         Self {
             memo: Memo::new(Compiled::new(&bundle)),
+            shifts: ShiftClock::default(),
             bundle,
         }
     }
@@ -58,6 +64,7 @@ pub struct InForce {
     pub(super) generation: u64,
     pub(super) active: Arc<Active>,
     standing: Arc<Standing>,
+    care: Care,
 }
 
 /// The policies in force, and what is in force beside them.
@@ -77,6 +84,7 @@ impl Policies {
                 generation,
                 active: Arc::new(Active::new(bundle)),
                 standing: Arc::default(),
+                care: Care::default(),
             }),
         }
     }
@@ -102,6 +110,7 @@ impl Policies {
                 generation: before.generation.saturating_add(1),
                 active: Arc::clone(&before.active),
                 standing: Arc::new(standing),
+                care: before.care.clone(),
             }
         });
     }
@@ -113,8 +122,20 @@ impl Policies {
             generation: before.generation.saturating_add(1),
             active: Arc::clone(active),
             standing: Arc::clone(&before.standing),
+            care: before.care.clone(),
         });
         before.generation.saturating_add(1)
+    }
+
+    /// Puts what feeds say of who treats whom in force.
+    ///
+    /// The generation stays: what a feed said is on each record, and a decision on it is remembered under it. Live
+    /// streams are decided again once a minute.
+    pub fn relate(&self, care: &Care) {
+        self.in_force.rcu(|before| InForce {
+            care: care.clone(),
+            ..InForce::clone(before)
+        });
     }
 
     /// What is in force beside the bundle.
@@ -146,12 +167,22 @@ impl InForce {
     /// The circumstances of a mapped request.
     #[must_use]
     pub fn circumstances(&self, mapped: &Mapped, now: Timestamp) -> Circumstances {
+        let identified = mapped.identified();
+        let has_certificate = mapped.received().parts().connection.certificate.is_some();
+        let device = match (identified.principal(), identified.workplace()) {
+            (Principal::Service(_), _) => DeviceKind::Unknown,
+            // SECURITY: several people use it, whatever it can prove.
+            (Principal::User(_), Workplace::Shared) => DeviceKind::Shared,
+            (Principal::User(_), Workplace::Personal) if has_certificate => DeviceKind::Certified,
+            (Principal::User(_), Workplace::Personal) => DeviceKind::Personal,
+        };
         self.circumstances_of(
-            mapped.identified().principal(),
+            identified.principal(),
             mapped.received().facts().emr.as_deref(),
             Some(mapped.received().parts().client.ip()),
             now,
         )
+        .at(device)
     }
 
     /// The circumstances of `principal` at `emr`, coming from `address`.
@@ -167,7 +198,39 @@ impl InForce {
         let user = principal.id();
         let networks = self.active.bundle().networks();
         let zone = address.map(|address| Arc::clone(networks.zone_of(address)));
+        let calendars = self.active.bundle().calendars();
+        let turn = self.active.shifts.at(calendars, now);
+        let site = self.care.worksite(principal, now);
+        let proof = principal.proof();
+        let situation = Situation {
+            shifts: calendars.in_force(&turn, &user, principal.roles()),
+            wards: site.wards,
+            patient_ward: None,
+            device: DeviceKind::Unknown,
+            phishing_resistant: proof.phishing_resistant,
+            auth_age: proof
+                .auth_time
+                .map(|at| age_of(now.duration_since(at).as_secs())),
+            information_types: Words::new(),
+        };
+        let reads = self.active.compiled().attributes();
+        let turn = reads.has(Attribute::Shifts).then(|| turn.until());
+        // An age that policies can tell apart ends with the band that it is in.
+        let age = reads
+            .has(Attribute::AuthAge)
+            .then_some(proof.auth_time.zip(situation.auth_age))
+            .flatten()
+            .and_then(|(at, age)| {
+                // One second on, the age is above it.
+                let band = SignedDuration::from_secs(i64::from(age).saturating_add(1));
+                at.checked_add(band).ok()
+            });
+        let turns_at = [turn, age, site.until].into_iter().flatten().min();
         Circumstances {
+            situation,
+            turns_at,
+            purpose: self.active.bundle().roles().purpose(principal.roles()),
+            care: self.care.clone(),
             lockdown: standing.lockdown(principal, emr),
             zone: zone.unwrap_or_else(|| Arc::from(UNKNOWN_ZONE)),
             training: standing.training(&user, now),

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use super::inquiry::{Inquiry, Matter};
 use super::{DOWNTIME, Obligations};
 use crate::policy::compile::Outcome;
-use crate::policy::question::{Circumstances, Grant};
+use crate::policy::question::{CareRelation, Circumstances, Grant, Purpose};
 use crate::refusal::Refusal;
-use crate::request::facts::{Decision, Verdict};
+use crate::request::facts::{Considered, Decision, Verdict};
 use crate::request::{Action, Demand};
 
 /// Under lockdown, who changes anything signed in no longer ago than this.
@@ -24,6 +24,12 @@ pub(super) struct Ruling {
     lockdown: u8,
     /// Whether it is only for an overdue course that policy says no.
     lapsed: bool,
+    /// The care relation of all patients as one word.
+    relation: CareRelation,
+    /// What was considered of each patient.
+    considered: Vec<Considered>,
+    /// When something that policies may have looked at ends or begins.
+    until: Option<Timestamp>,
 }
 
 /// What lockdown adds to whatever the bundle says, so that no bundle can leave it out.
@@ -65,6 +71,9 @@ impl Ruling {
             grant,
             lockdown,
             lapsed,
+            relation: inquiry.relation(),
+            considered: inquiry.considered(),
+            until: inquiry.until(),
         }
     }
 
@@ -97,7 +106,7 @@ impl Ruling {
         let demand = self.outcome.obligations.demand;
         let step_up = demand.met_until(matter.principal.proof(), now);
         let grant = self.grant.as_ref().map(|grant| grant.expires);
-        [step_up, grant]
+        [step_up, grant, self.until]
             .into_iter()
             .flatten()
             .fold(matter.expires, Timestamp::min)
@@ -108,13 +117,18 @@ impl Ruling {
             verdict: self.outcome.verdict,
             policies: self.outcome.policies,
             errors: self.outcome.errors,
-            care_relation: circumstances.care_relation.word().to_owned(),
-            purpose: circumstances.purpose.code().to_owned(),
+            care_relation: self.relation.word().to_owned(),
+            // Whoever broke the glass said that it is an emergency.
+            purpose: match self.grant {
+                Some(_) => Purpose::Emergency.code().to_owned(),
+                None => circumstances.purpose.code().to_owned(),
+            },
             lockdown: circumstances.lockdown,
             zone: circumstances.zone.to_string(),
             training: circumstances.training.word().to_owned(),
             grant: self.grant.map(|grant| grant.id),
             obligations: self.outcome.obligations.as_recorded(),
+            considered: self.considered,
         }
     }
 }

@@ -123,6 +123,7 @@ impl Case {
             action: self.action,
             section: self.section.to_owned(),
             sensitivity: "N".to_owned(),
+            information_types: crate::request::situation::Words::new(),
             patients: self.patients.clone(),
             fields: BTreeMap::new(),
             poll: false,
@@ -174,6 +175,7 @@ fn a_permit_is_on_record_with_every_input() {
             training: "unknown".to_owned(),
             grant: None,
             obligations: Vec::new(),
+            considered: Vec::new(),
         }
     );
     assert_eq!(authorized.valid_until(), at(SESSION_END));
@@ -707,4 +709,131 @@ fn every_change_has_a_generation_of_its_own_and_keeps_the_rest() {
     assert_eq!(policies.generation(), 401);
     assert_eq!(policies.standing().lockdowns.len(), 4);
     assert_eq!(policies.active().bundle().policies().len(), 2);
+}
+
+/// What calendars and feeds say is considered, on record, and bounds how long a permission holds.
+#[test]
+fn a_shift_and_a_feed_are_considered_on_record_and_end_what_they_permit() {
+    use crate::policy::care::{Builder, Care, Link, Sensitivity, Source, Span};
+    let policy = r#"@id("day-team") @doc("x") permit (principal in Role::"nurse", action == Action::"Update", resource)
+        when { context.shifts.contains("day") && context.care_relation == "assigned" && context.sensitivity == "R" };"#;
+    let calendars =
+        "time_zone = \"UTC\"\n[[shift]]\nname = \"day\"\nfrom = \"06:00\"\nto = \"14:00\"\n";
+    let bundle =
+        crate::policy::tests::load(&[("more.cedar", policy), ("calendars.toml", calendars)]);
+    let policies = Policies::new(bundle.expect("sound"), 1);
+    let until = |text: &str| Span {
+        until: at(text).as_second(),
+        ..Span::ALWAYS
+    };
+    let mut feed = Builder::new("main");
+    let (one, two) = (("urn:mrn", "1"), ("urn:mrn", "2"));
+    for patient in [one, two] {
+        feed.mark(patient, Some(Sensitivity::Restricted), &["PSY"])
+            .expect("room");
+        feed.lies(patient, "3-west", Span::ALWAYS).expect("room");
+    }
+    feed.relate("someone", one, until("2026-11-22T12:00:00Z"), Link::Team)
+        .expect("room");
+    let generation = policies.generation();
+    let source = Source::new(Arc::new(feed.build()), at("2026-11-23T10:00:00Z"));
+    policies.relate(&Care::of([source]));
+    assert_eq!(
+        policies.generation(),
+        generation,
+        "a feed is no change of policy"
+    );
+    let decide = |patients: &[&str], now: &str| {
+        let mapped = Case::new(&["nurse"], Action::Update, "notes")
+            .on(patients)
+            .mapped();
+        let in_force = policies.in_force();
+        let circumstances = in_force.circumstances(&mapped, at(now));
+        in_force.decide(mapped, &circumstances, at(now))
+    };
+    let permitted = decide(&["1"], NOW).expect("permitted");
+    assert_eq!(
+        permitted.valid_until(),
+        at("2026-11-22T12:00:00Z"),
+        "the relation ends"
+    );
+    let recorded = decision(permitted.received());
+    assert_eq!(recorded.care_relation, "assigned");
+    let [considered] = recorded.considered.as_slice() else {
+        panic!("{recorded:?}");
+    };
+    assert_eq!(considered.sensitivity.as_deref(), Some("R"));
+    assert_eq!(considered.care_relation, None, "as of the whole");
+    assert!(considered.situation.shifts.contains("day"));
+    assert!(considered.situation.information_types.contains("PSY"));
+    assert_eq!(considered.situation.patient_ward.as_deref(), Some("3-west"));
+    let text = serde_json::to_string(recorded).expect("written");
+    assert_eq!(
+        &serde_json::from_str::<Decision>(&text).expect("read"),
+        recorded
+    );
+    // One of two patients is a stranger's: none, and the record says of whom.
+    let refused = decide(&["1", "2"], NOW).expect_err("refused");
+    let recorded = refused.facts().decision.as_ref().expect("a decision");
+    let relations: Vec<_> = recorded
+        .considered
+        .iter()
+        .map(|one| one.care_relation.as_deref())
+        .collect();
+    assert_eq!(relations, [Some("assigned"), None]);
+    assert_eq!(recorded.care_relation, "none");
+    assert!(
+        decide(&["1"], "2026-11-22T05:59:59Z").is_err(),
+        "before the shift"
+    );
+    assert!(
+        decide(&["1"], "2026-11-22T12:00:00Z").is_err(),
+        "after the relation"
+    );
+    let old = r#"{"verdict":"allow","care_relation":"unknown","purpose":"unknown","lockdown":0}"#;
+    assert!(
+        serde_json::from_str::<Decision>(old)
+            .expect("read")
+            .considered
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_permission_for_a_fresh_sign_in_ends_when_it_is_fresh_no_more() {
+    let policy = r#"@id("fresh") @doc("x") permit (principal in Role::"nurse", action == Action::"Update", resource)
+        when { context.auth_age <= 300 && context.mfa_strength == "phishing-resistant" && context.device == "personal" };"#;
+    let policies = Policies::new(small_with(policy), 1);
+    let decide = |signed_in: &'static str, now: &str| {
+        let mut case = Case::new(&["nurse"], Action::Update, "notes").signed_in(signed_in);
+        case.phishing_resistant = true;
+        let (mapped, in_force) = (case.mapped(), policies.in_force());
+        let circumstances = in_force.circumstances(&mapped, at(now));
+        in_force.decide(mapped, &circumstances, at(now))
+    };
+    let permitted = decide("2026-11-22T09:56:00Z", NOW).expect("permitted");
+    assert_eq!(permitted.valid_until(), at("2026-11-22T10:01:01Z"));
+    assert!(decide("2026-11-22T09:55:00Z", NOW).is_ok());
+    assert!(decide("2026-11-22T09:54:59Z", NOW).is_err());
+    // What goes on is decided again for the device that it was decided for.
+    let mut facts = permitted.received().facts().clone();
+    facts.mapping = Some(Arc::new(permitted.mapped().mapping().clone()));
+    let principal = Arc::new(permitted.mapped().identified().principal().clone());
+    let again = |now: &str| {
+        let in_force = policies.in_force();
+        let circumstances = in_force.circumstances_of(&principal, Some("main"), None, at(now));
+        let end = at(SESSION_END);
+        in_force.decide_again(
+            facts.clone(),
+            Arc::clone(&principal),
+            end,
+            &circumstances,
+            at(now),
+        )
+    };
+    assert_eq!(again(NOW).verdict, Ok(at("2026-11-22T10:01:01Z")));
+    assert_eq!(
+        again("2026-11-22T10:01:01Z").verdict,
+        Err(Refusal::PolicyDenied)
+    );
 }
