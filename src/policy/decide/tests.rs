@@ -790,6 +790,10 @@ fn a_shift_and_a_feed_are_considered_on_record_and_end_what_they_permit() {
         decide(&["1"], "2026-11-22T12:00:00Z").is_err(),
         "after the relation"
     );
+}
+
+#[test]
+fn a_record_of_before_is_read_as_one_of_which_nothing_more_is_known() {
     let old = r#"{"verdict":"allow","care_relation":"unknown","purpose":"unknown","lockdown":0}"#;
     assert!(
         serde_json::from_str::<Decision>(old)

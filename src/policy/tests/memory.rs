@@ -49,7 +49,7 @@ fn neighbours(base: &Asked, other: &Asked) -> Vec<Asked> {
         with(|to, from| {
             to.situation
                 .patient_ward
-                .clone_from(&from.situation.patient_ward)
+                .clone_from(&from.situation.patient_ward);
         }),
         with(|to, from| to.situation.device = from.situation.device),
         with(|to, from| to.situation.phishing_resistant = from.situation.phishing_resistant),
@@ -57,7 +57,7 @@ fn neighbours(base: &Asked, other: &Asked) -> Vec<Asked> {
         with(|to, from| {
             to.situation
                 .information_types
-                .clone_from(&from.situation.information_types)
+                .clone_from(&from.situation.information_types);
         }),
     ]
 }
