@@ -13,6 +13,7 @@ pub mod demo;
 pub mod desk;
 pub mod detect;
 pub mod emr;
+pub mod feeds;
 pub mod gateway;
 pub mod identity;
 pub mod inspect;

@@ -53,6 +53,18 @@ pub enum HttpError {
     /// It took too long.
     #[error("no answer within {} s", DEADLINE.as_secs())]
     Deadline,
+    /// A download took too long.
+    #[error("no whole answer within {0} s")]
+    Slow(u64),
+    /// A download is too long, or broke off.
+    #[error("the answer could not be read, or is longer than {most} bytes")]
+    Download {
+        /// Most bytes.
+        most: usize,
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// No connection.
     #[error("the server cannot be reached: {0}")]
     Connect(#[source] std::io::Error),
@@ -175,12 +187,38 @@ impl HttpClient {
         Ok(answer.into_body())
     }
 
+    /// Reads a document that may be long: `most` bytes within `deadline`.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn download(
+        &self,
+        request: Request<Vec<u8>>,
+        most: usize,
+        deadline: Duration,
+    ) -> Result<Response<Vec<u8>>, HttpError> {
+        let answer = tokio::time::timeout(deadline, Box::pin(self.exchange(request, most)))
+            .await
+            .unwrap_or(Err(HttpError::Slow(deadline.as_secs())))
+            .map_err(|error| {
+                if let HttpError::Answer(source) = error {
+                    HttpError::Download { most, source }
+                } else {
+                    error
+                }
+            })?;
+        if answer.status() != ::http::StatusCode::OK {
+            return Err(HttpError::Status(answer.status().as_u16()));
+        }
+        Ok(answer)
+    }
+
     /// Sends a request. A status of 500 or more is an error: the server is not able to answer.
     ///
     /// # Errors
     /// [`HttpError`].
     pub async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
-        let answer = tokio::time::timeout(DEADLINE, Box::pin(self.exchange(request)))
+        let answer = tokio::time::timeout(DEADLINE, Box::pin(self.exchange(request, MAX_ANSWER)))
             .await
             .unwrap_or(Err(HttpError::Deadline))?;
         if answer.status().is_server_error() {
@@ -189,7 +227,11 @@ impl HttpClient {
         Ok(answer)
     }
 
-    async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
+    async fn exchange(
+        &self,
+        request: Request<Vec<u8>>,
+        most: usize,
+    ) -> Result<Response<Vec<u8>>, HttpError> {
         // The semaphore is never closed, and waiting for it counts against the deadline.
         let _permit = self
             .permits
@@ -218,14 +260,14 @@ impl HttpClient {
                     .connect(name, stream)
                     .await
                     .map_err(HttpError::Connect)?;
-                let sent = over(stream, request).await;
+                let sent = over(stream, request, most).await;
                 sent.map_err(|error| self.suspecting(error))
             }
             // SECURITY: the client secret and the tokens would cross the network in clear.
             Some("http") if !is_this_machine(bare) => Err(HttpError::Plain(host.to_owned())),
             Some("http") => {
                 let port = uri.port_u16().unwrap_or(80);
-                over(tcp(port).await.map_err(HttpError::Connect)?, request).await
+                over(tcp(port).await.map_err(HttpError::Connect)?, request, most).await
             }
             Some(_) | None => Err(address()),
         }
@@ -290,7 +332,11 @@ fn shown(
     Ok((chain, key))
 }
 
-async fn over<S>(stream: S, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError>
+async fn over<S>(
+    stream: S,
+    request: Request<Vec<u8>>,
+    most: usize,
+) -> Result<Response<Vec<u8>>, HttpError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -306,7 +352,7 @@ where
         .await
         .map_err(HttpError::Protocol)?;
     let (parts, body) = answer.into_parts();
-    let body = Limited::new(body, MAX_ANSWER)
+    let body = Limited::new(body, most)
         .collect()
         .await
         .map_err(HttpError::Answer)?;

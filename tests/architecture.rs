@@ -34,6 +34,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("segmentation", 5),
     ("training", 5),
     ("provision", 5),
+    ("feeds", 5),
     ("server", 6),
     ("admin", 6),
     ("demo", 6),

@@ -16,6 +16,7 @@ mod api;
 mod architecture;
 mod binary;
 mod break_glass;
+mod care;
 mod contain;
 mod day;
 mod device_key;

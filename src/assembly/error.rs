@@ -72,6 +72,9 @@ pub enum StartError {
     /// Training.
     #[error("training: {0}")]
     Training(#[from] crate::training::TrainingError),
+    /// A care relation feed.
+    #[error("{0}")]
+    Care(#[from] crate::feeds::FeedError),
     /// Provisioning.
     #[error("provisioning: {0}")]
     Provision(#[from] crate::provision::ProvisionError),

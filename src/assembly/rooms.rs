@@ -3,6 +3,7 @@
 //! A room acts on the stages through the store, the policies' standing and the trail, and through nothing else.
 //! *Owns*: one handle of each room.
 
+mod care;
 mod glass;
 pub(super) mod permissions;
 mod prevention;
@@ -32,6 +33,7 @@ use crate::config::Config;
 use crate::desk::offers::Offers;
 use crate::desk::{Desk, Desks, Hatch};
 use crate::emr::emrs::Emrs;
+use crate::feeds::CareFeeds;
 use crate::identity::Identity;
 use crate::operate::break_glass::BreakGlass;
 use crate::operate::cases::Cases;
@@ -118,6 +120,8 @@ pub(super) struct Rooms {
     pub(super) training: Training,
     /// Who works here, where directory or personnel system say it.
     pub(super) provisions: Option<Provisions>,
+    /// Who treats whom, where feeds say it.
+    care: Option<CareFeeds>,
     reports: Reports,
     devices: Devices,
     audit: Audit,
@@ -181,6 +185,7 @@ impl Rooms {
             backups,
             probes,
             provisions,
+            care: care::open(on).await?,
             audit: audit.clone(),
             emrs: on.emrs.clone(),
             assessments,
@@ -248,6 +253,9 @@ impl Rooms {
         if let Some(provisions) = &self.provisions {
             checks.push(provision::check(&provisions.condition().await));
         }
+        if let Some(feeds) = &self.care {
+            checks.push(care::check(&feeds.condition().await));
+        }
         checks
     }
 
@@ -267,6 +275,9 @@ impl Rooms {
         background.spawn(self.training.clone().run(end()));
         if let Some(provisions) = &self.provisions {
             background.spawn(provisions.clone().run(end()));
+        }
+        if let Some(feeds) = &self.care {
+            background.spawn(feeds.clone().run(end()));
         }
     }
 }

@@ -223,6 +223,7 @@ mod tests {
                 action: Action::Export,
                 section: "notes".to_owned(),
                 sensitivity: "N".to_owned(),
+                information_types: crate::request::situation::Words::new(),
                 patients: vec![PatientRef {
                     system: "urn:mrn".to_owned(),
                     id: "1".to_owned(),

@@ -108,6 +108,7 @@ pub(crate) fn facts(action: Action, patients: &[&str]) -> Facts {
             action,
             section: "notes".to_owned(),
             sensitivity: "R".to_owned(),
+            information_types: crate::request::situation::Words::new(),
             patients: patients.iter().map(|id| patient(id)).collect(),
             fields: BTreeMap::from([("q".to_owned(), "smith & co".to_owned())]),
             poll: false,
@@ -126,6 +127,7 @@ pub(crate) fn facts(action: Action, patients: &[&str]) -> Facts {
             training: String::new(),
             grant: None,
             obligations: Vec::new(),
+            considered: Vec::new(),
         }),
         generation: 7,
     }

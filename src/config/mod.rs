@@ -10,6 +10,7 @@
 pub mod alarm;
 pub mod api;
 mod backup;
+pub mod care;
 pub mod chain;
 pub mod client;
 pub mod client_key;
@@ -76,6 +77,8 @@ pub struct Config {
     pub training: Training,
     /// Who works here, where the directory or the personnel system say it.
     pub provisioning: Option<provision::Provisioning>,
+    /// Who treats whom, where feeds say it.
+    pub care: Option<care::CareFeeds>,
     /// Known vulnerabilities.
     pub update: Update,
     /// Backups, where there are any.

@@ -85,6 +85,18 @@ const PROVISIONING: [&str; 5] = [
     "# known_by =",
 ];
 
+/// What its own test looks at (`read::care`); there are no feeds unless they are configured.
+const CARE: [&str; 8] = [
+    "# [care",
+    "# system =",
+    "# file =",
+    "# refresh = \"1m\"",
+    "# stale_after =",
+    "# staff =",
+    "# authorities =",
+    "# after_discharge =",
+];
+
 /// What its own test looks at (`read::second_factor`).
 const SECOND_FACTOR: [&str; 10] = [
     "# [identity.second_factor]",
@@ -176,6 +188,7 @@ fn what_the_template_shows_as_default_is_the_default() {
             .iter()
             .chain(&SECOND_FACTOR)
             .chain(&PROVISIONING)
+            .chain(&CARE)
             .chain(&REFRESH);
         all.any(|skip| line.starts_with(skip))
     };

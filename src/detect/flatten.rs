@@ -197,6 +197,7 @@ pub(super) mod tests {
                 action: Action::Read,
                 section: "notes".to_owned(),
                 sensitivity: "R".to_owned(),
+                information_types: crate::request::situation::Words::new(),
                 patients: vec![PatientRef {
                     system: "urn:x".to_owned(),
                     id: patient.to_owned(),

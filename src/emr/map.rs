@@ -20,6 +20,7 @@ use super::sessions::{self, OwnSessions};
 use crate::identity::identify::Identified;
 use crate::refusal::Refusal;
 use crate::request::facts::{Action, Inspected, Mapping};
+use crate::request::situation::Words;
 use crate::request::{Demand, PatientRef, Received, Refused, Target};
 
 /// The route id and section of a request that no profile maps.
@@ -374,6 +375,7 @@ pub(super) fn mapping_of(route: Option<&Route>) -> Mapping {
         action: route.map_or(Action::Unmapped, Route::action),
         section: route.map_or(UNMAPPED, Route::section).to_owned(),
         sensitivity: route.map_or("N", Route::sensitivity).to_owned(),
+        information_types: route.map_or_else(Words::new, |route| route.information_types().clone()),
         patients: Vec::new(),
         fields: std::collections::BTreeMap::new(),
         poll: route.is_some_and(|route| route.polling() == Polling::Background),

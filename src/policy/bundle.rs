@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
-use serde::Deserialize;
 
+use super::calendars::Calendars;
 use super::courses::{self, Course};
 use super::files::{COURSES, Files, TABLES};
+use super::manifest::{self, Issuer, Manifest};
 use super::networks::Networks;
-use super::problem::{BundleError, Findings, first_offset, line_of};
+use super::problem::{BundleError, Findings, first_offset};
 use super::roles::Roles;
 use super::rule::{Rule, is_name};
 use super::tables::{Tables, Words};
@@ -23,23 +24,16 @@ use super::vocabulary::Vocabulary;
 /// Most policies of one bundle.
 const MOST_POLICIES: usize = 20_000;
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawManifest {
-    name: String,
-    version: String,
-}
-
 /// A bundle without a problem.
 #[derive(Debug, Clone)]
 pub struct Bundle {
     directory: PathBuf,
-    name: String,
-    version: String,
+    manifest: Manifest,
     vocabulary: Vocabulary,
     rules: Vec<Arc<Rule>>,
     roles: Roles,
     networks: Networks,
+    calendars: Calendars,
     tables: Tables,
     courses: Arc<[Course]>,
     profiles: Arc<BTreeMap<PathBuf, String>>,
@@ -54,23 +48,37 @@ impl Bundle {
     pub fn load(directory: &Path) -> Result<Self, BundleError> {
         let mut findings = Findings::default();
         let files = Files::read(directory, &mut findings);
-        let manifest = read_manifest(&files, &mut findings);
+        let manifest = files
+            .text(manifest::FILE, &mut findings)
+            .and_then(|text| Manifest::read(text, &mut findings));
         let schema = read_schema(&files, &mut findings);
         let rules = read_rules(&files, schema.as_ref().map(|(s, _)| s), &mut findings);
         let known = schema.as_ref().map(|(_, vocabulary)| vocabulary.roles());
         let grants = files
             .text("roles.toml", &mut findings)
             .map(|text| Roles::read(Path::new("roles.toml"), text, known, &mut findings));
+        if let (Some(manifest), Some(grants)) = (&manifest, &grants) {
+            manifest.judge(grants, &mut findings);
+        }
         let networks = files
             .optional("networks.toml")
             .map_or_else(Networks::undefined, |text| {
                 Networks::read(Path::new("networks.toml"), text, &mut findings)
             });
+        let calendars = files
+            .optional("calendars.toml")
+            .map_or_else(Calendars::default, |text| {
+                Calendars::read(Path::new("calendars.toml"), text, known, &mut findings)
+            });
+        for rule in &rules {
+            unknown_shifts(rule, &calendars, &mut findings);
+        }
         let ids = rules.iter().map(|rule| rule.id()).collect();
         let tables = schema.as_ref().map(|(_, vocabulary)| {
             let words = Words {
                 vocabulary,
                 networks: &networks,
+                calendars: &calendars,
                 policies: &ids,
             };
             Tables::read(files.within(TABLES), &words, &mut findings)
@@ -80,12 +88,12 @@ impl Bundle {
             (Some(manifest), Some((_, vocabulary)), Some(grants)) if findings.is_empty() => {
                 Ok(Self {
                     directory: directory.to_owned(),
-                    name: manifest.name,
-                    version: manifest.version,
+                    manifest,
                     vocabulary,
                     rules,
                     roles: grants,
                     networks,
+                    calendars,
                     tables: tables.unwrap_or_default(),
                     courses: courses.into(),
                     profiles: Arc::new(files.profiles()),
@@ -105,13 +113,19 @@ impl Bundle {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.manifest.name
     }
 
     /// Its version.
     #[must_use]
     pub fn version(&self) -> &str {
-        &self.version
+        &self.manifest.version
+    }
+
+    /// The issuers that it expects people to sign in at; nothing where it does not say.
+    #[must_use]
+    pub fn issuers(&self) -> Option<&[Issuer]> {
+        self.manifest.issuers.as_deref()
     }
 
     /// Its roles and sections.
@@ -135,6 +149,12 @@ impl Bundle {
     #[must_use]
     pub const fn networks(&self) -> &Networks {
         &self.networks
+    }
+
+    /// Shifts and booked windows.
+    #[must_use]
+    pub const fn calendars(&self) -> &Calendars {
+        &self.calendars
     }
 
     /// What its authors expect of it.
@@ -168,23 +188,18 @@ impl Bundle {
     }
 }
 
-fn read_manifest(files: &Files, findings: &mut Findings) -> Option<RawManifest> {
-    let file = Path::new("bundle.toml");
-    let text = files.text("bundle.toml", findings)?;
-    let remedy =
-        "Write `name = \"…\"` (lower-case letters, digits, hyphens) and `version = \"…\"`.";
-    match toml::from_str::<RawManifest>(text) {
-        Ok(raw) => {
-            if !is_name(&raw.name) || raw.version.trim().is_empty() {
-                findings.push(file, None, "`name` or `version` cannot be used", remedy);
-            }
-            Some(raw)
-        }
-        Err(error) => {
-            let line = error.span().map(|span| line_of(text, span.start));
-            findings.push(file, line, error.message().trim_end(), remedy);
-            None
-        }
+/// A shift that no calendar has is never in force: a permit would never apply, and nobody would see why.
+fn unknown_shifts(rule: &Rule, calendars: &Calendars, findings: &mut Findings) {
+    for name in rule.shifts().iter().filter(|name| !calendars.has(name)) {
+        findings.push(
+            rule.file(),
+            Some(rule.line()),
+            format!(
+                "the policy \"{}\" asks for the shift \"{name}\", and there is none",
+                rule.id()
+            ),
+            "Add it to calendars.toml as a `[[shift]]` or `[[window]]`, or use one that is there.",
+        );
     }
 }
 
@@ -459,7 +474,7 @@ mod tests {
             files,
             [
                 ("broken.cedar", Some(1)),
-                ("bundle.toml", None),
+                ("bundle.toml", Some(1)),
                 ("lockdown.ceder", None),
                 ("roles.toml", Some(2)),
                 ("twice.cedar", Some(2)),

@@ -16,6 +16,7 @@ use cedar_policy::{
 };
 use moka::sync::Cache;
 
+use super::attribute::Attributes;
 use super::bundle::Bundle;
 use super::obligation::Obligations;
 use super::question::{PrincipalKind, Question};
@@ -46,7 +47,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// The answer when the question itself could not be put.
-    fn unanswerable() -> Self {
+    pub(super) fn unanswerable() -> Self {
         Self {
             verdict: Verdict::Deny,
             policies: Vec::new(),
@@ -125,6 +126,7 @@ pub struct Compiled {
     by_action: Vec<(Action, Vec<Arc<Rule>>)>,
     slices: Cache<Scope, Arc<Slice>>,
     numbers: AtomicU64,
+    attributes: Attributes,
     authorizer: Authorizer,
 }
 
@@ -159,8 +161,18 @@ impl Compiled {
             by_action,
             slices: Cache::new(MOST_SLICES),
             numbers: AtomicU64::new(0),
+            attributes: bundle
+                .policies()
+                .map(|rule| rule.reads().attributes)
+                .fold(Attributes::NONE, Attributes::union),
             authorizer: Authorizer::new(),
         }
+    }
+
+    /// Which of the newer attributes any policy reads.
+    #[must_use]
+    pub const fn attributes(&self) -> Attributes {
+        self.attributes
     }
 
     /// The slice that answers `question`.

@@ -30,6 +30,7 @@ const OTHER_FILES: &[&str] = &[
     "schema.cedarschema",
     "roles.toml",
     "networks.toml",
+    "calendars.toml",
     "README.md",
 ];
 

@@ -11,6 +11,8 @@ use moka::sync::Cache;
 use super::compile::{Compiled, Outcome, Slice};
 use super::question::{CareRelation, Purpose, Question, Training};
 use super::reads::{PatientRead, PrincipalRead};
+use super::situation::as_read;
+use crate::request::Situation;
 
 /// Most answers remembered.
 const MOST_ANSWERS: u64 = 65_536;
@@ -30,6 +32,7 @@ struct Key {
     training: Training,
     break_glass: bool,
     department: Option<String>,
+    situation: Situation,
     patient: PatientPart,
     principal: Option<String>,
 }
@@ -59,6 +62,7 @@ impl Key {
             training: question.training,
             break_glass: question.break_glass,
             department: question.department.map(str::to_owned),
+            situation: as_read(question.situation, reads.attributes),
             patient: match (reads.patient, question.patient) {
                 (PatientRead::Nothing, _) => PatientPart::Unread,
                 (PatientRead::Presence | PatientRead::Identity, None) => PatientPart::Absent,

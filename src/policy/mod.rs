@@ -7,12 +7,16 @@
 //! *Never*: a permit from an evaluation that had an error, nor from a bundle that had a problem.
 //! *On failure*: a bundle with problems does not load; a decision with errors refuses (`CG-3002`).
 
+pub mod attribute;
 pub mod bundle;
+pub mod calendars;
+pub mod care;
 pub mod compile;
 pub mod courses;
 pub mod decide;
 pub mod explain;
 mod files;
+pub mod manifest;
 pub mod memo;
 pub mod networks;
 pub mod obligation;
@@ -23,6 +27,7 @@ pub mod remind;
 pub mod roles;
 pub mod rule;
 pub mod scene;
+pub mod situation;
 pub mod standing;
 pub mod tables;
 pub mod vocabulary;

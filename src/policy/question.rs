@@ -6,8 +6,11 @@ use std::sync::Arc;
 use cedar_policy::{Context, RestrictedExpression};
 use jiff::Timestamp;
 
+use super::care::Care;
+use super::situation;
 use super::vocabulary::Names;
-use crate::request::{Action, PatientRef, Principal, Role};
+use crate::request::situation::DeviceKind;
+use crate::request::{Action, PatientRef, Principal, Role, Situation};
 
 /// What kind of principal acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -212,6 +215,12 @@ pub struct Circumstances {
     pub training_due: Option<Timestamp>,
     /// The user's open break-glass grants.
     pub grants: Arc<[Grant]>,
+    /// What is known beyond that and is the same for every patient.
+    pub situation: Situation,
+    /// When a shift or booked window begins or ends next.
+    pub turns_at: Option<Timestamp>,
+    /// Who treats whom, as feeds say. Where no feed is configured, `care_relation` counts.
+    pub care: Care,
 }
 
 impl Default for Circumstances {
@@ -224,11 +233,21 @@ impl Default for Circumstances {
             training: Training::default(),
             training_due: None,
             grants: Arc::default(),
+            situation: Situation::UNKNOWN,
+            turns_at: None,
+            care: Care::default(),
         }
     }
 }
 
 impl Circumstances {
+    /// The same at this kind of device.
+    #[must_use]
+    pub const fn at(mut self, device: DeviceKind) -> Self {
+        self.situation.device = device;
+        self
+    }
+
     /// The grant that opens `patient`'s chart at `now`.
     #[must_use]
     pub fn grant_for(&self, patient: &PatientRef, now: Timestamp) -> Option<&Grant> {
@@ -271,6 +290,8 @@ pub struct Question<'a> {
     pub break_glass: bool,
     /// The department of the user, where their provider states one.
     pub department: Option<&'a str>,
+    /// What is known beyond that.
+    pub situation: &'a Situation,
 }
 
 impl Question<'_> {
@@ -305,6 +326,11 @@ impl Question<'_> {
                 .into_iter()
                 .chain(patient)
                 .chain(department)
+                .chain(situation::context(
+                    self.situation,
+                    self.mfa,
+                    names.attributes(),
+                ))
                 .map(|(name, value)| (name.to_owned(), value)),
         )
         .map_err(Box::new)

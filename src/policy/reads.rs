@@ -3,9 +3,12 @@
 //! Read from the policy's JSON form (EST). What is not recognised counts as a dependency, so that a mistake here
 //! costs speed, never a wrong answer.
 
+use std::collections::BTreeSet;
+
 use cedar_policy::{EntityUid, Policy, PrincipalConstraint};
 use serde_json::{Map, Value};
 
+use super::attribute::Attributes;
 use super::vocabulary::ROLE;
 
 /// How much of the patient an answer can depend on.
@@ -35,6 +38,8 @@ pub struct Reads {
     pub patient: PatientRead,
     /// Of the principal.
     pub principal: PrincipalRead,
+    /// Of the attributes that not every schema has.
+    pub attributes: Attributes,
 }
 
 impl Reads {
@@ -42,12 +47,14 @@ impl Reads {
     pub const LEAST: Self = Self {
         patient: PatientRead::Nothing,
         principal: PrincipalRead::Roles,
+        attributes: Attributes::NONE,
     };
 
     /// The most: what is assumed of a policy that cannot be read.
     pub const MOST: Self = Self {
         patient: PatientRead::Identity,
         principal: PrincipalRead::Identity,
+        attributes: Attributes::ALL,
     };
 
     /// What `policy` reads.
@@ -71,6 +78,7 @@ impl Reads {
         Self {
             patient: self.patient.max(other.patient),
             principal: self.principal.max(other.principal),
+            attributes: self.attributes.union(other.attributes),
         }
     }
 
@@ -126,8 +134,8 @@ impl Reads {
     fn attribute(&mut self, name: Option<&Value>, read: PatientRead) {
         match name.and_then(Value::as_str) {
             Some("patient") => self.patient(read),
-            Some(_) => {}
-            None => self.patient(PatientRead::Identity),
+            Some(other) => self.attributes = self.attributes.union(Attributes::named(other)),
+            None => *self = Self::MOST,
         }
     }
 
@@ -135,10 +143,57 @@ impl Reads {
         match name.as_str() {
             Some("action" | "resource") => {}
             Some("principal") => self.principal = PrincipalRead::Identity,
-            Some("context") => self.patient(PatientRead::Identity),
+            Some("context") => {
+                self.patient(PatientRead::Identity);
+                self.attributes = Attributes::ALL;
+            }
             Some(_) | None => *self = Self::MOST,
         }
     }
+}
+
+/// The shifts that a policy asks for by name: `context.shifts.contains("day")`, and those of `containsAny` and
+/// `containsAll`.
+pub(super) fn shifts(policy: &Policy) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    if let Some(conditions) = policy
+        .to_json()
+        .ok()
+        .and_then(|mut form| Some(form.get_mut("conditions")?.take()))
+    {
+        named_shifts(&conditions, &mut names);
+    }
+    names
+}
+
+fn named_shifts(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        Value::Array(items) => items.iter().for_each(|item| named_shifts(item, names)),
+        Value::Object(map) => {
+            for (operator, operands) in map {
+                if operator.starts_with("contains")
+                    && operands.get("left").is_some_and(is_shifts)
+                    && let Some(asked) = operands.get("right")
+                {
+                    let listed = asked.get("Set").and_then(Value::as_array);
+                    let one = std::slice::from_ref(asked);
+                    let asked = listed.map_or(one, Vec::as_slice).iter();
+                    names.extend(
+                        asked.filter_map(|item| Some(item.get("Value")?.as_str()?.to_owned())),
+                    );
+                }
+                named_shifts(operands, names);
+            }
+        }
+    }
+}
+
+fn is_shifts(value: &Value) -> bool {
+    value.get(".").is_some_and(|access| {
+        is_variable(access.get("left"), "context")
+            && access.get("attr").and_then(Value::as_str) == Some("shifts")
+    })
 }
 
 /// Whether an entity is a role.
@@ -235,6 +290,24 @@ mod tests {
                 "{scope}"
             );
         }
+    }
+
+    #[test]
+    fn an_attribute_is_read_where_it_is_named_or_could_be() {
+        use crate::policy::attribute::Attribute;
+        let shifts = reads(r#"when { context.shifts.contains("day") }"#).attributes;
+        assert_eq!(shifts, Attributes::NONE.with(Attribute::Shifts));
+        let ward =
+            r"when { context has patient_ward && context.wards.contains(context.patient_ward) }";
+        let both = Attributes::NONE
+            .with(Attribute::Wards)
+            .with(Attribute::PatientWard);
+        assert_eq!(reads(ward).attributes, both);
+        assert_eq!(
+            reads("when { context == context }").attributes,
+            Attributes::ALL
+        );
+        assert_eq!(reads("when { context.mfa }").attributes, Attributes::NONE);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::problem::{Findings, line_of};
+use super::question::Purpose;
 use crate::request::Role;
 
 /// Most grants of a bundle.
@@ -22,6 +23,8 @@ struct RawRoles {
     expiring: Vec<Spanned<String>>,
     #[serde(default)]
     grant: Vec<Spanned<RawGrant>>,
+    #[serde(default)]
+    purpose: BTreeMap<Spanned<String>, Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,6 +72,7 @@ pub struct Granted {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Roles {
     grants: Vec<RoleGrant>,
+    purposes: BTreeMap<Role, Purpose>,
 }
 
 impl Roles {
@@ -76,6 +80,16 @@ impl Roles {
     #[must_use]
     pub fn grants(&self) -> &[RoleGrant] {
         &self.grants
+    }
+
+    /// What somebody with these roles uses charts for: what all of their roles that state something agree on.
+    #[must_use]
+    pub fn purpose(&self, roles: &BTreeSet<Role>) -> Purpose {
+        let mut stated = roles.iter().filter_map(|role| self.purposes.get(role));
+        match stated.next() {
+            Some(first) if stated.all(|one| one == first) => *first,
+            Some(_) | None => Purpose::Unknown,
+        }
     }
 
     /// The roles that `issuer`'s claim `values` give at `now`.
@@ -145,7 +159,12 @@ impl Roles {
             .into_iter()
             .map(|grant| reader.grant(grant, &expiring))
             .collect();
-        Self { grants }
+        let purposes = raw
+            .purpose
+            .iter()
+            .filter_map(|(role, code)| reader.purpose(role, code))
+            .collect();
+        Self { grants, purposes }
     }
 }
 
@@ -178,6 +197,24 @@ impl Reader<'_> {
                 "Use a role that schema.cedarschema lists under `entity Role`, or add it there.",
             );
         }
+    }
+
+    fn purpose(
+        &mut self,
+        role: &Spanned<String>,
+        code: &Spanned<String>,
+    ) -> Option<(Role, Purpose)> {
+        self.role(role);
+        let read = Purpose::by_code(code.get_ref());
+        if read.is_none() {
+            let known: Vec<_> = Purpose::ALL.iter().map(|one| one.code()).collect();
+            self.wrong(
+                code,
+                format!("\"{}\" is no purpose of use", code.get_ref()),
+                &format!("Use one of {}.", known.join(", ")),
+            );
+        }
+        Some((Role::new(role.get_ref()), read?))
     }
 
     fn filled(&mut self, what: &str, value: &Spanned<String>) {
@@ -320,6 +357,23 @@ mod tests {
             [Some(1), Some(3), Some(4), Some(6), Some(11)],
             "{problems:#?}"
         );
+    }
+
+    #[test]
+    fn roles_say_what_charts_are_used_for_where_they_agree() {
+        let given =
+            sound("[purpose]\nnurse = \"TREAT\"\nphysician = \"TREAT\"\nvendor = \"HOPERAT\"\n");
+        let purpose =
+            |names: &[&str]| given.purpose(&names.iter().map(|name| Role::new(name)).collect());
+        assert_eq!(
+            purpose(&["nurse", "physician", "other"]),
+            Purpose::Treatment
+        );
+        assert_eq!(purpose(&["nurse", "vendor"]), Purpose::Unknown);
+        assert_eq!(purpose(&[]), Purpose::Unknown);
+        let (_, problems) = read("[purpose]\nnurze = \"TREAT\"\nnurse = \"FUN\"\n");
+        let lines: Vec<_> = problems.iter().map(|p| p.line).collect();
+        assert_eq!(lines, [Some(2), Some(3)], "{problems:#?}");
     }
 
     #[test]

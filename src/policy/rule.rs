@@ -1,12 +1,13 @@
 //! One policy of a bundle, with its name, its meaning, its place and what it obliges.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use cedar_policy::{Effect, Policy, PolicyId};
 
 use super::obligation::Obligations;
 use super::problem::{Findings, line_of};
-use super::reads::Reads;
+use super::reads::{self, Reads};
 
 /// One policy of a bundle.
 #[derive(Debug, Clone)]
@@ -17,6 +18,7 @@ pub struct Rule {
     line: usize,
     obligations: Obligations,
     reads: Reads,
+    shifts: BTreeSet<String>,
     policy: Policy,
 }
 
@@ -61,6 +63,12 @@ impl Rule {
     #[must_use]
     pub const fn reads(&self) -> Reads {
         self.reads
+    }
+
+    /// The shifts and windows that it asks for by name.
+    #[must_use]
+    pub const fn shifts(&self) -> &BTreeSet<String> {
+        &self.shifts
     }
 
     /// The policy itself; its Cedar id is [`Rule::id`].
@@ -121,6 +129,7 @@ impl Rule {
             line,
             obligations,
             reads: Reads::of(policy),
+            shifts: reads::shifts(policy),
             policy: policy.new_id(PolicyId::new(id)),
         })
     }

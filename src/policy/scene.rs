@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::question::{CareRelation, PrincipalKind, Purpose, Question, Training, UNKNOWN_ZONE};
 use crate::request::facts::{Facts, PatientSource};
-use crate::request::{Action, PatientRef, Role};
+use crate::request::{Action, PatientRef, Role, Situation};
 
 /// The numbering system of a patient who is named by number alone.
 const ANY_SYSTEM: &str = "urn:chartgate:any";
@@ -44,6 +44,8 @@ pub struct Scene {
     pub break_glass: bool,
     /// The department of the user, where their provider states one.
     pub department: Option<String>,
+    /// What is known beyond that.
+    pub situation: Situation,
 }
 
 impl Scene {
@@ -67,6 +69,7 @@ impl Scene {
             training: Training::Unknown,
             break_glass: false,
             department: None,
+            situation: Situation::UNKNOWN,
         }
     }
 
@@ -76,6 +79,7 @@ impl Scene {
         let principal = facts.principal.as_ref()?;
         let mapping = facts.mapping.as_ref()?;
         let decision = facts.decision.as_ref()?;
+        let (relation, sensitivity, situation) = decision.considered_of(mapping, patient);
         let or_unknown = |text: &str| if text.is_empty() { UNKNOWN_ZONE } else { text }.to_owned();
         Some(Self {
             kind: PrincipalKind::of(principal),
@@ -84,16 +88,20 @@ impl Scene {
             mfa: principal.proof().mfa,
             action: mapping.action,
             section: mapping.section.clone(),
-            sensitivity: mapping.sensitivity.clone(),
+            sensitivity,
             emr: facts.emr.clone()?,
             patient: patient.cloned(),
-            care_relation: CareRelation::by_word(&decision.care_relation).unwrap_or_default(),
+            care_relation: CareRelation::by_word(&relation).unwrap_or_default(),
             purpose: Purpose::by_code(&decision.purpose).unwrap_or_default(),
             lockdown: decision.lockdown,
             zone: or_unknown(&decision.zone),
             training: Training::by_word(&decision.training).unwrap_or_default(),
             break_glass: decision.grant.is_some(),
             department: principal.department().map(str::to_owned),
+            situation: Situation {
+                phishing_resistant: principal.proof().phishing_resistant,
+                ..situation
+            },
         })
     }
 
@@ -117,6 +125,7 @@ impl Scene {
             training: self.training,
             break_glass: self.break_glass,
             department: self.department.as_deref(),
+            situation: &self.situation,
         }
     }
 }

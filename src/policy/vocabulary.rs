@@ -10,7 +10,9 @@ use cedar_policy::{
     Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, Schema, SchemaFragment,
 };
 
+use super::attribute::Attributes;
 use super::question::{CareRelation, PrincipalKind, Purpose, Question, Training, UNKNOWN_ZONE};
+use crate::request::situation::NOTHING_KNOWN;
 use crate::request::{Action, PatientRef, Role, facts::PatientSource};
 
 /// The entity type of roles.
@@ -61,7 +63,8 @@ impl Vocabulary {
         let actions = schema
             .action_entities()
             .map_err(|error| unusable(error.to_string()))?;
-        let names = Names::new().map_err(|error| unusable(error.to_string()))?;
+        let mut names = Names::new().map_err(|error| unusable(error.to_string()))?;
+        names.attributes = attributes_of(&form);
         let mut errors = Vec::new();
         let mut listed = |kind: &'static str| -> BTreeSet<String> {
             let names: BTreeSet<_> = form
@@ -223,7 +226,26 @@ fn plain<'a>(
         training: Training::Unknown,
         break_glass: false,
         department: None,
+        situation: &NOTHING_KNOWN,
     }
+}
+
+/// The newer attributes that the schema's circumstances have: those of the record that has a care relation.
+fn attributes_of(form: &serde_json::Value) -> Attributes {
+    let own = form.get("attributes");
+    if let Some(own) = own.filter(|own| own.get("care_relation").is_some()) {
+        return Attributes::known_by(|name| own.get(name).is_some());
+    }
+    let inner: Vec<_> = match form {
+        serde_json::Value::Object(map) => map.values().collect(),
+        serde_json::Value::Array(items) => items.iter().collect(),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => Vec::new(),
+    };
+    let found = inner.into_iter().map(attributes_of);
+    found.fold(Attributes::NONE, Attributes::union)
 }
 
 /// Parsed names of the entity types, so that a decision parses none.
@@ -237,6 +259,7 @@ pub(super) struct Names {
     emr: EntityTypeName,
     action: EntityTypeName,
     knows_department: bool,
+    attributes: Attributes,
 }
 
 impl Names {
@@ -251,12 +274,18 @@ impl Names {
             emr: name("Emr")?,
             action: name("Action")?,
             knows_department: false,
+            attributes: Attributes::NONE,
         })
     }
 
     /// Whether the schema has the department of users.
     pub(super) const fn knows_department(&self) -> bool {
         self.knows_department
+    }
+
+    /// Which of the newer attributes the schema has.
+    pub(super) const fn attributes(&self) -> Attributes {
+        self.attributes
     }
 
     /// The entity type of a kind of principal.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::demand::Demand;
 use super::principal::Principal;
+use super::situation::{Situation, Words};
 
 /// A patient, as one system numbers them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -145,6 +146,9 @@ pub struct Mapping {
     pub section: String,
     /// Sensitivity: HL7 v3 Confidentiality code (`N`, `R`, `V`, …).
     pub sensitivity: String,
+    /// HL7 `InformationSensitivityPolicy` codes of what is shown, where the profile states some.
+    #[serde(default, skip_serializing_if = "Words::is_empty")]
+    pub information_types: Words,
     /// The patients concerned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patients: Vec<PatientRef>,
@@ -240,6 +244,47 @@ pub struct Decision {
     /// Obligations that the permit carries, as written (`stepup=300s`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub obligations: Vec<String>,
+    /// What was considered beyond that: once for each patient of the mapping in their order, or once where there is
+    /// none. Empty where nothing was, and in records of before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub considered: Vec<Considered>,
+}
+
+/// What was considered of one patient, or of a request that names none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Considered {
+    /// Care relation of user and patient, where it is another than that of the decision as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub care_relation: Option<String>,
+    /// The patient's sensitivity, where it is higher than the page's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensitivity: Option<String>,
+    /// Shifts, wards, device, age of the sign-in, information types.
+    #[serde(flatten)]
+    pub situation: Situation,
+}
+
+impl Decision {
+    /// Care relation, sensitivity and situation as they were considered of `patient`, one of those of `mapping`, or of a
+    /// request that names none.
+    #[must_use]
+    pub fn considered_of(
+        &self,
+        mapping: &Mapping,
+        patient: Option<&PatientRef>,
+    ) -> (String, String, Situation) {
+        let at = patient.and_then(|patient| mapping.patients.iter().position(|one| one == patient));
+        let found = self.considered.get(at.unwrap_or_default()).cloned();
+        let (relation, sensitivity, situation) = found.map_or_else(
+            || (None, None, Situation::UNKNOWN),
+            |one| (one.care_relation, one.sensitivity, one.situation),
+        );
+        (
+            relation.unwrap_or_else(|| self.care_relation.clone()),
+            sensitivity.unwrap_or_else(|| mapping.sensitivity.clone()),
+            situation,
+        )
+    }
 }
 
 /// The outcome of a decision.

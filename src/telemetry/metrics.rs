@@ -106,6 +106,9 @@ metrics! {
     INSPECTION_FINDINGS = "chartgate_inspection_findings_total", Counter, ["class", "mode"], "Values of requests that look like an attack, by class (`sql`, `xss`, `path`, `command`, `lookup`) and by what was done (`block`, `detect`).";
     PATCH_HITS = "chartgate_patch_hits_total", Counter, ["patch"], "Requests that a virtual patch refused, by its id.";
     TRAINING_USERS = "chartgate_training_users", Gauge, ["course", "state"], "People whom a course concerns, by how they stand with it: `current`, `due`, `urgent`, `lapsed`.";
+    CARE_FEED_AGE = "chartgate_care_feed_age_seconds", Gauge, ["feed"], "How long ago what the care relation feed says was written, by feed: `file`, `url`, `adt`.";
+    CARE_FEED_FRESH = "chartgate_care_feed_fresh", Gauge, ["feed"], "1 where the care relation feed may be relied on, 0 where it is missing or too old and every relation is unknown.";
+    CARE_FEED_PATIENTS = "chartgate_care_feed_patients", Gauge, ["feed"], "Patients whom the care relation feed knows.";
     DEACTIVATED_USERS = "chartgate_deactivated_users", Gauge, [], "Users whom the directory or the personnel system says not to work here any more.";
     CERTIFICATE_EXPIRY = "chartgate_certificate_expiry_seconds", Gauge, ["name"], "Seconds until a certificate expires.";
     VULNERABILITIES = "chartgate_known_vulnerabilities", Gauge, [], "Components of this build that the advisory feed names.";

@@ -177,6 +177,7 @@ pub(crate) fn limited(
         action,
         section: "notes".to_owned(),
         sensitivity: "N".to_owned(),
+        information_types: crate::request::situation::Words::new(),
         patients: Vec::new(),
         fields: std::collections::BTreeMap::new(),
         poll: false,

@@ -5,6 +5,7 @@
 mod abilities;
 mod certificates;
 mod fetch;
+mod issuers;
 mod places;
 mod reach;
 mod step_up;

@@ -21,6 +21,7 @@ pub(super) fn check(document: &Document<'_>, config: &Config, now: Timestamp) ->
     actions(document, config);
     let (mut problems, read) = bundle(&config.policy.directory);
     super::step_up::check(document, config, read.as_ref());
+    problems.append(super::issuers::check(config, read.as_ref()));
     // A gateway that runs would not take this bundle; one that starts has no other.
     problems.append(misses(read.as_ref(), Severity::Warning));
     problems.append(detections(config));

@@ -11,6 +11,7 @@ macro_rules! bundle {
 bundle!(
     "README.md",
     "bundle.toml",
+    "calendars.toml",
     "care.cedar",
     "detections/access.yml",
     "detections/attacks.yml",

@@ -4,6 +4,7 @@ mod alarm;
 mod api;
 mod backup;
 mod break_glass;
+mod care;
 mod client;
 mod client_auth;
 mod emergency;
@@ -45,6 +46,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let break_glass = break_glass::break_glass(&mut root);
     let training = training::training(&mut root);
     let provisioning = provision::provisioning(&mut root, identity.as_ref());
+    let care = care::care(&mut root, identity.as_ref());
     let update = trail::update(&mut root);
     let backup = backup::backup(&mut root);
     let segmentation = segmentation::segmentation(&mut root, emrs.as_deref());
@@ -67,6 +69,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         break_glass,
         training,
         provisioning,
+        care,
         update,
         backup,
         segmentation,

@@ -195,6 +195,8 @@ pub(super) struct RawRoute {
     pub(super) action: Action,
     pub(super) section: String,
     pub(super) sensitivity: Option<String>,
+    #[serde(default)]
+    pub(super) information_types: Vec<String>,
     pub(super) patient: Option<RawPatient>,
     pub(super) patient_required: Option<bool>,
     #[serde(default)]

@@ -138,6 +138,7 @@ impl Route {
         let means_the_same = self.action == later.action
             && self.section == later.section
             && self.sensitivity == later.sensitivity
+            && self.information_types == later.information_types
             && self.patient == later.patient
             && self.same == later.same
             && self.effect == later.effect;

@@ -12,6 +12,7 @@ use crate::emr::json::Pointer;
 use crate::emr::pattern::{Captures, PathPattern};
 use crate::request::Demand;
 use crate::request::facts::Action;
+use crate::request::situation::Words;
 use crate::request::target::Ambiguity;
 
 /// Where a value stands in a request.
@@ -236,6 +237,7 @@ pub struct Route {
     pub(super) action: Action,
     pub(super) section: String,
     pub(super) sensitivity: String,
+    pub(super) information_types: Words,
     pub(super) patient: PatientRule,
     pub(super) same: Vec<PatientRule>,
     pub(super) lessons: Vec<Lesson>,
@@ -295,6 +297,12 @@ impl Route {
     #[must_use]
     pub fn sensitivity(&self) -> &str {
         &self.sensitivity
+    }
+
+    /// HL7 `InformationSensitivityPolicy` codes of what it shows.
+    #[must_use]
+    pub const fn information_types(&self) -> &Words {
+        &self.information_types
     }
 
     /// How it behaves.

@@ -343,6 +343,7 @@ fn facts_of(mut facts: Facts, offer: &Offer) -> Facts {
         action: offer.action,
         section: offer.section.clone(),
         sensitivity: offer.sensitivity.clone(),
+        information_types: crate::request::situation::Words::new(),
         patients: vec![offer.patient.clone()],
         fields: BTreeMap::new(),
         poll: false,

@@ -6,7 +6,9 @@ use cedar_policy::{Policy, PolicyId};
 use serde_json::{Value, json};
 
 use super::Said;
+use crate::policy::attribute::Attribute;
 use crate::policy::scene::Scene;
+use crate::request::situation::{UNKNOWN_AGE, Words};
 
 /// The clauses that kept `policy` from applying, in words. Never empty: what cannot be taken apart is named whole.
 pub(super) fn unmet(policy: &Policy, scene: &Scene, ask: impl Fn(&Policy) -> Said) -> Vec<String> {
@@ -201,7 +203,33 @@ fn attribute(name: &str, scene: &Scene) -> Option<String> {
             .as_deref()
             .map_or_else(|| "there is no department".to_owned(), text),
         "break_glass" => format!("break_glass is {}", scene.break_glass),
-        _ => return None,
+        _ => return newer(name, scene),
+    })
+}
+
+/// The attributes that not every schema has.
+fn newer(name: &str, scene: &Scene) -> Option<String> {
+    let situation = &scene.situation;
+    let text = |value: &str| format!("{name} is \"{value}\"");
+    let set = |words: &Words| {
+        let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        format!("{name} is [{}]", words.join(", "))
+    };
+    let one = Attribute::ALL
+        .iter()
+        .copied()
+        .find(|one| one.name() == name)?;
+    Some(match one {
+        Attribute::Shifts => set(&situation.shifts),
+        Attribute::Wards => set(&situation.wards),
+        Attribute::PatientWard => situation
+            .patient_ward
+            .as_deref()
+            .map_or_else(|| "there is no patient_ward".to_owned(), text),
+        Attribute::Device => text(situation.device.word()),
+        Attribute::MfaStrength => text(situation.mfa_strength(scene.mfa)),
+        Attribute::AuthAge => format!("auth_age is {}", situation.auth_age.unwrap_or(UNKNOWN_AGE)),
+        Attribute::InformationTypes => set(&situation.information_types),
     })
 }
 

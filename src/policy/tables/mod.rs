@@ -9,6 +9,7 @@
 mod raw;
 mod read;
 mod run;
+mod situation;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -32,6 +32,16 @@ pub(super) struct RawTable {
     pub(super) care_relation: Option<Spanned<String>>,
     pub(super) purpose: Option<Spanned<String>>,
     pub(super) department: Option<String>,
+    #[serde(default)]
+    pub(super) shifts: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) wards: Vec<String>,
+    pub(super) patient_ward: Option<String>,
+    pub(super) device: Option<Spanned<String>>,
+    pub(super) mfa_strength: Option<Spanned<String>>,
+    pub(super) auth_age: Option<u32>,
+    #[serde(default)]
+    pub(super) information_types: Vec<Spanned<String>>,
     // What.
     pub(super) action: Option<Spanned<OneOrMany>>,
     pub(super) section: Option<Spanned<OneOrMany>>,

@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::raw::{OneOrMany, RawTable, RawTables};
 use super::{Answer, Expectation, MOST_QUESTIONS, Tables};
+use crate::policy::calendars::Calendars;
 use crate::policy::networks::Networks;
 use crate::policy::problem::{Findings, line_of};
 use crate::policy::question::{CareRelation, PrincipalKind, Purpose, Training, UNKNOWN_ZONE};
@@ -25,6 +26,8 @@ pub(in crate::policy) struct Words<'a> {
     pub(in crate::policy) vocabulary: &'a Vocabulary,
     /// Zones.
     pub(in crate::policy) networks: &'a Networks,
+    /// Shifts and windows.
+    pub(in crate::policy) calendars: &'a Calendars,
     /// The ids of the policies.
     pub(in crate::policy) policies: &'a BTreeSet<&'a str>,
 }
@@ -59,16 +62,21 @@ impl Tables {
     }
 }
 
-struct Reader<'a, 'w> {
+pub(super) struct Reader<'a, 'w> {
     file: &'a Path,
     text: &'a str,
-    words: &'a Words<'w>,
+    pub(super) words: &'a Words<'w>,
     findings: &'a mut Findings,
     expectations: &'a mut Vec<Expectation>,
 }
 
 impl Reader<'_, '_> {
-    fn wrong(&mut self, span: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn wrong(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let line = line_of(self.text, span.start);
         self.findings.push(self.file, Some(line), message, remedy);
     }
@@ -273,7 +281,12 @@ impl Reader<'_, '_> {
         Scene {
             kind: kind.unwrap_or(plain.kind),
             principal: raw.user.clone().unwrap_or_else(|| plain.principal.clone()),
-            mfa: raw.mfa.unwrap_or(plain.mfa),
+            mfa: raw.mfa.unwrap_or_else(|| {
+                // Only a sign-in that is said to have had none had none.
+                raw.mfa_strength
+                    .as_ref()
+                    .is_none_or(|one| one.get_ref() != "none")
+            }),
             sensitivity: sensitivity.unwrap_or_else(|| plain.sensitivity.clone()),
             emr: raw.emr.clone().unwrap_or_else(|| plain.emr.clone()),
             patient: raw.patient.as_deref().map(patient),
@@ -290,11 +303,12 @@ impl Reader<'_, '_> {
             zone: zone.to_owned(),
             break_glass: raw.break_glass.unwrap_or_default(),
             department: raw.department.clone(),
+            situation: self.situation(raw),
             ..plain
         }
     }
 
-    fn one_of<T>(
+    pub(super) fn one_of<T>(
         &mut self,
         written: Option<&Spanned<String>>,
         known: &[&str],

@@ -1,7 +1,7 @@
 //! Any question, and a bundle that reads everything that can be read.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use cedar_policy::PolicySet;
 use proptest::prelude::*;
@@ -10,7 +10,8 @@ use super::{SHIPPED, load, patient, shipped_directory};
 use crate::policy::bundle::Bundle;
 use crate::policy::compile::{Compiled, Outcome};
 use crate::policy::question::{CareRelation, PrincipalKind, Purpose, Question, Training};
-use crate::request::{Action, PatientRef, Role};
+use crate::request::situation::{DeviceKind, UNKNOWN_AGE, Words};
+use crate::request::{Action, PatientRef, Role, Situation};
 
 /// Policies that read what the shipped ones do not: identities, patients, and a sum that overflows.
 const WILD: &str = r#"
@@ -43,6 +44,16 @@ when { context.lockdown + 9223372036854775807 < 0 };
 @doc("Programs search.")
 permit (principal is Service, action == Action::"Search", resource)
 when { context.purpose == "TREAT" };
+@id("wild-shift")
+@doc("Students write by day, on their ward, with a fresh sign-in at a device that is known.")
+permit (principal in Role::"student", action == Action::"Update", resource)
+when { context.shifts.contains("day") && context.auth_age <= 300 && context.device == "certified" }
+when { context has patient_ward && context.wards.contains(context.patient_ward) };
+@id("wild-kind")
+@doc("What is marked is for those with a strong sign-in.")
+forbid (principal, action == Action::"Print", resource)
+when { context.information_types.contains("VIP") }
+unless { context.mfa_strength == "phishing-resistant" };
 @id("wild-action")
 @doc("Administrators see unmapped pages.")
 permit (principal is User in Role::"it-admin", action == Action::"Unmapped", resource);
@@ -67,6 +78,9 @@ pub(super) static WILD_BUNDLE: LazyLock<Bundle> = LazyLock::new(|| {
         .map(|(n, t)| (n.as_str(), t.as_str()))
         .collect();
     files.push(("wild.cedar", WILD));
+    let shift =
+        "[[shift]]\nname = \"day\"\ntime_zone = \"UTC\"\nfrom = \"06:00\"\nto = \"14:00\"\n";
+    files.push(("calendars.toml", shift));
     match load(&files) {
         Ok(bundle) => bundle,
         Err(error) => panic!("{error}"),
@@ -95,6 +109,7 @@ pub(super) struct Asked {
     pub(super) zone: String,
     pub(super) training: Training,
     pub(super) flags: (bool, bool),
+    pub(super) situation: Situation,
 }
 
 impl Asked {
@@ -116,12 +131,39 @@ impl Asked {
             training: self.training,
             break_glass: self.flags.1,
             department: None,
+            situation: &self.situation,
         }
     }
 }
 
 fn one_of(names: &[&str]) -> impl Strategy<Value = String> + use<> {
     prop::sample::select(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())
+}
+
+fn some_of(names: &'static [&'static str]) -> impl Strategy<Value = Words> {
+    prop::sample::subsequence(names, 0..=names.len())
+        .prop_map(|names| names.into_iter().map(Arc::from).collect())
+}
+
+fn situation() -> impl Strategy<Value = Situation> {
+    (
+        some_of(&["day", "night"]),
+        some_of(&["3-west", "icu"]),
+        prop::option::of(one_of(&["3-west", "icu"])),
+        prop::sample::select(DeviceKind::ALL),
+        any::<bool>(),
+        prop::option::of(prop::sample::select(vec![60, 300, UNKNOWN_AGE])),
+        some_of(&["PSY", "VIP"]),
+    )
+        .prop_map(|parts| Situation {
+            shifts: parts.0,
+            wards: parts.1,
+            patient_ward: parts.2.map(Arc::from),
+            device: parts.3,
+            phishing_resistant: parts.4,
+            auth_age: parts.5,
+            information_types: parts.6,
+        })
 }
 
 pub(super) fn asked() -> impl Strategy<Value = Asked> {
@@ -148,6 +190,7 @@ pub(super) fn asked() -> impl Strategy<Value = Asked> {
         (prop::bool::weighted(0.9), any::<bool>()),
         one_of(&["unknown", "on-site", "outside"]),
         prop::sample::select(Training::ALL),
+        situation(),
     );
     (who, what, when).prop_map(|(who, what, when)| Asked {
         kind: who.0,
@@ -164,6 +207,7 @@ pub(super) fn asked() -> impl Strategy<Value = Asked> {
         flags: when.3,
         zone: when.4,
         training: when.5,
+        situation: when.6,
     })
 }
 

@@ -409,7 +409,10 @@ fn only_the_expected_claim_values_give_roles() {
 /// The Cedar examples of the README, comment signs removed.
 fn examples() -> Vec<String> {
     let readme = std::fs::read_to_string(shipped_directory().join("README.md")).expect("README.md");
-    readme
+    let (common, _) = readme
+        .split_once("\n## Worked examples\n")
+        .expect("worked examples");
+    common
         .split("```cedar\n")
         .skip(1)
         .map(|rest| {

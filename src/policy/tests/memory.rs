@@ -44,6 +44,21 @@ fn neighbours(base: &Asked, other: &Asked) -> Vec<Asked> {
         with(|to, from| to.training = from.training),
         with(|to, from| to.flags.0 = from.flags.0),
         with(|to, from| to.flags.1 = from.flags.1),
+        with(|to, from| to.situation.shifts.clone_from(&from.situation.shifts)),
+        with(|to, from| to.situation.wards.clone_from(&from.situation.wards)),
+        with(|to, from| {
+            to.situation
+                .patient_ward
+                .clone_from(&from.situation.patient_ward);
+        }),
+        with(|to, from| to.situation.device = from.situation.device),
+        with(|to, from| to.situation.phishing_resistant = from.situation.phishing_resistant),
+        with(|to, from| to.situation.auth_age = from.situation.auth_age),
+        with(|to, from| {
+            to.situation
+                .information_types
+                .clone_from(&from.situation.information_types);
+        }),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 mod asked;
 mod evaluation;
+mod examples;
 mod matrix;
 mod memory;
 mod tables;
@@ -19,6 +20,7 @@ use crate::policy::question::{
     CareRelation, PrincipalKind, Purpose, Question, Training, UNKNOWN_ZONE,
 };
 use crate::request::facts::PatientSource;
+use crate::request::situation::NOTHING_KNOWN;
 use crate::request::{Action, PatientRef, Role};
 
 /// The directory of the shipped bundle.
@@ -108,5 +110,6 @@ pub(in crate::policy) const fn question<'a>(
         training: Training::Unknown,
         break_glass: false,
         department: None,
+        situation: &NOTHING_KNOWN,
     }
 }

@@ -105,6 +105,10 @@ roles = [\"nurze\"]
 kind = \"robot\"
 training = \"maybe\"
 zone = \"moon\"
+shifts = [\"dya\"]
+device = \"toaster\"
+mfa_strength = \"strong\"
+information_types = [\"psy\"]
 lockdown = 9
 care_relation = \"some\"
 purpose = \"FUN\"
@@ -119,7 +123,7 @@ expect = \"maybe\"
         .iter()
         .map(|problem| problem.line.expect("a line"))
         .collect();
-    assert_eq!(lines, (3..=14).collect::<Vec<_>>(), "{problems:#?}");
+    assert_eq!(lines, (3..=18).collect::<Vec<_>>(), "{problems:#?}");
     for incomplete in [
         "[[case]]\nname = \"x\"\nroles = []\nsection = \"notes\"\nexpect = \"deny\"\n",
         "[[case]]\nname = \"x\"\nroles = []\naction = \"Read\"\nexpect = \"deny\"\n",

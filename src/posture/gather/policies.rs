@@ -10,6 +10,7 @@ use crate::policy::compile::Outcome;
 use crate::policy::decide::Active;
 use crate::policy::question::{CareRelation, Training};
 use crate::policy::scene::{Scene, patient};
+use crate::policy::situation::where_permissions_may_be;
 use crate::policy::tables::Report;
 use crate::posture::facts::{Bundle, Known, Prevention, Profile};
 use crate::request::facts::Verdict;
@@ -138,7 +139,7 @@ impl Sweep<'_> {
     }
 
     fn roleless(&mut self, action: Action, section: &str) {
-        for scene in situations(&BTreeSet::new(), action, section) {
+        for scene in situations(self.active, &BTreeSet::new(), action, section) {
             if self.allows(&scene) {
                 self.found
                     .roleless
@@ -154,7 +155,7 @@ impl Sweep<'_> {
         let (mut mfa, mut may, mut unconfirmed) = (false, false, false);
         let (mut permitted, mut after_lapse) = (false, false);
         let mut left = BTreeSet::new();
-        for scene in situations(&roles, action, section) {
+        for scene in situations(self.active, &roles, action, section) {
             mfa |= self.allows(&Scene {
                 mfa: false,
                 ..scene.clone()
@@ -240,16 +241,22 @@ impl Sweep<'_> {
     }
 }
 
-fn situations<'a>(
-    roles: &'a BTreeSet<Role>,
+fn situations(
+    active: &Active,
+    roles: &BTreeSet<Role>,
     action: Action,
-    section: &'a str,
-) -> impl Iterator<Item = Scene> + 'a {
-    SITUATIONS.iter().map(move |(relation, of)| Scene {
-        care_relation: *relation,
-        patient: (*of == Patient::Named).then(|| patient("any")),
-        ..Scene::new(roles.clone(), action, section)
-    })
+    section: &str,
+) -> Vec<Scene> {
+    let mut scenes = Vec::new();
+    for situation in where_permissions_may_be(active) {
+        scenes.extend(SITUATIONS.iter().map(|(relation, of)| Scene {
+            care_relation: *relation,
+            patient: (*of == Patient::Named).then(|| patient("any")),
+            situation: situation.clone(),
+            ..Scene::new(roles.clone(), action, section)
+        }));
+    }
+    scenes
 }
 
 pub(super) fn profiles(config: &Config) -> Vec<Profile> {

@@ -22,6 +22,7 @@ use crate::policy::scene::{Scene, patient};
 use crate::refusal::Refusal;
 use crate::request::facts::{Mapping, PatientSource};
 use crate::request::received::{Connection, Parts};
+use crate::request::situation::{self, DeviceKind, age_of};
 use crate::request::{Body, ClientAddr, PeerAddr, Received, RequestId, Role, Target};
 
 /// What is to be explained.
@@ -191,6 +192,31 @@ impl Asked {
 }
 
 impl Situation {
+    fn known(&self, mapping: &Mapping) -> Result<situation::Situation, Failure> {
+        let device = DeviceKind::by_word(&self.device).ok_or_else(|| {
+            let known: Vec<_> = DeviceKind::ALL.iter().map(|one| one.word()).collect();
+            wrong(format!(
+                "`--device {}` is not known; use one of {}",
+                self.device,
+                known.join(", ")
+            ))
+        })?;
+        let words = |names: &[String]| -> situation::Words {
+            names.iter().map(|name| name.as_str().into()).collect()
+        };
+        let mut information_types = words(&self.information_type);
+        information_types.extend(mapping.information_types.iter().cloned());
+        Ok(situation::Situation {
+            shifts: words(&self.shift),
+            wards: words(&self.ward),
+            patient_ward: self.patient_ward.as_deref().map(Into::into),
+            device,
+            phishing_resistant: self.phishing_resistant,
+            auth_age: self.auth_age.map(|age| age_of(age.into())),
+            information_types,
+        })
+    }
+
     fn scene(&self, who: &Who, emr: &str, mapping: &Mapping) -> Result<Scene, Failure> {
         let unknown = |key: &str, value: &str, known: Vec<&str>| {
             wrong(format!(
@@ -227,6 +253,7 @@ impl Situation {
             training,
             break_glass: self.break_glass,
             department: self.department.clone(),
+            situation: self.known(mapping)?,
         })
     }
 }

@@ -82,6 +82,27 @@ struct Situation {
     /// The department of the user.
     #[arg(long, value_name = "NAME")]
     department: Option<String>,
+    /// A shift or booked window in force; may be given again for others.
+    #[arg(long, value_name = "NAME")]
+    shift: Vec<String>,
+    /// A ward on which the user works; may be given again for others.
+    #[arg(long, value_name = "NAME")]
+    ward: Vec<String>,
+    /// The ward on which the patient lies.
+    #[arg(long, value_name = "NAME")]
+    patient_ward: Option<String>,
+    /// What the client works at: unknown, personal, shared, certified.
+    #[arg(long, value_name = "KIND", default_value = "unknown")]
+    device: String,
+    /// The sign-in had a factor that cannot be phished.
+    #[arg(long, conflicts_with = "no_mfa")]
+    phishing_resistant: bool,
+    /// How many seconds ago the sign-in was.
+    #[arg(long, value_name = "SECONDS")]
+    auth_age: Option<u32>,
+    /// A kind of information that the patient's chart holds (HL7 code, as in PSY); may be given again for others.
+    #[arg(long, value_name = "CODE")]
+    information_type: Vec<String>,
     /// How user and patient are related: unknown, assigned, none, self.
     #[arg(long, value_name = "RELATION", default_value = "unknown")]
     care_relation: String,
@@ -181,6 +202,43 @@ mod tests {
         );
         let clause = "does not hold: break_glass is false, care_relation is \"none\"";
         assert!(refused.out.contains(clause), "{}", refused.out);
+    }
+
+    #[test]
+    fn newer_circumstances_are_said_and_a_stranger_is_refused() {
+        let line = [
+            "--roles",
+            "nurse",
+            "--emr",
+            "sample-clinic",
+            "--patient",
+            "4",
+            "GET /chart/notes",
+        ];
+        let more = [
+            "--shift",
+            "day",
+            "--ward",
+            "icu",
+            "--patient-ward",
+            "icu",
+            "--device",
+            "shared",
+            "--auth-age",
+            "61",
+        ];
+        let told = explain(&[&more[..], &line[..]].concat());
+        let expected =
+            "shift day, ward icu, patient on ward icu, device shared, signed in at most 300 s ago";
+        assert!(told.out.contains(expected), "{}", told.out);
+        let wrong = explain(&[&["--device", "toaster"], &line[..]].concat());
+        assert!(
+            wrong
+                .err
+                .contains("use one of unknown, personal, shared, certified"),
+            "{}",
+            wrong.err
+        );
     }
 
     #[test]

@@ -13,8 +13,9 @@ use crate::policy::explain::{Bearing, Explanation, Finding};
 use crate::policy::question::PrincipalKind;
 use crate::policy::scene::Scene;
 use crate::refusal::Refusal;
-use crate::request::Action;
 use crate::request::facts::{Inspected, Verdict};
+use crate::request::situation::{DeviceKind, Words};
+use crate::request::{Action, Situation};
 
 /// Why policy refuses; nothing where it permits.
 fn refusal(scene: &Scene, outcome: &Outcome) -> Option<Refusal> {
@@ -175,7 +176,37 @@ fn situation(scene: &Scene) -> String {
         scene.training.word(),
         scene.lockdown,
         if scene.break_glass { "open" } else { "none" }
-    ))
+    )) + &printable(&known(&scene.situation))
+}
+
+/// What is known beyond that; nothing where nothing is.
+fn known(situation: &Situation) -> String {
+    let list = |what: &str, words: &Words| {
+        let names: Vec<_> = words.iter().map(AsRef::as_ref).collect();
+        (!names.is_empty()).then(|| format!("{what} {}", names.join("+")))
+    };
+    let device = situation.device;
+    let parts = [
+        list("shift", &situation.shifts),
+        list("ward", &situation.wards),
+        situation
+            .patient_ward
+            .as_ref()
+            .map(|ward| format!("patient on ward {ward}")),
+        (device != DeviceKind::Unknown).then(|| format!("device {}", device.word())),
+        situation
+            .phishing_resistant
+            .then(|| "factor phishing-resistant".to_owned()),
+        situation
+            .auth_age
+            .map(|age| format!("signed in at most {age} s ago")),
+        list("information", &situation.information_types),
+    ];
+    let said: Vec<_> = parts.into_iter().flatten().collect();
+    if said.is_empty() {
+        return String::new();
+    }
+    format!(", {}", said.join(", "))
 }
 
 fn decision(

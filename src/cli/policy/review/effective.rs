@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use crate::policy::decide::Active;
 use crate::policy::question::{CareRelation, PrincipalKind, UNKNOWN_ZONE};
 use crate::policy::scene::{Scene, patient};
+use crate::policy::situation::where_permissions_may_be;
 use crate::request::facts::Verdict;
-use crate::request::{Action, Role};
+use crate::request::{Action, Role, Situation};
 
 /// One thing that may be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +47,11 @@ pub(super) fn effective(active: &Active, roles: &BTreeSet<Role>) -> Vec<Effectiv
         let named = bundle.networks().zones().iter().map(|zone| &*zone.name);
         zones.extend(named.chain([crate::policy::networks::OUTSIDE]));
     }
+    let situations = where_permissions_may_be(active);
     let mut found = Vec::new();
     for section in bundle.vocabulary().sections() {
         for action in Action::ALL.iter().copied() {
-            found.extend(one(active, roles, section, action, &zones));
+            found.extend(one(active, (roles, section, action), &zones, &situations));
         }
     }
     found
@@ -57,10 +59,9 @@ pub(super) fn effective(active: &Active, roles: &BTreeSet<Role>) -> Vec<Effectiv
 
 fn one(
     active: &Active,
-    roles: &BTreeSet<Role>,
-    section: &str,
-    action: Action,
+    (roles, section, action): (&BTreeSet<Role>, &str, Action),
     zones: &[&str],
+    situations: &[Situation],
 ) -> Option<Effective> {
     let mut conditions = Vec::new();
     let mut first = None;
@@ -69,29 +70,41 @@ fn one(
             let allowed: Vec<_> = zones
                 .iter()
                 .filter_map(|zone| {
-                    let scene = Scene {
+                    let scene = |situation: &Situation| Scene {
                         kind,
                         patient: of_patient.then(|| patient("any")),
                         care_relation: *care_relation,
                         break_glass: *break_glass,
                         zone: (*zone).to_owned(),
+                        situation: situation.clone(),
                         ..Scene::new(roles.clone(), action, section)
                     };
-                    let outcome = active.ask(&scene.question());
-                    (outcome.verdict == Verdict::Allow).then_some((*zone, outcome))
+                    let mut asked = situations.iter().map(|situation| {
+                        let outcome = active.ask(&scene(situation).question());
+                        (*zone, outcome, *situation == Situation::UNKNOWN)
+                    });
+                    asked.find(|(_, outcome, _)| outcome.verdict == Verdict::Allow)
                 })
                 .collect();
-            let Some((_, outcome)) = allowed.first() else {
+            let Some((_, outcome, is_ordinary)) = allowed.first() else {
                 continue;
             };
             let mut says = (*condition).to_owned();
             if allowed.len() < zones.len() {
-                let names: Vec<_> = allowed.iter().map(|(zone, _)| *zone).collect();
+                let names: Vec<_> = allowed.iter().map(|(zone, _, _)| *zone).collect();
                 let from = format!("from {}", names.join(", "));
                 says = if says.is_empty() {
                     from
                 } else {
                     format!("{says} {from}")
+                };
+            }
+            if !is_ordinary {
+                let more = "depending on shift, ward, device or sign-in";
+                says = if says.is_empty() {
+                    more.to_owned()
+                } else {
+                    format!("{says}, {more}")
                 };
             }
             if first.is_none() {

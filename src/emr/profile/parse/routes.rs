@@ -16,6 +16,7 @@ use crate::emr::answer::AnswerRule;
 use crate::emr::json::Pointer;
 use crate::emr::pattern::PathPattern;
 use crate::request::facts::Action;
+use crate::request::situation::is_kind;
 
 /// HL7 v3 Confidentiality, from unrestricted to very restricted.
 const SENSITIVITIES: &[&str] = &["U", "L", "M", "N", "R", "V"];
@@ -60,6 +61,7 @@ impl RouteReader<'_> {
             action: raw.action,
             section: raw.section,
             sensitivity: raw.sensitivity.unwrap_or_else(|| "N".to_owned()),
+            information_types: raw.information_types.into_iter().map(Into::into).collect(),
             need: super::need(raw.patient_required, &patient),
             patient,
             same,
@@ -276,6 +278,15 @@ fn check_names(raw: &RawRoute, at: &dyn Fn(&str) -> usize, problems: &mut Proble
             message,
             "write U, L, M, N, R or V (HL7 v3 Confidentiality)",
         );
+    }
+    for code in &raw.information_types {
+        if !is_kind(code) {
+            problems.add(
+                at("information_types"),
+                format!("`{code}` is no code of a kind of information"),
+                "write HL7 InformationSensitivityPolicy codes, as in [\"PSY\", \"HIV\"]",
+            );
+        }
     }
 }
 

@@ -1,0 +1,134 @@
+//! What policy said on a whole request, with what profile, gateway and lockdown add to it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::inquiry::{Inquiry, Matter};
+use super::{DOWNTIME, Obligations};
+use crate::policy::compile::Outcome;
+use crate::policy::question::{CareRelation, Circumstances, Grant, Purpose};
+use crate::refusal::Refusal;
+use crate::request::facts::{Considered, Decision, Verdict};
+use crate::request::{Action, Demand};
+
+/// Under lockdown, who changes anything signed in no longer ago than this.
+const LOCKDOWN_STEP_UP: Duration = Duration::from_mins(5);
+
+/// What policy said on a whole request.
+pub(super) struct Ruling {
+    pub(super) outcome: Outcome,
+    /// The break-glass grant that opened a chart concerned: the one that ends first, if there are several.
+    pub(super) grant: Option<Grant>,
+    /// The lockdown level that applied.
+    lockdown: u8,
+    /// Whether it is only for an overdue course that policy says no.
+    lapsed: bool,
+    /// The care relation of all patients as one word.
+    relation: CareRelation,
+    /// What was considered of each patient.
+    considered: Vec<Considered>,
+    /// When something that policies may have looked at ends or begins.
+    until: Option<Timestamp>,
+}
+
+/// What lockdown adds to whatever the bundle says, so that no bundle can leave it out.
+fn lock_down(outcome: &mut Outcome, action: Action, level: u8) {
+    if level >= DOWNTIME {
+        outcome.verdict = Verdict::Deny;
+        outcome.obligations = Obligations::default();
+    } else if level > 0 && outcome.verdict == Verdict::Allow && !action.only_looks() {
+        oblige(outcome, Demand::fresh(LOCKDOWN_STEP_UP));
+    }
+}
+
+/// What the profile or the gateway demands of the sign-in adds to what the bundle obliges; the stronger of both counts.
+fn oblige(outcome: &mut Outcome, demand: Demand) {
+    if outcome.verdict == Verdict::Allow {
+        let more = Obligations::of_sign_in(demand);
+        outcome.obligations = outcome.obligations.union(more);
+    }
+}
+
+impl Ruling {
+    /// Asks once for each patient, or once where there is none.
+    pub(super) fn on(inquiry: &Inquiry<'_>) -> Self {
+        let mapping = inquiry.matter.mapping;
+        let lockdown = inquiry.circumstances.lockdown;
+        let mut outcome = inquiry.ask_for_all(inquiry.circumstances.training);
+        let lapsed = inquiry.lapsed_only(&outcome);
+        oblige(&mut outcome, mapping.demand);
+        lock_down(&mut outcome, mapping.action, lockdown);
+        let concerned = mapping.patients.iter().map(Some);
+        let nobody = mapping.patients.is_empty().then_some(None);
+        let grant = concerned
+            .chain(nobody)
+            .filter_map(|patient| inquiry.opened(patient))
+            .min_by_key(|grant| grant.expires)
+            .cloned();
+        Self {
+            outcome,
+            grant,
+            lockdown,
+            lapsed,
+            relation: inquiry.relation(),
+            considered: inquiry.considered(),
+            until: inquiry.until(),
+        }
+    }
+
+    pub(super) fn refusal(&self, matter: &Matter<'_>, now: Timestamp) -> Option<Refusal> {
+        if !self.outcome.errors.is_empty() {
+            return Some(Refusal::PolicyError);
+        }
+        match self.outcome.verdict {
+            Verdict::Deny => Some(if self.lockdown >= DOWNTIME {
+                Refusal::Downtime
+            } else if matter.mapping.action == Action::Unmapped {
+                Refusal::Unmapped
+            } else if matter.principal.roles().is_empty() {
+                Refusal::NoRole
+            } else if self.lapsed {
+                Refusal::TrainingLapsed
+            } else {
+                Refusal::PolicyDenied
+            }),
+            Verdict::Allow => self
+                .outcome
+                .obligations
+                .demand
+                .shortfall(matter.principal.proof(), now)
+                .map(|_| Refusal::StepUpRequired),
+        }
+    }
+
+    pub(super) fn valid_until(&self, matter: &Matter<'_>, now: Timestamp) -> Timestamp {
+        let demand = self.outcome.obligations.demand;
+        let step_up = demand.met_until(matter.principal.proof(), now);
+        let grant = self.grant.as_ref().map(|grant| grant.expires);
+        [step_up, grant, self.until]
+            .into_iter()
+            .flatten()
+            .fold(matter.expires, Timestamp::min)
+    }
+
+    pub(super) fn into_decision(self, circumstances: &Circumstances) -> Decision {
+        Decision {
+            verdict: self.outcome.verdict,
+            policies: self.outcome.policies,
+            errors: self.outcome.errors,
+            care_relation: self.relation.word().to_owned(),
+            // Whoever broke the glass said that it is an emergency.
+            purpose: match self.grant {
+                Some(_) => Purpose::Emergency.code().to_owned(),
+                None => circumstances.purpose.code().to_owned(),
+            },
+            lockdown: circumstances.lockdown,
+            zone: circumstances.zone.to_string(),
+            training: circumstances.training.word().to_owned(),
+            grant: self.grant.map(|grant| grant.id),
+            obligations: self.outcome.obligations.as_recorded(),
+            considered: self.considered,
+        }
+    }
+}
