@@ -13,14 +13,16 @@ use jiff::Timestamp;
 use super::bundle::Bundle;
 use super::compile::{Compiled, Outcome};
 use super::memo::Memo;
-pub use super::obligation::Obligations;
+pub use super::obligation::{Extent, Marks, Obligations};
 use super::question::{Circumstances, Grant, PrincipalKind, Question, Training, UNKNOWN_ZONE};
+use super::reasons::{Reasons, Subject};
+use super::restraint::{Conduct, Reason};
 use super::standing::Standing;
 use crate::emr::map::Mapped;
 use crate::refusal::Refusal;
 use crate::request::facts::{Decision, Mapping, Verdict};
 use crate::request::{
-    Action, Demand, Facts, Notice, Offer, PatientRef, Principal, Received, Refused,
+    Action, Demand, Enquiry, Facts, Notice, Offer, PatientRef, Principal, Received, Refused,
 };
 
 /// Under lockdown, who changes anything signed in no longer ago than this.
@@ -157,6 +159,7 @@ pub struct InForce {
     generation: u64,
     active: Arc<Active>,
     standing: Arc<Standing>,
+    reasons: Arc<Reasons>,
 }
 
 /// The policies in force, and what is in force beside them.
@@ -176,6 +179,7 @@ impl Policies {
                 generation,
                 active: Arc::new(Active::new(bundle)),
                 standing: Arc::default(),
+                reasons: Arc::default(),
             }),
         }
     }
@@ -201,6 +205,7 @@ impl Policies {
                 generation: before.generation.saturating_add(1),
                 active: Arc::clone(&before.active),
                 standing: Arc::new(standing),
+                reasons: Arc::clone(&before.reasons),
             }
         });
     }
@@ -212,6 +217,7 @@ impl Policies {
             generation: before.generation.saturating_add(1),
             active: Arc::clone(active),
             standing: Arc::clone(&before.standing),
+            reasons: Arc::clone(&before.reasons),
         });
         before.generation.saturating_add(1)
     }
@@ -220,6 +226,13 @@ impl Policies {
     #[must_use]
     pub fn standing(&self) -> Arc<Standing> {
         Arc::clone(&self.in_force.load().standing)
+    }
+
+    /// What users stated as their reasons. It is no part of a generation: a reason opens nothing that policy does not
+    /// permit.
+    #[must_use]
+    pub fn reasons(&self) -> Arc<Reasons> {
+        Arc::clone(&self.in_force.load().reasons)
     }
 
     /// The bundle in force.
@@ -279,8 +292,8 @@ impl InForce {
     /// Decides a mapped request.
     ///
     /// # Errors
-    /// Refuses what is not permitted for every patient that it concerns, what could not be evaluated, and what
-    /// needs a fresher sign-in.
+    /// Refuses what is not permitted for every patient that it concerns, what could not be evaluated, what sends where
+    /// only looking is permitted, and what needs a fresher sign-in or a reason.
     pub fn decide(
         &self,
         mut mapped: Mapped,
@@ -293,7 +306,7 @@ impl InForce {
             tracing::error!("a mapped request names no EMR");
             return Err(mapped.refuse(Refusal::Internal));
         };
-        let inquiry = Inquiry::of(&self.active, &matter, circumstances, now);
+        let inquiry = Inquiry::of(self, &matter, circumstances, now);
         let ruling = Ruling::on(&inquiry);
         let refusal = ruling.refusal(&matter, now);
         // A bundle may close charts to who is late with a course; breaking the glass still opens them.
@@ -308,8 +321,12 @@ impl InForce {
         };
         let opens = closed && is_person && is_repeatable(&mapped) && inquiry.opens_by_break_glass();
         let valid_until = ruling.valid_until(&matter, now);
-        let obligations = ruling.outcome.obligations;
+        let obligations = ruling.outcome.obligations.clone();
         let mut notices = notices(circumstances, ruling.grant.as_ref());
+        match obligations.extent {
+            Extent::LooksOnly => notices.push(Notice::ReadOnly),
+            Extent::Whole => {}
+        }
         notices.extend_from_slice(mapped.received().told());
         mapped.received_mut().facts_mut().decision = Some(ruling.into_decision(circumstances));
         match refusal {
@@ -317,6 +334,7 @@ impl InForce {
             Some(Refusal::StepUpRequired) => Err(mapped
                 .refuse(Refusal::StepUpRequired)
                 .demanding(obligations.demand)),
+            Some(Refusal::ReasonRequired) => Err(asked(mapped, &obligations, now)),
             Some(refusal) => Err(mapped.refuse(refusal)),
             None => Ok(Authorized {
                 mapped,
@@ -343,7 +361,7 @@ impl InForce {
             let verdict = Err(Refusal::Internal);
             return Again { facts, verdict };
         };
-        let ruling = Ruling::on(&Inquiry::of(&self.active, &matter, circumstances, now));
+        let ruling = Ruling::on(&Inquiry::of(self, &matter, circumstances, now));
         // Who lost every role could not ask at all.
         let refusal = if matter.principal.roles().is_empty() {
             Some(Refusal::NoRole)
@@ -372,6 +390,8 @@ struct Matter<'m> {
     emr: &'m str,
     principal: &'m Principal,
     mapping: &'m Mapping,
+    session: &'m str,
+    conduct: Conduct,
     /// When the session ends, or what is known of its user may not be relied on any more.
     expires: Timestamp,
 }
@@ -382,6 +402,8 @@ impl<'m> Matter<'m> {
             emr: mapped.received().facts().emr.as_deref()?,
             principal: mapped.identified().principal(),
             mapping: mapped.mapping(),
+            session: mapped.identified().session().as_str(),
+            conduct: Conduct::of(mapped.received().parts()),
             expires: mapped.identified().confirmed_until(),
         })
     }
@@ -391,6 +413,9 @@ impl<'m> Matter<'m> {
             emr: facts.emr.as_deref()?,
             principal: facts.principal.as_ref()?,
             mapping: facts.mapping.as_ref()?,
+            session: facts.session.as_deref()?,
+            // It was permitted to go on as it is when it began.
+            conduct: Conduct::Looks,
             expires,
         })
     }
@@ -403,6 +428,18 @@ fn offered(mapped: Mapped, now: Timestamp) -> Refused {
     match offer {
         Some(offer) => mapped.refuse(Refusal::BreakGlassOffered).offering(offer),
         None => mapped.refuse(Refusal::PolicyDenied),
+    }
+}
+
+/// Refuses what wants a reason, with the enquiry about it.
+fn asked(mapped: Mapped, obligations: &Obligations, now: Timestamp) -> Refused {
+    let holds = obligations.reason.unwrap_or_default();
+    let received = mapped.received();
+    let enquiry = Enquiry::of(received.facts(), &received.parts().authority, holds, now);
+    let refused = mapped.refuse(Refusal::ReasonRequired);
+    match enquiry {
+        Some(enquiry) => refused.asking(enquiry),
+        None => refused,
     }
 }
 
@@ -440,6 +477,7 @@ fn is_repeatable(mapped: &Mapped) -> bool {
 /// What policy is asked about one request.
 struct Inquiry<'a> {
     active: &'a Active,
+    reasons: &'a Reasons,
     matter: &'a Matter<'a>,
     circumstances: &'a Circumstances,
     now: Timestamp,
@@ -448,13 +486,14 @@ struct Inquiry<'a> {
 
 impl<'a> Inquiry<'a> {
     fn of(
-        active: &'a Active,
+        in_force: &'a InForce,
         matter: &'a Matter<'a>,
         circumstances: &'a Circumstances,
         now: Timestamp,
     ) -> Self {
         Self {
-            active,
+            active: &in_force.active,
+            reasons: &in_force.reasons,
             circumstances,
             now,
             principal: matter.principal.id(),
@@ -509,6 +548,35 @@ impl<'a> Inquiry<'a> {
         })
     }
 
+    /// Whether the reason that is obliged was stated, for every patient concerned. Who broke the glass for a patient said why.
+    fn reason(&self, obligations: &Obligations) -> Reason {
+        let Some(holds) = obligations.reason else {
+            return Reason::NotAsked;
+        };
+        let Matter {
+            emr,
+            mapping,
+            session,
+            ..
+        } = *self.matter;
+        Reason::for_all(&mapping.patients, |patient| {
+            if let Some(grant) =
+                patient.and_then(|patient| self.circumstances.grant_for(patient, self.now))
+            {
+                return Some((Arc::from(grant.id.as_str()), grant.expires));
+            }
+            let subject = Subject::new(
+                (&self.principal, session),
+                emr,
+                (mapping.action, &mapping.section),
+                patient,
+            );
+            let stated = self.reasons.stated(&subject)?;
+            let until = stated.holds_until(holds, self.now)?;
+            Some((stated.id, until))
+        })
+    }
+
     /// What policy says for every patient concerned, or once where there is none, to somebody who stands so with
     /// training.
     fn ask_for_all(&self, training: Training) -> Outcome {
@@ -553,6 +621,8 @@ struct Ruling {
     lockdown: u8,
     /// Whether it is only for an overdue course that policy says no.
     lapsed: bool,
+    /// The reason that was stated, where one is obliged.
+    reason: Reason,
 }
 
 /// What lockdown adds to whatever the bundle says, so that no bundle can leave it out.
@@ -569,7 +639,7 @@ fn lock_down(outcome: &mut Outcome, action: Action, level: u8) {
 fn oblige(outcome: &mut Outcome, demand: Demand) {
     if outcome.verdict == Verdict::Allow {
         let more = Obligations::of_sign_in(demand);
-        outcome.obligations = outcome.obligations.union(more);
+        outcome.obligations = std::mem::take(&mut outcome.obligations).union(&more);
     }
 }
 
@@ -589,11 +659,13 @@ impl Ruling {
             .filter_map(|patient| inquiry.opened(patient))
             .min_by_key(|grant| grant.expires)
             .cloned();
+        let reason = inquiry.reason(&outcome.obligations);
         Self {
             outcome,
             grant,
             lockdown,
             lapsed,
+            reason,
         }
     }
 
@@ -613,20 +685,28 @@ impl Ruling {
             } else {
                 Refusal::PolicyDenied
             }),
-            Verdict::Allow => self
-                .outcome
-                .obligations
-                .demand
-                .shortfall(matter.principal.proof(), now)
-                .map(|_| Refusal::StepUpRequired),
+            Verdict::Allow => self.unmet(matter, now),
         }
+    }
+
+    /// What is obliged and not met; nothing, if all is. First what nobody can do anything about.
+    fn unmet(&self, matter: &Matter<'_>, now: Timestamp) -> Option<Refusal> {
+        let obligations = &self.outcome.obligations;
+        if obligations.extent == Extent::LooksOnly && matter.conduct == Conduct::Sends {
+            return Some(Refusal::ReadOnly);
+        }
+        let lacks = obligations
+            .demand
+            .shortfall(matter.principal.proof(), now)
+            .map(|_| Refusal::StepUpRequired);
+        lacks.or_else(|| self.reason.refusal(matter.principal))
     }
 
     fn valid_until(&self, matter: &Matter<'_>, now: Timestamp) -> Timestamp {
         let demand = self.outcome.obligations.demand;
         let step_up = demand.met_until(matter.principal.proof(), now);
         let grant = self.grant.as_ref().map(|grant| grant.expires);
-        [step_up, grant]
+        [step_up, grant, self.reason.until()]
             .into_iter()
             .flatten()
             .fold(matter.expires, Timestamp::min)
@@ -644,6 +724,7 @@ impl Ruling {
             training: circumstances.training.word().to_owned(),
             grant: self.grant.map(|grant| grant.id),
             obligations: self.outcome.obligations.as_recorded(),
+            reasons: self.reason.into_ids(),
         }
     }
 }
@@ -815,6 +896,7 @@ mod tests {
                 training: "unknown".to_owned(),
                 grant: None,
                 obligations: Vec::new(),
+                reasons: Vec::new(),
             }
         );
         assert_eq!(authorized.valid_until(), at(SESSION_END));

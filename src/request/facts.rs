@@ -237,9 +237,12 @@ pub struct Decision {
     /// Break-glass grant that applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
-    /// Obligations that the permit carries, as written (`stepup=300s`).
+    /// Obligations that the permits carry (`stepup=300s`, `readonly`, `limit=20/h`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub obligations: Vec<String>,
+    /// Ids of the reasons that were stated for it, where the permit obliges one (`reason-stated` on the trail).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
 }
 
 /// The outcome of a decision.

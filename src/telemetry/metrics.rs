@@ -64,6 +64,8 @@ metrics! {
     REQUEST_SECONDS = "chartgate_request_seconds", Histogram, [], "From the admission of a request to the end of its answer.";
     REFUSALS = "chartgate_refusals_total", Counter, ["code"], "Requests that were refused, by code.";
     BANNERS = "chartgate_banners_total", Counter, ["result"], "Pages of an EMR that a notice was to be put on: `shown`, `appended` where they have no body tag, `passed` without it.";
+    WATERMARKS = "chartgate_watermarks_total", Counter, ["result"], "Pages of an EMR that a watermark was to be put on: `shown`, `appended` where they have no body tag, `passed` where they hold nothing but frames, `refused` where it cannot be put on.";
+    REASONS = "chartgate_reasons_total", Counter, ["reason"], "Reasons that were stated where a permit obliges one, by their code.";
     LOCK_OVERLAYS = "chartgate_lock_overlays_total", Counter, ["result"], "Pages of an EMR that the script of the screen lock was to be put on: `shown`, `appended` where they have no body tag, `passed` without it.";
     LOCKS = "chartgate_locks_total", Counter, ["cause"], "Screens that locked, by cause: `idle`, `user`; and `unlocked` again.";
     HELD_POSTS = "chartgate_held_posts_total", Counter, ["outcome"], "Forms that met an ended, locked or stale session: `held`, `lost`, `sent`, `refused`, `discarded`, `expired`.";

@@ -4,6 +4,7 @@ mod asked;
 mod evaluation;
 mod matrix;
 mod memory;
+mod obliged;
 mod tables;
 
 use std::collections::BTreeSet;
