@@ -37,8 +37,8 @@ impl Allowances {
         }
     }
 
-    /// Counts one request of `user` under each of `allowances`, which come with what is used up soonest restored first:
-    /// what a later one refuses is then lost to the earlier ones for no longer than the later one takes anyway.
+    /// Counts one request of `user` under each of `allowances`, in the order in which a request comes back to them, the
+    /// quickest first: what a later one refuses has come back to the earlier ones before the later one lets the next pass.
     ///
     /// # Errors
     /// [`Throttle`] says when the next one is accepted.

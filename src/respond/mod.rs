@@ -42,12 +42,18 @@ pub fn deliver(cleaned: Cleaned) -> Response<AnswerBody> {
     let count: banner::Count = match (&mark, &notices, &script) {
         (None, None, None) => return response,
         (Some(_), Some(_), _) => |result| {
-            counted(names::WATERMARKS, result);
-            counted(names::BANNERS, result);
+            metrics::counter!(names::WATERMARKS, "result" => result).increment(1);
+            metrics::counter!(names::BANNERS, "result" => result).increment(1);
         },
-        (Some(_), None, _) => |result| counted(names::WATERMARKS, result),
-        (None, Some(_), _) => |result| counted(names::BANNERS, result),
-        (None, None, Some(_)) => |result| counted(names::LOCK_OVERLAYS, result),
+        (Some(_), None, _) => |result| {
+            metrics::counter!(names::WATERMARKS, "result" => result).increment(1);
+        },
+        (None, Some(_), _) => |result| {
+            metrics::counter!(names::BANNERS, "result" => result).increment(1);
+        },
+        (None, None, Some(_)) => |result| {
+            metrics::counter!(names::LOCK_OVERLAYS, "result" => result).increment(1);
+        },
     };
     let duty = match &mark {
         Some(_) => Duty::Obliged,
@@ -55,10 +61,6 @@ pub fn deliver(cleaned: Cleaned) -> Response<AnswerBody> {
     };
     let html = [notices, mark, script].into_iter().flatten().collect();
     banner::put(response, Markup { html, duty }, count)
-}
-
-fn counted(name: &'static str, result: &'static str) {
-    metrics::counter!(name, "result" => result).increment(1);
 }
 
 /// The keys that EMRs verify assertions with (RFC 7517).

@@ -20,10 +20,10 @@ use super::notices::escaped;
 use crate::request::Watermark;
 
 /// How often the text stands in the pattern.
-const TIMES: usize = 40;
+const TIMES: usize = 60;
 
 /// What lays the pattern over the page. Whatever the page's own style sheets say of any element, this counts.
-const STYLE: &str = "[data-chartgate=watermark]{all:initial!important;display:flex!important;flex-wrap:wrap!important;align-content:space-around!important;justify-content:space-around!important;gap:4em 5em!important;position:fixed!important;inset:-30%!important;overflow:hidden!important;transform:rotate(-24deg)!important;z-index:2147483646!important;pointer-events:none!important;opacity:.22!important;color:#777!important;font:600 14px/1.5 sans-serif!important;-webkit-print-color-adjust:exact!important;print-color-adjust:exact!important;user-select:none!important}[data-chartgate=watermark] b{all:unset!important;white-space:nowrap!important}";
+const STYLE: &str = "[data-chartgate=watermark]{all:initial!important;display:flex!important;flex-wrap:wrap!important;align-content:space-around!important;justify-content:space-around!important;gap:3em 4em!important;position:fixed!important;inset:-30%!important;overflow:hidden!important;transform:rotate(-24deg)!important;z-index:2147483646!important;pointer-events:none!important;opacity:.3!important;color:#777!important;font:600 14px/1.5 sans-serif!important;-webkit-print-color-adjust:exact!important;print-color-adjust:exact!important;user-select:none!important}[data-chartgate=watermark] b{all:unset!important;white-space:nowrap!important}";
 
 /// Directives for style sheets, the one that counts first (CSP Level 3 §6.8.3).
 const STYLES: Directives = Directives {
