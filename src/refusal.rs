@@ -230,6 +230,13 @@ refusals! {
     /// A course is overdue, and that alone is why policy says no; what was asked for changes or takes out something.
     TrainingLapsed = "3011", FORBIDDEN, "Your security training is overdue", "Until you have done the course that is overdue, the EMR is read-only for you: charts open, and break-glass works, but nothing can be written, printed or exported.", "Take the course; it works again at once. If you had typed something, open the course in another tab: it is still on the page before this one.";
 
+    /// The permit is for looking only (`@readonly`), and the request sends something: its method is none of GET, HEAD and OPTIONS, or it opens a WebSocket.
+    ReadOnly = "3012", FORBIDDEN, "This may only be looked at", "The access policy opens this part of the EMR to you for reading. What was sent has not reached the EMR.", "Go back and read on. If you need to search or write here for your work, ask your privacy officer and give the request id.";
+    /// The permit obliges a reason (`@reason`), and none was stated in this session for this patient, part and action, or its time is over. A page leads to the form by itself; a script is told where the form is (`reason_form`).
+    ReasonRequired = "3013", PRECONDITION_REQUIRED, "Please say why you need this", "The access policy opens this once you have stated a reason. The reason goes on record and holds for a limited time.", "State the reason, then continue. If you were not offered a form, open the page itself from the menu of the EMR.";
+    /// The form of a reason was sent for an enquiry that is unknown, too old, or was made to another user, session or host.
+    ReasonVoid = "3014", FORBIDDEN, "This form is not valid any more", "The reason was asked of another sign-in, or too long ago.", "Open the page that you need again and start from there.";
+
     /// Too many requests from one address.
     AddressRate = "4001", TOO_MANY_REQUESTS, "Too many requests from this address", "More requests arrived from this network address than are accepted.", "Wait for the time stated and try again.";
     /// Too many requests by one user.
@@ -240,6 +247,8 @@ refusals! {
     LoginRate = "4004", TOO_MANY_REQUESTS, "Too many sign-in attempts", "There were more attempts to sign in than are accepted in this time.", "Wait for the time stated and try again.";
     /// More logins, live streams or bodies at once than the limits allow.
     Busy = "4005", SERVICE_UNAVAILABLE, "The gateway is busy", "More is being done at once than is allowed.", "Try again in a moment.";
+    /// The user made as many requests under a permit as its `@limit` allows; the record names the permit among the policies.
+    PermitRate = "4006", TOO_MANY_REQUESTS, "As often as the policy allows", "The access policy lets you do this only so often in a span of time, and that is used up.", "Wait for the time stated and try again. If you need it more often for your work, ask your privacy officer and give the request id.";
 
     /// The EMR cannot be reached.
     UpstreamUnreachable = "5001", BAD_GATEWAY, "The EMR cannot be reached", "The EMR does not accept connections at the moment.", "Try again in a minute. In downtime use the downtime procedure of your ward.";

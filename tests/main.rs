@@ -28,6 +28,7 @@ mod interleaved;
 mod languages;
 mod lock;
 mod monitoring;
+mod obligations;
 mod pains;
 mod path;
 mod policy;

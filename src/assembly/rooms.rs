@@ -44,6 +44,7 @@ use crate::operate::factors::Factors;
 use crate::operate::incidents::{self, Incidents};
 use crate::operate::lockdown::{Ground, Lockdowns};
 use crate::operate::permissions::Permissions;
+use crate::operate::reasons::Reasons;
 use crate::operate::report::Reports;
 use crate::operate::tokens::Tokens;
 use crate::policy::decide::Policies;
@@ -90,6 +91,7 @@ pub(super) struct Rooms {
     pub(super) permissions: Permissions,
     /// Break-glass.
     pub(super) break_glass: BreakGlass,
+    reasons: Reasons,
     /// Cases.
     pub(super) cases: Arc<Cases>,
     /// Locks and sessions.
@@ -193,6 +195,12 @@ impl Rooms {
             answers: Answers::new(audit.clone(), holdings, clock.clone()),
             permissions,
             break_glass,
+            reasons: Reasons {
+                audit: audit.clone(),
+                policies: on.policies.clone(),
+                offers: on.offers.clone(),
+                clock: clock.clone(),
+            },
             clock: clock.clone(),
             incidents: incidents.await?,
             training: training::open(on).await?,
@@ -221,6 +229,7 @@ impl Rooms {
     pub(super) fn desks(&self) -> Desks {
         let desks: Vec<Arc<dyn Desk>> = vec![
             Arc::new(self.break_glass.clone()),
+            Arc::new(self.reasons.clone()),
             Arc::new(self.training.clone()),
             Arc::new(self.reports.clone()),
             Arc::new(self.devices.clone()),

@@ -128,6 +128,7 @@ pub(crate) fn facts(action: Action, patients: &[&str]) -> Facts {
             grant: None,
             obligations: Vec::new(),
             considered: Vec::new(),
+            reasons: Vec::new(),
         }),
         generation: 7,
     }
@@ -153,6 +154,7 @@ pub(crate) fn ended(action: Action, patients: &[&str], end: End, status: Option<
         bytes_in: 0,
         millis: 42,
         patients: Vec::new(),
+        watermark: None,
     };
     let mut entry = Entry::admit(&"gw1".into(), time(), &facts(action, patients)).read_back();
     entry.id = Uuid::from_u128(0x0195_5a3c_0000_7000_8000_0000_0000_0001);

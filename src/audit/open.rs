@@ -252,6 +252,7 @@ fn unknown_outcome() -> Outcome {
         bytes_in: 0,
         millis: 0,
         patients: Vec::new(),
+        watermark: None,
     }
 }
 

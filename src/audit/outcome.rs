@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::refusal::Refusal;
 use crate::request::facts::PatientRef;
+use crate::request::watermark::Marking;
 
 /// How an exchange with the EMR ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct Outcome {
     /// Patients that the outcome concerns beyond those of the admission (a selection that succeeded).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patients: Vec<PatientRef>,
+    /// What became of the watermark, where the permit obliges one: `carried`, `part`, `empty` or `impossible`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<String>,
 }
 
 /// Where an outcome is written to: capacity for it was reserved at admission, so this can neither block nor fail.
@@ -82,6 +86,7 @@ impl OutcomeGuard {
                 bytes_in: 0,
                 millis: 0,
                 patients: Vec::new(),
+                watermark: None,
             },
         }
     }
@@ -109,6 +114,11 @@ impl OutcomeGuard {
     /// A patient that the outcome concerns.
     pub fn concerns(&mut self, patient: PatientRef) {
         self.outcome.patients.push(patient);
+    }
+
+    /// What became of the watermark.
+    pub fn marked(&mut self, marking: Marking) {
+        self.outcome.watermark = Some(marking.word().to_owned());
     }
 
     /// The admission was not recorded, so there is no outcome either.

@@ -304,6 +304,7 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::PolicyRejected => "policy-rejected",
         Event::PermissionsReviewed => "permissions-reviewed",
         Event::BreakGlass => "break-glass",
+        Event::ReasonStated => "reason-stated",
         Event::BreakGlassEnded => "break-glass-ended",
         Event::BreakGlassReviewed => "break-glass-reviewed",
         Event::AuditExported => "audit-exported",

@@ -172,6 +172,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::StreamInterval
         | Event::StreamDecided
         | Event::BreakGlass
+        | Event::ReasonStated
         | Event::UserLocked
         | Event::SessionRevoked
         | Event::LockdownChanged

@@ -1,4 +1,4 @@
-//! Offers on their way through the browser: sealed, so that nobody can read, change, prolong or make one.
+//! Offers and enquiries on their way through the browser: sealed, so that nobody can read, change, prolong or make one.
 //!
 //! *Owns*: the key. *Never*: an offer that opens for another stage, or after its time; state that a flood of refusals
 //! could fill.
@@ -8,9 +8,11 @@ use aws_lc_rs::{hkdf, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::identity::routes::BREAK_GLASS;
-use crate::request::Offer;
+use crate::identity::routes::{BREAK_GLASS, REASON};
+use crate::request::{Enquiry, Offer};
 use crate::secret::Secret;
 
 const INFO: &[u8] = b"chartgate break-glass offer v1";
@@ -26,11 +28,20 @@ pub enum Stage {
     Shown,
 }
 
+/// The two kinds of what is sealed; neither opens as the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Offer,
+    Enquiry,
+}
+
 impl Stage {
-    const fn binding(self) -> &'static [u8] {
-        match self {
-            Self::Offered => b"offered",
-            Self::Shown => b"shown",
+    const fn binding(self, kind: Kind) -> &'static [u8] {
+        match (kind, self) {
+            (Kind::Offer, Self::Offered) => b"offered",
+            (Kind::Offer, Self::Shown) => b"shown",
+            (Kind::Enquiry, Self::Offered) => b"reason-asked",
+            (Kind::Enquiry, Self::Shown) => b"reason-shown",
         }
     }
 }
@@ -68,17 +79,36 @@ impl Offers {
         ))
     }
 
+    /// The address of the form for an enquiry.
+    #[must_use]
+    pub fn location_of(&self, enquiry: &Enquiry) -> Option<String> {
+        Some(format!(
+            "{REASON}?enquiry={}",
+            self.seal_enquiry(Stage::Offered, enquiry)?
+        ))
+    }
+
     /// Seals an offer for a stage.
     #[must_use]
     pub fn seal(&self, stage: Stage, offer: &Offer) -> Option<String> {
+        self.sealed(stage.binding(Kind::Offer), offer)
+    }
+
+    /// Seals an enquiry for a stage.
+    #[must_use]
+    pub fn seal_enquiry(&self, stage: Stage, enquiry: &Enquiry) -> Option<String> {
+        self.sealed(stage.binding(Kind::Enquiry), enquiry)
+    }
+
+    fn sealed(&self, binding: &'static [u8], what: &impl Serialize) -> Option<String> {
         // Random nonces are safe for 2^32 offers under one key (NIST SP 800-38D §8.3).
         let mut nonce = [0_u8; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
-        let mut body = serde_json::to_vec(offer).ok()?;
+        let mut body = serde_json::to_vec(what).ok()?;
         self.0
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(stage.binding()),
+                Aad::from(binding),
                 &mut body,
             )
             .ok()?;
@@ -90,6 +120,18 @@ impl Offers {
     /// Opens what was sealed for `stage` and is not too old.
     #[must_use]
     pub fn open(&self, stage: Stage, token: &str, now: Timestamp) -> Option<Offer> {
+        let offer: Offer = self.opened(stage.binding(Kind::Offer), token)?;
+        is_young(offer.at, now).then_some(offer)
+    }
+
+    /// Opens the enquiry that was sealed for `stage` and is not too old.
+    #[must_use]
+    pub fn open_enquiry(&self, stage: Stage, token: &str, now: Timestamp) -> Option<Enquiry> {
+        let enquiry: Enquiry = self.opened(stage.binding(Kind::Enquiry), token)?;
+        is_young(enquiry.at, now).then_some(enquiry)
+    }
+
+    fn opened<T: DeserializeOwned>(&self, binding: &'static [u8], token: &str) -> Option<T> {
         if token.len() > LONGEST {
             return None;
         }
@@ -100,14 +142,16 @@ impl Offers {
             .0
             .open_in_place(
                 Nonce::assume_unique_for_key(*nonce),
-                Aad::from(stage.binding()),
+                Aad::from(binding),
                 &mut body,
             )
             .ok()?;
-        let offer: Offer = serde_json::from_slice(opened).ok()?;
-        let age = now.duration_since(offer.at);
-        (age < Self::LIFETIME).then_some(offer)
+        serde_json::from_slice(opened).ok()
     }
+}
+
+fn is_young(at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(at) < Offers::LIFETIME
 }
 
 #[cfg(test)]

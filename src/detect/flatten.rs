@@ -232,6 +232,7 @@ pub(super) mod tests {
             bytes_in: 0,
             millis: 3,
             patients: Vec::new(),
+            watermark: None,
         };
         let fields = flattener.flatten(&Entry::outcome(
             &"gw".into(),

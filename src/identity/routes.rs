@@ -10,6 +10,9 @@ pub const PREFIX: &str = ".chartgate";
 /// The form to break the glass with: a page of the gateway's own that a step-up may come back to.
 pub const BREAK_GLASS: &str = "/.chartgate/break-glass";
 
+/// The form to state a reason with, where a permit obliges one: a sign-in may come back to it.
+pub const REASON: &str = "/.chartgate/reason";
+
 /// The page of courses; each course is below it.
 pub const TRAINING: &str = "/.chartgate/training";
 
@@ -160,6 +163,7 @@ pub fn may_return_to(target: &Target) -> bool {
     let path = target.path();
     [
         BREAK_GLASS,
+        REASON,
         TRAINING,
         REPORT,
         SESSIONS,

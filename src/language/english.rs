@@ -17,6 +17,7 @@ pub(super) const PHRASES: Phrases = Phrases {
     start_again: "Start again",
     try_again: "Try again",
     break_the_glass: "Break the glass",
+    state_reason: "State the reason",
     take_the_course: "Take the course",
     continue_to_emr: "Continue to the EMR",
     go_to_emr: "Go to the EMR",

@@ -17,6 +17,7 @@ pub(super) const PHRASES: Phrases = Phrases {
     start_again: "Recommencer",
     try_again: "Réessayer",
     break_the_glass: "Accès d'urgence",
+    state_reason: "Indiquer le motif",
     take_the_course: "Suivre le cours",
     continue_to_emr: "Continuer vers le DPI",
     go_to_emr: "Aller au DPI",

@@ -17,6 +17,7 @@ pub(super) const PHRASES: Phrases = Phrases {
     start_again: "Neu beginnen",
     try_again: "Noch einmal versuchen",
     break_the_glass: "Notfallzugriff",
+    state_reason: "Grund nennen",
     take_the_course: "Zum Kurs",
     continue_to_emr: "Weiter zum EMR",
     go_to_emr: "Zum EMR",

@@ -27,6 +27,7 @@ pub struct Phrases {
     pub start_again: &'static str,
     pub try_again: &'static str,
     pub break_the_glass: &'static str,
+    pub state_reason: &'static str,
     pub take_the_course: &'static str,
     pub continue_to_emr: &'static str,
     pub go_to_emr: &'static str,

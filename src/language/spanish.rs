@@ -17,6 +17,7 @@ pub(super) const PHRASES: Phrases = Phrases {
     start_again: "Empezar de nuevo",
     try_again: "Intentar de nuevo",
     break_the_glass: "Acceso de emergencia",
+    state_reason: "Indicar el motivo",
     take_the_course: "Hacer el curso",
     continue_to_emr: "Continuar a la historia clínica",
     go_to_emr: "Ir a la historia clínica",

@@ -1,10 +1,11 @@
 //! The sixth stage: what the user, and the kind of action, may still do in this time.
 //!
-//! *Owns*: the limiters keyed by user.
+//! *Owns*: the limiters keyed by user, and by user and permit.
 //! *On failure*: 429 with the time to wait.
 
 use std::collections::BTreeMap;
 
+use super::allowances::Allowances;
 use super::keyed::Keyed;
 use crate::config::Limits;
 use crate::policy::decide::Authorized;
@@ -72,6 +73,7 @@ pub struct Charges {
     user: Keyed<String>,
     actions: BTreeMap<Action, Keyed<String>>,
     login: Keyed<String>,
+    permits: Allowances,
 }
 
 impl Charges {
@@ -90,13 +92,14 @@ impl Charges {
             user: Keyed::new("user", limits.user, limits.max_keys),
             actions,
             login: Keyed::new("account", limits.login_account, limits.max_keys),
+            permits: Allowances::new(limits.max_keys),
         })
     }
 
     /// Charges a permitted request to its user.
     ///
     /// # Errors
-    /// [`Refused`] when the user, or the kind of action, is over its limit.
+    /// [`Refused`] when the user, the kind of action, or the user under a permit, is over its limit.
     pub fn charge(&self, authorized: Authorized) -> Result<Limited, Refused> {
         let mapped = authorized.mapped();
         let user = mapped.identified().principal().id();
@@ -110,6 +113,12 @@ impl Charges {
                     .check(&user)
                     .map_err(|throttle| (Refusal::RouteRate, throttle)),
                 None => Ok(()),
+            })
+            // Last, so that what another limit refuses does not use up what a permit allows.
+            .and_then(|()| {
+                let limits = authorized.obligations().limits();
+                let charged = self.permits.charge(&user, limits);
+                charged.map_err(|throttle| (Refusal::PermitRate, throttle))
             });
         match verdict {
             Ok(()) => Ok(Limited { authorized }),
@@ -129,6 +138,7 @@ impl Charges {
     pub fn sweep(&self) {
         self.user.sweep();
         self.login.sweep();
+        self.permits.sweep();
         self.actions.values().for_each(Keyed::sweep);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! *Owns*: the governor maps.
 
+mod allowances;
 pub mod browsers;
 pub mod charge;
 pub mod keyed;

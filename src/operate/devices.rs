@@ -183,7 +183,8 @@ fn before(notice: &Notice, zone: &TimeZone) -> Option<String> {
         | Notice::TrainingLapsed { .. }
         | Notice::SharedWorkstation { .. }
         | Notice::OldBrowser { .. }
-        | Notice::UnknownBrowser { .. } => None,
+        | Notice::UnknownBrowser { .. }
+        | Notice::ReadOnly => None,
     }
 }
 

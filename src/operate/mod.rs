@@ -13,6 +13,7 @@ pub mod factors;
 pub mod incidents;
 pub mod lockdown;
 pub mod permissions;
+pub mod reasons;
 pub mod report;
 pub mod tokens;
 

@@ -69,7 +69,7 @@ impl Outcome {
             merge(&mut self.policies, &other.policies);
         } else if self.verdict == Verdict::Allow {
             merge(&mut self.policies, &other.policies);
-            self.obligations = self.obligations.union(other.obligations);
+            self.obligations = std::mem::take(&mut self.obligations).union(&other.obligations);
         }
         merge(&mut self.errors, &other.errors);
         self

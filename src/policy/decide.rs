@@ -15,12 +15,12 @@ use jiff::Timestamp;
 pub use self::in_force::{Active, InForce, Policies};
 use self::inquiry::{Inquiry, Matter};
 use self::ruling::Ruling;
-pub use super::obligation::Obligations;
+pub use super::obligation::{Extent, Marks, Obligations};
 use super::question::{Circumstances, Grant, Training};
 use crate::emr::map::Mapped;
 use crate::refusal::Refusal;
 use crate::request::situation::DeviceKind;
-use crate::request::{Facts, Notice, Offer, Principal, Received, Refused};
+use crate::request::{Enquiry, Facts, Notice, Offer, Principal, Received, Refused};
 
 /// The level from which only the clinical core goes on.
 const CLINICAL_CORE: u8 = 3;
@@ -116,8 +116,8 @@ impl InForce {
     /// Decides a mapped request.
     ///
     /// # Errors
-    /// Refuses what is not permitted for every patient that it concerns, what could not be evaluated, and what
-    /// needs a fresher sign-in.
+    /// Refuses what is not permitted for every patient that it concerns, what could not be evaluated, what sends where
+    /// only looking is permitted, and what needs a fresher sign-in or a reason.
     pub fn decide(
         &self,
         mut mapped: Mapped,
@@ -130,7 +130,7 @@ impl InForce {
             tracing::error!("a mapped request names no EMR");
             return Err(mapped.refuse(Refusal::Internal));
         };
-        let inquiry = Inquiry::of(&self.active, &matter, circumstances, now);
+        let inquiry = Inquiry::of(self, &matter, circumstances, now);
         let ruling = Ruling::on(&inquiry);
         let refusal = ruling.refusal(&matter, now);
         // A bundle may close charts to who is late with a course; breaking the glass still opens them.
@@ -145,8 +145,12 @@ impl InForce {
         };
         let opens = closed && is_person && is_repeatable(&mapped) && inquiry.opens_by_break_glass();
         let valid_until = ruling.valid_until(&matter, now);
-        let obligations = ruling.outcome.obligations;
+        let obligations = ruling.outcome.obligations.clone();
         let mut notices = notices(circumstances, ruling.grant.as_ref());
+        match obligations.extent {
+            Extent::LooksOnly => notices.push(Notice::ReadOnly),
+            Extent::Whole => {}
+        }
         notices.extend_from_slice(mapped.received().told());
         mapped.received_mut().facts_mut().decision = Some(ruling.into_decision(circumstances));
         match refusal {
@@ -154,6 +158,7 @@ impl InForce {
             Some(Refusal::StepUpRequired) => Err(mapped
                 .refuse(Refusal::StepUpRequired)
                 .demanding(obligations.demand)),
+            Some(Refusal::ReasonRequired) => Err(asked(mapped, &obligations, now)),
             Some(refusal) => Err(mapped.refuse(refusal)),
             None => Ok(Authorized {
                 mapped,
@@ -187,7 +192,7 @@ impl InForce {
             .and_then(|one| one.considered.first());
         let device = considered.map_or(DeviceKind::Unknown, |one| one.situation.device);
         let circumstances = &circumstances.clone().at(device);
-        let ruling = Ruling::on(&Inquiry::of(&self.active, &matter, circumstances, now));
+        let ruling = Ruling::on(&Inquiry::of(self, &matter, circumstances, now));
         // Who lost every role could not ask at all.
         let refusal = if matter.principal.roles().is_empty() {
             Some(Refusal::NoRole)
@@ -218,6 +223,18 @@ fn offered(mapped: Mapped, now: Timestamp) -> Refused {
     match offer {
         Some(offer) => mapped.refuse(Refusal::BreakGlassOffered).offering(offer),
         None => mapped.refuse(Refusal::PolicyDenied),
+    }
+}
+
+/// Refuses what wants a reason, with the enquiry about it.
+fn asked(mapped: Mapped, obligations: &Obligations, now: Timestamp) -> Refused {
+    let holds = obligations.reason.unwrap_or_default();
+    let received = mapped.received();
+    let enquiry = Enquiry::of(received.facts(), &received.parts().authority, holds, now);
+    let refused = mapped.refuse(Refusal::ReasonRequired);
+    match enquiry {
+        Some(enquiry) => refused.asking(enquiry),
+        None => refused,
     }
 }
 

@@ -3,7 +3,8 @@
 //! A [`bundle`] is read and checked as a whole, [`compile`]d into slices that hold only the policies that can
 //! matter, and asked [`question`]s by the [`decide`] stage, which remembers the answers of one generation.
 //!
-//! *Owns*: the compiled bundle in force and its decision memo; the standing (lockdown, grants, training) in force.
+//! *Owns*: the compiled bundle in force and its decision memo; the standing (lockdown, grants, training) in force; the
+//! reasons that were stated.
 //! *Never*: a permit from an evaluation that had an error, nor from a bundle that had a problem.
 //! *On failure*: a bundle with problems does not load; a decision with errors refuses (`CG-3002`).
 
@@ -12,6 +13,7 @@ pub mod bundle;
 pub mod calendars;
 pub mod care;
 pub mod compile;
+mod contradiction;
 pub mod courses;
 pub mod decide;
 pub mod explain;
@@ -23,7 +25,9 @@ pub mod obligation;
 pub mod problem;
 pub mod question;
 pub mod reads;
+pub mod reasons;
 pub mod remind;
+mod restraint;
 pub mod roles;
 pub mod rule;
 pub mod scene;

@@ -55,7 +55,8 @@ fn is_urgent(notices: &[Notice], now: Timestamp) -> bool {
         match notice {
             Notice::BreakGlass { .. } => return false,
             Notice::TrainingDue { by } => urgent = until(*by, now) == Training::Urgent,
-            Notice::Lockdown { .. }
+            Notice::ReadOnly
+            | Notice::Lockdown { .. }
             | Notice::TrainingLapsed { .. }
             | Notice::SignedIn { .. }
             | Notice::SharedWorkstation { .. }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cedar_policy::{Effect, Policy, PolicyId};
 
+use super::contradiction;
 use super::obligation::Obligations;
 use super::problem::{Findings, line_of};
 use super::reads::{self, Reads};
@@ -55,8 +56,8 @@ impl Rule {
 
     /// What it obliges when it permits.
     #[must_use]
-    pub const fn obligations(&self) -> Obligations {
-        self.obligations
+    pub const fn obligations(&self) -> &Obligations {
+        &self.obligations
     }
 
     /// What its answer can depend on beyond the role.
@@ -112,7 +113,7 @@ impl Rule {
             if matches!(key, "id" | "doc") {
                 continue;
             }
-            if let Err(error) = obligations.add(key, value) {
+            if let Err(error) = obligations.add(id, key, value) {
                 wrong(error.to_string(), error.remedy());
             }
         }
@@ -121,6 +122,9 @@ impl Rule {
                 format!("the forbid \"{id}\" carries an obligation"),
                 "Obligations belong on permits; a forbid refuses in any case.",
             );
+        }
+        for (message, remedy) in contradiction::of(policy, &obligations) {
+            wrong(format!("the policy \"{id}\": {message}"), remedy);
         }
         sound.then(|| Self {
             id: id.to_owned(),

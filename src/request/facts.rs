@@ -241,13 +241,16 @@ pub struct Decision {
     /// Break-glass grant that applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
-    /// Obligations that the permit carries, as written (`stepup=300s`).
+    /// Obligations that the permits carry (`stepup=300s`, `readonly`, `limit=20/h`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub obligations: Vec<String>,
     /// What was considered beyond that: once for each patient of the mapping in their order, or once where there is
     /// none. Empty where nothing was, and in records of before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub considered: Vec<Considered>,
+    /// Ids of the reasons that were stated for it, where the permit obliges one (`reason-stated` on the trail).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
 }
 
 /// What was considered of one patient, or of a request that names none.

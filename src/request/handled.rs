@@ -51,6 +51,8 @@ pub enum Event {
     PermissionsReviewed,
     /// Someone broke the glass for a patient.
     BreakGlass,
+    /// A user stated the reason that a permit obliges.
+    ReasonStated,
     /// A broken glass is whole again: its time was over, or an operator ended it.
     BreakGlassEnded,
     /// A broken glass was reviewed.

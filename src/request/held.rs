@@ -31,6 +31,7 @@ impl Remains {
                     | Refusal::NotRenewed
                     | Refusal::ScreenLocked
                     | Refusal::StepUpRequired
+                    | Refusal::ReasonRequired
             )
     }
 }

@@ -3,6 +3,7 @@
 //! *Never*: a second spelling. The [`Target`] that policy sees is the one the EMR receives.
 
 pub mod address;
+pub mod allowance;
 pub mod answer;
 pub mod body;
 pub mod browser;
@@ -11,6 +12,7 @@ pub mod cover;
 pub mod credentials;
 pub mod demand;
 pub mod device;
+pub mod enquiry;
 pub mod facts;
 pub mod handled;
 pub mod held;
@@ -23,16 +25,19 @@ pub mod received;
 mod refused;
 pub mod situation;
 pub mod target;
+pub mod watermark;
 mod way_back;
 pub mod workplace;
 
 pub use address::{ClientAddr, PeerAddr};
+pub use allowance::Allowance;
 pub use answer::AnswerBody;
 pub use body::{Body, BodyError};
 pub use certificate::ClientCertificate;
 pub use cover::Cover;
 pub use demand::{Demand, Factor};
 pub use device::Device;
+pub use enquiry::Enquiry;
 pub use facts::{Action, Facts, PatientRef};
 pub use handled::{Event, Handled};
 pub use notice::Notice;
@@ -43,4 +48,5 @@ pub use received::{Received, RequestId};
 pub use refused::{Refused, Throttle};
 pub use situation::Situation;
 pub use target::Target;
+pub use watermark::Watermark;
 pub use workplace::Workplace;

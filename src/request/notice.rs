@@ -19,6 +19,8 @@ pub enum Notice {
         /// When the grant ends.
         until: Timestamp,
     },
+    /// What is shown may be looked at only (`@readonly`).
+    ReadOnly,
     /// A lockdown is in force for this request.
     Lockdown {
         /// 1 to 4.
@@ -66,6 +68,7 @@ impl Notice {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::BreakGlass { .. } => "break-glass",
+            Self::ReadOnly => "read-only",
             Self::Lockdown { .. } => "lockdown",
             Self::TrainingDue { .. } => "training-due",
             Self::TrainingLapsed { .. } => "training-lapsed",
@@ -90,6 +93,7 @@ impl Notice {
                 Some(format!("{} {before}{accepted}{after}", words.unknown))
             }
             Self::BreakGlass { .. }
+            | Self::ReadOnly
             | Self::Lockdown { .. }
             | Self::TrainingDue { .. }
             | Self::SignedIn { .. }
@@ -107,6 +111,7 @@ impl Notice {
             }
             Self::UnknownBrowser { .. } => Some("unknown".to_owned()),
             Self::BreakGlass { .. }
+            | Self::ReadOnly
             | Self::Lockdown { .. }
             | Self::TrainingDue { .. }
             | Self::SignedIn { .. }

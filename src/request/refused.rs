@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::held::{Holding, Remains};
 use super::received::{Manner, Parts};
-use super::{Demand, Facts, Notice, Offer, Onward};
+use super::{Demand, Enquiry, Facts, Notice, Offer, Onward};
 use crate::refusal::Refusal;
 
 /// A request that ends here, with all that its record and its answer need.
@@ -24,6 +24,7 @@ struct Ending {
     throttle: Option<Throttle>,
     retry: Option<Duration>,
     offer: Option<Offer>,
+    enquiry: Option<Enquiry>,
     notice: Option<Notice>,
     remains: Option<Remains>,
     holding: Option<Holding>,
@@ -59,6 +60,7 @@ impl Refused {
                 throttle: None,
                 retry: None,
                 offer: None,
+                enquiry: None,
                 notice: None,
                 remains: None,
                 holding: None,
@@ -82,6 +84,12 @@ impl Refused {
     /// States that breaking the glass would lift it.
     pub fn offering(mut self, offer: Offer) -> Self {
         self.ending.offer = Some(offer);
+        self
+    }
+
+    /// States that a reason would lift it.
+    pub fn asking(mut self, enquiry: Enquiry) -> Self {
+        self.ending.enquiry = Some(enquiry);
         self
     }
 
@@ -168,6 +176,13 @@ impl Refused {
     #[must_use]
     pub fn offer(&self) -> Option<&Offer> {
         self.ending.offer.as_ref()
+    }
+
+    /// What a reason would open, where one is asked for. It leads back to where its asker comes back to.
+    #[must_use]
+    pub fn enquiry(&self) -> Option<Enquiry> {
+        let enquiry = self.ending.enquiry.clone()?;
+        Some(enquiry.leading_to(&self.ending.manner.return_to))
     }
 
     /// What exactly is wrong, where that can be said.

@@ -10,10 +10,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    self, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap,
-};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use lol_html::html_content::ContentType;
 use lol_html::{HtmlRewriter, MemorySettings, Settings};
@@ -21,6 +19,7 @@ use lol_html::{HtmlRewriter, MemorySettings, Settings};
 use super::notices;
 use crate::request::received::Audience;
 use crate::request::{AnswerBody, BodyError, Notice};
+use crate::upstream::page::is_readable;
 
 /// The most that the search for the page's body may keep in memory.
 const MEMORY: usize = 256 * 1024;
@@ -81,17 +80,33 @@ fn noticed(
     told: &[Notice],
 ) -> Response<AnswerBody> {
     match markup(audience, told) {
-        Some(markup) if is_page(response.status(), response.headers()) => {
-            put(response, markup, |_| {})
+        Some(markup) if crate::upstream::page::is_page(response.status(), response.headers()) => {
+            let duty = Duty::Told;
+            put(response, Markup { html: markup, duty }, |_| {})
         }
         Some(_) | None => response,
     }
 }
 
+/// Whether a page goes on without what was to stand on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// It does: it is told something, no more.
+    Told,
+    /// It breaks off: a permit obliges it.
+    Obliged,
+}
+
+/// What is put on a page.
+pub(super) struct Markup {
+    pub(super) html: String,
+    pub(super) duty: Duty,
+}
+
 /// Puts `markup` at the top of a page, and says by `count` what became of it.
 pub(super) fn put(
     response: Response<AnswerBody>,
-    markup: String,
+    markup: Markup,
     count: Count,
 ) -> Response<AnswerBody> {
     if !is_readable(response.headers()) {
@@ -120,7 +135,8 @@ pub(super) fn put(
 /// A frame of a page tells what concerns its own content; the rest stands once, on the page around it.
 const fn concerns(audience: Audience, notice: &Notice) -> bool {
     match (audience, notice) {
-        (Audience::Navigation, _) | (Audience::Subresource, Notice::BreakGlass { .. }) => true,
+        (Audience::Navigation, _)
+        | (Audience::Subresource, Notice::BreakGlass { .. } | Notice::ReadOnly) => true,
         (
             Audience::Subresource,
             Notice::Lockdown { .. }
@@ -133,39 +149,6 @@ const fn concerns(audience: Audience, notice: &Notice) -> bool {
         )
         | (Audience::Program, _) => false,
     }
-}
-
-fn text(headers: &HeaderMap, name: &header::HeaderName) -> String {
-    let value = headers.get(name).and_then(|value| value.to_str().ok());
-    value.unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-pub(super) fn is_page(status: StatusCode, headers: &HeaderMap) -> bool {
-    let bodiless = status.is_informational()
-        || status.is_redirection()
-        || [StatusCode::NO_CONTENT, StatusCode::PARTIAL_CONTENT].contains(&status);
-    let kind = text(headers, &CONTENT_TYPE);
-    let is_html = kind.split(';').next().unwrap_or_default().trim_end() == "text/html";
-    !bodiless && is_html && !text(headers, &CONTENT_DISPOSITION).starts_with("attachment")
-}
-
-/// Whether the page is plain text in a character set whose ASCII bytes mean ASCII.
-fn is_readable(headers: &HeaderMap) -> bool {
-    let coding = text(headers, &CONTENT_ENCODING);
-    if !coding.is_empty() && coding != "identity" {
-        return false;
-    }
-    let kind = text(headers, &CONTENT_TYPE);
-    let charset = kind
-        .split(';')
-        .skip(1)
-        .find_map(|parameter| parameter.trim().strip_prefix("charset="))
-        .map(|charset| charset.trim_matches(['"', '\'', ' ']));
-    charset.is_none_or(|charset| {
-        ["utf-8", "utf8", "us-ascii", "ascii", "latin1", "iso-8859-1"].contains(&charset)
-            || charset.starts_with("iso-8859-")
-            || charset.starts_with("windows-125")
-    })
 }
 
 type Sink = Box<dyn FnMut(&[u8])>;
@@ -188,14 +171,16 @@ struct Noticed {
     found: Rc<Cell<Option<Fate>>>,
     trailers: Option<Frame<Bytes>>,
     count: Count,
+    duty: Duty,
 }
 
 impl Noticed {
-    fn new(page: AnswerBody, notice: String, count: Count) -> Self {
+    fn new(page: AnswerBody, markup: Markup, count: Count) -> Self {
         Self {
             page,
             count,
-            work: Work::Waiting(notice),
+            duty: markup.duty,
+            work: Work::Waiting(markup.html),
             out: Rc::default(),
             found: Rc::default(),
             trailers: None,
@@ -207,7 +192,7 @@ impl Noticed {
         if let Work::Waiting(notice) = &mut self.work {
             // A byte order mark of UTF-16 counts for more than what the head says.
             self.work = if data.starts_with(b"\xfe\xff") || data.starts_with(b"\xff\xfe") {
-                self.found.set(Some(Fate::Passed));
+                self.pass()?;
                 Work::Passing
             } else {
                 let notice = std::mem::take(notice);
@@ -226,6 +211,17 @@ impl Noticed {
         Ok(())
     }
 
+    /// Lets the page go on without it, where it may.
+    fn pass(&self) -> Result<(), BodyError> {
+        self.found.set(Some(Fate::Passed));
+        match self.duty {
+            Duty::Told => Ok(()),
+            Duty::Obliged => Err(BodyError::Transport(
+                "a page cannot carry the watermark that its permit obliges".into(),
+            )),
+        }
+    }
+
     /// Looks at what the search came to. Once the notice stands, the rest of the page need not be read.
     fn after(
         &mut self,
@@ -237,7 +233,7 @@ impl Noticed {
             Err(error @ lol_html::errors::RewritingError::MemoryLimitExceeded(_)) => {
                 // It has handed on everything that it held, as it was.
                 tracing::warn!(%error, "a page passes without its notice");
-                self.found.set(Some(Fate::Passed));
+                self.pass()?;
                 self.work = Work::Passing;
                 Ok(())
             }
@@ -372,6 +368,8 @@ impl Body for Noticed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::StatusCode;
+    use http::header::HeaderMap;
     use http_body_util::{BodyExt, Full, StreamBody};
     use proptest::prelude::*;
 
@@ -510,6 +508,27 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_has_to_carry_it_breaks_off_where_it_cannot() {
+        let wide = b"\xff\xfe<\0b\0".to_vec();
+        let mut endless = b"<html><body title=\"".to_vec();
+        endless.resize(MEMORY * 3, b'a');
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        for (page, whole) in [(wide, false), (endless, false), (b"<p>x".to_vec(), true)] {
+            let html = "N".to_owned();
+            let duty = Duty::Obliged;
+            let response = put(
+                answer("text/html", vec![page]),
+                Markup { html, duty },
+                |_| {},
+            );
+            let read = runtime.block_on(response.into_body().collect());
+            assert_eq!(read.is_ok(), whole);
+        }
+    }
+
+    #[test]
     fn trailers_come_after_the_page() {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-sum", HeaderValue::from_static("1"));
@@ -518,7 +537,11 @@ mod tests {
             Ok(Frame::trailers(trailers)),
         ];
         let body = AnswerBody::streaming(StreamBody::new(futures_util::stream::iter(frames)));
-        let page = Noticed::new(body, "N".to_owned(), |_| {});
+        let markup = Markup {
+            html: "N".to_owned(),
+            duty: Duty::Told,
+        };
+        let page = Noticed::new(body, markup, |_| {});
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();

@@ -25,7 +25,9 @@ pub(super) fn html(told: &[&Notice]) -> String {
             | Notice::TrainingLapsed { .. }
             | Notice::OldBrowser { .. }
             | Notice::UnknownBrowser { .. } => "#5b4300",
-            Notice::SignedIn { .. } | Notice::SharedWorkstation { .. } => "#0b4a52",
+            Notice::ReadOnly | Notice::SignedIn { .. } | Notice::SharedWorkstation { .. } => {
+                "#0b4a52"
+            }
         };
         let _ = write!(
             html,
@@ -43,6 +45,7 @@ pub(super) fn html(told: &[&Notice]) -> String {
 const fn link(notice: &Notice) -> &'static str {
     match notice {
         Notice::BreakGlass { .. }
+        | Notice::ReadOnly
         | Notice::Lockdown { .. }
         | Notice::OldBrowser { .. }
         | Notice::UnknownBrowser { .. } => "",
@@ -66,6 +69,10 @@ fn words(notice: &Notice, zone: &TimeZone) -> (&'static str, String) {
                 "you are reading patient {patient}'s chart until {}; every access is reviewed.",
                 time(*until, zone)
             ),
+        ),
+        Notice::ReadOnly => (
+            "Read-only",
+            "you may look at this page. What is entered or sent here is not passed on.".to_owned(),
         ),
         Notice::Lockdown { level } => (
             "Lockdown",
@@ -127,7 +134,7 @@ fn day(at: Timestamp, zone: &TimeZone) -> String {
 }
 
 /// Text that is nothing but text in every HTML page, in ASCII.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {
         match c {
@@ -171,6 +178,7 @@ mod tests {
     fn every_notice_says_what_it_is() {
         let due: Timestamp = "2026-12-31T12:00:00Z".parse().unwrap();
         for (notice, words) in [
+            (Notice::ReadOnly, "is not passed on"),
             (Notice::Lockdown { level: 2 }, "nothing can be changed"),
             (Notice::TrainingDue { by: due }, "by 2026-12-31"),
             (Notice::TrainingLapsed { since: due }, "since 2026-12-31"),

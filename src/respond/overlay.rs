@@ -3,18 +3,22 @@
 //! *Never*: an inline script; a policy of the EMR that becomes weaker for anything but this one script and its questions.
 //! *On failure*: the page passes without it. The lock holds all the same: the server forwards nothing.
 
-use std::fmt::Write as _;
-
-use http::HeaderValue;
 use http::header::{CONTENT_SECURITY_POLICY, HeaderMap};
 
+use super::csp::{self, Directives};
 use crate::identity::routes::{ACTIVE, OwnRoute, SCREEN};
 use crate::request::Cover;
 
 /// Directives for scripts, the one that counts first (CSP Level 3 §6.8.3).
-const SCRIPTS: [&str; 3] = ["script-src-elem", "script-src", "default-src"];
+const SCRIPTS: Directives = Directives {
+    names: &["script-src-elem", "script-src", "default-src"],
+    own: "script-src",
+};
 /// The same for what scripts ask for.
-const QUESTIONS: [&str; 2] = ["connect-src", "default-src"];
+const QUESTIONS: Directives = Directives {
+    names: &["connect-src", "default-src"],
+    own: "connect-src",
+};
 
 /// The element that loads the script; `headers` are those of the page, with what [`admit`] added.
 pub(super) fn markup(cover: &Cover, headers: &HeaderMap) -> String {
@@ -32,97 +36,23 @@ pub(super) fn markup(cover: &Cover, headers: &HeaderMap) -> String {
 /// Own addresses are added to the directive that counts, and only there. A policy with `'strict-dynamic'` heeds no
 /// addresses: there the script carries a nonce of the policy.
 pub(super) fn admit(headers: &mut HeaderMap, authority: &str) {
-    let policies: Vec<String> = headers
-        .get_all(CONTENT_SECURITY_POLICY)
-        .iter()
-        .filter_map(|value| value.to_str().ok().map(str::to_owned))
-        .collect();
-    if policies.is_empty()
-        || policies.len() != headers.get_all(CONTENT_SECURITY_POLICY).iter().count()
-    {
-        return;
-    }
     let origin = format!("https://{authority}");
     let script = format!("{origin}{}", OwnRoute::LockScript.path());
     let questions = format!("{origin}{SCREEN} {origin}{ACTIVE}");
-    let mut changed = Vec::new();
-    for header in &policies {
-        // A field may hold several policies, each of which counts.
-        let each = header.split(',').map(|policy| {
-            let policy = with(policy, &SCRIPTS, &script);
-            with(&policy, &QUESTIONS, &questions)
-        });
-        changed.push(each.collect::<Vec<_>>().join(","));
-    }
-    if changed == policies {
-        return;
-    }
-    let values: Option<Vec<HeaderValue>> = changed
-        .iter()
-        .map(|policy| HeaderValue::from_str(policy).ok())
-        .collect();
-    if let Some(values) = values {
-        headers.remove(CONTENT_SECURITY_POLICY);
-        for value in values {
-            headers.append(CONTENT_SECURITY_POLICY, value);
-        }
-    }
+    csp::amend(headers, |policy| {
+        let policy = csp::with(policy, SCRIPTS, &script, lets_own_pass);
+        csp::with(&policy, QUESTIONS, &questions, lets_own_pass)
+    });
 }
 
-/// The policy with `sources` in the first of `names` that it states, unless that lets them pass already.
-fn with(policy: &str, names: &[&str], sources: &str) -> String {
-    let directives: Vec<&str> = policy.split(';').map(str::trim).collect();
-    let found = names.iter().find_map(|name| {
-        let at = directives
-            .iter()
-            .position(|directive| name_of(directive).eq_ignore_ascii_case(name))?;
-        Some((at, *name))
-    });
-    let Some((at, name)) = found else {
-        return policy.to_owned();
-    };
-    let stated: Vec<&str> = directives
-        .get(at)
-        .map(|directive| directive.split_ascii_whitespace().skip(1).collect())
-        .unwrap_or_default();
+/// Whether a directive with these sources lets own addresses pass already.
+fn lets_own_pass(stated: &[&str]) -> bool {
     let passes = |source: &&str| {
         ["'self'", "*", "https:"]
             .iter()
             .any(|open| source.eq_ignore_ascii_case(open))
     };
-    if stated.iter().any(passes) {
-        return policy.to_owned();
-    }
-    let kept: Vec<&str> = stated
-        .iter()
-        .copied()
-        .filter(|source| !source.eq_ignore_ascii_case("'none'"))
-        .collect();
-    // What is said of everything is not widened for everything: the directive for this one thing is stated.
-    let own = match (name, names.first()) {
-        ("default-src", Some(&"connect-src")) => "connect-src",
-        ("default-src", Some(_)) => "script-src",
-        (own, _) => own,
-    };
-    let mut directive = own.to_owned();
-    for source in kept {
-        let _ = write!(directive, " {source}");
-    }
-    let _ = write!(directive, " {sources}");
-    let mut all: Vec<String> = directives.iter().map(|one| (*one).to_owned()).collect();
-    match all.get_mut(at) {
-        Some(place) if own == name => *place = directive,
-        Some(_) | None => all.push(directive),
-    }
-    all.retain(|directive| !directive.is_empty());
-    all.join("; ")
-}
-
-fn name_of(directive: &str) -> &str {
-    directive
-        .split_ascii_whitespace()
-        .next()
-        .unwrap_or_default()
+    stated.iter().any(passes)
 }
 
 /// A nonce that scripts of the page may run with, where addresses alone are not heeded.

@@ -44,6 +44,22 @@ struct Page<'a> {
 struct Link {
     href: String,
     label: &'static str,
+    place: Place,
+}
+
+/// Where a link opens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Where it stands.
+    Here,
+    /// In the whole window: what it leads to is shown in no frame.
+    Window,
+}
+
+impl Link {
+    fn fills_the_window(&self) -> bool {
+        self.place == Place::Window
+    }
 }
 
 #[derive(Serialize)]
@@ -66,6 +82,9 @@ struct Problem<'a> {
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_age: Option<u32>,
+    /// Where a person states the reason that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason_form: Option<String>,
     /// Tells a script that a person who opens the page itself is offered to break the glass.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     break_glass: bool,
@@ -84,7 +103,11 @@ pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
     let link = offer.map(|href| Link {
         href,
         label: language.phrases().break_the_glass,
+        place: Place::Here,
     });
+    let form = refused
+        .enquiry()
+        .and_then(|enquiry| offers.location_of(&enquiry));
     let note = refused
         .notice()
         .and_then(|notice| notice.of_browser(language));
@@ -95,6 +118,7 @@ pub fn render(recorded: Recorded, offers: &Offers) -> Response<Bytes> {
         retry,
         note,
         sent: became_of(&refused),
+        form,
     };
     let mut response = answer(telling, link);
     if let Some(throttle) = refused.throttle() {
@@ -113,6 +137,7 @@ pub fn trail_down(manner: &Manner) -> Response<Bytes> {
         retry: None,
         note: None,
         sent: None,
+        form: None,
     };
     answer(telling, None)
 }
@@ -126,6 +151,8 @@ struct Telling<'t> {
     note: Option<String>,
     /// What became of what was sent.
     sent: Option<String>,
+    /// Where a reason is stated that is asked for.
+    form: Option<String>,
 }
 
 fn answer(telling: Telling<'_>, offer: Option<Link>) -> Response<Bytes> {
@@ -137,17 +164,24 @@ fn answer(telling: Telling<'_>, offer: Option<Link>) -> Response<Bytes> {
         ..
     } = telling;
     let sign_in = sign_in_link(refusal, manner, onward);
-    let mut response = match (manner.audience, &sign_in) {
+    // Either is where its reader goes on by themselves.
+    let lead = sign_in.as_ref().or(telling.form.as_ref());
+    let mut response = match (manner.audience, lead) {
         // "Please sign in" is a redirect only where a person waits and nothing typed can be lost.
         (Audience::Navigation, Some(href)) if leads(refusal, manner) => redirect(href),
         (Audience::Navigation | Audience::Subresource, _) => {
-            let links = offer.map_or_else(
+            let form = telling.form.clone().map(|href| Link {
+                href,
+                label: manner.language.phrases().state_reason,
+                place: Place::Window,
+            });
+            let links = offer.or(form).map_or_else(
                 || links(refusal, sign_in, manner, onward),
                 |offer| vec![offer],
             );
             page(telling, links)
         }
-        (Audience::Program, _) => problem(refusal, manner, onward, sign_in),
+        (Audience::Program, _) => problem(refusal, manner, onward, (sign_in, telling.form)),
     };
     if manner.method == Method::HEAD {
         *response.body_mut() = Bytes::new();
@@ -247,8 +281,11 @@ fn redirect(href: &str) -> Response<Bytes> {
 fn links(refusal: Refusal, sign_in: Option<String>, manner: &Manner, onward: &Onward) -> Vec<Link> {
     let phrases = manner.language.phrases();
     let one = |href: &str, label| {
-        let href = href.to_owned();
-        vec![Link { href, label }]
+        vec![Link {
+            href: href.to_owned(),
+            label,
+            place: Place::Here,
+        }]
     };
     if let Some(href) = sign_in {
         if refusal == Refusal::ScreenLocked {
@@ -310,6 +347,7 @@ fn page(telling: Telling<'_>, links: Vec<Link>) -> Response<Bytes> {
         retry,
         note,
         sent,
+        form: _,
     } = telling;
     let id = manner.id.to_string();
     let words = refusal.words(manner.language);
@@ -351,7 +389,7 @@ fn problem(
     refusal: Refusal,
     manner: &Manner,
     onward: &Onward,
-    sign_in: Option<String>,
+    (sign_in, reason_form): (Option<String>, Option<String>),
 ) -> Response<Bytes> {
     let stronger = asks_again(refusal);
     let demand = onward.demand.filter(|_| stronger);
@@ -367,6 +405,7 @@ fn problem(
         acr_values: acr_values(onward).filter(|_| stronger),
         max_age: demand.and_then(Demand::max_age_seconds),
         login: sign_in,
+        reason_form,
         break_glass: refusal == Refusal::BreakGlassOffered,
     };
     let json = serde_json::to_vec(&problem).unwrap_or_default();

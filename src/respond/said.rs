@@ -35,6 +35,7 @@ pub(super) fn became_of(refused: &Refused) -> Option<String> {
             | Refusal::NotRenewed
             | Refusal::BindingChanged
             | Refusal::StepUpRequired
+            | Refusal::ReasonRequired
             | Refusal::ScreenLocked
     );
     let words = &manner.language.phrases().held;

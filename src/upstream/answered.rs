@@ -11,6 +11,7 @@ use crate::emr::profile::RouteTraits;
 use crate::identity::identify::Identified;
 use crate::limit::charge::Limited;
 use crate::refusal::Refusal;
+use crate::request::watermark::{Marking, Marks};
 use crate::request::{Notice, Received, Refused};
 
 /// An answer of the EMR, untouched, whose body nobody has read.
@@ -23,6 +24,7 @@ pub struct Answered {
     parts: Parts,
     delivery: Delivery,
     notices: Vec<Notice>,
+    marks: Marks,
 }
 
 /// What follows the head.
@@ -39,6 +41,7 @@ impl Answered {
     pub(super) fn new(limited: Limited, parts: Parts, delivery: Delivery) -> (Exchange, Self) {
         let authorized = limited.into_authorized();
         let notices = authorized.notices().to_vec();
+        let marks = authorized.obligations().marks;
         let mapped = authorized.into_mapped();
         let emr = mapped.emr();
         let (identified, traits, exchange) = mapped.into_parts();
@@ -49,6 +52,7 @@ impl Answered {
             parts,
             delivery,
             notices,
+            marks,
         };
         (exchange, answered)
     }
@@ -84,6 +88,23 @@ impl Answered {
     /// What the reader has to be told.
     pub(super) fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+
+    /// What the permit obliges the page to carry.
+    pub(super) const fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    /// Notes for the outcome what became of the watermark.
+    pub(super) fn mark(&mut self, marking: Marking) {
+        match &mut self.delivery {
+            Delivery::Body(body) => {
+                if let Some(guard) = body.guard() {
+                    guard.marked(marking);
+                }
+            }
+            Delivery::Switched => {}
+        }
     }
 
     /// The EMR's headers.

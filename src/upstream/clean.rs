@@ -12,6 +12,7 @@ use http::{Response, StatusCode};
 use super::Upstream;
 use super::answered::{Answered, Delivery};
 use super::headers::REQUEST_ID;
+use super::page;
 use super::protect::{keep_assets_only, protect};
 use super::rewrite::{self, Places};
 use crate::config::ErrorPages;
@@ -22,7 +23,9 @@ use crate::refusal::Refusal;
 use crate::request::credentials::is_gateway_cookie;
 use crate::request::hygiene::{remove_all, remove_hop_by_hop};
 use crate::request::received::Audience;
-use crate::request::{AnswerBody, Cover, Notice, Refused, Workplace};
+use crate::request::watermark::{Marking, Marks};
+use crate::request::{AnswerBody, Cover, Notice, Refused, Watermark, Workplace};
+use crate::telemetry::metrics as names;
 
 /// An answer that may be delivered.
 #[derive(Debug)]
@@ -33,9 +36,16 @@ pub struct Cleaned {
     notices: Vec<Notice>,
     cover: Option<Cover>,
     authority: String,
+    watermark: Option<Watermark>,
 }
 
 impl Cleaned {
+    /// What has to stand on the page.
+    #[must_use]
+    pub fn watermark(&self) -> Option<Watermark> {
+        self.watermark.clone()
+    }
+
     /// What a page that locks with its session needs, and the host and port that its reader uses.
     #[must_use]
     pub fn cover(&self) -> Option<(Cover, String)> {
@@ -95,7 +105,7 @@ impl Upstream {
     /// Cleans an answer's head.
     ///
     /// # Errors
-    /// [`Refused`] in place of an error page that is not to be shown.
+    /// [`Refused`] in place of an error page that is not to be shown, and of what has to carry a watermark and cannot.
     pub fn clean(&self, classified: Classified<Answered>) -> Result<Cleaned, Refused> {
         let profiled = Arc::clone(classified.emr());
         let mut answered = classified.into_answer();
@@ -106,6 +116,14 @@ impl Upstream {
         if emr.error_pages == ErrorPages::Hide && answered.status().is_server_error() {
             return Err(answered.refuse(Refusal::UpstreamError));
         }
+        let marked = match answered.marks() {
+            Marks::Watermark => match mark(&mut answered) {
+                Marking::Carried => true,
+                Marking::Part | Marking::Empty => false,
+                Marking::Impossible => return Err(answered.refuse(Refusal::ObligationUnmet)),
+            },
+            Marks::None => false,
+        };
         let traits = answered.traits().clone();
         let (identified, mut parts, delivery) = answered.into_parts();
         let switched = restate_upgrade(&mut parts);
@@ -123,6 +141,11 @@ impl Upstream {
         let received = identified.received().parts();
         let audience = Audience::of(&received.method, &received.headers);
         let cover = identified.received().cover().cloned();
+        let watermark = marked.then(|| Watermark {
+            user: identified.principal().display().to_owned(),
+            at: received.at,
+            request: received.id.to_string(),
+        });
         rewrite::addresses(
             &mut parts.headers,
             Places {
@@ -159,8 +182,30 @@ impl Upstream {
             notices,
             cover,
             authority: received.authority.clone(),
+            watermark,
         })
     }
+}
+
+/// Finds out whether the answer can carry the watermark that it has to, and puts that on record.
+fn mark(answered: &mut Answered) -> Marking {
+    let parts = answered.received().parts();
+    let audience = Audience::of(&parts.method, &parts.headers);
+    let marking = page::marking(
+        audience,
+        &parts.method,
+        answered.status(),
+        answered.headers(),
+    );
+    answered.mark(marking);
+    if marking == Marking::Impossible {
+        tracing::warn!(
+            "an answer cannot carry the watermark that its permit obliges; it is withheld"
+        );
+        // What can carry it is counted when it stands on the page.
+        metrics::counter!(names::WATERMARKS, "result" => "refused").increment(1);
+    }
+    marking
 }
 
 /// Removes what speaks about the EMR's connection; for a switch of protocols, tells which.

@@ -17,6 +17,7 @@ use crate::limit::charge::Limited;
 use crate::refusal::Refusal;
 use crate::request::credentials::is_gateway_cookie;
 use crate::request::received::{Audience, Parts};
+use crate::request::watermark::Marks;
 
 /// Everything in a header value but visible ASCII, and what would end a list or an escape.
 const NAME: &AsciiSet = &CONTROLS.add(b'%');
@@ -57,7 +58,8 @@ pub(super) fn build(
         ask_for_all(headers, &parts.method);
     }
     let is_page = Audience::of(&parts.method, &parts.headers) != Audience::Program;
-    if is_page && !limited.authorized().notices().is_empty() {
+    let marked = limited.authorized().obligations().marks == Marks::Watermark;
+    if is_page && (marked || !limited.authorized().notices().is_empty()) {
         ask_for_all(headers, &parts.method);
     }
     if is_page && limited.received().cover().is_some() {

@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod forward;
 mod headers;
 pub mod outgoing;
+pub mod page;
 pub mod pool;
 mod protect;
 pub mod recorded;

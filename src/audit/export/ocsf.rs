@@ -118,6 +118,7 @@ const fn class_of_event(event: Event) -> Class {
         | Event::PolicyRejected
         | Event::PermissionsReviewed
         | Event::BreakGlassReviewed
+        | Event::ReasonStated
         | Event::AuditRetired
         | Event::UserLocked
         | Event::UserUnlocked

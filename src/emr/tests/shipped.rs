@@ -13,7 +13,7 @@ GET /favicon.ico => static Navigate shell
 GET /api/poll?since=3 => poll Navigate shell
 GET /ws/notifications => notifications Navigate shell
 GET /download?bytes=5 => diagnostics Navigate shell
-GET /slow => diagnostics Navigate shell
+GET /slow => slow Navigate shell
 GET /error => diagnostics Navigate shell
 DELETE /echo => echo Navigate shell
 POST /echo a=1 => echo Navigate shell

@@ -16,6 +16,7 @@ use crate::policy::care::Care;
 use crate::policy::compile::{Compiled, Outcome};
 use crate::policy::memo::Memo;
 use crate::policy::question::{Circumstances, Question, UNKNOWN_ZONE};
+use crate::policy::reasons::Reasons;
 use crate::policy::standing::Standing;
 use crate::request::situation::{DeviceKind, Words, age_of};
 use crate::request::{Principal, Situation, Workplace};
@@ -65,6 +66,7 @@ pub struct InForce {
     pub(super) active: Arc<Active>,
     standing: Arc<Standing>,
     care: Care,
+    pub(super) reasons: Arc<Reasons>,
 }
 
 /// The policies in force, and what is in force beside them.
@@ -85,6 +87,7 @@ impl Policies {
                 active: Arc::new(Active::new(bundle)),
                 standing: Arc::default(),
                 care: Care::default(),
+                reasons: Arc::default(),
             }),
         }
     }
@@ -111,6 +114,7 @@ impl Policies {
                 active: Arc::clone(&before.active),
                 standing: Arc::new(standing),
                 care: before.care.clone(),
+                reasons: Arc::clone(&before.reasons),
             }
         });
     }
@@ -123,6 +127,7 @@ impl Policies {
             active: Arc::clone(active),
             standing: Arc::clone(&before.standing),
             care: before.care.clone(),
+            reasons: Arc::clone(&before.reasons),
         });
         before.generation.saturating_add(1)
     }
@@ -142,6 +147,13 @@ impl Policies {
     #[must_use]
     pub fn standing(&self) -> Arc<Standing> {
         Arc::clone(&self.in_force.load().standing)
+    }
+
+    /// What users stated as their reasons. It is no part of a generation: a reason opens nothing that policy does not
+    /// permit.
+    #[must_use]
+    pub fn reasons(&self) -> Arc<Reasons> {
+        Arc::clone(&self.in_force.load().reasons)
     }
 
     /// The bundle in force.

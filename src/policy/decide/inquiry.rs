@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Active, CLINICAL_CORE, DOWNTIME};
+use super::{Active, CLINICAL_CORE, DOWNTIME, InForce, Obligations};
 use crate::emr::map::Mapped;
 use crate::policy::care::Sensitivity;
 use crate::policy::compile::Outcome;
 use crate::policy::question::{
     CareRelation, Circumstances, Grant, PrincipalKind, Purpose, Question, Training,
 };
+use crate::policy::reasons::{Reasons, Subject};
+use crate::policy::restraint::{Conduct, Reason};
 use crate::request::facts::{Considered, Mapping, Verdict};
 use crate::request::{Action, Facts, PatientRef, Principal, Situation};
 
@@ -20,6 +22,8 @@ pub(super) struct Matter<'m> {
     pub(super) emr: &'m str,
     pub(super) principal: &'m Principal,
     pub(super) mapping: &'m Mapping,
+    session: &'m str,
+    pub(super) conduct: Conduct,
     /// When the session ends, or what is known of its user may not be relied on any more.
     pub(super) expires: Timestamp,
 }
@@ -30,6 +34,8 @@ impl<'m> Matter<'m> {
             emr: mapped.received().facts().emr.as_deref()?,
             principal: mapped.identified().principal(),
             mapping: mapped.mapping(),
+            session: mapped.identified().session().as_str(),
+            conduct: Conduct::of(mapped.received().parts()),
             expires: mapped.identified().confirmed_until(),
         })
     }
@@ -39,6 +45,9 @@ impl<'m> Matter<'m> {
             emr: facts.emr.as_deref()?,
             principal: facts.principal.as_ref()?,
             mapping: facts.mapping.as_ref()?,
+            session: facts.session.as_deref()?,
+            // It was permitted to go on as it is when it began.
+            conduct: Conduct::Looks,
             expires,
         })
     }
@@ -107,6 +116,7 @@ impl<'a> Concerned<'a> {
 /// What policy is asked about one request.
 pub(super) struct Inquiry<'a> {
     active: &'a Active,
+    reasons: &'a Reasons,
     pub(super) matter: &'a Matter<'a>,
     pub(super) circumstances: &'a Circumstances,
     now: Timestamp,
@@ -116,7 +126,7 @@ pub(super) struct Inquiry<'a> {
 
 impl<'a> Inquiry<'a> {
     pub(super) fn of(
-        active: &'a Active,
+        in_force: &'a InForce,
         matter: &'a Matter<'a>,
         circumstances: &'a Circumstances,
         now: Timestamp,
@@ -128,7 +138,8 @@ impl<'a> Inquiry<'a> {
             .map(|patient| Concerned::of(matter, patient, circumstances, now))
             .collect();
         Self {
-            active,
+            active: &in_force.active,
+            reasons: &in_force.reasons,
             concerned,
             circumstances,
             now,
@@ -187,6 +198,35 @@ impl<'a> Inquiry<'a> {
             break_glass,
             department: principal.department(),
             situation: &concerned.situation,
+        })
+    }
+
+    /// Whether the reason that is obliged was stated, for every patient concerned. Who broke the glass for a patient said why.
+    pub(super) fn reason(&self, obligations: &Obligations) -> Reason {
+        let Some(holds) = obligations.reason else {
+            return Reason::NotAsked;
+        };
+        let Matter {
+            emr,
+            mapping,
+            session,
+            ..
+        } = *self.matter;
+        Reason::for_all(&mapping.patients, |patient| {
+            if let Some(grant) =
+                patient.and_then(|patient| self.circumstances.grant_for(patient, self.now))
+            {
+                return Some((Arc::from(grant.id.as_str()), grant.expires));
+            }
+            let subject = Subject::new(
+                (&self.principal, session),
+                emr,
+                (mapping.action, &mapping.section),
+                patient,
+            );
+            let stated = self.reasons.stated(&subject)?;
+            let until = stated.holds_until(holds, self.now)?;
+            Some((stated.id, until))
         })
     }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::inquiry::{Inquiry, Matter};
-use super::{DOWNTIME, Obligations};
+use super::{DOWNTIME, Extent, Obligations};
 use crate::policy::compile::Outcome;
 use crate::policy::question::{CareRelation, Circumstances, Grant, Purpose};
+use crate::policy::restraint::{Conduct, Reason};
 use crate::refusal::Refusal;
 use crate::request::facts::{Considered, Decision, Verdict};
 use crate::request::{Action, Demand};
@@ -30,6 +31,8 @@ pub(super) struct Ruling {
     considered: Vec<Considered>,
     /// When something that policies may have looked at ends or begins.
     until: Option<Timestamp>,
+    /// The reason that was stated, where one is obliged.
+    reason: Reason,
 }
 
 /// What lockdown adds to whatever the bundle says, so that no bundle can leave it out.
@@ -46,7 +49,7 @@ fn lock_down(outcome: &mut Outcome, action: Action, level: u8) {
 fn oblige(outcome: &mut Outcome, demand: Demand) {
     if outcome.verdict == Verdict::Allow {
         let more = Obligations::of_sign_in(demand);
-        outcome.obligations = outcome.obligations.union(more);
+        outcome.obligations = std::mem::take(&mut outcome.obligations).union(&more);
     }
 }
 
@@ -66,8 +69,10 @@ impl Ruling {
             .filter_map(|patient| inquiry.opened(patient))
             .min_by_key(|grant| grant.expires)
             .cloned();
+        let reason = inquiry.reason(&outcome.obligations);
         Self {
             outcome,
+            reason,
             grant,
             lockdown,
             lapsed,
@@ -93,20 +98,28 @@ impl Ruling {
             } else {
                 Refusal::PolicyDenied
             }),
-            Verdict::Allow => self
-                .outcome
-                .obligations
-                .demand
-                .shortfall(matter.principal.proof(), now)
-                .map(|_| Refusal::StepUpRequired),
+            Verdict::Allow => self.unmet(matter, now),
         }
+    }
+
+    /// What is obliged and not met; nothing, if all is. First what nobody can do anything about.
+    fn unmet(&self, matter: &Matter<'_>, now: Timestamp) -> Option<Refusal> {
+        let obligations = &self.outcome.obligations;
+        if obligations.extent == Extent::LooksOnly && matter.conduct == Conduct::Sends {
+            return Some(Refusal::ReadOnly);
+        }
+        let lacks = obligations
+            .demand
+            .shortfall(matter.principal.proof(), now)
+            .map(|_| Refusal::StepUpRequired);
+        lacks.or_else(|| self.reason.refusal(matter.principal))
     }
 
     pub(super) fn valid_until(&self, matter: &Matter<'_>, now: Timestamp) -> Timestamp {
         let demand = self.outcome.obligations.demand;
         let step_up = demand.met_until(matter.principal.proof(), now);
         let grant = self.grant.as_ref().map(|grant| grant.expires);
-        [step_up, grant, self.until]
+        [step_up, grant, self.until, self.reason.until()]
             .into_iter()
             .flatten()
             .fold(matter.expires, Timestamp::min)
@@ -129,6 +142,7 @@ impl Ruling {
             grant: self.grant.map(|grant| grant.id),
             obligations: self.outcome.obligations.as_recorded(),
             considered: self.considered,
+            reasons: self.reason.into_ids(),
         }
     }
 }

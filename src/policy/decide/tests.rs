@@ -176,6 +176,7 @@ fn a_permit_is_on_record_with_every_input() {
             grant: None,
             obligations: Vec::new(),
             considered: Vec::new(),
+            reasons: Vec::new(),
         }
     );
     assert_eq!(authorized.valid_until(), at(SESSION_END));

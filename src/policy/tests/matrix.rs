@@ -429,7 +429,7 @@ fn examples() -> Vec<String> {
 #[test]
 fn every_example_of_the_readme_loads_and_does_what_it_says() {
     let examples = examples();
-    assert_eq!(examples.len(), 6);
+    assert_eq!(examples.len(), 7);
     let bundle = small_with(&examples.join("\n"));
     let compiled = Compiled::new(&bundle);
     let says = |question: &Question<'_>| {
@@ -460,6 +460,10 @@ fn every_example_of_the_readme_loads_and_does_what_it_says() {
         (
             question(&student, Action::Read, "imaging"),
             "student-no-images",
+        ),
+        (
+            question(&student, Action::Read, "results"),
+            "student-results-marked",
         ),
         (correct, "nurse-correct"),
         (

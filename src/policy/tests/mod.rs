@@ -5,6 +5,7 @@ mod evaluation;
 mod examples;
 mod matrix;
 mod memory;
+mod obliged;
 mod tables;
 
 use std::collections::BTreeSet;

@@ -171,6 +171,7 @@ impl Kind {
             | Event::IncidentClosed => Self::Alert,
             Event::EvidencePacked => Self::Export,
             Event::BackupMade
+            | Event::ReasonStated
             | Event::BackupVerified
             | Event::BackupDrilled
             | Event::Restored

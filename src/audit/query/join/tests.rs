@@ -18,6 +18,7 @@ fn outcome_of(of: Uuid, patients: Vec<PatientRef>) -> Entry {
         bytes_in: 0,
         millis: 1,
         patients,
+        watermark: None,
     };
     Entry::outcome(&"gw1".into(), Timestamp::UNIX_EPOCH, of, outcome)
 }

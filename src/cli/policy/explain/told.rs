@@ -8,7 +8,7 @@ use crate::cli::policy::printable;
 use crate::inspect::RULES;
 use crate::language::Language;
 use crate::policy::compile::Outcome;
-use crate::policy::decide::Obligations;
+use crate::policy::decide::{Extent, Marks, Obligations};
 use crate::policy::explain::{Bearing, Explanation, Finding};
 use crate::policy::question::PrincipalKind;
 use crate::policy::scene::Scene;
@@ -38,7 +38,8 @@ fn obliged(asked: &Asked, outcome: &Outcome) -> Obligations {
     match outcome.verdict {
         Verdict::Allow => outcome
             .obligations
-            .union(Obligations::of_sign_in(asked.mapping.demand)),
+            .clone()
+            .union(&Obligations::of_sign_in(asked.mapping.demand)),
         Verdict::Deny => Obligations::default(),
     }
 }
@@ -116,7 +117,7 @@ pub(super) fn tell(
             console.line(format_args!("patient {}", printable(&patient)))?;
         }
         let obliged = obliged(asked, &explanation.outcome);
-        decision((scene, obliged), explanation, all, console)?;
+        decision((scene, &obliged), explanation, all, console)?;
     }
     Ok(())
 }
@@ -210,7 +211,7 @@ fn known(situation: &Situation) -> String {
 }
 
 fn decision(
-    (scene, obliged): (&Scene, Obligations),
+    (scene, obliged): (&Scene, &Obligations),
     explanation: &Explanation,
     all: bool,
     console: &mut Console<'_>,
@@ -218,12 +219,15 @@ fn decision(
     let outcome = &explanation.outcome;
     match refusal(scene, outcome) {
         None => {
-            let after = if obliged.is_empty() {
+            let after = if obliged.demand.is_none() {
                 String::new()
             } else {
                 format!(", after {}", obliged.demand.told(Language::English))
             };
             console.line(format_args!("permitted{after}"))?;
+            for more in conditions(obliged) {
+                console.line(format_args!("  {more}"))?;
+            }
         }
         Some(refusal) => {
             let why = if !outcome.errors.is_empty() {
@@ -257,6 +261,28 @@ fn decision(
         ))?;
     }
     Ok(())
+}
+
+/// What is obliged beside the sign-in, in words.
+fn conditions(obliged: &Obligations) -> Vec<String> {
+    let extent = match obliged.extent {
+        Extent::LooksOnly => Some("to be looked at only: requests that send something are refused"),
+        Extent::Whole => None,
+    };
+    let marks = match obliged.marks {
+        Marks::Watermark => Some("with a watermark; what cannot carry one is refused"),
+        Marks::None => None,
+    };
+    let reason = obliged.reason.map(|holds| {
+        let seconds = holds.as_secs();
+        format!("once a reason was stated, not longer than {seconds} seconds ago")
+    });
+    let limits = obliged.limits().iter().map(|limit| {
+        let (quota, permit) = (limit.quota, &limit.permit);
+        format!("at most {quota} by one user under {permit}")
+    });
+    let fixed = [extent, marks].into_iter().flatten().map(str::to_owned);
+    fixed.chain(reason).chain(limits).collect()
 }
 
 fn title(policy: &Finding) -> String {
