@@ -45,7 +45,8 @@ impl<'m> Matter<'m> {
             emr: facts.emr.as_deref()?,
             principal: facts.principal.as_ref()?,
             mapping: facts.mapping.as_ref()?,
-            session: facts.session.as_deref()?,
+            // Without a session nobody stated a reason: none is found under no name.
+            session: facts.session.as_deref().unwrap_or_default(),
             // It was permitted to go on as it is when it began.
             conduct: Conduct::Looks,
             expires,
