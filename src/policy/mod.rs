@@ -23,6 +23,7 @@ pub mod remind;
 pub mod roles;
 pub mod rule;
 pub mod scene;
+pub mod space;
 pub mod standing;
 pub mod tables;
 pub mod vocabulary;

@@ -6,6 +6,7 @@
 //! *Never*: a hospital's decision. A profile says what a request means, policy says who may make it.
 //! *On failure*: every [`Problem`] of the file at once.
 
+mod compare;
 mod head;
 mod headers;
 mod held;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+pub use compare::RouteChange;
 pub use headers::{Frames, PageHeaders, Sniffing, names_directive};
 pub use held::{HeldPost, KeepAlive};
 pub use patch::Patch;
