@@ -573,6 +573,12 @@ fn oblige(outcome: &mut Outcome, demand: Demand) {
     }
 }
 
+/// What profile and lockdown add to an answer, so that no bundle can leave it out: for requests that are decided anew.
+pub(super) fn what_no_bundle_leaves_out(outcome: &mut Outcome, mapping: &Mapping, lockdown: u8) {
+    oblige(outcome, mapping.demand);
+    lock_down(outcome, mapping.action, lockdown);
+}
+
 impl Ruling {
     /// Asks once for each patient, or once where there is none.
     fn on(inquiry: &Inquiry<'_>) -> Self {
@@ -580,8 +586,7 @@ impl Ruling {
         let lockdown = inquiry.circumstances.lockdown;
         let mut outcome = inquiry.ask_for_all(inquiry.circumstances.training);
         let lapsed = inquiry.lapsed_only(&outcome);
-        oblige(&mut outcome, mapping.demand);
-        lock_down(&mut outcome, mapping.action, lockdown);
+        what_no_bundle_leaves_out(&mut outcome, mapping, lockdown);
         let concerned = mapping.patients.iter().map(Some);
         let nobody = mapping.patients.is_empty().then_some(None);
         let grant = concerned

@@ -20,6 +20,7 @@ pub mod problem;
 pub mod question;
 pub mod reads;
 pub mod remind;
+pub mod replay;
 pub mod roles;
 pub mod rule;
 pub mod scene;

@@ -4,7 +4,10 @@ mod activate;
 mod check;
 mod diff;
 mod explain;
+mod feed;
 mod fmt;
+mod learn;
+mod replay;
 mod review;
 mod test;
 mod trail;
@@ -32,6 +35,8 @@ pub(super) enum PolicyCommand {
     Diff(diff::DiffArgs),
     Explain(Box<explain::ExplainArgs>),
     Fmt(fmt::FmtArgs),
+    Learn(learn::LearnArgs),
+    Replay(replay::ReplayArgs),
     Review(review::ReviewArgs),
     Test(test::TestArgs),
 }
@@ -106,6 +111,8 @@ pub(super) fn run(
         PolicyCommand::Diff(args) => diff::run(args, console),
         PolicyCommand::Explain(args) => explain::run(args, console, clock),
         PolicyCommand::Fmt(args) => fmt::run(args, console),
+        PolicyCommand::Learn(args) => learn::run(args, console, clock),
+        PolicyCommand::Replay(args) => replay::run(args, console, clock),
         PolicyCommand::Review(args) => review::run(args, console, clock),
         PolicyCommand::Test(args) => test::run(args, console),
     }

@@ -6,6 +6,7 @@
 //! *Never*: a hospital's decision. A profile says what a request means, policy says who may make it.
 //! *On failure*: every [`Problem`] of the file at once.
 
+mod bypath;
 mod compare;
 mod head;
 mod headers;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+pub use bypath::ByPath;
 pub use compare::RouteChange;
 pub use headers::{Frames, PageHeaders, Sniffing, names_directive};
 pub use held::{HeldPost, KeepAlive};
