@@ -15,6 +15,7 @@ pub mod log;
 pub mod open;
 pub mod outcome;
 pub mod query;
+pub mod recall;
 pub mod refuse;
 pub mod report;
 pub mod retention;

@@ -106,6 +106,20 @@ impl<'c> Console<'c> {
         Ok(writeln!(self.err, "{line}")?)
     }
 
+    /// Says how far the work is, over what was said before: on a terminal only. An empty line takes it away.
+    ///
+    /// # Errors
+    /// [`Failure::Output`].
+    pub fn progress(&mut self, line: impl Display) -> Result<(), Failure> {
+        match self.err_paint {
+            Paint::Plain => Ok(()),
+            Paint::Colour => {
+                write!(self.err, "\r{line}\u{1b}[K")?;
+                Ok(self.err.flush()?)
+            }
+        }
+    }
+
     /// Asks for a line.
     ///
     /// # Errors

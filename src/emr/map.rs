@@ -369,7 +369,7 @@ impl Emrs {
     }
 }
 
-pub(super) fn mapping_of(route: Option<&Route>) -> Mapping {
+pub(crate) fn mapping_of(route: Option<&Route>) -> Mapping {
     Mapping {
         route: route.map_or(UNMAPPED, Route::id).to_owned(),
         action: route.map_or(Action::Unmapped, Route::action),

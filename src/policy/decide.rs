@@ -15,6 +15,7 @@ use jiff::Timestamp;
 pub use self::in_force::{Active, InForce, Policies};
 use self::inquiry::{Inquiry, Matter};
 use self::ruling::Ruling;
+pub(super) use self::ruling::what_no_bundle_leaves_out;
 pub use super::obligation::{Extent, Marks, Obligations};
 use super::question::{Circumstances, Grant, Training};
 use crate::emr::map::Mapped;

@@ -2,19 +2,26 @@
 
 mod activate;
 mod check;
+mod diff;
 mod explain;
+mod feed;
 mod fmt;
+mod learn;
+mod replay;
 mod review;
 mod test;
 mod trail;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 
 use super::check::vocabulary;
 use super::console::{Console, Failure};
 use crate::clock::SharedClock;
+use crate::config::unit::parse_duration;
 use crate::policy::decide::Active;
 
 /// The configuration file where none is named.
@@ -25,8 +32,11 @@ const CONFIG: &str = "chartgate.toml";
 pub(super) enum PolicyCommand {
     Activate(activate::ActivateArgs),
     Check(check::CheckArgs),
+    Diff(diff::DiffArgs),
     Explain(Box<explain::ExplainArgs>),
     Fmt(fmt::FmtArgs),
+    Learn(learn::LearnArgs),
+    Replay(replay::ReplayArgs),
     Review(review::ReviewArgs),
     Test(test::TestArgs),
 }
@@ -98,11 +108,22 @@ pub(super) fn run(
     match command {
         PolicyCommand::Activate(args) => activate::run(args, console),
         PolicyCommand::Check(args) => check::run(args, console, clock),
+        PolicyCommand::Diff(args) => diff::run(args, console),
         PolicyCommand::Explain(args) => explain::run(args, console, clock),
         PolicyCommand::Fmt(args) => fmt::run(args, console),
+        PolicyCommand::Learn(args) => learn::run(args, console, clock),
+        PolicyCommand::Replay(args) => replay::run(args, console, clock),
         PolicyCommand::Review(args) => review::run(args, console, clock),
         PolicyCommand::Test(args) => test::run(args, console),
     }
+}
+
+/// The time so long ago: `30d`.
+fn since(span: &str, clock: &SharedClock) -> Result<Timestamp, Failure> {
+    parse_duration(span)
+        .ok()
+        .and_then(|span: Duration| clock.now().checked_sub(span).ok())
+        .ok_or_else(|| Failure::Configuration(format!("`{span}` is no span such as 90d")))
 }
 
 /// SECURITY: what came from outside cannot move the cursor or forge a line on the reader's terminal.
@@ -196,6 +217,63 @@ mod tests {
                 && p["file"].as_str().unwrap().ends_with("wide.cedar")
         });
         assert!(untested, "{}", check.out);
+    }
+
+    #[test]
+    fn a_diff_says_what_changes_and_ends_with_it() {
+        let (old, new) = (Fixture::with_policies(), Fixture::with_policies());
+        new.write("policies/wide.cedar", WIDE);
+        let place = |of: &Fixture| of.path("policies").display().to_string();
+        let diff = |extra: &[&str], old: &Fixture, new: &Fixture| {
+            let (old, new) = (place(old), place(new));
+            let mut line = vec!["chartgate", "policy", "diff", &old, &new];
+            line.extend(extra);
+            Captured::run(|console| command(line, console, &SystemClock::shared()))
+        };
+        let same = diff(&[], &old, &old);
+        assert_eq!(same.exit, Exit::Fine, "{}", same.err);
+        assert!(same.out.contains("\nnothing changes\n"), "{}", same.out);
+        let told = diff(&[], &old, &new);
+        assert_eq!(told.exit, Exit::Failed);
+        for part in [
+            "\nbilling (a person)\n",
+            "  notes           . + . . . . . . . . . . .\n",
+            "  + Read notes\n      by wide\n",
+            "of 6630 cells 2 permit more, 0 permit less, 0 oblige to something else\n",
+        ] {
+            assert!(told.out.contains(part), "{part}\n{}", told.out);
+        }
+        let json = diff(&["--json"], &new, &old);
+        let document: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+        assert_eq!(document["changes"][0]["change"], "refused");
+        assert_eq!(document["changes"][0]["policies"][0], "wide");
+    }
+
+    #[test]
+    fn a_check_is_sarif_for_code_hosts() {
+        let dead = "@id(\"dead\") @doc(\"x\") permit (principal in Role::\"nurse\", action == Action::\"Read\", resource == Section::\"notes\") when { context.zone == \"moon\" };\n";
+        let (sarif, _) = policy(
+            &["check", "--format", "sarif"],
+            &[opal(), ("dead.cedar", dead)],
+        );
+        assert_eq!(sarif.exit, Exit::Fine, "{}", sarif.out);
+        let document: serde_json::Value = serde_json::from_str(&sarif.out).unwrap();
+        let results = document["runs"][0]["results"].as_array().unwrap();
+        let of = |rule: &str| {
+            results
+                .iter()
+                .find(|found| found["ruleId"] == rule)
+                .unwrap()
+        };
+        let place = &of("policy-unreachable")["locations"][0]["physicalLocation"];
+        assert_eq!(place["region"]["startLine"], 1);
+        assert!(
+            place["artifactLocation"]["uri"]
+                .as_str()
+                .unwrap()
+                .ends_with("/dead.cedar")
+        );
+        assert_eq!(of("policy-untested")["level"], "warning");
     }
 
     #[test]

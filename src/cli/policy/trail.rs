@@ -10,6 +10,7 @@ use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::protocol::AdminRequest;
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::{Filter, Show, Shown};
+use crate::audit::trail::Audit;
 use crate::cli::console::Failure;
 use crate::cli::offline;
 use crate::clock::SharedClock;
@@ -74,7 +75,25 @@ pub(super) fn usage(
     Ok(usage)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+/// Opens the trail where no gateway does, and puts on record what it is read for.
+pub(super) async fn opened(
+    config: &Config,
+    (what, asked): (&str, String),
+    clock: &SharedClock,
+) -> Result<(Audit, MasterKey), Failure> {
+    let operator = offline::operator(config)?;
+    let audit = offline::open(config, clock).await.map_err(Failure::of)?;
+    let detail = BTreeMap::from([
+        ("operator".to_owned(), operator.to_owned()),
+        (what.to_owned(), asked),
+    ]);
+    let recorded = audit.event(Event::AuditRead, None, detail).await;
+    recorded.map_err(Failure::of)?;
+    let master = MasterKey::read(&config.audit.master_key).map_err(Failure::of)?;
+    Ok((audit, master))
+}
+
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     Ok(tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?)
@@ -87,16 +106,8 @@ async fn from_disk(
     clock: &SharedClock,
     mut each: impl FnMut(Shown),
 ) -> Result<(), Failure> {
-    let operator = offline::operator(config)?;
-    let audit = offline::open(config, clock).await.map_err(Failure::of)?;
     let asked = serde_json::to_string(filter).map_err(Failure::of)?;
-    let detail = BTreeMap::from([
-        ("operator".to_owned(), operator.to_owned()),
-        ("filter".to_owned(), asked),
-    ]);
-    let recorded = audit.event(Event::AuditRead, None, detail).await;
-    recorded.map_err(Failure::of)?;
-    let master = MasterKey::read(&config.audit.master_key).map_err(Failure::of)?;
+    let (audit, master) = opened(config, ("filter", asked), clock).await?;
     let last = audit.log().status().sequence;
     let directory = &config.audit.directory;
     let mut show = Show::new(

@@ -6,6 +6,8 @@
 //! *Never*: a hospital's decision. A profile says what a request means, policy says who may make it.
 //! *On failure*: every [`Problem`] of the file at once.
 
+mod bypath;
+mod compare;
 mod head;
 mod headers;
 mod held;
@@ -21,6 +23,8 @@ use std::sync::Arc;
 
 use http::Method;
 
+pub use bypath::ByPath;
+pub use compare::RouteChange;
 pub use headers::{Frames, PageHeaders, Sniffing, names_directive};
 pub use held::{HeldPost, KeepAlive};
 pub use patch::Patch;

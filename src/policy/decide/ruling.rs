@@ -10,7 +10,7 @@ use crate::policy::compile::Outcome;
 use crate::policy::question::{CareRelation, Circumstances, Grant, Purpose};
 use crate::policy::restraint::{Conduct, Reason};
 use crate::refusal::Refusal;
-use crate::request::facts::{Considered, Decision, Verdict};
+use crate::request::facts::{Considered, Decision, Mapping, Verdict};
 use crate::request::{Action, Demand};
 
 /// Under lockdown, who changes anything signed in no longer ago than this.
@@ -53,6 +53,16 @@ fn oblige(outcome: &mut Outcome, demand: Demand) {
     }
 }
 
+/// What profile and lockdown add to an answer, so that no bundle can leave it out: for requests that are decided anew.
+pub(in crate::policy) fn what_no_bundle_leaves_out(
+    outcome: &mut Outcome,
+    mapping: &Mapping,
+    lockdown: u8,
+) {
+    oblige(outcome, mapping.demand);
+    lock_down(outcome, mapping.action, lockdown);
+}
+
 impl Ruling {
     /// Asks once for each patient, or once where there is none.
     pub(super) fn on(inquiry: &Inquiry<'_>) -> Self {
@@ -60,8 +70,7 @@ impl Ruling {
         let lockdown = inquiry.circumstances.lockdown;
         let mut outcome = inquiry.ask_for_all(inquiry.circumstances.training);
         let lapsed = inquiry.lapsed_only(&outcome);
-        oblige(&mut outcome, mapping.demand);
-        lock_down(&mut outcome, mapping.action, lockdown);
+        what_no_bundle_leaves_out(&mut outcome, mapping, lockdown);
         let concerned = mapping.patients.iter().map(Some);
         let nobody = mapping.patients.is_empty().then_some(None);
         let grant = concerned

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::{Answer, Expectation};
 use crate::policy::bundle::Bundle;
 use crate::policy::compile::{Compiled, Outcome};
+use crate::request::Action;
 use crate::request::facts::Verdict;
 
 /// An expectation that was not met.
@@ -34,6 +35,8 @@ pub struct Report {
     pub covered: BTreeSet<String>,
     /// The policies that decided none.
     pub untested: BTreeSet<String>,
+    /// What the expectations that were met are about: action, section, sensitivity.
+    pub places: BTreeSet<(Action, String, String)>,
 }
 
 impl Report {
@@ -45,6 +48,7 @@ impl Report {
             misses: Vec::new(),
             covered: BTreeSet::new(),
             untested: BTreeSet::new(),
+            places: BTreeSet::new(),
         };
         for expectation in bundle.tables().expectations() {
             let question = expectation.scene.question();
@@ -52,6 +56,13 @@ impl Report {
             if expectation.answer.is_met_by(&outcome) {
                 report.passed = report.passed.saturating_add(1);
                 report.covered.extend(outcome.policies);
+                let scene = &expectation.scene;
+                let place = (
+                    scene.action,
+                    scene.section.clone(),
+                    scene.sensitivity.clone(),
+                );
+                report.places.insert(place);
             } else {
                 report.misses.push(expectation.missed(&outcome));
             }

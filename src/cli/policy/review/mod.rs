@@ -5,10 +5,10 @@ mod report;
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use aws_lc_rs::digest;
 use clap::Args;
+use jiff::Timestamp;
 
 use super::{Place, trail};
 use crate::admin::protocol::AdminRequest;
@@ -16,7 +16,6 @@ use crate::cli::console::{Console, Failure};
 use crate::cli::gateway;
 use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::config::unit::parse_duration;
 use crate::operate::permissions::{Ask, Review, SignOff, Usage};
 use report::Report;
 
@@ -24,11 +23,12 @@ use report::Report;
 ///
 /// The bundle is asked over its whole vocabulary, so this is what it really permits, not how it is written. Use comes
 /// from the trail (that reading goes on record): permissions that nobody used, grants that gave nobody a role, expired
-/// grants, and users who were not seen for long stand out. --sign-off puts on record, under your name, that you reviewed
+/// grants, and users whose roles nothing grants any more stand out; with --dormant, accounts that were not used for long.
+/// --sign-off puts on record, under your name, that you reviewed
 /// the bundle in force; `chartgate status` shows when the next review is due.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  chartgate policy review\n  chartgate policy review --since 180d --html review.html --csv review.csv\n  \
+    after_long_help = "Examples:\n  chartgate policy review\n  chartgate policy review --dormant 90d\n  chartgate policy review --since 180d --html review.html --csv review.csv\n  \
     chartgate policy review --sign-off --note 'vendor window closed'"
 )]
 pub(in crate::cli) struct ReviewArgs {
@@ -37,6 +37,9 @@ pub(in crate::cli) struct ReviewArgs {
     /// How far back use is looked for.
     #[arg(long, value_name = "SPAN", default_value = "90d")]
     since: String,
+    /// Also name the accounts that were not used for so long: `90d`. The whole trail is read for that.
+    #[arg(long, value_name = "SPAN", conflicts_with = "no_trail")]
+    dormant: Option<String>,
     /// Leave the trail alone: permissions only, without use.
     #[arg(long, conflicts_with = "sign_off")]
     no_trail: bool,
@@ -62,18 +65,21 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let active = args.place.bundle()?;
     let now = clock.now();
-    let since = parse_duration(&args.since)
-        .ok()
-        .and_then(|span: Duration| now.checked_sub(span).ok())
-        .ok_or_else(|| {
-            Failure::Configuration(format!("`--since {}` is no span such as 90d", args.since))
-        })?;
+    let since = super::since(&args.since, clock)?;
+    let dormant = match &args.dormant {
+        Some(span) => Some(super::since(span, clock)?),
+        None => None,
+    };
     let usage = if args.no_trail {
         Usage::default()
     } else {
         trail::usage(&args.place.config_file(), since, clock)?
     };
-    let report = Report::of(&active, &usage, since, now, args.no_trail);
+    let mut report = Report::of(&active, &usage, since, now, args.no_trail);
+    if let Some(before) = dormant {
+        let ever = trail::usage(&args.place.config_file(), Timestamp::UNIX_EPOCH, clock)?;
+        report.dormant(&ever, before);
+    }
     let csv = report.csv();
     if let Some(file) = &args.csv {
         fs::write(file, &csv)?;

@@ -169,6 +169,26 @@ impl Report {
         }
     }
 
+    /// Names the accounts that were last used before then. `ever` is all use that is on the trail.
+    pub(super) fn dormant(&mut self, ever: &Usage, before: Timestamp) {
+        let mut asleep: Vec<_> = ever
+            .users
+            .iter()
+            .filter(|(_, seen)| seen.last < before)
+            .collect();
+        asleep.sort_by_key(|(_, seen)| seen.last);
+        let remarks = asleep.into_iter().map(|(id, seen)| {
+            let roles: Vec<_> = seen.roles.iter().map(String::as_str).collect();
+            format!(
+                "user {} ({id}) was last seen {}, with {}: dormant; ask whether the account is still needed",
+                seen.name,
+                day(seen.last),
+                if roles.is_empty() { "no role".to_owned() } else { roles.join(", ") }
+            )
+        });
+        self.remarks.extend(remarks);
+    }
+
     fn groups(&self) -> Vec<Group<'_>> {
         self.about
             .iter()
@@ -391,7 +411,8 @@ mod tests {
             by_user: BTreeMap::from([(("main|=nurse".to_owned(), permission.clone()), used)]),
             by_role: BTreeMap::from([(("nurse".to_owned(), permission), used)]),
         };
-        let report = report(&usage);
+        let mut report = report(&usage);
+        report.dormant(&usage, "2026-10-02T00:00:00Z".parse().unwrap());
         let csv = report.csv();
         for line in [
             "role,nurse,,nurse,notes,Read,in their care or care relation unknown or by break-glass or without a patient,,nurse-chart,2026-09-30,3\r\n",
@@ -408,6 +429,7 @@ mod tests {
             "the grant of \"vendor\" to \"emr-vendors\" expired 2026-01-01; remove it",
             "the grant of \"billing\" to \"emr-billing\" gave nobody the role",
             "user <b>odd</b> (main|<b>odd</b>) had roles that nothing grants any more: dietician",
+            "user =nurse (main|=nurse) was last seen 2026-10-01, with nurse: dormant",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
