@@ -85,6 +85,15 @@ const PROVISIONING: [&str; 5] = [
     "# known_by =",
 ];
 
+/// There are sealed accounts only where this section is.
+const EMERGENCY: [&str; 5] = [
+    "# [identity.emergency]",
+    "# networks =",
+    "# lasts =",
+    "# usable_for =",
+    "# test_every =",
+];
+
 /// What its own test looks at (`read::care`); there are no feeds unless they are configured.
 const CARE: [&str; 8] = [
     "# [care",
@@ -189,6 +198,7 @@ fn what_the_template_shows_as_default_is_the_default() {
             .chain(&SECOND_FACTOR)
             .chain(&PROVISIONING)
             .chain(&CARE)
+            .chain(&EMERGENCY)
             .chain(&REFRESH);
         all.any(|skip| line.starts_with(skip))
     };

@@ -22,7 +22,7 @@ use crate::refusal::Refusal;
 use crate::request::onward::CookieFate;
 use crate::request::principal::{CredentialKind, Proof, Service};
 use crate::request::received::Parts;
-use crate::request::{Cover, Principal, Received, Refused, Workplace};
+use crate::request::{Cover, Facts, Principal, Received, Refused, Workplace};
 use crate::store::StoreError;
 
 /// A request whose principal is proven.
@@ -241,6 +241,23 @@ impl Identity {
         facts.principal = Some(Arc::new(Principal::User(user)));
         facts.session = Some(session);
         self.marking(screened.refuse(Refusal::SessionExpired))
+    }
+
+    /// The live session that a request presents, if any.
+    pub(super) async fn session_of(&self, parts: &Parts) -> Result<Option<Arc<Live>>, StoreError> {
+        let Presented::One(token) = cookie::presented(&parts.headers, SESSION_COOKIE) else {
+            return Ok(None);
+        };
+        Ok(match self.sessions().find(&token).await? {
+            Found::Live(live) => Some(live).filter(|live| self.is_at_home(live, &parts.host)),
+            Found::Over(..) | Found::Unknown | Found::NotRenewed(_) => None,
+        })
+    }
+
+    /// Puts a session and its user on record.
+    pub(super) fn name(&self, facts: &mut Facts, live: &Live) {
+        facts.principal = Some(self.principal_of(live));
+        facts.session = Some(live.id().to_string());
     }
 
     /// Where screens lock, the cookie of a session that is over stays until the next sign-in, which has to be a fresh one

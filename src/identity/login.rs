@@ -15,11 +15,9 @@ use super::answer::Answer;
 use super::attempts::{Attempt, Freshness, Purpose};
 use super::banner::{Banner, BannerPage};
 use super::choose::{Choice, ChoosePage, Said};
-use super::cookie::{self, LOGIN_COOKIE, Presented, SESSION_COOKIE};
+use super::cookie::{self, LOGIN_COOKIE, Presented};
 use super::oidc::{Challenge, Provider, can_prove};
 use super::routes::{self, Asked, OwnRoute, asked_by, login_location};
-use super::session::Live;
-use super::sessions::Found;
 use super::token::Token;
 use super::turns::{BrowserKey, Turn};
 use super::{Identity, ReturnTo};
@@ -28,8 +26,7 @@ use crate::config::issuer::{Callback, Issuer};
 use crate::language::Language;
 use crate::request::onward::CookieFate;
 use crate::request::received::Parts;
-use crate::request::{Demand, Event, Facts, Handled, Received, Refused, Target, Workplace};
-use crate::store::StoreError;
+use crate::request::{Demand, Event, Handled, Received, Refused, Target, Workplace};
 use crate::telemetry::metrics as names;
 use error::LoginError;
 
@@ -412,23 +409,6 @@ impl Identity {
         let browser = BrowserKey::of(&parts.headers, parts.client);
         let next = self.turns.next(&browser, round, self.clock().now());
         next.map_err(|circle| LoginError::Circle(wish.return_to.clone(), round, circle))
-    }
-
-    /// The live session that a request presents, if any.
-    pub(super) async fn session_of(&self, parts: &Parts) -> Result<Option<Arc<Live>>, StoreError> {
-        let Presented::One(token) = cookie::presented(&parts.headers, SESSION_COOKIE) else {
-            return Ok(None);
-        };
-        Ok(match self.sessions().find(&token).await? {
-            Found::Live(live) => Some(live).filter(|live| self.is_at_home(live, &parts.host)),
-            Found::Over(..) | Found::Unknown | Found::NotRenewed(_) => None,
-        })
-    }
-
-    /// Puts a session and its user on record.
-    pub(super) fn name(&self, facts: &mut Facts, live: &Live) {
-        facts.principal = Some(self.principal_of(live));
-        facts.session = Some(live.id().to_string());
     }
 }
 
