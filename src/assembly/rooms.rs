@@ -83,6 +83,21 @@ pub(super) struct Foundations<'a> {
     pub(super) clock: SharedClock,
 }
 
+impl Foundations<'_> {
+    fn for_incidents(&self, cases: &Arc<Cases>) -> incidents::Ground {
+        incidents::Ground {
+            store: self.store.clone(),
+            audit: self.audit.clone(),
+            trail: self.trail.clone(),
+            master: self.master.clone(),
+            signing_key: self.config.audit.signing_key.clone(),
+            checkpoint_interval: self.config.audit.checkpoint_interval,
+            cases: Arc::clone(cases),
+            clock: self.clock.clone(),
+        }
+    }
+}
+
 /// Every room.
 #[derive(Debug, Clone)]
 pub(super) struct Rooms {
@@ -161,16 +176,7 @@ impl Rooms {
         });
         let containment = containment.await?;
         let alarms = Alarms::open(on, &cases, &containment)?;
-        let incidents = Incidents::load(incidents::Ground {
-            store: store.clone(),
-            audit: audit.clone(),
-            trail: on.trail.clone(),
-            master: on.master.clone(),
-            signing_key: on.config.audit.signing_key.clone(),
-            checkpoint_interval: on.config.audit.checkpoint_interval,
-            cases: cases.clone(),
-            clock: clock.clone(),
-        });
+        let incidents = Incidents::load(on.for_incidents(&cases));
         let backups = Backups::open(
             on.config,
             store.clone(),
