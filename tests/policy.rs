@@ -168,7 +168,7 @@ async fn a_profile_is_put_in_force_with_its_bundle() {
     assert_eq!(done.code, Some(0), "{}", done.err);
     assert!(
         done.out
-            .contains("chartgate-hospital 1.0.0 is in force: generation "),
+            .contains("chartgate-hospital 1.1.0 is in force: generation "),
         "{}",
         done.out
     );
