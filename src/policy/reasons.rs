@@ -2,7 +2,7 @@
 //!
 //! *Owns*: what was stated, in memory: after a restart it is stated again. A session's reasons end with it, because no
 //! other session asks for them.
-//! *Never*: a reason of another user, session, EMR, patient, section or action; more than [`MOST`] of them.
+//! *Never*: a reason of another user, session, EMR, patient, section or action; more than `MOST` of them.
 //! *On failure*: what was forgotten is asked for again.
 
 use std::sync::Arc;
