@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::process::chartgate;
+use crate::harness::process::{Process, chartgate};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_init_writes_passes_the_check_and_serve_refuses_what_the_check_refuses() {
@@ -35,6 +35,10 @@ async fn what_init_writes_passes_the_check_and_serve_refuses_what_the_check_refu
     let complete = chartgate(&check).await;
     assert_eq!(complete.code, Some(0), "{}", complete.out);
     assert!(complete.out.contains("is fit to run with"));
+    // From within the directory the file need not be named.
+    let inside = Process::start_in(place, &["check", "--offline"]);
+    let inside = inside.ended().await;
+    assert_eq!(inside.code, Some(0), "{}", inside.out);
 
     let text = fs::read_to_string(config).unwrap();
     let broken = format!("{text}\n[identiy]\nidle = \"1m\"\n");

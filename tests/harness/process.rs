@@ -41,6 +41,16 @@ impl Process {
         Self::spawn(command)
     }
 
+    /// The same, from within a directory.
+    pub(crate) fn start_in(directory: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(arguments)
+            .current_dir(directory)
+            .stdin(Stdio::null());
+        Self::spawn(command)
+    }
+
     /// Starts it as systemd does where a socket unit holds the listening socket: as descriptor 3.
     pub(crate) fn start_with_socket(socket: &TcpListener, arguments: &[&str]) -> Self {
         const AS_SYSTEMD: &str =

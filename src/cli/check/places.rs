@@ -54,7 +54,7 @@ fn beside(document: &Document<'_>, key: &str, path: &Path) {
         writable(document, key, path);
         return;
     }
-    match path.parent() {
+    match directory_of(path) {
         Some(parent) if parent.is_dir() => writable(document, key, parent),
         Some(parent) => {
             let message = format!("the directory `{}` does not exist", parent.display());
@@ -73,6 +73,17 @@ fn beside(document: &Document<'_>, key: &str, path: &Path) {
             );
         }
     }
+}
+
+/// The directory that a path is in; of a bare name, as in a configuration that was named without a directory, the one that
+/// the program runs in.
+fn directory_of(path: &Path) -> Option<&Path> {
+    let parent = path.parent()?;
+    Some(if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    })
 }
 
 fn writable(document: &Document<'_>, key: &str, path: &Path) {
