@@ -176,7 +176,7 @@ def lock_out(it, console, doctor):
     code, text = console.ask("user", "lock", "dr.adams", "--reason", "Badge and phone stolen")
     it.check("`user lock` ends the session", code == 0 and "sessions ended: 1" in text, (code, text))
     it.equal("which opens nothing from that moment", doctor.get(CHART).status_code, 401)
-    it.equal("`session list` knows of none", console.ask("session", "list", "--user", "dr.adams"), (0, ""))
+    it.equal("`session list` knows of none", console.ask("session", "list", "--user", "dr.adams"), (0, "no session like that is open\n"))
     page = doctor.sign_in()
     it.check("a new sign-in is refused", page.status_code == 403 and "CG-2014" in page.text, (page.status_code, page.url, page.text[:300]))
     it.equal("and opens nothing", doctor.get(CHART).status_code, 401)
@@ -207,7 +207,7 @@ def incidents(it, console, stage, number):
     it.equal("`incident close`", console.ask("incident", "close", incident, "--note", "No data left the house"), (0, f"incident {incident} is closed\n"))
     closed = console.ask("case", "close", number, "--outcome", "resolved", "--note", "Phone returned")
     it.equal("`case close`", closed, (0, f"case {number} is closed\n"))
-    it.equal("nothing is open any more", console.ask("case", "list", "--open"), (0, ""))
+    it.equal("nothing is open any more", console.ask("case", "list", "--open"), (0, "there is no case like that\n"))
     return bundle
 
 
