@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::identity::identify::Identified;
 use crate::refusal::Refusal;
-use crate::request::{Event, Handled, Refused};
+use crate::request::{Event, Handled, Refused, Target};
 
 /// A form must have arrived within this.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -87,6 +87,24 @@ pub fn plain(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     let kept = text.chars().filter(|c| *c == '\n' || !c.is_control());
     kept.collect::<String>().trim().to_owned()
+}
+
+/// The one field of this name that an address holds; nothing where there are several.
+#[must_use]
+pub fn sole(target: &Target, name: &str) -> Option<String> {
+    let mut found = target.fields().filter(|(field, _)| field == name);
+    match (found.next(), found.next()) {
+        (Some((_, value)), None) => Some(value),
+        (Some(_), Some(_)) | (None, _) => None,
+    }
+}
+
+/// SECURITY: what was sealed is for one user in one session at one host; a link that was passed on opens nothing.
+#[must_use]
+pub fn is_for(visitor: &Identified, (user, session, authority): (&str, &str, &str)) -> bool {
+    user == visitor.principal().id()
+        && session == visitor.session().as_str()
+        && authority == visitor.received().parts().authority
 }
 
 /// The answer to a visitor, with what goes on record first.

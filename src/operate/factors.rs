@@ -2,7 +2,6 @@
 //!
 //! *Never*: a change that is not on record first; an enrolment code on record.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -145,12 +144,7 @@ impl Factors {
         by: &By,
     ) -> Result<(), FactorsError> {
         text("reason", reason)?;
-        let mut detail: BTreeMap<String, String> = detail
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        detail.insert("reason".to_owned(), reason.to_owned());
-        by.record_in(&mut detail);
+        let detail = by.particulars(detail, reason);
         Ok(self.audit.event(event, None, detail).await?)
     }
 }

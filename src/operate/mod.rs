@@ -47,6 +47,20 @@ pub enum By {
 }
 
 impl By {
+    /// The particulars of what was done for a reason.
+    fn particulars(
+        &self,
+        what: &[(&str, &str)],
+        reason: &str,
+    ) -> std::collections::BTreeMap<String, String> {
+        let what = what.iter().copied().chain([("reason", reason)]);
+        let mut detail = what
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        self.record_in(&mut detail);
+        detail
+    }
+
     /// Adds who acts to the particulars of a record.
     fn record_in(&self, detail: &mut std::collections::BTreeMap<String, String>) {
         match self {

@@ -24,6 +24,7 @@ pub mod principal;
 pub mod received;
 mod refused;
 pub mod situation;
+pub mod statement;
 pub mod target;
 pub mod watermark;
 mod way_back;

@@ -8,15 +8,13 @@ use super::account::{Halves, is_name};
 use crate::identity::ReturnTo;
 use crate::identity::factor::codes::Code;
 use crate::language::phrases::Phrases;
-use crate::request::{Body, BodyError, Target};
+use crate::request::{Body, BodyError, Target, statement};
 
 /// The largest form, and within what it must have arrived.
 const LARGEST: u64 = 16 * 1024;
 const DEADLINE: Duration = Duration::from_secs(20);
 /// A name of a person, in characters.
 const NAME: std::ops::RangeInclusive<usize> = 2..=100;
-/// A reason, in characters.
-const REASON: std::ops::RangeInclusive<usize> = 10..=1_000;
 
 /// What the page says beside its form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,9 +105,7 @@ impl Typed {
         let people = is_person(&self.person) && is_person(&self.second_person);
         // Two envelopes are for two people.
         let are_two = !self.person.eq_ignore_ascii_case(&self.second_person);
-        let letters = self.reason.chars().filter(|c| c.is_alphanumeric()).count();
-        let is_reason = REASON.contains(&self.reason.chars().count())
-            && letters >= REASON.start() / 2
+        let is_reason = statement::judge(&self.reason).is_ok()
             && is_plain(&self.reason.replace(['\r', '\n'], " "));
         (is_name(&self.account) && people && are_two && is_reason).then(|| Wanted {
             account: self.account.clone(),

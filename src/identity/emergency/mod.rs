@@ -33,7 +33,7 @@ use crate::language::Language;
 use crate::refusal::Refusal;
 use crate::request::principal::{Proof, User};
 use crate::request::received::Parts;
-use crate::request::{Event, Handled, Principal, Received, Refused};
+use crate::request::{Event, Handled, Received, Refused};
 use crate::secret::Secret;
 use crate::store::StoreError;
 
@@ -292,13 +292,4 @@ fn said_of(wanted: &Wanted, account: Option<&Account>) -> BTreeMap<String, Strin
         detail.insert("place".to_owned(), account.place.clone());
     }
     detail
-}
-
-/// Whether such a user's principal is of a sealed account.
-#[must_use]
-pub fn is_one(principal: &Principal) -> bool {
-    match principal {
-        Principal::User(user) => user.issuer == ISSUER,
-        Principal::Service(_) => false,
-    }
 }

@@ -14,17 +14,16 @@ use jiff::tz::TimeZone;
 use super::{BreakGlass, Reason, Stated};
 use crate::desk::Desk;
 use crate::desk::offers::Stage;
-use crate::desk::page::{handled, page, plain, redirect, typed};
+use crate::desk::page::{self, handled, page, plain, redirect, sole, typed};
 use crate::identity::ReturnTo;
 use crate::identity::identify::Identified;
 use crate::identity::routes::{Asked, BREAK_GLASS, login_location};
 use crate::refusal::Refusal;
-use crate::request::{Demand, Event, Handled, Offer, Principal, Refused, Target};
+use crate::request::statement::{self, LENGTH, Lack};
+use crate::request::{Demand, Event, Handled, Offer, Principal, Refused};
 
 /// The largest form.
 const LARGEST: u64 = 32 * 1024;
-/// The shortest and the longest text of a reason, in characters.
-const TEXT: std::ops::RangeInclusive<usize> = 10..=1_000;
 
 /// The form.
 #[derive(Template)]
@@ -79,7 +78,7 @@ impl BreakGlass {
     /// the record then says that nobody confirmed it.
     async fn form(&self, visitor: Identified) -> Result<Handled, Refused> {
         let now = self.now();
-        let opened = sole_offer(&visitor.received().parts().target)
+        let opened = sole(&visitor.received().parts().target, "offer")
             .and_then(|token| self.ground.offers.open(Stage::Offered, &token, now))
             .filter(|offer| is_for(offer, &visitor));
         let Some(offer) = opened else {
@@ -205,8 +204,8 @@ impl BreakGlass {
             reasons: Reason::ALL,
             chosen: &typed.reason,
             text: &typed.text,
-            shortest: *TEXT.start(),
-            longest: *TEXT.end(),
+            shortest: *LENGTH.start(),
+            longest: *LENGTH.end(),
             problem,
             ticket,
         };
@@ -239,35 +238,25 @@ impl BreakGlass {
     }
 }
 
-/// The offer that an address holds, where it is one.
-fn sole_offer(target: &Target) -> Option<String> {
-    let mut offered = target.fields().filter(|(name, _)| name == "offer");
-    match (offered.next(), offered.next()) {
-        (Some((_, token)), None) => Some(token),
-        (Some(_), Some(_)) | (None, _) => None,
-    }
-}
-
-/// SECURITY: an offer is for one user in one session at one host; a link that was passed on opens nothing.
 fn is_for(offer: &Offer, visitor: &Identified) -> bool {
-    offer.user == visitor.principal().id()
-        && offer.session == visitor.session().as_str()
-        && offer.authority == visitor.received().parts().authority
+    let Offer {
+        user,
+        session,
+        authority,
+        ..
+    } = offer;
+    page::is_for(visitor, (user, session, authority))
 }
 
 /// The reason that was stated, or what is missing.
 fn judged(typed: &Typed) -> Result<Reason, &'static str> {
     let reason = Reason::of(&typed.reason).ok_or("Choose the reason that fits best.")?;
-    let length = typed.text.chars().count();
-    let letters = typed.text.chars().filter(|c| c.is_alphanumeric()).count();
-    if length < *TEXT.start() || letters < *TEXT.start() / 2 {
-        return Err(
-            "Say in your own words why you need this chart now, in at least 10 characters.",
-        );
-    }
-    if length > *TEXT.end() {
-        return Err("The text is too long: at most 1000 characters.");
-    }
+    statement::judge(&typed.text).map_err(|lack| match lack {
+        Lack::Short => {
+            "Say in your own words why you need this chart now, in at least 10 characters."
+        }
+        Lack::Long => "The text is too long: at most 1000 characters.",
+    })?;
     Ok(reason)
 }
 

@@ -10,17 +10,16 @@ use http::{Method, Response, StatusCode};
 use super::{Code, Reasons};
 use crate::desk::Desk;
 use crate::desk::offers::Stage;
-use crate::desk::page::{handled, page, plain, redirect, typed};
+use crate::desk::page::{self, handled, page, plain, redirect, sole, typed};
 use crate::identity::ReturnTo;
 use crate::identity::identify::Identified;
 use crate::identity::routes::REASON;
 use crate::refusal::Refusal;
-use crate::request::{Enquiry, Event, Handled, Refused, Target};
+use crate::request::statement::{self, LENGTH, Lack};
+use crate::request::{Enquiry, Event, Handled, Refused};
 
 /// The largest form.
 const LARGEST: u64 = 32 * 1024;
-/// The shortest and the longest text of a reason, in characters.
-const TEXT: std::ops::RangeInclusive<usize> = 10..=1_000;
 
 /// The form.
 #[derive(Template)]
@@ -73,7 +72,7 @@ impl Reasons {
     /// Shows the form to the one who was asked.
     fn form(&self, visitor: Identified) -> Result<Handled, Refused> {
         let now = self.now();
-        let opened = sole_enquiry(&visitor.received().parts().target)
+        let opened = sole(&visitor.received().parts().target, "enquiry")
             .and_then(|token| self.offers.open_enquiry(Stage::Offered, &token, now))
             .filter(|enquiry| is_for(enquiry, &visitor));
         let Some(enquiry) = opened else {
@@ -157,8 +156,8 @@ impl Reasons {
             codes: Code::ALL,
             chosen: &typed.reason,
             text: &typed.text,
-            shortest: *TEXT.start(),
-            longest: *TEXT.end(),
+            shortest: *LENGTH.start(),
+            longest: *LENGTH.end(),
             problem,
             ticket,
         };
@@ -184,33 +183,23 @@ impl Reasons {
     }
 }
 
-/// The enquiry that an address holds, where it is one.
-fn sole_enquiry(target: &Target) -> Option<String> {
-    let mut found = target.fields().filter(|(name, _)| name == "enquiry");
-    match (found.next(), found.next()) {
-        (Some((_, token)), None) => Some(token),
-        (Some(_), Some(_)) | (None, _) => None,
-    }
-}
-
-/// SECURITY: an enquiry is for one user in one session at one host; a link that was passed on opens nothing.
 fn is_for(enquiry: &Enquiry, visitor: &Identified) -> bool {
-    enquiry.user == visitor.principal().id()
-        && enquiry.session == visitor.session().as_str()
-        && enquiry.authority == visitor.received().parts().authority
+    let Enquiry {
+        user,
+        session,
+        authority,
+        ..
+    } = enquiry;
+    page::is_for(visitor, (user, session, authority))
 }
 
 /// The purpose that was stated, or what is missing.
 fn judged(typed: &Typed) -> Result<Code, &'static str> {
     let code = Code::of(&typed.reason).ok_or("Choose the purpose that fits best.")?;
-    let length = typed.text.chars().count();
-    let letters = typed.text.chars().filter(|c| c.is_alphanumeric()).count();
-    if length < *TEXT.start() || letters < *TEXT.start() / 2 {
-        return Err("Say in your own words why you need this, in at least 10 characters.");
-    }
-    if length > *TEXT.end() {
-        return Err("The text is too long: at most 1000 characters.");
-    }
+    statement::judge(&typed.text).map_err(|lack| match lack {
+        Lack::Short => "Say in your own words why you need this, in at least 10 characters.",
+        Lack::Long => "The text is too long: at most 1000 characters.",
+    })?;
     Ok(code)
 }
 
