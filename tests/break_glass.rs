@@ -234,12 +234,10 @@ async fn the_fourth_glass_of_a_day_is_refused() {
     let refused = nurse.get(&house.url("/chart/sensitive")).await;
     let sent = house.break_glass(&mut nurse, &offer(&refused)).await;
     assert_eq!(sent.refusal(), Some("CG-3008"), "{}", sent.text());
-    let rules: Vec<String> = house
-        .events(Event::Alarm)
-        .iter()
-        .map(|alarm| alarm.detail["rule"].clone())
-        .collect();
-    assert_eq!(rules.last().unwrap(), "break-glass-quota");
+    // What the detection rules make of four glasses is on the trail too, whenever they get to it.
+    let alarms = house.events(Event::Alarm);
+    let quota = |alarm: &&Entry| alarm.detail["rule"] == "break-glass-quota";
+    assert_eq!(alarms.iter().filter(quota).count(), 1, "{alarms:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
