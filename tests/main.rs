@@ -28,6 +28,7 @@ mod monitoring;
 mod pains;
 mod path;
 mod policy;
+mod policy_change;
 mod properties;
 mod provisioning;
 mod refusals;

@@ -236,6 +236,7 @@ mod tests {
             })),
             decision: None,
             generation: 1,
+            bundle: None,
         }
     }
 

@@ -126,8 +126,10 @@ pub(crate) fn facts(action: Action, patients: &[&str]) -> Facts {
             training: String::new(),
             grant: None,
             obligations: Vec::new(),
+            shadow: None,
         }),
         generation: 7,
+        bundle: None,
     }
 }
 

@@ -365,6 +365,7 @@ mod tests {
             mapping: None,
             decision: None,
             generation: 1,
+            bundle: None,
         }
     }
 

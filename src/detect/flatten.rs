@@ -210,6 +210,7 @@ pub(super) mod tests {
             })),
             decision: None,
             generation: 1,
+            bundle: None,
         }
     }
 

@@ -22,6 +22,8 @@ use super::vocabulary::Vocabulary;
 
 /// Most policies of one bundle.
 const MOST_POLICIES: usize = 20_000;
+/// Fewest policies that are worth a thread of their own.
+const FEWEST_TOGETHER: usize = 128;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +46,7 @@ pub struct Bundle {
     courses: Arc<[Course]>,
     profiles: Arc<BTreeMap<PathBuf, String>>,
     digest: String,
+    texts: Arc<BTreeMap<PathBuf, String>>,
 }
 
 impl Bundle {
@@ -54,6 +57,27 @@ impl Bundle {
     pub fn load(directory: &Path) -> Result<Self, BundleError> {
         let mut findings = Findings::default();
         let files = Files::read(directory, &mut findings);
+        Self::read(directory, files, findings)
+    }
+
+    /// Checks a bundle whose files were kept ([`Bundle::texts`]); `directory` is where its problems are said to be.
+    ///
+    /// # Errors
+    /// With every problem that was found.
+    pub fn of_texts(
+        directory: &Path,
+        texts: BTreeMap<PathBuf, String>,
+    ) -> Result<Self, BundleError> {
+        Self::read(directory, Files::kept(texts), Findings::default())
+    }
+
+    /// The digest of the files in `directory`, whether or not they are a bundle that loads.
+    #[must_use]
+    pub fn digest_of(directory: &Path) -> String {
+        Files::read(directory, &mut Findings::default()).digest()
+    }
+
+    fn read(directory: &Path, files: Files, mut findings: Findings) -> Result<Self, BundleError> {
         let manifest = read_manifest(&files, &mut findings);
         let schema = read_schema(&files, &mut findings);
         let rules = read_rules(&files, schema.as_ref().map(|(s, _)| s), &mut findings);
@@ -90,6 +114,7 @@ impl Bundle {
                     courses: courses.into(),
                     profiles: Arc::new(files.profiles()),
                     digest: files.digest(),
+                    texts: Arc::new(files.into_texts()),
                 })
             }
             _incomplete => Err(findings.into_error(directory)),
@@ -155,7 +180,19 @@ impl Bundle {
         &self.profiles
     }
 
-    /// SHA-256 over all of its files but the README, in hex: that of the lines which `sha256sum` prints for them, in
+    /// The texts of all of its files, by path, as they were read.
+    #[must_use]
+    pub fn texts(&self) -> &BTreeMap<PathBuf, String> {
+        &self.texts
+    }
+
+    /// The signatures of its digest: the text of `bundle.sig`, if it has one.
+    #[must_use]
+    pub fn signature(&self) -> Option<&str> {
+        Files::signature(&self.texts)
+    }
+
+    /// SHA-256 over all of its files but the README and the signatures, in hex: that of the lines which `sha256sum` prints for them, in
     /// the order of their names. Two bundles with one digest are one bundle.
     #[must_use]
     pub fn digest(&self) -> &str {
@@ -303,7 +340,47 @@ fn validate(
     set: &PolicySet,
     findings: &mut Findings,
 ) {
-    let result = validator.validate(set, ValidationMode::Strict);
+    for result in in_parallel(set, |set| validator.validate(set, ValidationMode::Strict)) {
+        report(file, text, &result, findings);
+    }
+}
+
+/// What is said of the policies, taken in as many parts as there are processors: a large bundle is checked for as long as
+/// its authors, or a start, wait for it.
+fn in_parallel<T: Send>(set: &PolicySet, check: impl Fn(&PolicySet) -> T + Sync) -> Vec<T> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let policies: Vec<_> = set.policies().cloned().collect();
+    let size = policies.len().div_ceil(workers).max(FEWEST_TOGETHER);
+    let parts: Vec<_> = policies
+        .chunks(size)
+        .map(|part| PolicySet::from_policies(part.iter().cloned()))
+        .collect();
+    match parts.as_slice() {
+        // Ids that are used twice are reported elsewhere.
+        [Ok(_), Ok(_), ..] if parts.iter().all(Result::is_ok) => std::thread::scope(|scope| {
+            let check = &check;
+            let running: Vec<_> = parts
+                .iter()
+                .flatten()
+                .map(|part| scope.spawn(move || check(part)))
+                .collect();
+            let done: Vec<_> = running.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+            if done.iter().all(Result::is_ok) {
+                done.into_iter().flatten().collect()
+            } else {
+                vec![check(set)]
+            }
+        }),
+        _few => vec![check(set)],
+    }
+}
+
+fn report(
+    file: &Path,
+    text: &str,
+    result: &cedar_policy::ValidationResult,
+    findings: &mut Findings,
+) {
     let remedy = "Use only names and types that schema.cedarschema declares.";
     // Cedar checks a policy once for each action, and so finds one mistake up to thirteen times.
     let mut seen = BTreeSet::new();

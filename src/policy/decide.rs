@@ -15,12 +15,14 @@ use super::compile::{Compiled, Outcome};
 use super::memo::Memo;
 pub use super::obligation::Obligations;
 use super::question::{Circumstances, Grant, PrincipalKind, Question, Training, UNKNOWN_ZONE};
+use super::shadow::Shadow;
 use super::standing::Standing;
 use crate::emr::map::Mapped;
 use crate::refusal::Refusal;
-use crate::request::facts::{Decision, Mapping, Verdict};
+use crate::request::facts::{Decision, Mapping, Shadowed, Verdict};
 use crate::request::{
-    Action, Demand, Facts, Notice, Offer, PatientRef, Principal, Received, Refused,
+    Action, BundleMark, Demand, Edition, Facts, Notice, Offer, PatientRef, Principal, Received,
+    Refused,
 };
 
 /// Under lockdown, who changes anything signed in no longer ago than this.
@@ -119,6 +121,7 @@ impl Authorized {
 #[derive(Debug)]
 pub struct Active {
     bundle: Bundle,
+    mark: Option<BundleMark>,
     memo: Memo,
 }
 
@@ -128,6 +131,7 @@ impl Active {
     pub fn new(bundle: Bundle) -> Self {
         Self {
             memo: Memo::new(Compiled::new(&bundle)),
+            mark: BundleMark::of_digest(bundle.digest()),
             bundle,
         }
     }
@@ -136,6 +140,12 @@ impl Active {
     #[must_use]
     pub const fn bundle(&self) -> &Bundle {
         &self.bundle
+    }
+
+    /// How records name the bundle.
+    #[must_use]
+    pub const fn mark(&self) -> Option<BundleMark> {
+        self.mark
     }
 
     /// The bundle made ready to be asked.
@@ -157,6 +167,7 @@ pub struct InForce {
     generation: u64,
     active: Arc<Active>,
     standing: Arc<Standing>,
+    shadow: Option<Arc<Shadow>>,
 }
 
 /// The policies in force, and what is in force beside them.
@@ -176,6 +187,7 @@ impl Policies {
                 generation,
                 active: Arc::new(Active::new(bundle)),
                 standing: Arc::default(),
+                shadow: None,
             }),
         }
     }
@@ -192,6 +204,26 @@ impl Policies {
         self.in_force.load().generation
     }
 
+    /// Generation and bundle, as records say them.
+    #[must_use]
+    pub fn edition(&self) -> Edition {
+        self.in_force.load().edition()
+    }
+
+    /// Sets a candidate beside the bundle in force, or takes it away. It decides nothing, so the generation stays.
+    pub fn set_shadow(&self, shadow: Option<&Arc<Shadow>>) {
+        self.in_force.rcu(|before| InForce {
+            shadow: shadow.map(Arc::clone),
+            ..InForce::clone(before)
+        });
+    }
+
+    /// The candidate beside the bundle in force.
+    #[must_use]
+    pub fn shadow(&self) -> Option<Arc<Shadow>> {
+        self.in_force.load().shadow.clone()
+    }
+
     /// Puts a changed standing in force, as a whole, under the next generation.
     pub fn restate(&self, change: impl Fn(&mut Standing)) {
         self.in_force.rcu(|before| {
@@ -201,6 +233,7 @@ impl Policies {
                 generation: before.generation.saturating_add(1),
                 active: Arc::clone(&before.active),
                 standing: Arc::new(standing),
+                shadow: before.shadow.clone(),
             }
         });
     }
@@ -212,6 +245,7 @@ impl Policies {
             generation: before.generation.saturating_add(1),
             active: Arc::clone(active),
             standing: Arc::clone(&before.standing),
+            shadow: before.shadow.clone(),
         });
         before.generation.saturating_add(1)
     }
@@ -234,6 +268,15 @@ impl InForce {
     #[must_use]
     pub const fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Generation and bundle, as records say them.
+    #[must_use]
+    pub fn edition(&self) -> Edition {
+        Edition {
+            generation: self.generation,
+            bundle: self.active.mark(),
+        }
     }
 
     /// The bundle.
@@ -287,7 +330,10 @@ impl InForce {
         circumstances: &Circumstances,
         now: Timestamp,
     ) -> Result<Authorized, Refused> {
-        mapped.received_mut().facts_mut().generation = self.generation;
+        mapped
+            .received_mut()
+            .facts_mut()
+            .set_edition(self.edition());
         let Some(matter) = Matter::of(&mapped) else {
             // The EMR's name is an input of the decision; a request without one was mapped by a defect.
             tracing::error!("a mapped request names no EMR");
@@ -309,9 +355,14 @@ impl InForce {
         let opens = closed && is_person && is_repeatable(&mapped) && inquiry.opens_by_break_glass();
         let valid_until = ruling.valid_until(&matter, now);
         let obligations = ruling.outcome.obligations;
+        let shadowed = self.shadowed(&ruling, &inquiry);
         let mut notices = notices(circumstances, ruling.grant.as_ref());
         notices.extend_from_slice(mapped.received().told());
-        mapped.received_mut().facts_mut().decision = Some(ruling.into_decision(circumstances));
+        let decision = Decision {
+            shadow: shadowed.map(Box::new),
+            ..ruling.into_decision(circumstances)
+        };
+        mapped.received_mut().facts_mut().decision = Some(decision);
         match refusal {
             Some(_) if opens => Err(offered(mapped, now)),
             Some(Refusal::StepUpRequired) => Err(mapped
@@ -327,6 +378,26 @@ impl InForce {
         }
     }
 
+    /// What the candidate in the shadow would have said to the same inquiry, where that differs.
+    fn shadowed(&self, ruling: &Ruling, inquiry: &Inquiry<'_>) -> Option<Shadowed> {
+        let shadow = self.shadow.as_deref()?;
+        let mapping = inquiry.matter.mapping;
+        let subject = (mapping, inquiry.matter.principal.roles());
+        shadow.look(&ruling.outcome, subject, inquiry.now, |candidate| {
+            let Inquiry {
+                matter,
+                circumstances,
+                now,
+                ..
+            } = *inquiry;
+            let asked = Inquiry::of(candidate, matter, circumstances, now);
+            let mut outcome = asked.ask_for_all(circumstances.training);
+            oblige(&mut outcome, mapping.demand);
+            lock_down(&mut outcome, mapping.action, circumstances.lockdown);
+            outcome
+        })
+    }
+
     /// Decides anew what was permitted before and goes on: the matter of `facts`, for its session's `principal` as it
     /// is now.
     pub fn decide_again(
@@ -337,7 +408,7 @@ impl InForce {
         circumstances: &Circumstances,
         now: Timestamp,
     ) -> Again {
-        facts.generation = self.generation;
+        facts.set_edition(self.edition());
         facts.principal = Some(principal);
         let Some(matter) = Matter::on_record(&facts, expires) else {
             let verdict = Err(Refusal::Internal);
@@ -644,6 +715,7 @@ impl Ruling {
             training: circumstances.training.word().to_owned(),
             grant: self.grant.map(|grant| grant.id),
             obligations: self.outcome.obligations.as_recorded(),
+            shadow: None,
         }
     }
 }
@@ -815,6 +887,7 @@ mod tests {
                 training: "unknown".to_owned(),
                 grant: None,
                 obligations: Vec::new(),
+                shadow: None,
             }
         );
         assert_eq!(authorized.valid_until(), at(SESSION_END));

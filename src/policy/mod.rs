@@ -3,10 +3,12 @@
 //! A [`bundle`] is read and checked as a whole, [`compile`]d into slices that hold only the policies that can
 //! matter, and asked [`question`]s by the [`decide`] stage, which remembers the answers of one generation.
 //!
-//! *Owns*: the compiled bundle in force and its decision memo; the standing (lockdown, grants, training) in force.
+//! *Owns*: the compiled bundle in force and its decision memo; the standing (lockdown, grants, training) in force; the
+//! candidate in the [`shadow`].
 //! *Never*: a permit from an evaluation that had an error, nor from a bundle that had a problem.
 //! *On failure*: a bundle with problems does not load; a decision with errors refuses (`CG-3002`).
 
+mod about;
 pub mod bundle;
 pub mod compile;
 pub mod courses;
@@ -14,6 +16,7 @@ pub mod decide;
 pub mod explain;
 mod files;
 pub mod memo;
+mod named;
 pub mod networks;
 pub mod obligation;
 pub mod problem;
@@ -23,6 +26,7 @@ pub mod remind;
 pub mod roles;
 pub mod rule;
 pub mod scene;
+pub mod shadow;
 pub mod standing;
 pub mod tables;
 pub mod vocabulary;

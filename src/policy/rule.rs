@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cedar_policy::{Effect, Policy, PolicyId};
 
+use super::about::About;
 use super::obligation::Obligations;
 use super::problem::{Findings, line_of};
 use super::reads::Reads;
@@ -17,6 +18,7 @@ pub struct Rule {
     line: usize,
     obligations: Obligations,
     reads: Reads,
+    about: About,
     policy: Policy,
 }
 
@@ -61,6 +63,11 @@ impl Rule {
     #[must_use]
     pub const fn reads(&self) -> Reads {
         self.reads
+    }
+
+    /// What it is about.
+    pub(super) const fn about(&self) -> &About {
+        &self.about
     }
 
     /// The policy itself; its Cedar id is [`Rule::id`].
@@ -121,6 +128,7 @@ impl Rule {
             line,
             obligations,
             reads: Reads::of(policy),
+            about: About::of(policy),
             policy: policy.new_id(PolicyId::new(id)),
         })
     }

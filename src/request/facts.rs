@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::demand::Demand;
+use super::edition::{BundleMark, Edition};
 use super::principal::Principal;
 
 /// A patient, as one system numbers them.
@@ -240,6 +241,24 @@ pub struct Decision {
     /// Obligations that the permit carries, as written (`stepup=300s`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub obligations: Vec<String>,
+    /// What the candidate bundle in the shadow would have said, where that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Box<Shadowed>>,
+}
+
+/// What a candidate bundle would have said instead. It decided nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shadowed {
+    /// The candidate.
+    pub bundle: BundleMark,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Ids of its policies that would have decided, or failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+    /// What it would have obliged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obligations: Vec<String>,
 }
 
 /// The outcome of a decision.
@@ -300,4 +319,24 @@ pub struct Facts {
     pub decision: Option<Decision>,
     /// The generation of policy, configuration, grants and lockdown that was in force.
     pub generation: u64,
+    /// The policy bundle that was in force; nothing in records of before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<BundleMark>,
+}
+
+impl Facts {
+    /// What was in force.
+    #[must_use]
+    pub const fn edition(&self) -> Edition {
+        Edition {
+            generation: self.generation,
+            bundle: self.bundle,
+        }
+    }
+
+    /// Says what is in force.
+    pub const fn set_edition(&mut self, edition: Edition) {
+        self.generation = edition.generation;
+        self.bundle = edition.bundle;
+    }
 }

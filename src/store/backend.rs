@@ -44,6 +44,8 @@ pub enum Table {
     Held,
     /// Refresh tokens of sessions and what they last gave, by hash of the session's token; who is at it now.
     Renewals,
+    /// The files of policy bundles that were in force, by SHA-256.
+    Bundles,
 }
 
 impl Table {
@@ -66,6 +68,7 @@ impl Table {
         Self::Tokens,
         Self::Held,
         Self::Renewals,
+        Self::Bundles,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -89,6 +92,7 @@ impl Table {
             Self::Tokens => "tokens",
             Self::Held => "held",
             Self::Renewals => "renewals",
+            Self::Bundles => "bundles",
         }
     }
 
@@ -106,6 +110,7 @@ impl Table {
             | Self::Training
             | Self::Provisioned
             | Self::Upkeep
+            | Self::Bundles
             | Self::Factors
             | Self::Visits
             | Self::Tokens => false,

@@ -113,6 +113,7 @@ const fn class_of_event(event: Event) -> Class {
         Event::CertificatesReloaded
         | Event::PolicyActivated
         | Event::PolicyRejected
+        | Event::PolicyShadow
         | Event::PermissionsReviewed
         | Event::BreakGlassReviewed
         | Event::AuditRetired

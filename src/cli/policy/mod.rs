@@ -1,10 +1,13 @@
-//! `chartgate policy`: tools for those who write the policies. Only `activate` and a sign-off need a running gateway.
+//! `chartgate policy`: tools for those who write the policies, and for those who put them in force.
 
 mod activate;
 mod check;
 mod explain;
 mod fmt;
 mod review;
+mod rollback;
+mod shadow;
+mod sign;
 mod test;
 mod trail;
 
@@ -20,14 +23,19 @@ use crate::policy::decide::Active;
 /// The configuration file where none is named.
 const CONFIG: &str = "chartgate.toml";
 
-/// Check, test, explain, format, review and activate policies.
+/// Check, test, explain, format, review, sign and activate policies, and go back.
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
     Activate(activate::ActivateArgs),
     Check(check::CheckArgs),
     Explain(Box<explain::ExplainArgs>),
     Fmt(fmt::FmtArgs),
+    History(rollback::HistoryArgs),
+    Keygen(sign::KeygenArgs),
     Review(review::ReviewArgs),
+    Rollback(rollback::RollbackArgs),
+    Shadow(shadow::ShadowArgs),
+    Sign(sign::SignArgs),
     Test(test::TestArgs),
 }
 
@@ -100,6 +108,11 @@ pub(super) fn run(
         PolicyCommand::Check(args) => check::run(args, console, clock),
         PolicyCommand::Explain(args) => explain::run(args, console, clock),
         PolicyCommand::Fmt(args) => fmt::run(args, console),
+        PolicyCommand::History(args) => rollback::history(args, console),
+        PolicyCommand::Keygen(args) => sign::keygen(args, console),
+        PolicyCommand::Rollback(args) => rollback::run(args, console),
+        PolicyCommand::Shadow(args) => shadow::run(args, console),
+        PolicyCommand::Sign(args) => sign::sign(args, console),
         PolicyCommand::Review(args) => review::run(args, console, clock),
         PolicyCommand::Test(args) => test::run(args, console),
     }
