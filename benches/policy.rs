@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 
 use chartgate::policy::bundle::Bundle;
 use chartgate::policy::decide::Active;
-use chartgate::policy::scene::Scene;
 use chartgate::policy::question::CareRelation;
+use chartgate::policy::scene::Scene;
 use chartgate::request::facts::PatientSource;
 use chartgate::request::{Action, PatientRef, Role};
 
@@ -110,12 +110,25 @@ fn write(directory: &Path, count: usize) -> (Vec<String>, Vec<String>) {
     let named = Bundle::load(&shipped()).unwrap();
     let mut roles: Vec<String> = named.vocabulary().roles().iter().cloned().collect();
     let sections: Vec<String> = named.vocabulary().sections().iter().cloned().collect();
-    let wards: Vec<String> = (roles.len()..count / 40).map(|n| format!("ward-{n}")).collect();
-    let more: String = wards.iter().map(|ward| format!("  \"{ward}\",\n")).collect();
-    let grown = schema.replacen("entity Role enum [\n", &format!("entity Role enum [\n{more}"), 1);
+    let wards: Vec<String> = (roles.len()..count / 40)
+        .map(|n| format!("ward-{n}"))
+        .collect();
+    let more: String = wards
+        .iter()
+        .map(|ward| format!("  \"{ward}\",\n"))
+        .collect();
+    let grown = schema.replacen(
+        "entity Role enum [\n",
+        &format!("entity Role enum [\n{more}"),
+        1,
+    );
     roles.extend(wards);
     fs::write(directory.join("schema.cedarschema"), grown).unwrap();
-    fs::write(directory.join("bundle.toml"), "name = \"bench\"\nversion = \"1\"\n").unwrap();
+    fs::write(
+        directory.join("bundle.toml"),
+        "name = \"bench\"\nversion = \"1\"\n",
+    )
+    .unwrap();
     fs::copy(shipped().join("roles.toml"), directory.join("roles.toml")).unwrap();
     let text = policies(count, &roles, &sections);
     fs::write(directory.join("bench.cedar"), text).unwrap();
@@ -149,7 +162,13 @@ impl Care {
 }
 
 /// A day's questions: each person reads about patients, one in two of whom they treat.
-fn scenes(count: usize, care: &Care, roles: &[String], sections: &[String], numbers: &mut Numbers) -> Vec<Scene> {
+fn scenes(
+    count: usize,
+    care: &Care,
+    roles: &[String],
+    sections: &[String],
+    numbers: &mut Numbers,
+) -> Vec<Scene> {
     let mine: Vec<(usize, usize)> = care.relations.iter().copied().collect();
     (0..count)
         .map(|_| {
@@ -159,7 +178,14 @@ fn scenes(count: usize, care: &Care, roles: &[String], sections: &[String], numb
                 (numbers.below(USERS), numbers.below(care.patients))
             };
             let role = &roles[user % roles.len()];
-            let action = *numbers.one(&[Action::Read, Action::Read, Action::Read, Action::Search, Action::Update, Action::Print]);
+            let action = *numbers.one(&[
+                Action::Read,
+                Action::Read,
+                Action::Read,
+                Action::Search,
+                Action::Update,
+                Action::Print,
+            ]);
             let held: BTreeSet<Role> = [Role::new(role)].into();
             let mut scene = Scene::new(held, action, numbers.one(sections).as_str());
             scene.principal = format!("hospital|user-{user}");
@@ -213,13 +239,19 @@ fn measure(count: usize, samples: usize, care: &Care) {
     let (roles, sections) = write(place.path(), count);
     let mut loads: Vec<(Active, Duration)> = (0..3).map(|_| load(place.path())).collect();
     loads.sort_by_key(|(_, took)| *took);
-    let took: Vec<String> = loads.iter().map(|(_, took)| format!("{:.2}", took.as_secs_f64())).collect();
+    let took: Vec<String> = loads
+        .iter()
+        .map(|(_, took)| format!("{:.2}", took.as_secs_f64()))
+        .collect();
     let (active, _) = loads.remove(0);
     let mut numbers = Numbers(count.try_into().unwrap());
     let asked = scenes(samples, care, &roles, &sections, &mut numbers);
     let compiled = active.compiled();
     // Slices are made once for each kind of question; that is no part of a decision.
-    let evaluated: usize = asked.iter().map(|scene| compiled.slice(&scene.question()).rules().len()).sum();
+    let evaluated: usize = asked
+        .iter()
+        .map(|scene| compiled.slice(&scene.question()).rules().len())
+        .sum();
     println!(
         "{count} policies: load {} s; {:.1} policies evaluated for a decision",
         took.join(" / "),
@@ -249,7 +281,10 @@ fn main() {
     let samples = set("SAMPLES", 20_000);
     let patients = set("PATIENTS", 200_000);
     let care = Care::new(patients, &mut Numbers(1));
-    println!("{patients} patients, {} care relations, {samples} decisions", care.relations.len());
+    println!(
+        "{patients} patients, {} care relations, {samples} decisions",
+        care.relations.len()
+    );
     for count in SIZES {
         measure(*count, samples, &care);
     }

@@ -60,7 +60,10 @@ fn worsen(house: &House, version: &str) {
 }
 
 fn newest(house: &House, event: Event) -> Entry {
-    let found = house.trail().into_iter().rfind(|entry| entry.event == Some(event));
+    let found = house
+        .trail()
+        .into_iter()
+        .rfind(|entry| entry.event == Some(event));
     found.unwrap()
 }
 
@@ -74,7 +77,11 @@ async fn a_rollback_is_one_command_and_holds_until_the_files_change() {
     let mut nurse = nurse(&house).await;
     let none = policy(&house, &["rollback", "--reason", "x"]).await;
     assert_eq!(none.code, Some(1));
-    assert!(none.err.contains("no other bundle was in force before"), "{}", none.err);
+    assert!(
+        none.err.contains("no other bundle was in force before"),
+        "{}",
+        none.err
+    );
 
     worsen(&house, "2.0.0");
     eventually("the worse bundle", async || {
@@ -82,23 +89,46 @@ async fn a_rollback_is_one_command_and_holds_until_the_files_change() {
     })
     .await;
     let bad = in_force(&house).digest().to_owned();
-    assert_eq!(nurse.get(&house.url("/chart/notes")).await.refusal(), Some("CG-3001"));
-    let refused = house.trail().into_iter().rfind(|entry| entry.phase == Phase::Refuse);
+    assert_eq!(
+        nurse.get(&house.url("/chart/notes")).await.refusal(),
+        Some("CG-3001")
+    );
+    let refused = house
+        .trail()
+        .into_iter()
+        .rfind(|entry| entry.phase == Phase::Refuse);
     let mark = refused.unwrap().facts.unwrap().bundle.unwrap().to_string();
     assert_eq!(mark, bad[..16], "the record names the bundle");
 
-    let back = policy(&house, &["rollback", "--reason", "nurses cannot read notes"]).await;
+    let back = policy(
+        &house,
+        &["rollback", "--reason", "nurses cannot read notes"],
+    )
+    .await;
     assert_eq!(back.code, Some(0), "{}", back.err);
-    assert!(back.out.contains("chartgate-hospital 1.0.0 is in force"), "{}", back.out);
+    assert!(
+        back.out.contains("chartgate-hospital 1.0.0 is in force"),
+        "{}",
+        back.out
+    );
     assert_eq!(in_force(&house).digest(), good);
     assert_eq!(nurse.get(&house.url("/chart/notes")).await.status, 200);
     let record = newest(&house, Event::PolicyActivated).detail;
     assert_eq!(record["how"], "rollback");
     assert_eq!(record["operator"], "demo-operator");
     assert_eq!(record["reason"], "nurses cannot read notes");
-    assert_eq!((&record["sha256"], &record["previous_sha256"]), (&good, &bad));
-    let admitted = house.trail().into_iter().rfind(|entry| entry.phase == Phase::Admit);
-    assert_eq!(admitted.unwrap().facts.unwrap().bundle.unwrap().to_string(), good[..16]);
+    assert_eq!(
+        (&record["sha256"], &record["previous_sha256"]),
+        (&good, &bad)
+    );
+    let admitted = house
+        .trail()
+        .into_iter()
+        .rfind(|entry| entry.phase == Phase::Admit);
+    assert_eq!(
+        admitted.unwrap().facts.unwrap().bundle.unwrap().to_string(),
+        good[..16]
+    );
 
     // The watch sees files that are touched, and leaves what was decided.
     let text = fs::read_to_string(policies(&house).join("nurses.cedar")).unwrap();
@@ -106,17 +136,36 @@ async fn a_rollback_is_one_command_and_holds_until_the_files_change() {
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(in_force(&house).digest(), good);
     let shown = status(&house).await;
-    assert!(shown.contains("LOOK  policy-bundle") && shown.contains("rolled back by demo-operator"), "{shown}");
+    assert!(
+        shown.contains("LOOK  policy-bundle") && shown.contains("rolled back by demo-operator"),
+        "{shown}"
+    );
     // So does a start; the other way round, whoever changes the files is heard.
     let listed = policy(&house, &["history"]).await.out;
     let lines: Vec<_> = listed.lines().collect();
     assert_eq!(lines.len(), 3, "{listed}");
-    assert!(lines[0].contains(&good[..12]) && lines[0].ends_with("rolled back to by demo-operator: nurses cannot read notes"), "{listed}");
-    assert!(lines[1].contains("2.0.0  because its files changed") && lines[2].contains("at the start"), "{listed}");
+    assert!(
+        lines[0].contains(&good[..12])
+            && lines[0].ends_with("rolled back to by demo-operator: nurses cannot read notes"),
+        "{listed}"
+    );
+    assert!(
+        lines[1].contains("2.0.0  because its files changed") && lines[2].contains("at the start"),
+        "{listed}"
+    );
     let again = policy(&house, &["rollback", "--reason", "x"]).await;
-    assert_eq!(again.code, Some(1), "there is nothing further back: {}", again.out);
+    assert_eq!(
+        again.code,
+        Some(1),
+        "there is nothing further back: {}",
+        again.out
+    );
 
-    let forth = policy(&house, &["rollback", "--to", &bad[..8], "--reason", "practice"]).await;
+    let forth = policy(
+        &house,
+        &["rollback", "--to", &bad[..8], "--reason", "practice"],
+    )
+    .await;
     assert_eq!(forth.code, Some(0), "{}", forth.err);
     assert_eq!(in_force(&house).digest(), bad);
     let back = policy(&house, &["rollback", "--to", &good, "--reason", "practice"]).await;
@@ -143,17 +192,27 @@ async fn a_rollback_holds_over_a_restart() {
     let write = |name: &str, text: &str| fs::write(files.join(name), text).unwrap();
     house.clinic.stop().await.unwrap();
     let key = MasterKey::read(&place.key).unwrap();
-    let clock = SystemClock::shared();
-    let store = Store::embedded_with(&place.path, &key.derive_inputs(), clock);
+    let inputs = key.derive_inputs();
+    let store = Store::embedded_with(&place.path, &inputs, SystemClock::shared());
     let store = store.await.unwrap();
     let start = async || Start::find(&policy, &store).await.unwrap().bundle;
-    assert_eq!(start().await.digest(), good, "the files are what somebody went back from");
+    assert_eq!(
+        start().await.digest(),
+        good,
+        "the files are what somebody went back from"
+    );
     write("nurses.cedar", "permit (");
     let broken = Start::find(&policy, &store).await;
-    assert!(broken.is_err(), "whoever changes the files ends the rollback");
+    assert!(
+        broken.is_err(),
+        "whoever changes the files ends the rollback"
+    );
     write("nurses.cedar", NO_NOTES);
     assert_eq!(start().await.digest(), good);
-    write("bundle.toml", "name = \"chartgate-hospital\"\nversion = \"2.0.1\"\n");
+    write(
+        "bundle.toml",
+        "name = \"chartgate-hospital\"\nversion = \"2.0.1\"\n",
+    );
     assert_eq!(start().await.version(), "2.0.1");
 }
 
@@ -161,10 +220,21 @@ async fn a_rollback_holds_over_a_restart() {
 async fn only_a_signed_bundle_is_put_in_force() {
     let place = tempfile::tempdir().unwrap();
     let key = place.path().join("anna.key").display().to_string();
-    let made = chartgate(&["policy", "keygen", "--name", "hospital.example/anna", "--key", &key]).await;
+    let made = chartgate(&[
+        "policy",
+        "keygen",
+        "--name",
+        "hospital.example/anna",
+        "--key",
+        &key,
+    ])
+    .await;
     assert_eq!(made.code, Some(0), "{}", made.err);
     let line = made.out.trim().to_owned();
-    assert!(line.starts_with("trusted_keys = [\"hospital.example/anna+"), "{line}");
+    assert!(
+        line.starts_with("trusted_keys = [\"hospital.example/anna+"),
+        "{line}"
+    );
     let verifier = line.split('"').nth(1).unwrap().to_owned();
     let unsigned = {
         let verifier = verifier.clone();
@@ -190,14 +260,24 @@ async fn only_a_signed_bundle_is_put_in_force() {
         .await
     };
     let good = in_force(&house).digest().to_owned();
-    assert_eq!(newest(&house, Event::PolicyActivated).detail["signed_by"], "hospital.example/anna");
+    assert_eq!(
+        newest(&house, Event::PolicyActivated).detail["signed_by"],
+        "hospital.example/anna"
+    );
     worsen(&house, "2.0.0");
     let altered = policy(&house, &["activate"]).await;
     assert_eq!(altered.code, Some(1));
-    assert!(altered.err.contains("changed after it was signed"), "{}", altered.err);
+    assert!(
+        altered.err.contains("changed after it was signed"),
+        "{}",
+        altered.err
+    );
     assert_eq!(in_force(&house).digest(), good);
     let rejected = newest(&house, Event::PolicyRejected).detail;
-    assert!(rejected["first"].contains("changed after it was signed"), "{rejected:?}");
+    assert!(
+        rejected["first"].contains("changed after it was signed"),
+        "{rejected:?}"
+    );
 
     let elsewhere = place.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
@@ -207,20 +287,36 @@ async fn only_a_signed_bundle_is_put_in_force() {
         }
     }
     fs::create_dir(elsewhere.join("emr")).unwrap();
-    for entry in fs::read_dir(policies(&house).join("emr")).unwrap().flatten() {
+    for entry in fs::read_dir(policies(&house).join("emr"))
+        .unwrap()
+        .flatten()
+    {
         fs::copy(entry.path(), elsewhere.join("emr").join(entry.file_name())).unwrap();
     }
     fs::remove_file(elsewhere.join("bundle.sig")).unwrap();
     let dir = elsewhere.display().to_string();
     let unsigned = policy(&house, &["activate", "--dir", &dir]).await;
-    assert!(unsigned.err.contains("the bundle is not signed"), "{}", unsigned.err);
+    assert!(
+        unsigned.err.contains("the bundle is not signed"),
+        "{}",
+        unsigned.err
+    );
     let signed = chartgate(&["policy", "sign", "--key", &key, "--policies", &dir]).await;
     assert_eq!(signed.code, Some(0), "{}", signed.err);
     let done = policy(&house, &["activate", "--dir", &dir]).await;
     assert_eq!(done.code, Some(0), "{}", done.err);
-    assert!(done.out.contains("signed by hospital.example/anna"), "{}", done.out);
+    assert!(
+        done.out.contains("signed by hospital.example/anna"),
+        "{}",
+        done.out
+    );
     let back = policy(&house, &["rollback", "--reason", "x"]).await;
-    assert_eq!(back.code, Some(0), "what was signed is signed when one goes back to it: {}", back.err);
+    assert_eq!(
+        back.code,
+        Some(0),
+        "what was signed is signed when one goes back to it: {}",
+        back.err
+    );
     assert_eq!(in_force(&house).digest(), good);
 }
 
@@ -236,31 +332,59 @@ async fn a_candidate_in_the_shadow_is_counted_and_on_record_and_decides_nothing(
         }
     }
     let same = policy(&house, &["shadow", &next.display().to_string()]).await;
-    assert_eq!(same.code, Some(0), "without tables it is another bundle: {}", same.err);
+    assert_eq!(
+        same.code,
+        Some(0),
+        "without tables it is another bundle: {}",
+        same.err
+    );
     fs::write(next.join("nurses.cedar"), NO_NOTES).unwrap();
-    let set = policy(&house, &["shadow", &next.display().to_string(), "--for", "2d"]).await;
+    let set = policy(
+        &house,
+        &["shadow", &next.display().to_string(), "--for", "2d"],
+    )
+    .await;
     assert_eq!(set.code, Some(0), "{}", set.err);
     assert!(set.out.contains("in the shadow until"), "{}", set.out);
 
     assert_eq!(nurse.get(&house.url("/chart/notes")).await.status, 200);
     assert_eq!(nurse.get(&house.url("/chart/results")).await.status, 200);
-    let admitted: Vec<_> = house.trail().into_iter().filter(|entry| entry.phase == Phase::Admit).collect();
+    let admitted: Vec<_> = house
+        .trail()
+        .into_iter()
+        .filter(|entry| entry.phase == Phase::Admit)
+        .collect();
     let said = |path: &str| {
-        let entry = admitted.iter().rfind(|entry| entry.facts.as_ref().unwrap().path == path).unwrap();
+        let entry = admitted
+            .iter()
+            .rfind(|entry| entry.facts.as_ref().unwrap().path == path)
+            .unwrap();
         let decision = entry.facts.clone().unwrap().decision.unwrap();
         decision.shadow.map(|shadow| shadow.policies)
     };
     assert_eq!(said("/chart/notes"), Some(vec!["no-notes".to_owned()]));
     assert_eq!(said("/chart/results"), None);
     let report = policy(&house, &["shadow", "--report"]).await.out;
-    assert!(report.contains("1 would be refused, 0 would be permitted"), "{report}");
-    assert!(report.contains("1  refused  Read notes  nurse  by no-notes"), "{report}");
+    assert!(
+        report.contains("1 would be refused, 0 would be permitted"),
+        "{report}"
+    );
+    assert!(
+        report.contains("1  refused  Read notes  nurse  by no-notes"),
+        "{report}"
+    );
     let shown = status(&house).await;
-    assert!(shown.contains("policy-shadow") && shown.contains("1 refused"), "{shown}");
+    assert!(
+        shown.contains("policy-shadow") && shown.contains("1 refused"),
+        "{shown}"
+    );
     let off = policy(&house, &["shadow", "--off"]).await;
     assert_eq!(off.code, Some(0), "{}", off.err);
     let ended = newest(&house, Event::PolicyShadow).detail;
-    assert_eq!((ended["state"].as_str(), ended["refused"].as_str()), ("ended", "1"));
+    assert_eq!(
+        (ended["state"].as_str(), ended["refused"].as_str()),
+        ("ended", "1")
+    );
     let none = policy(&house, &["shadow", "--report"]).await;
     assert!(none.err.contains("there is no candidate"), "{}", none.err);
     nurse.get(&house.url("/chart/notes")).await;

@@ -113,7 +113,9 @@ impl Running {
         let certificates = Certificates::load(&config.certificates, clock.clone())
             .map_err(StartError::Certificates)?;
         let store = open_store(config, clock.clone()).await?;
-        let bundle = permissions::Start::find(&config.policy, &store).await?.bundle;
+        let bundle = permissions::Start::find(&config.policy, &store)
+            .await?
+            .bundle;
         let (audit, settled) = Audit::open(
             &config.audit,
             &config.limits,

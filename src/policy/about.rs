@@ -176,20 +176,52 @@ mod tests {
                 r#"when { resource in [Section::"notes", Section::"log"] && context.mfa }"#,
                 only(&["log", "notes"]),
             ),
-            ("resource", r#"when { resource == Section::"log" }"#, only(&["log"])),
+            (
+                "resource",
+                r#"when { resource == Section::"log" }"#,
+                only(&["log"]),
+            ),
             (
                 r#"resource == Section::"notes""#,
                 r#"when { resource in [Section::"log"] }"#,
                 only(&[]),
             ),
-            ("resource", r#"when { context.mfa && resource in [Section::"log"] }"#, None),
-            ("resource", r#"when { resource in [Section::"log"] || context.mfa }"#, None),
-            ("resource", r#"unless { resource in [Section::"log"] }"#, None),
-            ("resource", r#"when { !(resource in [Section::"log"]) }"#, None),
-            ("resource", r#"when { resource in [Section::"log", Role::"nurse"] }"#, None),
-            ("resource", r#"when { context.mfa } when { resource in [Section::"log"] }"#, None),
+            (
+                "resource",
+                r#"when { context.mfa && resource in [Section::"log"] }"#,
+                None,
+            ),
+            (
+                "resource",
+                r#"when { resource in [Section::"log"] || context.mfa }"#,
+                None,
+            ),
+            (
+                "resource",
+                r#"unless { resource in [Section::"log"] }"#,
+                None,
+            ),
+            (
+                "resource",
+                r#"when { !(resource in [Section::"log"]) }"#,
+                None,
+            ),
+            (
+                "resource",
+                r#"when { resource in [Section::"log", Role::"nurse"] }"#,
+                None,
+            ),
+            (
+                "resource",
+                r#"when { context.mfa } when { resource in [Section::"log"] }"#,
+                None,
+            ),
         ] {
-            assert_eq!(about(resource, conditions).0, sections, "{resource} {conditions}");
+            assert_eq!(
+                about(resource, conditions).0,
+                sections,
+                "{resource} {conditions}"
+            );
         }
     }
 

@@ -364,7 +364,10 @@ fn in_parallel<T: Send>(set: &PolicySet, check: impl Fn(&PolicySet) -> T + Sync)
                 .flatten()
                 .map(|part| scope.spawn(move || check(part)))
                 .collect();
-            let done: Vec<_> = running.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+            let done: Vec<_> = running
+                .into_iter()
+                .map(std::thread::ScopedJoinHandle::join)
+                .collect();
             if done.iter().all(Result::is_ok) {
                 done.into_iter().flatten().collect()
             } else {

@@ -192,10 +192,7 @@ impl Compiled {
             kind: question.kind,
             roles: question.roles.clone(),
             section: question.section.to_owned(),
-            principal: self
-                .owners
-                .get(question.principal)
-                .map(ToOwned::to_owned),
+            principal: self.owners.get(question.principal).map(ToOwned::to_owned),
             patient: question
                 .patient
                 .filter(|_| !self.subjects.is_empty())

@@ -139,7 +139,9 @@ impl Files {
             .0
             .iter()
             .map(|(name, text)| (name.as_os_str().as_encoded_bytes(), name, text))
-            .filter(|(_, name, _)| ![Path::new(README), Path::new(SIGNATURE)].contains(&name.as_path()))
+            .filter(|(_, name, _)| {
+                ![Path::new(README), Path::new(SIGNATURE)].contains(&name.as_path())
+            })
             .collect();
         files.sort_unstable();
         let lines: Vec<_> = files

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use super::bundle::Bundle;
 use super::compile::Outcome;
 use super::decide::Active;
-use crate::request::facts::{Mapping, Shadowed, Verdict};
 use crate::request::Role;
+use crate::request::facts::{Mapping, Shadowed, Verdict};
 
 /// Most kinds of differing decisions that are told apart in the report; the counts hold all of them.
 const MOST_KINDS: u64 = 1_000;
@@ -208,7 +208,9 @@ impl Shadow {
         let asked = catch_unwind(AssertUnwindSafe(|| ask(&self.candidate)));
         let Ok(candidate) = asked else {
             self.stopped.store(true, Ordering::Relaxed);
-            tracing::error!("the candidate bundle in the shadow panicked; it is not asked any more");
+            tracing::error!(
+                "the candidate bundle in the shadow panicked; it is not asked any more"
+            );
             return None;
         };
         self.compared.fetch_add(1, Ordering::Relaxed);

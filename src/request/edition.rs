@@ -71,8 +71,16 @@ mod tests {
         let json = serde_json::to_string(&mark).unwrap();
         assert_eq!(json, "\"00ff10abcdef0123\"");
         assert_eq!(serde_json::from_str::<BundleMark>(&json).unwrap(), mark);
-        for wrong in ["\"00ff\"", "\"zzff10abcdef0123\"", "\"00ff10abcdef012345\"", "7"] {
-            assert!(serde_json::from_str::<BundleMark>(wrong).is_err(), "{wrong}");
+        for wrong in [
+            "\"00ff\"",
+            "\"zzff10abcdef0123\"",
+            "\"00ff10abcdef012345\"",
+            "7",
+        ] {
+            assert!(
+                serde_json::from_str::<BundleMark>(wrong).is_err(),
+                "{wrong}"
+            );
         }
         assert_eq!(BundleMark::of_digest("short"), None);
     }

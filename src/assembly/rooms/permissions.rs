@@ -7,9 +7,7 @@ use crate::admin::health::{Check, Status};
 use crate::admin::protocol::{AdminError, AdminErrorKind, Operator};
 use crate::admin::socket::Replies;
 use crate::assembly::UPKEEP;
-use crate::operate::permissions::{
-    Ask, By, Calls, Grounds, Permissions, ReviewError, ShadowAsk,
-};
+use crate::operate::permissions::{Ask, By, Calls, Grounds, Permissions, ReviewError, ShadowAsk};
 
 /// Opens the room.
 ///

@@ -38,13 +38,21 @@ fn signatures(document: &Document<'_>, config: &Config, read: Option<&Active>) {
         Ok(trust) => trust,
         Err(error) => {
             let remedy = "correct the keys";
-            document.at(Severity::Error, "policy.trusted_keys", says(error.to_string(), remedy));
+            document.at(
+                Severity::Error,
+                "policy.trusted_keys",
+                says(error.to_string(), remedy),
+            );
             return;
         }
     };
     if let Some(Err(error)) = read.map(|active| trust.examine(active.bundle())) {
         let remedy = "a gateway neither starts with this bundle nor takes it over";
-        document.at(Severity::Error, "policy.directory", says(error.to_string(), remedy));
+        document.at(
+            Severity::Error,
+            "policy.directory",
+            says(error.to_string(), remedy),
+        );
     }
 }
 

@@ -82,7 +82,8 @@ fn in_words(line: &Line) -> String {
     };
     let by = line.operator.as_deref().map(|name| format!(" by {name}"));
     let reason = line.reason.as_deref().map(|why| format!(": {why}"));
-    let signed = (!line.signers.is_empty()).then(|| format!(", signed by {}", line.signers.join(", ")));
+    let signed =
+        (!line.signers.is_empty()).then(|| format!(", signed by {}", line.signers.join(", ")));
     let text = format!(
         "{:.0}  {}  {} {}  {how}{}{}{}",
         line.at,

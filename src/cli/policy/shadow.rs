@@ -49,10 +49,7 @@ pub(super) fn run(args: &ShadowArgs, console: &mut Console<'_>) -> Result<(), Fa
         Some(directory) => ShadowAsk::Set {
             // The gateway has another working directory.
             directory: std::fs::canonicalize(directory).map_err(|error| {
-                Failure::Configuration(format!(
-                    "`{}` cannot be read: {error}",
-                    directory.display()
-                ))
+                Failure::Configuration(format!("`{}` cannot be read: {error}", directory.display()))
             })?,
             seconds: args.span,
         },
@@ -62,7 +59,11 @@ pub(super) fn run(args: &ShadowArgs, console: &mut Console<'_>) -> Result<(), Fa
     gateway::list(
         &config,
         AdminRequest::Policy(Ask::Shadow(ask)),
-        (console, args.common.json, "there is no candidate in the shadow"),
+        (
+            console,
+            args.common.json,
+            "there is no candidate in the shadow",
+        ),
         |value, console| {
             let report: ShadowReport = serde_json::from_value(value).map_err(Failure::of)?;
             print(&report, console)
@@ -90,7 +91,11 @@ fn print(report: &ShadowReport, console: &mut Console<'_>) -> Result<(), Failure
         differing.join(", ")
     ))?;
     for (kind, count) in report.kinds.iter().take(MOST_PRINTED) {
-        let roles: Vec<_> = kind.roles.iter().map(crate::request::Role::as_str).collect();
+        let roles: Vec<_> = kind
+            .roles
+            .iter()
+            .map(crate::request::Role::as_str)
+            .collect();
         let line = format!(
             "  {count:>8}  {}  {} {}  {}  by {}",
             kind.difference.word(),
@@ -107,7 +112,9 @@ fn print(report: &ShadowReport, console: &mut Console<'_>) -> Result<(), Failure
     }
     let more = report.kinds.len().saturating_sub(MOST_PRINTED);
     if more > 0 {
-        console.line(format_args!("  and {more} kinds more (--json has them all)"))?;
+        console.line(format_args!(
+            "  and {more} kinds more (--json has them all)"
+        ))?;
     }
     Ok(())
 }

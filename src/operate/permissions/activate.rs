@@ -363,7 +363,7 @@ impl Permissions {
     ) -> Result<(), HistoryError> {
         let store = &self.shared.grounds.store;
         match held {
-            Some(hold) => hold.keep(store).await?,
+            Some(rollback) => rollback.keep(store).await?,
             None => Hold::end(store).await?,
         }
         let history = History::read(store).await?;

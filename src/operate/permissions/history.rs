@@ -155,7 +155,10 @@ impl History {
     /// The bundle that was in force before the one with this digest.
     pub(super) fn before(&self, in_force: &str) -> Result<&Line, HistoryError> {
         let stack = self.stack();
-        let mut below = stack.iter().rev().skip_while(|line| line.sha256 == in_force);
+        let mut below = stack
+            .iter()
+            .rev()
+            .skip_while(|line| line.sha256 == in_force);
         below.next().copied().ok_or(HistoryError::Nothing)
     }
 
@@ -299,8 +302,14 @@ mod tests {
         let called = |text| history.called(text).map(|line| line.sha256.clone());
         assert_eq!(called("AAAAAA2").unwrap(), "aaaaaa22");
         assert_eq!(called("aaaaaa11").unwrap(), "aaaaaa11");
-        assert!(matches!(called("aaaaaa"), Err(HistoryError::Ambiguous(_, 2))));
+        assert!(matches!(
+            called("aaaaaa"),
+            Err(HistoryError::Ambiguous(_, 2))
+        ));
         assert!(matches!(called("aaaa"), Err(HistoryError::Ambiguous(_, 0))));
-        assert!(matches!(called("bbbbbb"), Err(HistoryError::Ambiguous(_, 0))));
+        assert!(matches!(
+            called("bbbbbb"),
+            Err(HistoryError::Ambiguous(_, 0))
+        ));
     }
 }

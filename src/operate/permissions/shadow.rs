@@ -218,7 +218,10 @@ impl Permissions {
             .collect();
         let is_over = self.now() >= shadow.until();
         let (calls, state) = if shadow.has_stopped() {
-            (Calls::Somebody, "panicked, and is not asked any more".to_owned())
+            (
+                Calls::Somebody,
+                "panicked, and is not asked any more".to_owned(),
+            )
         } else if is_over {
             (
                 Calls::Somebody,

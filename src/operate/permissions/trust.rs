@@ -222,12 +222,16 @@ mod tests {
     #[test]
     fn what_is_unsigned_altered_or_signed_by_a_stranger_is_not_trusted() {
         let place = place();
-        let [anna, ben, eve] =
-            ["hospital.example/anna", "hospital.example/ben", "eve"].map(|name| SigningKey::generate(name).unwrap());
+        let [anna, ben, eve] = ["hospital.example/anna", "hospital.example/ben", "eve"]
+            .map(|name| SigningKey::generate(name).unwrap());
         let examine = |trust: &Trust| trust.examine(&bundle(place.path()));
         let digest = bundle(place.path()).digest().to_owned();
         assert_eq!(examine(&trust(&[&anna], 1)), Err(TrustError::Unsigned));
-        assert_eq!(examine(&trust(&[&anna], 0)), Ok(Vec::new()), "none is required");
+        assert_eq!(
+            examine(&trust(&[&anna], 0)),
+            Ok(Vec::new()),
+            "none is required"
+        );
         assert_eq!(examine(&Trust::default()), Ok(Vec::new()));
 
         sign(place.path(), &eve);
@@ -251,7 +255,10 @@ mod tests {
             "one key that signs twice is one"
         );
         sign(place.path(), &ben);
-        assert_eq!(examine(&trust(&[&anna, &ben], 2)).map(|all| all.len()), Ok(2));
+        assert_eq!(
+            examine(&trust(&[&anna, &ben], 2)).map(|all| all.len()),
+            Ok(2)
+        );
 
         let manifest = place.path().join("bundle.toml");
         let before = fs::read_to_string(&manifest).unwrap();
@@ -287,7 +294,10 @@ mod tests {
     fn a_key_that_cannot_be_read_or_is_there_twice_is_named() {
         let anna = SigningKey::generate("anna").unwrap();
         let text = anna.verifier().to_string();
-        assert!(matches!(of(vec!["anna".to_owned()], 1), Err(TrustError::Key { .. })));
+        assert!(matches!(
+            of(vec!["anna".to_owned()], 1),
+            Err(TrustError::Key { .. })
+        ));
         let twice = of(vec![text.clone(), text], 1);
         assert_eq!(twice.map(drop), Err(TrustError::Twice("anna".to_owned())));
     }

@@ -26,11 +26,21 @@ enum Step {
     Lockdown(Scope, u8),
     Grant(&'static str, &'static str),
     Whole(&'static str),
-    Session { user: &'static str, roles: Vec<&'static str>, mfa: bool },
+    Session {
+        user: &'static str,
+        roles: Vec<&'static str>,
+        mfa: bool,
+    },
 }
 
 const USERS: &[&str] = &["1", "2", "3"];
-const ROLES: &[&[&str]] = &[&[], &["nurse"], &["physician"], &["nurse", "him"], &["it-admin"]];
+const ROLES: &[&[&str]] = &[
+    &[],
+    &["nurse"],
+    &["physician"],
+    &["nurse", "him"],
+    &["it-admin"],
+];
 
 fn step() -> impl Strategy<Value = Step> {
     let user = || prop::sample::select(USERS);
@@ -148,14 +158,15 @@ fn only(keep: impl Fn(&Rule) -> bool) -> Compiled {
 }
 
 /// The wild bundle without each of a few of its policies, permits and forbids.
-static WITHOUT: LazyLock<BTreeMap<String, (cedar_policy::Effect, Compiled)>> = LazyLock::new(|| {
-    let some = WILD_BUNDLE.policies().step_by(8);
-    some.map(|left_out| {
-        let compiled = only(|rule| rule.id() != left_out.id());
-        (left_out.id().to_owned(), (left_out.effect(), compiled))
-    })
-    .collect()
-});
+static WITHOUT: LazyLock<BTreeMap<String, (cedar_policy::Effect, Compiled)>> =
+    LazyLock::new(|| {
+        let some = WILD_BUNDLE.policies().step_by(8);
+        some.map(|left_out| {
+            let compiled = only(|rule| rule.id() != left_out.id());
+            (left_out.id().to_owned(), (left_out.effect(), compiled))
+        })
+        .collect()
+    });
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
@@ -202,7 +213,10 @@ fn people_and_patients_who_are_not_named_share_an_answer_and_those_who_are_do_no
     };
     let first = ask("main|7", "70");
     assert_eq!(first.verdict, Verdict::Allow);
-    assert!(Arc::ptr_eq(&first, &ask("main|8", "80")), "one answer for all of them");
+    assert!(
+        Arc::ptr_eq(&first, &ask("main|8", "80")),
+        "one answer for all of them"
+    );
     assert_eq!(ask("main|7", "1").policies, ["wild-celebrity"]);
     assert_eq!(ask("main|2", "1").verdict, Verdict::Allow, "who is named");
 }

@@ -43,7 +43,11 @@ fn cedars_own_tests_come_out_as_published() {
         let policies: PolicySet = text("policies").parse().expect("policies");
         let (schema, _) = Schema::from_cedarschema_str(text("schema")).expect("a schema");
         let validated = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
-        assert_eq!(Value::Bool(validated.validation_passed()), test["shouldValidate"], "{name}");
+        assert_eq!(
+            Value::Bool(validated.validation_passed()),
+            test["shouldValidate"],
+            "{name}"
+        );
         let entities = Entities::from_json_value(test["entities"].clone(), Some(&schema));
         let entities = entities.expect("entities");
         for one in test["requests"].as_array().expect("requests") {
@@ -52,13 +56,29 @@ fn cedars_own_tests_come_out_as_published() {
             let errors = ids(&one["errors"]);
             let allows = one["decision"] == "allow";
             // The one rule that the gateway adds: what fails refuses.
-            let expected = if allows && errors.is_empty() { Verdict::Allow } else { Verdict::Deny };
-            let reason = if allows && !errors.is_empty() { Vec::new() } else { ids(&one["reason"]) };
+            let expected = if allows && errors.is_empty() {
+                Verdict::Allow
+            } else {
+                Verdict::Deny
+            };
+            let reason = if allows && !errors.is_empty() {
+                Vec::new()
+            } else {
+                ids(&one["reason"])
+            };
             assert_eq!(found.verdict, expected, "{name}: {}", one["description"]);
-            assert_eq!((found.policies, &found.errors), (reason, &errors), "{name}: {}", one["description"]);
+            assert_eq!(
+                (found.policies, &found.errors),
+                (reason, &errors),
+                "{name}: {}",
+                one["description"]
+            );
             asked += 1;
             failing += usize::from(!errors.is_empty());
         }
     }
-    assert!(tests.len() >= 72 && asked >= 470 && failing > 0, "{asked} {failing}");
+    assert!(
+        tests.len() >= 72 && asked >= 470 && failing > 0,
+        "{asked} {failing}"
+    );
 }
