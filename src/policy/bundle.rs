@@ -351,31 +351,23 @@ fn in_parallel<T: Send>(set: &PolicySet, check: impl Fn(&PolicySet) -> T + Sync)
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let policies: Vec<_> = set.policies().cloned().collect();
     let size = policies.len().div_ceil(workers).max(FEWEST_TOGETHER);
-    let parts: Vec<_> = policies
+    let parts: Option<Vec<PolicySet>> = policies
         .chunks(size)
-        .map(|part| PolicySet::from_policies(part.iter().cloned()))
+        .map(|part| PolicySet::from_policies(part.iter().cloned()).ok())
         .collect();
-    match parts.as_slice() {
-        // Ids that are used twice are reported elsewhere.
-        [Ok(_), Ok(_), ..] if parts.iter().all(Result::is_ok) => std::thread::scope(|scope| {
-            let check = &check;
-            let running: Vec<_> = parts
-                .iter()
-                .flatten()
-                .map(|part| scope.spawn(move || check(part)))
-                .collect();
-            let done: Vec<_> = running
-                .into_iter()
-                .map(std::thread::ScopedJoinHandle::join)
-                .collect();
-            if done.iter().all(Result::is_ok) {
-                done.into_iter().flatten().collect()
-            } else {
-                vec![check(set)]
-            }
-        }),
-        _few => vec![check(set)],
-    }
+    // Ids that are used twice are reported elsewhere.
+    let Some(parts) = parts.filter(|parts| parts.len() > 1) else {
+        return vec![check(set)];
+    };
+    std::thread::scope(|scope| {
+        let check = &check;
+        let running: Vec<_> = parts
+            .iter()
+            .map(|part| scope.spawn(move || check(part)))
+            .collect();
+        let done: Option<Vec<T>> = running.into_iter().map(|one| one.join().ok()).collect();
+        done.unwrap_or_else(|| vec![check(set)])
+    })
 }
 
 fn report(

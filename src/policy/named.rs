@@ -84,7 +84,7 @@ mod tests {
         let bundle = small_with(
             r#"@id("scope") @doc("x") permit (principal == User::"main|1", action, resource);
             @id("set") @doc("x") forbid (principal, action, resource)
-            when { [User::"main|2"].contains(principal) }
+            when { principal is User && [User::"main|2"].contains(principal) }
             unless { context has patient && (if context.mfa then context.patient == Patient::"urn:mrn|7|8" else false) };"#,
         );
         let named = Named::of(bundle.policies());

@@ -47,7 +47,7 @@ pub(super) fn keygen(args: &KeygenArgs, console: &mut Console<'_>) -> Result<(),
     public.push(".pub");
     let public = PathBuf::from(public);
     key.write(&args.key, &public).map_err(Failure::of)?;
-    console.note(&format!(
+    console.note(format_args!(
         "The private key is in {}, the public one in {}. For [policy] in chartgate.toml:",
         args.key.display(),
         public.display()

@@ -170,13 +170,13 @@ pub fn signed(bundle: &Bundle, key: &SigningKey) -> String {
         .signature()
         .and_then(|before| before.strip_prefix(&statement)?.strip_prefix('\n'));
     let mine = format!("{SIGNATURE}{} ", key.verifier().name());
-    let kept: String = others
-        .into_iter()
-        .flat_map(str::lines)
-        .filter(|line| line.starts_with(SIGNATURE) && !line.starts_with(&mine))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    format!("{note}{kept}")
+    let mut all = note;
+    let lines = others.into_iter().flat_map(str::lines);
+    for line in lines.filter(|line| line.starts_with(SIGNATURE) && !line.starts_with(&mine)) {
+        all.push_str(line);
+        all.push('\n');
+    }
+    all
 }
 
 #[cfg(test)]
