@@ -138,19 +138,17 @@ proptest! {
                     continue;
                 }
             }
-            prop_assert_eq!(policies.generation(), generation + 1);
-            generation += 1;
+            prop_assert_eq!(policies.generation(), generation.saturating_add(1));
+            generation = generation.saturating_add(1);
         }
     }
 }
 
 /// The text of a bundle with the policies that `keep` keeps.
 fn only(keep: impl Fn(&Rule) -> bool) -> Compiled {
-    let text: String = WILD_BUNDLE
-        .policies()
-        .filter(|rule| keep(rule))
-        .map(|rule| format!("{}\n", rule.policy()))
-        .collect();
+    let kept = WILD_BUNDLE.policies().filter(|rule| keep(rule));
+    let kept: Vec<_> = kept.map(|rule| rule.policy().to_string()).collect();
+    let text = kept.join("\n");
     match load(&[("kept.cedar", &text)]) {
         Ok(bundle) => Compiled::new(&bundle),
         Err(error) => panic!("{error}"),
