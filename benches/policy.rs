@@ -113,10 +113,10 @@ fn write(directory: &Path, count: usize) -> (Vec<String>, Vec<String>) {
     let wards: Vec<String> = (roles.len()..count / 40)
         .map(|n| format!("ward-{n}"))
         .collect();
-    let more: String = wards
-        .iter()
-        .map(|ward| format!("  \"{ward}\",\n"))
-        .collect();
+    let mut more = String::new();
+    for ward in &wards {
+        writeln!(more, "  \"{ward}\",").unwrap();
+    }
     let grown = schema.replacen(
         "entity Role enum [\n",
         &format!("entity Role enum [\n{more}"),
