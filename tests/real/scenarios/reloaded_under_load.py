@@ -1,6 +1,6 @@
 """The policy bundle is changed again and again while wrk sends: every request is answered by the EMR, none is dropped.
 
-`REAL_ROUNDS` says how many bundles (100 unless told otherwise; `docs/soak.md` tells of 1,000).
+`REAL_ROUNDS` says how many bundles, 100 unless told otherwise.
 """
 
 import os
