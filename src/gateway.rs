@@ -392,7 +392,7 @@ impl Gateway {
                 return self.leave(before, method, target).await;
             }
             let parts = parts.derived(method, target);
-            let request = Received::new(parts, Body::empty(), None, stages.policies.generation());
+            let request = Received::new(parts, Body::empty(), None, stages.policies.edition());
             // Boxed: the request path inside the request path.
             match Box::pin(self.admit(request)).await {
                 Ok(_answer) => {}

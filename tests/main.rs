@@ -32,6 +32,7 @@ mod obligations;
 mod pains;
 mod path;
 mod policy;
+mod policy_change;
 mod properties;
 mod provisioning;
 mod refusals;

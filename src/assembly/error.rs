@@ -11,9 +11,8 @@ use crate::operate::cases::CaseError;
 use crate::operate::containment::ContainmentError;
 use crate::operate::incidents::IncidentError;
 use crate::operate::lockdown::LockdownError;
-use crate::operate::permissions::ReviewError;
+use crate::operate::permissions::{self, ReviewError};
 use crate::operate::tokens::TokensError;
-use crate::policy::problem::BundleError;
 use crate::server::{CertificateError, ServeError};
 use crate::store::StoreError;
 use crate::upstream::BackendError;
@@ -38,9 +37,9 @@ pub enum StartError {
     Tls(#[from] rustls::Error),
     /// The policy bundle.
     #[error("{0}")]
-    Policy(#[from] BundleError),
-    /// The date of the last review of permissions.
-    #[error("the review of permissions: {0}")]
+    Policy(#[from] permissions::StartError),
+    /// What the store holds of policies: the bundles of before, the last review.
+    #[error("policies and their review: {0}")]
     Review(#[from] ReviewError),
     /// The newest assessment of the posture.
     #[error("the assessment of the posture: {0}")]

@@ -110,10 +110,12 @@ impl Running {
             truncation,
             inherited,
         } = options;
-        let bundle = Bundle::load(&config.policy.directory)?;
         let certificates = Certificates::load(&config.certificates, clock.clone())
             .map_err(StartError::Certificates)?;
         let store = open_store(config, clock.clone()).await?;
+        let bundle = permissions::Start::find(&config.policy, &store)
+            .await?
+            .bundle;
         let (audit, settled) = Audit::open(
             &config.audit,
             &config.limits,
@@ -357,13 +359,13 @@ fn reception(
     backends: &Arc<Backends>,
     clock: SharedClock,
 ) -> Reception {
-    let (known, generation) = (stages.clone(), stages.clone());
+    let (known, in_force) = (stages.clone(), stages.clone());
     Reception {
         clock,
         trusted: config.server.trusted_proxies.clone(),
         hygiene: Hygiene::new(backends.identity_headers()),
         knows: Arc::new(move |host| known.emrs.by_host(host).is_some()),
-        generation: Arc::new(move || generation.policies.generation()),
+        edition: Arc::new(move || in_force.policies.edition()),
         body_timeout: config.server.body_timeout,
     }
 }

@@ -237,6 +237,7 @@ mod tests {
             })),
             decision: None,
             generation: 1,
+            bundle: None,
         }
     }
 

@@ -129,8 +129,10 @@ pub(crate) fn facts(action: Action, patients: &[&str]) -> Facts {
             obligations: Vec::new(),
             considered: Vec::new(),
             reasons: Vec::new(),
+            shadow: None,
         }),
         generation: 7,
+        bundle: None,
     }
 }
 

@@ -366,6 +366,7 @@ mod tests {
             mapping: None,
             decision: None,
             generation: 1,
+            bundle: None,
         }
     }
 

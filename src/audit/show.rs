@@ -302,6 +302,7 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::StreamDecided => "stream-decided",
         Event::PolicyActivated => "policy",
         Event::PolicyRejected => "policy-rejected",
+        Event::PolicyShadow => "policy-shadow",
         Event::PermissionsReviewed => "permissions-reviewed",
         Event::BreakGlass => "break-glass",
         Event::ReasonStated => "reason-stated",

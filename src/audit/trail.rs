@@ -196,6 +196,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::CertificatesReloaded
         | Event::PolicyActivated
         | Event::PolicyRejected
+        | Event::PolicyShadow
         | Event::PermissionsReviewed
         | Event::BreakGlassEnded
         | Event::BreakGlassReviewed

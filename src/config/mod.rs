@@ -287,6 +287,10 @@ pub struct Policy {
     pub watch_interval: Duration,
     /// How often permissions are reviewed. Default 90 days.
     pub review_interval: Duration,
+    /// Whose signatures of a bundle count, as verifier keys. Default none.
+    pub trusted_keys: Vec<String>,
+    /// How many of them a bundle needs: `signatures`, 1 unless written, where `require_signature` is true; else 0.
+    pub required_signatures: usize,
 }
 
 /// Requests per interval with a burst (GCRA).

@@ -211,6 +211,7 @@ pub(super) mod tests {
             })),
             decision: None,
             generation: 1,
+            bundle: None,
         }
     }
 

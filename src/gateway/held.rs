@@ -148,7 +148,7 @@ impl Gateway {
         let mut facts = refused.facts().clone();
         let behalf = stages.identity.on_record(&facts).ok_or(Lost::Kind)?;
         let derived = parts.derived(parts.method.clone(), parts.target.clone());
-        let request = Received::new(derived, buffered(bytes), None, facts.generation);
+        let request = Received::new(derived, buffered(bytes), None, facts.edition());
         let identified = stages
             .screen
             .screen(request, Purpose::Ordinary)
@@ -405,16 +405,16 @@ impl Gateway {
                 headers.insert(name, value);
             }
         }
-        let generation = stages.policies.generation();
+        let edition = stages.policies.edition();
         let target = match target {
             Ok(target) => target,
             Err(_unreadable) => {
-                let received = Received::new(parts, Body::empty(), None, generation);
+                let received = Received::new(parts, Body::empty(), None, edition);
                 return Err(received.refuse(Refusal::AmbiguousTarget));
             }
         };
         parts.target = target;
-        let mut received = Received::new(parts, buffered(&post.body()), None, generation);
+        let mut received = Received::new(parts, buffered(&post.body()), None, edition);
         received.note("held", post.id().to_owned());
         let screened = stages.screen.screen(received, Purpose::Ordinary)?;
         let identified = stages.identity.identify(screened).await?;

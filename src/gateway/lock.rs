@@ -144,8 +144,8 @@ impl Gateway {
 
     /// A request of the gateway's own; its record says what for.
     pub(super) fn on_an_errand(&self, parts: Parts, errand: Errand) -> Received {
-        let generation = self.stages.policies.generation();
-        let mut request = Received::new(parts, Body::empty(), None, generation);
+        let edition = self.stages.policies.edition();
+        let mut request = Received::new(parts, Body::empty(), None, edition);
         request.note("gateway", errand.word().to_owned());
         request
     }

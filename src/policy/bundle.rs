@@ -23,6 +23,8 @@ use super::vocabulary::Vocabulary;
 
 /// Most policies of one bundle.
 const MOST_POLICIES: usize = 20_000;
+/// Fewest policies that are worth a thread of their own.
+const FEWEST_TOGETHER: usize = 128;
 
 /// A bundle without a problem.
 #[derive(Debug, Clone)]
@@ -38,6 +40,7 @@ pub struct Bundle {
     courses: Arc<[Course]>,
     profiles: Arc<BTreeMap<PathBuf, String>>,
     digest: String,
+    texts: Arc<BTreeMap<PathBuf, String>>,
 }
 
 impl Bundle {
@@ -48,6 +51,27 @@ impl Bundle {
     pub fn load(directory: &Path) -> Result<Self, BundleError> {
         let mut findings = Findings::default();
         let files = Files::read(directory, &mut findings);
+        Self::read(directory, files, findings)
+    }
+
+    /// Checks a bundle whose files were kept ([`Bundle::texts`]); `directory` is where its problems are said to be.
+    ///
+    /// # Errors
+    /// With every problem that was found.
+    pub fn of_texts(
+        directory: &Path,
+        texts: BTreeMap<PathBuf, String>,
+    ) -> Result<Self, BundleError> {
+        Self::read(directory, Files::kept(texts), Findings::default())
+    }
+
+    /// The digest of the files in `directory`, whether or not they are a bundle that loads.
+    #[must_use]
+    pub fn digest_of(directory: &Path) -> String {
+        Files::read(directory, &mut Findings::default()).digest()
+    }
+
+    fn read(directory: &Path, files: Files, mut findings: Findings) -> Result<Self, BundleError> {
         let manifest = files
             .text(manifest::FILE, &mut findings)
             .and_then(|text| Manifest::read(text, &mut findings));
@@ -98,6 +122,7 @@ impl Bundle {
                     courses: courses.into(),
                     profiles: Arc::new(files.profiles()),
                     digest: files.digest(),
+                    texts: Arc::new(files.into_texts()),
                 })
             }
             _incomplete => Err(findings.into_error(directory)),
@@ -175,7 +200,19 @@ impl Bundle {
         &self.profiles
     }
 
-    /// SHA-256 over all of its files but the README, in hex: that of the lines which `sha256sum` prints for them, in
+    /// The texts of all of its files, by path, as they were read.
+    #[must_use]
+    pub fn texts(&self) -> &BTreeMap<PathBuf, String> {
+        &self.texts
+    }
+
+    /// The signatures of its digest: the text of `bundle.sig`, if it has one.
+    #[must_use]
+    pub fn signature(&self) -> Option<&str> {
+        Files::signature(&self.texts)
+    }
+
+    /// SHA-256 over all of its files but the README and the signatures, in hex: that of the lines which `sha256sum` prints for them, in
     /// the order of their names. Two bundles with one digest are one bundle.
     #[must_use]
     pub fn digest(&self) -> &str {
@@ -318,7 +355,42 @@ fn validate(
     set: &PolicySet,
     findings: &mut Findings,
 ) {
-    let result = validator.validate(set, ValidationMode::Strict);
+    for result in in_parallel(set, |set| validator.validate(set, ValidationMode::Strict)) {
+        report(file, text, &result, findings);
+    }
+}
+
+/// What is said of the policies, taken in as many parts as there are processors: a large bundle is checked for as long as
+/// its authors, or a start, wait for it.
+fn in_parallel<T: Send>(set: &PolicySet, check: impl Fn(&PolicySet) -> T + Sync) -> Vec<T> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let policies: Vec<_> = set.policies().cloned().collect();
+    let size = policies.len().div_ceil(workers).max(FEWEST_TOGETHER);
+    let parts: Option<Vec<PolicySet>> = policies
+        .chunks(size)
+        .map(|part| PolicySet::from_policies(part.iter().cloned()).ok())
+        .collect();
+    // Ids that are used twice are reported elsewhere.
+    let Some(parts) = parts.filter(|parts| parts.len() > 1) else {
+        return vec![check(set)];
+    };
+    std::thread::scope(|scope| {
+        let check = &check;
+        let running: Vec<_> = parts
+            .iter()
+            .map(|part| scope.spawn(move || check(part)))
+            .collect();
+        let done: Option<Vec<T>> = running.into_iter().map(|one| one.join().ok()).collect();
+        done.unwrap_or_else(|| vec![check(set)])
+    })
+}
+
+fn report(
+    file: &Path,
+    text: &str,
+    result: &cedar_policy::ValidationResult,
+    findings: &mut Findings,
+) {
     let remedy = "Use only names and types that schema.cedarschema declares.";
     // Cedar checks a policy once for each action, and so finds one mistake up to thirteen times.
     let mut seen = BTreeSet::new();

@@ -1,14 +1,14 @@
-//! A bundle made ready to be asked: for each action and set of roles, only the policies that can matter.
+//! A bundle made ready to be asked: for each action, section and set of roles, only the policies that can matter.
 //!
 //! Cedar evaluates every policy that it is given, so the cost of a decision is the number of policies in the set.
-//! A policy whose scope cannot match the principal's roles and kind, or the action, is neither satisfied nor an
-//! error in any evaluation, so leaving it out changes no answer (`tests/evaluation.rs` holds slices to that).
+//! A policy whose scope cannot match the principal, the action or the section, or that is about another section or
+//! patient, is neither satisfied nor an error in any evaluation, so leaving it out changes no answer
+//! (`tests/evaluation.rs` holds slices to that).
 //!
 //! *Owns*: the slices, made when they are first needed, bounded in number.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use cedar_policy::{
     ActionConstraint, AuthorizationError, Authorizer, Decision, Entities, EntityUid, PolicySet,
@@ -16,8 +16,10 @@ use cedar_policy::{
 };
 use moka::sync::Cache;
 
+use super::about::name_of;
 use super::attribute::Attributes;
 use super::bundle::Bundle;
+use super::named::Named;
 use super::obligation::Obligations;
 use super::question::{PrincipalKind, Question};
 use super::reads::{PrincipalRead, Reads, is_role};
@@ -26,11 +28,11 @@ use super::vocabulary::Vocabulary;
 use crate::request::facts::Verdict;
 use crate::request::{Action, Role};
 
-/// Most slices kept: 13 actions times the sets of roles that people really have.
-const MOST_SLICES: u64 = 4_096;
+/// Most slices kept: the pages that the profiles know times the sets of roles that people really have.
+const MOST_SLICES: u64 = 16_384;
 
 /// In whose name a slice is asked that no one's identity matters to.
-const ANYONE: &str = "anyone";
+const ANYONE: &str = "anyone who is not named";
 
 /// What an evaluation said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,44 +90,54 @@ struct Scope {
     action: Action,
     kind: PrincipalKind,
     roles: BTreeSet<Role>,
+    section: String,
+    /// The principal, where a policy is for them alone.
+    principal: Option<String>,
+    /// The patient, where a policy is about them alone.
+    patient: Option<String>,
 }
 
-/// The policies that can matter for one action and set of roles.
+/// A policy and whom it is for, taken apart once.
+#[derive(Debug, Clone)]
+struct Prepared {
+    rule: Arc<Rule>,
+    principal: PrincipalConstraint,
+}
+
+/// The policies that can matter for one action, and what any of them reads.
+#[derive(Debug)]
+struct OfAction {
+    rules: Vec<Prepared>,
+    reads: Reads,
+}
+
+/// The policies that can matter for one action, section and set of roles.
 #[derive(Debug)]
 pub struct Slice {
-    id: u64,
     rules: Vec<Arc<Rule>>,
     policies: PolicySet,
     reads: Reads,
-    /// The entities for [`ANYONE`]; nothing where identity matters, and then they are made for each question.
+    /// The entities for [`ANYONE`].
     entities: Option<Entities>,
 }
 
 impl Slice {
-    /// Its number, unique among the slices of one [`Compiled`].
-    #[must_use]
-    pub const fn id(&self) -> u64 {
-        self.id
-    }
-
     /// Its policies.
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &Rule> {
         self.rules.iter().map(AsRef::as_ref)
-    }
-
-    /// What its answers can depend on beyond roles and circumstances.
-    #[must_use]
-    pub const fn reads(&self) -> Reads {
-        self.reads
     }
 }
 
 /// A bundle made ready to be asked.
 pub struct Compiled {
     vocabulary: Vocabulary,
-    by_action: Vec<(Action, Vec<Arc<Rule>>)>,
+    by_action: Vec<(Action, OfAction)>,
     slices: Cache<Scope, Arc<Slice>>,
-    numbers: AtomicU64,
+    named: Named,
+    /// The principals whom a policy is for alone.
+    owners: HashSet<String>,
+    /// The patients whom a policy is about alone.
+    subjects: HashSet<String>,
     attributes: Attributes,
     authorizer: Authorizer,
 }
@@ -147,24 +159,37 @@ impl Compiled {
             .iter()
             .map(|action| {
                 let uid = vocabulary.names().action(*action);
-                let matching = bundle
+                let rules: Vec<_> = bundle
                     .rules()
                     .iter()
                     .filter(|rule| fits_action(rule, &uid, vocabulary.actions()))
-                    .cloned()
+                    .map(|rule| Prepared {
+                        principal: rule.policy().principal_constraint(),
+                        rule: Arc::clone(rule),
+                    })
                     .collect();
-                (*action, matching)
+                let reads = rules.iter().map(|one| one.rule.reads());
+                let reads = reads.fold(Reads::LEAST, Reads::union);
+                (*action, OfAction { rules, reads })
             })
             .collect();
+        let owner = |rule: &Rule| match rule.policy().principal_constraint() {
+            PrincipalConstraint::Eq(one) => Some(one.id().unescaped().to_owned()),
+            PrincipalConstraint::Any
+            | PrincipalConstraint::In(_)
+            | PrincipalConstraint::Is(_)
+            | PrincipalConstraint::IsIn(..) => None,
+        };
+        let subject = |rule: &Rule| rule.about().patient().map(str::to_owned);
+        let reads = bundle.policies().map(Rule::reads);
         Self {
             vocabulary,
             by_action,
             slices: Cache::new(MOST_SLICES),
-            numbers: AtomicU64::new(0),
-            attributes: bundle
-                .policies()
-                .map(|rule| rule.reads().attributes)
-                .fold(Attributes::NONE, Attributes::union),
+            named: Named::of(bundle.policies()),
+            owners: bundle.policies().filter_map(owner).collect(),
+            subjects: bundle.policies().filter_map(subject).collect(),
+            attributes: reads.fold(Reads::LEAST, Reads::union).attributes,
             authorizer: Authorizer::new(),
         }
     }
@@ -182,6 +207,13 @@ impl Compiled {
             action: question.action,
             kind: question.kind,
             roles: question.roles.clone(),
+            section: question.section.to_owned(),
+            principal: self.owners.get(question.principal).map(ToOwned::to_owned),
+            patient: question
+                .patient
+                .filter(|_| !self.subjects.is_empty())
+                .and_then(|patient| self.subjects.get(&name_of(patient)))
+                .map(ToOwned::to_owned),
         };
         if let Some(slice) = self.slices.get(&scope) {
             return slice;
@@ -195,22 +227,24 @@ impl Compiled {
             .by_action
             .iter()
             .filter(|(action, _)| *action == scope.action)
-            .flat_map(|(_, rules)| rules)
-            .filter(|rule| self.fits_principal(rule, scope))
-            .cloned()
+            .flat_map(|(_, of_action)| &of_action.rules)
+            .filter(|prepared| {
+                let about = prepared.rule.about();
+                let subject = about.patient();
+                about.fits_section(&scope.section)
+                    && subject.is_none_or(|one| scope.patient.as_deref() == Some(one))
+                    && self.fits_principal(&prepared.principal, scope)
+            })
+            .map(|prepared| Arc::clone(&prepared.rule))
             .collect();
         let reads = rules
             .iter()
             .fold(Reads::LEAST, |reads, rule| reads.union(rule.reads()));
-        let entities = match reads.principal {
-            PrincipalRead::Roles => self
-                .vocabulary
-                .entities(scope.kind, ANYONE, &scope.roles)
-                .ok(),
-            PrincipalRead::Identity => None,
-        };
+        let entities = self
+            .vocabulary
+            .entities(scope.kind, ANYONE, &scope.roles)
+            .ok();
         Slice {
-            id: self.numbers.fetch_add(1, Ordering::Relaxed),
             // INVARIANT: ids are unique in a bundle, and a bundle holds no template, so no policy is lost here.
             policies: PolicySet::from_policies(rules.iter().map(|rule| rule.policy().clone()))
                 .unwrap_or_default(),
@@ -220,7 +254,7 @@ impl Compiled {
         }
     }
 
-    fn fits_principal(&self, rule: &Rule, scope: &Scope) -> bool {
+    fn fits_principal(&self, constraint: &PrincipalConstraint, scope: &Scope) -> bool {
         let kind = self.vocabulary.names().kind(scope.kind);
         // Anything but a role may be an ancestor that is not known here: such a policy stays in.
         let may_be_in = |of: &EntityUid| {
@@ -230,13 +264,40 @@ impl Compiled {
                     .iter()
                     .any(|role| role.as_str() == of.id().unescaped())
         };
-        match rule.policy().principal_constraint() {
+        match constraint {
             PrincipalConstraint::Any => true,
-            PrincipalConstraint::In(of) => may_be_in(&of),
-            PrincipalConstraint::Eq(one) => one.type_name() == kind,
-            PrincipalConstraint::Is(only) => only == *kind,
-            PrincipalConstraint::IsIn(only, of) => only == *kind && may_be_in(&of),
+            PrincipalConstraint::In(of) => may_be_in(of),
+            PrincipalConstraint::Eq(one) => {
+                let id: &str = one.id().unescaped();
+                one.type_name() == kind && scope.principal.as_deref() == Some(id)
+            }
+            PrincipalConstraint::Is(only) => only == kind,
+            PrincipalConstraint::IsIn(only, of) => only == kind && may_be_in(of),
         }
+    }
+
+    /// Whom the bundle names.
+    pub(super) const fn named(&self) -> &Named {
+        &self.named
+    }
+
+    /// What the answers about `action` can depend on beyond roles and circumstances.
+    pub(super) fn reads(&self, action: Action) -> Reads {
+        let mut all = self.by_action.iter();
+        // INVARIANT: there is one entry for each action; without one, everything counts.
+        all.find(|(one, _)| *one == action)
+            .map_or(Reads::MOST, |(_, of_action)| of_action.reads)
+    }
+
+    /// The entities that `slice` is asked with for anyone who is like everyone else to it.
+    fn prebuilt<'s>(&self, slice: &'s Slice, principal: &str) -> Option<&'s Entities> {
+        let is_anyone = match slice.reads.principal {
+            PrincipalRead::Roles => true,
+            PrincipalRead::Identity => {
+                !self.named.has_principal(principal) && !self.named.has_principal(ANYONE)
+            }
+        };
+        slice.entities.as_ref().filter(|_| is_anyone)
     }
 
     /// Asks the slice, without memory.
@@ -247,7 +308,7 @@ impl Compiled {
             return Outcome::unanswerable();
         }
         let made;
-        let (entities, principal) = match &slice.entities {
+        let (entities, principal) = match self.prebuilt(slice, question.principal) {
             Some(entities) => (entities, ANYONE),
             None => {
                 match self
@@ -274,28 +335,11 @@ impl Compiled {
         request: &cedar_policy::Request,
         entities: &Entities,
     ) -> Outcome {
-        let response = self
-            .authorizer
-            .is_authorized(request, &slice.policies, entities);
-        let mut policies: Vec<_> = response
-            .diagnostics()
-            .reason()
-            .map(ToString::to_string)
-            .collect();
-        policies.sort_unstable();
-        let mut errors: Vec<_> = response
-            .diagnostics()
-            .errors()
-            .map(|error| match error {
-                AuthorizationError::PolicyEvaluationError(error) => error.policy_id().to_string(),
-            })
-            .collect();
-        errors.sort_unstable();
-        // SECURITY: Cedar leaves out a policy that fails. A forbid that fails must not thereby permit.
-        let verdict = match response.decision() {
-            Decision::Allow if errors.is_empty() => Verdict::Allow,
-            Decision::Allow | Decision::Deny => Verdict::Deny,
-        };
+        let Answer {
+            verdict,
+            policies,
+            errors,
+        } = answer(&self.authorizer, (request, &slice.policies, entities));
         let obligations = match verdict {
             Verdict::Allow => slice
                 .rules()
@@ -309,15 +353,56 @@ impl Compiled {
                 }),
             Verdict::Deny => Obligations::default(),
         };
-        if response.decision() == Decision::Allow && verdict == Verdict::Deny {
-            policies.clear();
-        }
         Outcome {
             verdict,
             policies,
             errors,
             obligations,
         }
+    }
+}
+
+/// What Cedar says to one request, as the gateway takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) verdict: Verdict,
+    pub(super) policies: Vec<String>,
+    pub(super) errors: Vec<String>,
+}
+
+/// Asks Cedar.
+pub(super) fn answer(
+    authorizer: &Authorizer,
+    (request, policies, entities): (&cedar_policy::Request, &PolicySet, &Entities),
+) -> Answer {
+    let response = authorizer.is_authorized(request, policies, entities);
+    let mut policies: Vec<_> = response
+        .diagnostics()
+        .reason()
+        .map(ToString::to_string)
+        .collect();
+    policies.sort_unstable();
+    let mut errors: Vec<_> = response
+        .diagnostics()
+        .errors()
+        .map(|error| match error {
+            AuthorizationError::PolicyEvaluationError(error) => error.policy_id().to_string(),
+        })
+        .collect();
+    errors.sort_unstable();
+    // SECURITY: Cedar leaves out a policy that fails. A forbid that fails must not thereby permit.
+    let verdict = match response.decision() {
+        Decision::Allow if errors.is_empty() => Verdict::Allow,
+        Decision::Allow => {
+            policies.clear();
+            Verdict::Deny
+        }
+        Decision::Deny => Verdict::Deny,
+    };
+    Answer {
+        verdict,
+        policies,
+        errors,
     }
 }
 

@@ -18,8 +18,10 @@ use self::ruling::Ruling;
 pub(super) use self::ruling::what_no_bundle_leaves_out;
 pub use super::obligation::{Extent, Marks, Obligations};
 use super::question::{Circumstances, Grant, Training};
+use super::shadow::Shadow;
 use crate::emr::map::Mapped;
 use crate::refusal::Refusal;
+use crate::request::facts::{Decision, Shadowed};
 use crate::request::situation::DeviceKind;
 use crate::request::{Enquiry, Facts, Notice, Offer, Principal, Received, Refused};
 
@@ -125,7 +127,8 @@ impl InForce {
         circumstances: &Circumstances,
         now: Timestamp,
     ) -> Result<Authorized, Refused> {
-        mapped.received_mut().facts_mut().generation = self.generation;
+        let edition = self.edition();
+        mapped.received_mut().facts_mut().set_edition(edition);
         let Some(matter) = Matter::of(&mapped) else {
             // The EMR's name is an input of the decision; a request without one was mapped by a defect.
             tracing::error!("a mapped request names no EMR");
@@ -147,13 +150,19 @@ impl InForce {
         let opens = closed && is_person && is_repeatable(&mapped) && inquiry.opens_by_break_glass();
         let valid_until = ruling.valid_until(&matter, now);
         let obligations = ruling.outcome.obligations.clone();
+        let shadow = self.shadow.as_deref();
+        let shadowed = shadow.and_then(|shadow| self.shadowed(shadow, &ruling, &mapped, now));
         let mut notices = notices(circumstances, ruling.grant.as_ref());
         match obligations.extent {
             Extent::LooksOnly => notices.push(Notice::ReadOnly),
             Extent::Whole => {}
         }
         notices.extend_from_slice(mapped.received().told());
-        mapped.received_mut().facts_mut().decision = Some(ruling.into_decision(circumstances));
+        let decision = Decision {
+            shadow: shadowed.map(Box::new),
+            ..ruling.into_decision(circumstances)
+        };
+        mapped.received_mut().facts_mut().decision = Some(decision);
         match refusal {
             Some(_) if opens => Err(offered(mapped, now)),
             Some(Refusal::StepUpRequired) => Err(mapped
@@ -170,6 +179,27 @@ impl InForce {
         }
     }
 
+    /// What the candidate in the shadow would have said to the same request, where that differs. Zones, shifts and
+    /// purposes are its own.
+    fn shadowed(
+        &self,
+        shadow: &Shadow,
+        ruling: &Ruling,
+        mapped: &Mapped,
+        now: Timestamp,
+    ) -> Option<Shadowed> {
+        let matter = Matter::of(mapped)?;
+        let subject = (matter.mapping, matter.principal.roles());
+        shadow.look(&ruling.outcome, subject, now, |candidate| {
+            let beside = self.beside(candidate);
+            let circumstances = beside.circumstances(mapped, now);
+            let inquiry = Inquiry::of(&beside, &matter, &circumstances, now);
+            let mut outcome = inquiry.ask_for_all(circumstances.training);
+            what_no_bundle_leaves_out(&mut outcome, matter.mapping, circumstances.lockdown);
+            outcome
+        })
+    }
+
     /// Decides anew what was permitted before and goes on: the matter of `facts`, for its session's `principal` as it
     /// is now.
     pub fn decide_again(
@@ -180,7 +210,7 @@ impl InForce {
         circumstances: &Circumstances,
         now: Timestamp,
     ) -> Again {
-        facts.generation = self.generation;
+        facts.set_edition(self.edition());
         facts.principal = Some(principal);
         let Some(matter) = Matter::on_record(&facts, expires) else {
             let verdict = Err(Refusal::Internal);

@@ -23,6 +23,8 @@ pub(super) const TABLES: &str = "tests";
 pub(super) const COURSES: &str = "training";
 /// What a bundle may hold for people alone: no part of its digest.
 const README: &str = "README.md";
+/// The signatures of the digest, and so no part of it.
+const SIGNATURE: &str = "bundle.sig";
 
 /// Files beside `*.cedar` that a bundle may hold. Anything else is taken for a misspelt policy file.
 const OTHER_FILES: &[&str] = &[
@@ -31,7 +33,8 @@ const OTHER_FILES: &[&str] = &[
     "roles.toml",
     "networks.toml",
     "calendars.toml",
-    "README.md",
+    README,
+    SIGNATURE,
 ];
 
 /// The texts of a bundle's files, by name.
@@ -85,6 +88,21 @@ impl Files {
         Self(texts)
     }
 
+    /// Files that were read before.
+    pub(super) const fn kept(texts: BTreeMap<PathBuf, String>) -> Self {
+        Self(texts)
+    }
+
+    /// All of them.
+    pub(super) fn into_texts(self) -> BTreeMap<PathBuf, String> {
+        self.0
+    }
+
+    /// The signatures of the bundle, where there are any.
+    pub(super) fn signature(texts: &BTreeMap<PathBuf, String>) -> Option<&str> {
+        texts.get(Path::new(SIGNATURE)).map(String::as_str)
+    }
+
     pub(super) fn text(&self, name: &str, findings: &mut Findings) -> Option<&str> {
         let text = self.0.get(Path::new(name)).map(String::as_str);
         if text.is_none() {
@@ -122,7 +140,9 @@ impl Files {
             .0
             .iter()
             .map(|(name, text)| (name.as_os_str().as_encoded_bytes(), name, text))
-            .filter(|(_, name, _)| name.as_path() != Path::new(README))
+            .filter(|(_, name, _)| {
+                ![Path::new(README), Path::new(SIGNATURE)].contains(&name.as_path())
+            })
             .collect();
         files.sort_unstable();
         let lines: Vec<_> = files

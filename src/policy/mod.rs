@@ -4,10 +4,11 @@
 //! matter, and asked [`question`]s by the [`decide`] stage, which remembers the answers of one generation.
 //!
 //! *Owns*: the compiled bundle in force and its decision memo; the standing (lockdown, grants, training) in force; the
-//! reasons that were stated.
+//! reasons that were stated; the candidate in the [`shadow`].
 //! *Never*: a permit from an evaluation that had an error, nor from a bundle that had a problem.
 //! *On failure*: a bundle with problems does not load; a decision with errors refuses (`CG-3002`).
 
+mod about;
 pub mod attribute;
 pub mod bundle;
 pub mod calendars;
@@ -20,6 +21,7 @@ pub mod explain;
 mod files;
 pub mod manifest;
 pub mod memo;
+mod named;
 pub mod networks;
 pub mod obligation;
 pub mod problem;
@@ -32,6 +34,7 @@ mod restraint;
 pub mod roles;
 pub mod rule;
 pub mod scene;
+pub mod shadow;
 pub mod situation;
 pub mod space;
 pub mod standing;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cedar_policy::{Effect, Policy, PolicyId};
 
+use super::about::About;
 use super::contradiction;
 use super::obligation::Obligations;
 use super::problem::{Findings, line_of};
@@ -20,6 +21,7 @@ pub struct Rule {
     obligations: Obligations,
     reads: Reads,
     shifts: BTreeSet<String>,
+    about: About,
     policy: Policy,
 }
 
@@ -70,6 +72,11 @@ impl Rule {
     #[must_use]
     pub const fn shifts(&self) -> &BTreeSet<String> {
         &self.shifts
+    }
+
+    /// What it is about.
+    pub(super) const fn about(&self) -> &About {
+        &self.about
     }
 
     /// The policy itself; its Cedar id is [`Rule::id`].
@@ -134,6 +141,7 @@ impl Rule {
             obligations,
             reads: Reads::of(policy),
             shifts: reads::shifts(policy),
+            about: About::of(policy),
             policy: policy.new_id(PolicyId::new(id)),
         })
     }

@@ -1,5 +1,6 @@
 //! The parts of a situation as policy sees them, and as much of them as an answer can depend on.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use cedar_policy::RestrictedExpression as Value;
@@ -8,29 +9,108 @@ use super::attribute::{Attribute, Attributes};
 use super::decide::Active;
 use crate::request::situation::{DeviceKind, Situation, UNKNOWN_AGE, Words, age_of};
 
-/// As much of `situation` as a slice that reads `attributes` can tell apart. What it does not read must not split its
+/// As much of a situation as policies that read `attributes` can tell apart. What they do not read must not split their
 /// answers in memory: there are as many patients' wards as patients.
-pub(super) fn as_read(situation: &Situation, attributes: Attributes) -> Situation {
-    let mut read = Situation::UNKNOWN;
-    for one in Attribute::ALL
-        .iter()
-        .copied()
-        .filter(|one| attributes.has(*one))
-    {
-        match one {
-            Attribute::Shifts => read.shifts.clone_from(&situation.shifts),
-            Attribute::Wards => read.wards.clone_from(&situation.wards),
-            Attribute::PatientWard => read.patient_ward.clone_from(&situation.patient_ward),
-            Attribute::Device => read.device = situation.device,
-            // Whether there was a second factor at all is in the key anyway.
-            Attribute::MfaStrength => read.phishing_resistant = situation.phishing_resistant,
-            Attribute::AuthAge => read.auth_age = situation.auth_age,
-            Attribute::InformationTypes => read
-                .information_types
-                .clone_from(&situation.information_types),
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AsRead<'s> {
+    situation: &'s Situation,
+    attributes: Attributes,
+}
+
+/// One attribute of a situation, as it is compared.
+#[derive(PartialEq, Eq, Hash)]
+enum Part<'s> {
+    Words(&'s Words),
+    Ward(Option<&'s Arc<str>>),
+    Device(DeviceKind),
+    PhishingResistant(bool),
+    Age(Option<u32>),
+}
+
+impl<'s> AsRead<'s> {
+    pub(super) const fn new(situation: &'s Situation, attributes: Attributes) -> Self {
+        Self {
+            situation,
+            attributes,
         }
     }
-    read
+
+    fn parts(self) -> impl Iterator<Item = Part<'s>> {
+        let read = Attribute::ALL.iter().copied();
+        let read = read.filter(move |one| self.attributes.has(*one));
+        read.map(move |one| self.part(one))
+    }
+
+    fn part(self, one: Attribute) -> Part<'s> {
+        let situation = self.situation;
+        match one {
+            Attribute::Shifts => Part::Words(&situation.shifts),
+            Attribute::Wards => Part::Words(&situation.wards),
+            Attribute::PatientWard => Part::Ward(situation.patient_ward.as_ref()),
+            Attribute::Device => Part::Device(situation.device),
+            // Whether there was a second factor at all is compared anyway.
+            Attribute::MfaStrength => Part::PhishingResistant(situation.phishing_resistant),
+            Attribute::AuthAge => Part::Age(situation.auth_age),
+            Attribute::InformationTypes => Part::Words(&situation.information_types),
+        }
+    }
+
+    /// The same, to be kept: a copy of what is read, and of nothing else.
+    pub(super) fn kept(self) -> Kept {
+        let mut read = Situation::UNKNOWN;
+        for one in Attribute::ALL {
+            if !self.attributes.has(*one) {
+                continue;
+            }
+            match one {
+                Attribute::Shifts => read.shifts.clone_from(&self.situation.shifts),
+                Attribute::Wards => read.wards.clone_from(&self.situation.wards),
+                Attribute::PatientWard => {
+                    read.patient_ward.clone_from(&self.situation.patient_ward);
+                }
+                Attribute::Device => read.device = self.situation.device,
+                Attribute::MfaStrength => {
+                    read.phishing_resistant = self.situation.phishing_resistant;
+                }
+                Attribute::AuthAge => read.auth_age = self.situation.auth_age,
+                Attribute::InformationTypes => {
+                    let types = &self.situation.information_types;
+                    read.information_types.clone_from(types);
+                }
+            }
+        }
+        Kept {
+            situation: read,
+            attributes: self.attributes,
+        }
+    }
+}
+
+impl PartialEq for AsRead<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.attributes == other.attributes && self.parts().eq(other.parts())
+    }
+}
+
+impl Eq for AsRead<'_> {}
+
+impl Hash for AsRead<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().for_each(|part| part.hash(state));
+    }
+}
+
+/// An [`AsRead`] that owns what it compares.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    situation: Situation,
+    attributes: Attributes,
+}
+
+impl Kept {
+    pub(super) const fn as_read(&self) -> AsRead<'_> {
+        AsRead::new(&self.situation, self.attributes)
+    }
 }
 
 /// Situations in which a permission may exist: an ordinary one, and, where policies of the bundle look at more, one for

@@ -18,7 +18,7 @@ use crate::request::{Action, PatientRef, Role, facts::PatientSource};
 /// The entity type of roles.
 pub(super) const ROLE: &str = "Role";
 /// The entity type of sections.
-const SECTION: &str = "Section";
+pub(super) const SECTION: &str = "Section";
 
 /// What keeps a schema from being used.
 #[derive(Debug, thiserror::Error)]

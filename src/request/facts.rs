@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::demand::Demand;
+use super::edition::{BundleMark, Edition};
 use super::principal::Principal;
 use super::situation::{Situation, Words};
 
@@ -251,6 +252,24 @@ pub struct Decision {
     /// Ids of the reasons that were stated for it, where the permit obliges one (`reason-stated` on the trail).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// What the candidate bundle in the shadow would have said, where that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Box<Shadowed>>,
+}
+
+/// What a candidate bundle would have said instead. It decided nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shadowed {
+    /// The candidate.
+    pub bundle: BundleMark,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Ids of its policies that would have decided, or failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+    /// What it would have obliged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obligations: Vec<String>,
 }
 
 /// What was considered of one patient, or of a request that names none.
@@ -348,4 +367,24 @@ pub struct Facts {
     pub decision: Option<Decision>,
     /// The generation of policy, configuration, grants and lockdown that was in force.
     pub generation: u64,
+    /// The policy bundle that was in force; nothing in records of before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<BundleMark>,
+}
+
+impl Facts {
+    /// What was in force.
+    #[must_use]
+    pub const fn edition(&self) -> Edition {
+        Edition {
+            generation: self.generation,
+            bundle: self.bundle,
+        }
+    }
+
+    /// Says what is in force.
+    pub const fn set_edition(&mut self, edition: Edition) {
+        self.generation = edition.generation;
+        self.bundle = edition.bundle;
+    }
 }

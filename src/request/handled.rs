@@ -47,6 +47,8 @@ pub enum Event {
     PolicyActivated,
     /// A policy bundle was not put in force because it had problems.
     PolicyRejected,
+    /// A candidate bundle was set in the shadow of the one in force, or taken away.
+    PolicyShadow,
     /// A review of permissions was signed off.
     PermissionsReviewed,
     /// Someone broke the glass for a patient.

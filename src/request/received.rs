@@ -12,7 +12,9 @@ use uuid::Uuid;
 
 use super::held::Remains;
 use super::way_back::way_back;
-use super::{Body, ClientAddr, ClientCertificate, Cover, Facts, Notice, PeerAddr, Refused, Target};
+use super::{
+    Body, ClientAddr, ClientCertificate, Cover, Edition, Facts, Notice, PeerAddr, Refused, Target,
+};
 use crate::language::Language;
 use crate::refusal::Refusal;
 
@@ -128,8 +130,9 @@ impl Received {
         parts: Parts,
         body: Body,
         upgrade: Option<hyper::upgrade::OnUpgrade>,
-        generation: u64,
+        edition: impl Into<Edition>,
     ) -> Self {
+        let edition = edition.into();
         let peer = parts.connection.peer.ip();
         let facts = Facts {
             request: parts.id.to_string(),
@@ -144,7 +147,8 @@ impl Received {
             session: None,
             mapping: None,
             decision: None,
-            generation,
+            generation: edition.generation,
+            bundle: edition.bundle,
         };
         Self {
             contents: Box::new(Contents {

@@ -20,7 +20,9 @@ use crate::language::Language;
 use crate::refusal::Refusal;
 use crate::request::hygiene::{self, HopByHop, Hygiene};
 use crate::request::received::{Audience, Connection, Manner, Parts};
-use crate::request::{Body, BodyError, ClientAddr, Facts, Received, Refused, RequestId, Target};
+use crate::request::{
+    Body, BodyError, ClientAddr, Edition, Facts, Received, Refused, RequestId, Target,
+};
 
 /// What receiving depends on.
 pub struct Reception {
@@ -32,8 +34,8 @@ pub struct Reception {
     pub hygiene: Hygiene,
     /// Whether an EMR is served under a host name (lower case, no port).
     pub knows: Arc<dyn Fn(&str) -> bool + Send + Sync>,
-    /// The generation of policy, configuration, grants and lockdown in force.
-    pub generation: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Which generation of policy, grants and lockdown is in force, and which bundle.
+    pub edition: Arc<dyn Fn() -> Edition + Send + Sync>,
     /// A body must make progress within this.
     pub body_timeout: Duration,
 }
@@ -112,7 +114,7 @@ impl Reception {
         } else {
             Body::streaming(Progress::new(body, self.body_timeout))
         };
-        Ok(Received::new(parts, body, on_upgrade, (self.generation)()))
+        Ok(Received::new(parts, body, on_upgrade, (self.edition)()))
     }
 
     fn read(
@@ -157,6 +159,7 @@ impl Reception {
         let host = read_host(head)
             .ok()
             .filter(|host| (self.knows)(host.name()));
+        let edition = (self.edition)();
         let facts = Facts {
             request: id.to_string(),
             trace: None,
@@ -173,7 +176,8 @@ impl Reception {
             session: None,
             mapping: None,
             decision: None,
-            generation: (self.generation)(),
+            generation: edition.generation,
+            bundle: edition.bundle,
         };
         let manner = Manner {
             id,

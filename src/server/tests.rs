@@ -134,7 +134,7 @@ impl Edge {
             trusted: Vec::new(),
             hygiene: Hygiene::default(),
             knows: Arc::new(|host| host == HOST),
-            generation: Arc::new(|| 1),
+            edition: Arc::new(|| 1.into()),
             body_timeout: server.body_timeout,
         };
         let listeners = Listeners::bind(&server, Inherited::default()).unwrap();

@@ -47,6 +47,8 @@ pub enum Table {
     Renewals,
     /// Sealed emergency accounts, by name.
     Emergency,
+    /// The files of policy bundles that were in force, by SHA-256.
+    Bundles,
 }
 
 impl Table {
@@ -70,6 +72,7 @@ impl Table {
         Self::Held,
         Self::Renewals,
         Self::Emergency,
+        Self::Bundles,
     ];
 
     /// The table's name, part of what each value is sealed under.
@@ -94,6 +97,7 @@ impl Table {
             Self::Held => "held",
             Self::Renewals => "renewals",
             Self::Emergency => "emergency",
+            Self::Bundles => "bundles",
         }
     }
 
@@ -112,6 +116,7 @@ impl Table {
             | Self::Training
             | Self::Provisioned
             | Self::Upkeep
+            | Self::Bundles
             | Self::Factors
             | Self::Visits
             | Self::Tokens => false,

@@ -95,6 +95,8 @@ metrics! {
     WITNESSES_FAILING = "chartgate_witnesses_failing", Gauge, [], "Witnesses that did not take the newest checkpoint.";
     POLICY_GENERATION = "chartgate_policy_generation", Gauge, [], "Generation of policies, lockdown, grants and training in force.";
     POLICY_RELOADS = "chartgate_policy_reloads_total", Counter, ["result"], "Policy bundles that were to be put in force: `activated`, `unchanged` or `rejected`.";
+    SHADOW_COMPARED = "chartgate_policy_shadow_compared_total", Counter, [], "Decisions that the candidate bundle in the shadow was asked about.";
+    SHADOW_DIFFERING = "chartgate_policy_shadow_differing_total", Counter, ["difference"], "Decisions that the candidate would have made otherwise: `refused`, `permitted`, `obliged`, `failed`.";
     REVIEW_DUE = "chartgate_permission_review_due_seconds", Gauge, [], "Seconds until the next review of permissions is due; negative when overdue, 0 when none was ever signed off.";
     DETECT_EVENTS = "chartgate_detect_events_total", Counter, [], "Records of the trail that the detection rules have seen.";
     DETECT_LAG = "chartgate_detect_lag_records", Gauge, [], "Durable records that the detection rules have not seen yet.";

@@ -7,7 +7,7 @@ use crate::admin::health::{Check, Status};
 use crate::admin::protocol::{AdminError, AdminErrorKind, Operator};
 use crate::admin::socket::Replies;
 use crate::assembly::UPKEEP;
-use crate::operate::permissions::{Ask, By, Calls, Grounds, Permissions, ReviewError};
+use crate::operate::permissions::{Ask, By, Calls, Grounds, Permissions, ReviewError, ShadowAsk};
 
 /// Opens the room.
 ///
@@ -74,6 +74,36 @@ pub(in crate::assembly) async fn answer(
             replies
                 .send(&activated.map_err(|error| failed(&error))?)
                 .await
+        }
+        Ask::Rollback { to, reason } => {
+            let operator = operator.name().to_owned();
+            let activated = room.rollback(to.as_deref(), operator, reason).await;
+            replies
+                .send(&activated.map_err(|error| failed(&error))?)
+                .await
+        }
+        Ask::History => {
+            for line in room.history().await.map_err(|error| failed(&error))? {
+                replies.send(&line).await?;
+            }
+            Ok(())
+        }
+        Ask::Shadow(ask) => {
+            let report = match ask {
+                ShadowAsk::Set { directory, seconds } => {
+                    let set = room.set_shadow(operator.name(), directory, seconds).await;
+                    Some(set.map_err(|error| failed(&error))?)
+                }
+                ShadowAsk::Off => {
+                    let ended = room.end_shadow(operator.name()).await;
+                    ended.map_err(|error| failed(&error))?
+                }
+                ShadowAsk::Report => room.shadow_report(),
+            };
+            match report {
+                Some(report) => replies.send(&report).await,
+                None => Ok(()),
+            }
         }
         Ask::Usage { since } => {
             let usage = room.usage(operator.name(), since).await;

@@ -116,6 +116,7 @@ const fn class_of_event(event: Event) -> Class {
         Event::CertificatesReloaded
         | Event::PolicyActivated
         | Event::PolicyRejected
+        | Event::PolicyShadow
         | Event::PermissionsReviewed
         | Event::BreakGlassReviewed
         | Event::ReasonStated

@@ -11,6 +11,7 @@ use crate::config::problem::{Place, Problem, Problems, Severity};
 use crate::config::source::{Document, says};
 use crate::detect::RuleSet;
 use crate::emr::profile::{FindingKind, Profile};
+use crate::operate::permissions::trust::Trust;
 use crate::policy::bundle::Bundle;
 use crate::policy::decide::Active;
 use crate::policy::tables::Report;
@@ -20,6 +21,7 @@ use crate::request::Action;
 pub(super) fn check(document: &Document<'_>, config: &Config, now: Timestamp) -> Problems {
     actions(document, config);
     let (mut problems, read) = bundle(&config.policy.directory);
+    signatures(document, config, read.as_ref());
     super::step_up::check(document, config, read.as_ref());
     problems.append(super::issuers::check(config, read.as_ref()));
     // A gateway that runs would not take this bundle; one that starts has no other.
@@ -29,6 +31,30 @@ pub(super) fn check(document: &Document<'_>, config: &Config, now: Timestamp) ->
         problems.append(profile(&emr.profile, day_of(now)));
     }
     problems
+}
+
+/// Whether the bundle is signed as the configuration demands.
+fn signatures(document: &Document<'_>, config: &Config, read: Option<&Active>) {
+    let trust = match Trust::of(&config.policy) {
+        Ok(trust) => trust,
+        Err(error) => {
+            let remedy = "correct the keys";
+            document.at(
+                Severity::Error,
+                "policy.trusted_keys",
+                says(error.to_string(), remedy),
+            );
+            return;
+        }
+    };
+    if let Some(Err(error)) = read.map(|active| trust.examine(active.bundle())) {
+        let remedy = "a gateway neither starts with this bundle nor takes it over";
+        document.at(
+            Severity::Error,
+            "policy.directory",
+            says(error.to_string(), remedy),
+        );
+    }
 }
 
 /// The bundle in `directory`, and what is wrong with it.

@@ -40,7 +40,16 @@ pub(super) fn run(args: &ActivateArgs, console: &mut Console<'_>) -> Result<(), 
         None => None,
     };
     let request = AdminRequest::Policy(Ask::Activate { directory });
-    gateway::ask(&config, request, |value| {
+    put_in_force(&config, request, console)
+}
+
+/// Asks the gateway to put a bundle in force, and says what came of it.
+pub(super) fn put_in_force(
+    config: &Config,
+    request: AdminRequest,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    gateway::ask(config, request, |value| {
         let activated: Activated = serde_json::from_value(value).map_err(Failure::of)?;
         let Activated {
             name,
@@ -49,14 +58,20 @@ pub(super) fn run(args: &ActivateArgs, console: &mut Console<'_>) -> Result<(), 
             generation,
             tests,
             unchanged,
+            signers,
         } = activated;
         let how = if unchanged {
             "was in force already"
         } else {
             "is in force"
         };
+        let signed = if signers.is_empty() {
+            String::new()
+        } else {
+            format!(", signed by {}", signers.join(", "))
+        };
         console.line(format_args!(
-            "{name} {version} {how}: generation {generation}, {tests} expectations met, sha256 {sha256}"
+            "{name} {version} {how}: generation {generation}, {tests} expectations met, sha256 {sha256}{signed}"
         ))
     })
 }

@@ -1,4 +1,4 @@
-//! `chartgate policy`: tools for those who write the policies. Only `activate` and a sign-off need a running gateway.
+//! `chartgate policy`: tools for those who write the policies, and for those who put them in force.
 
 mod activate;
 mod check;
@@ -9,6 +9,9 @@ mod fmt;
 mod learn;
 mod replay;
 mod review;
+mod rollback;
+mod shadow;
+mod sign;
 mod test;
 mod trail;
 
@@ -27,7 +30,7 @@ use crate::policy::decide::Active;
 /// The configuration file where none is named.
 const CONFIG: &str = "chartgate.toml";
 
-/// Check, test, explain, format, review and activate policies.
+/// Check, test, explain, format, review, sign and activate policies, and go back.
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
     Activate(activate::ActivateArgs),
@@ -35,9 +38,14 @@ pub(super) enum PolicyCommand {
     Diff(diff::DiffArgs),
     Explain(Box<explain::ExplainArgs>),
     Fmt(fmt::FmtArgs),
+    History(rollback::HistoryArgs),
+    Keygen(sign::KeygenArgs),
     Learn(learn::LearnArgs),
     Replay(replay::ReplayArgs),
     Review(review::ReviewArgs),
+    Rollback(rollback::RollbackArgs),
+    Shadow(shadow::ShadowArgs),
+    Sign(sign::SignArgs),
     Test(test::TestArgs),
 }
 
@@ -111,9 +119,14 @@ pub(super) fn run(
         PolicyCommand::Diff(args) => diff::run(args, console),
         PolicyCommand::Explain(args) => explain::run(args, console, clock),
         PolicyCommand::Fmt(args) => fmt::run(args, console),
+        PolicyCommand::History(args) => rollback::history(args, console),
+        PolicyCommand::Keygen(args) => sign::keygen(args, console),
         PolicyCommand::Learn(args) => learn::run(args, console, clock),
         PolicyCommand::Replay(args) => replay::run(args, console, clock),
         PolicyCommand::Review(args) => review::run(args, console, clock),
+        PolicyCommand::Rollback(args) => rollback::run(args, console),
+        PolicyCommand::Shadow(args) => shadow::run(args, console),
+        PolicyCommand::Sign(args) => sign::sign(args, console),
         PolicyCommand::Test(args) => test::run(args, console),
     }
 }

@@ -34,12 +34,47 @@ pub(super) fn policy(root: &mut Section<'_>) -> Option<Policy> {
         Duration::ZERO..=days(1),
     );
     let review_interval = section.within("review_interval", days(90), days(1)..=days(366));
+    let (trusted_keys, required_signatures) = signatures(&mut section);
     section.done();
     Some(Policy {
         directory: directory?,
         watch_interval,
         review_interval,
+        trusted_keys,
+        required_signatures,
     })
+}
+
+/// Whose signatures a bundle needs, and how many.
+fn signatures(section: &mut Section<'_>) -> (Vec<String>, usize) {
+    let keys: Vec<String> = section.or("trusted_keys", Vec::new());
+    let required = section.or("require_signature", false);
+    let many: Option<usize> = section.optional("signatures");
+    if required && keys.is_empty() {
+        let said = says(
+            "signatures are required, and no key is trusted",
+            "name keys in `trusted_keys`; `chartgate policy keygen` makes one and prints what to write",
+        );
+        section.error("require_signature", said);
+    }
+    match many {
+        Some(_) if !required => {
+            let said = says(
+                "no signature is required",
+                "write `require_signature = true`, or leave `signatures` out",
+            );
+            section.error("signatures", said);
+        }
+        Some(many) if many == 0 || many > keys.len() => {
+            let message = format!("{many} of {} trusted keys cannot sign", keys.len());
+            section.error(
+                "signatures",
+                says(message, "write 1 to as many as there are `trusted_keys`"),
+            );
+        }
+        Some(_) | None => {}
+    }
+    (keys, if required { many.unwrap_or(1) } else { 0 })
 }
 
 /// `[limits]`

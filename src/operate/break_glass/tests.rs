@@ -126,6 +126,7 @@ fn stated(name: &str, patient: &str) -> Stated {
         mapping: None,
         decision: None,
         generation: 1,
+        bundle: None,
     };
     Stated {
         offer: Offer {

@@ -1,11 +1,16 @@
 //! Permissions under review: which bundle is in force, how another one gets there, and who last looked it all over.
 //!
-//! *Owns*: the swap of the bundle with its EMR profiles; the date of the last review (in the store).
-//! *Never*: a bundle in force that has a problem, misses its own tables, or is not on record.
+//! *Owns*: the swap of the bundle with its EMR profiles; the bundles that were in force, the candidate in the shadow and
+//! the date of the last review (in the store).
+//! *Never*: a bundle in force that has a problem, misses its own tables, lacks a required signature, or is not on record.
 //! *On failure*: what is in force stays; the trail, an alarm and a line of `chartgate status` say why.
 
 mod activate;
+mod history;
 mod review;
+mod shadow;
+mod start;
+pub mod trust;
 mod usage;
 mod watch;
 
@@ -18,7 +23,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use activate::{ActivateError, Activated, By};
+pub use history::{HistoryError, Hold, How, Line};
 pub use review::{Review, ReviewError, SignOff};
+pub use shadow::{ShadowAsk, ShadowError};
+pub use start::{Start, StartError};
 pub use usage::{Seen, Usage, UsageLine, Use};
 
 use crate::audit::log::MasterKey;
@@ -30,6 +38,7 @@ use crate::emr::profile::Problem;
 use crate::policy::bundle::Bundle;
 use crate::policy::decide::Policies;
 use crate::store::Store;
+use trust::Trust;
 
 /// What an operator asks of this room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +50,18 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         directory: Option<PathBuf>,
     },
+    /// Go back to the bundle that was in force before; the value is an [`Activated`].
+    Rollback {
+        /// The beginning of the digest of another one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// The bundles that were in force: one value for each [`Line`], the newest first.
+    History,
+    /// A candidate beside the bundle in force.
+    Shadow(ShadowAsk),
     /// Who used which permission: one value for each [`UsageLine`]. Goes on record as a reading of the trail.
     Usage {
         /// Nothing older.
@@ -85,6 +106,7 @@ struct Shared {
     grounds: Grounds,
     /// One activation at a time.
     turn: tokio::sync::Mutex<()>,
+    trust: Trust,
     state: ArcSwap<State>,
     reviewed: ArcSwapOption<Review>,
 }
@@ -94,6 +116,8 @@ struct Shared {
 struct State {
     /// Where the bundle in force was read from, where that is not the configured directory.
     elsewhere: Option<PathBuf>,
+    /// The rollback that holds.
+    held: Option<Hold>,
     /// Why the newest bundle was not put in force.
     rejected: Option<Rejected>,
 }
@@ -132,22 +156,33 @@ impl Permissions {
     /// [`ReviewError`] when the store or the trail does not answer.
     pub async fn open(grounds: Grounds) -> Result<Self, ReviewError> {
         let reviewed = Review::last(&grounds.store).await?;
+        let in_force = grounds.policies.active().bundle().digest().to_owned();
+        let held = Hold::read(&grounds.store).await?;
+        let held = held.filter(|hold| hold.in_force == in_force);
         let room = Self {
             shared: Arc::new(Shared {
                 reviewed: ArcSwapOption::new(reviewed.map(Arc::new)),
-                state: ArcSwap::default(),
+                state: ArcSwap::from_pointee(State {
+                    held: held.clone(),
+                    ..State::default()
+                }),
+                trust: Trust::of(&grounds.policy)?,
                 turn: tokio::sync::Mutex::new(()),
                 grounds,
             }),
         };
-        room.record_start().await?;
+        room.record_start(held.as_ref()).await?;
+        room.resume_shadow().await?;
         Ok(room)
     }
 
     /// The lines of `chartgate status`.
     #[must_use]
     pub fn standings(&self) -> Vec<Standing> {
-        vec![self.bundle_standing(), self.review_standing()]
+        let mut standings = vec![self.bundle_standing()];
+        standings.extend(self.shadow_standing());
+        standings.push(self.review_standing());
+        standings
     }
 
     fn bundle_standing(&self) -> Standing {
@@ -177,7 +212,10 @@ impl Permissions {
                     directory.display()
                 ),
             ),
-            (None, None) => (Calls::Nobody, named),
+            (None, None) => match &state.held {
+                Some(hold) => (Calls::Somebody, held_in_words(&named, hold)),
+                None => (Calls::Nobody, named),
+            },
         };
         Standing {
             name: "policy-bundle",
@@ -197,6 +235,13 @@ impl Permissions {
     fn review_interval(&self) -> Duration {
         self.shared.grounds.policy.review_interval
     }
+}
+
+fn held_in_words(named: &str, hold: &Hold) -> String {
+    format!(
+        "{named}; rolled back by {} at {:.0} ({}). The files on disk are not in force: correct them, or `chartgate policy activate` takes them as they are",
+        hold.operator, hold.at, hold.reason
+    )
 }
 
 /// The beginning of a digest, enough to tell two bundles apart by eye.

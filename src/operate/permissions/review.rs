@@ -7,6 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::history::HistoryError;
+use super::trust::TrustError;
 use super::{Calls, Permissions, Standing, short};
 use crate::audit::trail::AuditError;
 use crate::request::Event;
@@ -59,6 +61,12 @@ pub enum ReviewError {
     /// The trail.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The bundles that were in force.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// A key of the configuration.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// What the store holds is no review.
     #[error("the date of the last review cannot be read: {0}")]
     Malformed(#[from] serde_json::Error),
@@ -160,6 +168,7 @@ impl Permissions {
             .due()
             .map_or(0.0, |due| due.duration_since(self.now()).as_secs_f64());
         metrics::gauge!(names::REVIEW_DUE).set(left);
+        self.measure_shadow();
     }
 
     pub(super) fn review_standing(&self) -> Standing {

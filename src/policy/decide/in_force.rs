@@ -17,14 +17,16 @@ use crate::policy::compile::{Compiled, Outcome};
 use crate::policy::memo::Memo;
 use crate::policy::question::{Circumstances, Question, UNKNOWN_ZONE};
 use crate::policy::reasons::Reasons;
+use crate::policy::shadow::Shadow;
 use crate::policy::standing::Standing;
 use crate::request::situation::{DeviceKind, Words, age_of};
-use crate::request::{Principal, Situation, Workplace};
+use crate::request::{BundleMark, Edition, Principal, Situation, Workplace};
 
 /// A bundle made ready, with the answers that it gave.
 #[derive(Debug)]
 pub struct Active {
     bundle: Bundle,
+    mark: Option<BundleMark>,
     memo: Memo,
     shifts: ShiftClock,
 }
@@ -36,6 +38,7 @@ impl Active {
         Self {
             memo: Memo::new(Compiled::new(&bundle)),
             shifts: ShiftClock::default(),
+            mark: BundleMark::of_digest(bundle.digest()),
             bundle,
         }
     }
@@ -44,6 +47,12 @@ impl Active {
     #[must_use]
     pub const fn bundle(&self) -> &Bundle {
         &self.bundle
+    }
+
+    /// How records name the bundle.
+    #[must_use]
+    pub const fn mark(&self) -> Option<BundleMark> {
+        self.mark
     }
 
     /// The bundle made ready to be asked.
@@ -67,6 +76,7 @@ pub struct InForce {
     standing: Arc<Standing>,
     care: Care,
     pub(super) reasons: Arc<Reasons>,
+    pub(super) shadow: Option<Arc<Shadow>>,
 }
 
 /// The policies in force, and what is in force beside them.
@@ -88,6 +98,7 @@ impl Policies {
                 standing: Arc::default(),
                 care: Care::default(),
                 reasons: Arc::default(),
+                shadow: None,
             }),
         }
     }
@@ -104,6 +115,26 @@ impl Policies {
         self.in_force.load().generation
     }
 
+    /// Generation and bundle, as records say them.
+    #[must_use]
+    pub fn edition(&self) -> Edition {
+        self.in_force.load().edition()
+    }
+
+    /// Sets a candidate beside the bundle in force, or takes it away. It decides nothing, so the generation stays.
+    pub fn set_shadow(&self, shadow: Option<&Arc<Shadow>>) {
+        self.in_force.rcu(|before| InForce {
+            shadow: shadow.map(Arc::clone),
+            ..InForce::clone(before)
+        });
+    }
+
+    /// The candidate beside the bundle in force.
+    #[must_use]
+    pub fn shadow(&self) -> Option<Arc<Shadow>> {
+        self.in_force.load().shadow.clone()
+    }
+
     /// Puts a changed standing in force, as a whole, under the next generation.
     pub fn restate(&self, change: impl Fn(&mut Standing)) {
         self.in_force.rcu(|before| {
@@ -111,10 +142,8 @@ impl Policies {
             change(&mut standing);
             InForce {
                 generation: before.generation.saturating_add(1),
-                active: Arc::clone(&before.active),
                 standing: Arc::new(standing),
-                care: before.care.clone(),
-                reasons: Arc::clone(&before.reasons),
+                ..InForce::clone(before)
             }
         });
     }
@@ -125,9 +154,7 @@ impl Policies {
         let before = self.in_force.rcu(|before| InForce {
             generation: before.generation.saturating_add(1),
             active: Arc::clone(active),
-            standing: Arc::clone(&before.standing),
-            care: before.care.clone(),
-            reasons: Arc::clone(&before.reasons),
+            ..InForce::clone(before)
         });
         before.generation.saturating_add(1)
     }
@@ -168,6 +195,24 @@ impl InForce {
     #[must_use]
     pub const fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Generation and bundle, as records say them.
+    #[must_use]
+    pub fn edition(&self) -> Edition {
+        Edition {
+            generation: self.generation,
+            bundle: self.active.mark(),
+        }
+    }
+
+    /// All of it, with `candidate` in place of the bundle: what would be in force.
+    pub(super) fn beside(&self, candidate: &Arc<Active>) -> Self {
+        Self {
+            active: Arc::clone(candidate),
+            shadow: None,
+            ..self.clone()
+        }
     }
 
     /// The bundle.

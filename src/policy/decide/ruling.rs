@@ -152,6 +152,7 @@ impl Ruling {
             obligations: self.outcome.obligations.as_recorded(),
             considered: self.considered,
             reasons: self.reason.into_ids(),
+            shadow: None,
         }
     }
 }

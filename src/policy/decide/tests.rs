@@ -14,8 +14,9 @@ use crate::identity::identify::Identified;
 use crate::identity::session::SessionId;
 use crate::limit::screen::Screened;
 use crate::policy::question::{CareRelation, Circumstances, Grant, Purpose, Training};
+use crate::policy::shadow::{Difference, Shadow};
 use crate::policy::standing::Scope;
-use crate::policy::tests::{SHIPPED, patient, roles, small_with};
+use crate::policy::tests::{SHIPPED, SMALL, load, patient, roles, small_with};
 use crate::refusal::Refusal;
 use crate::request::facts::{Decision, Mapping, Verdict};
 use crate::request::principal::{Proof, User};
@@ -177,6 +178,7 @@ fn a_permit_is_on_record_with_every_input() {
             obligations: Vec::new(),
             considered: Vec::new(),
             reasons: Vec::new(),
+            shadow: None,
         }
     );
     assert_eq!(authorized.valid_until(), at(SESSION_END));
@@ -720,8 +722,7 @@ fn a_shift_and_a_feed_are_considered_on_record_and_end_what_they_permit() {
         when { context.shifts.contains("day") && context.care_relation == "assigned" && context.sensitivity == "R" };"#;
     let calendars =
         "time_zone = \"UTC\"\n[[shift]]\nname = \"day\"\nfrom = \"06:00\"\nto = \"14:00\"\n";
-    let bundle =
-        crate::policy::tests::load(&[("more.cedar", policy), ("calendars.toml", calendars)]);
+    let bundle = load(&[("more.cedar", policy), ("calendars.toml", calendars)]);
     let policies = Policies::new(bundle.expect("sound"), 1);
     let until = |text: &str| Span {
         until: at(text).as_second(),
@@ -841,4 +842,34 @@ fn a_permission_for_a_fresh_sign_in_ends_when_it_is_fresh_no_more() {
         again("2026-11-22T10:01:01Z").verdict,
         Err(Refusal::PolicyDenied)
     );
+}
+
+/// What differs may be the bundle's idea of where somebody is.
+#[test]
+fn a_candidate_in_the_shadow_is_asked_about_its_own_zones() {
+    let networks = "[[zone]]\nname = \"vendor\"\nnetworks = [\"192.0.2.0/24\"]\n";
+    let forbid = r#"@id("no-vendors") @doc("x") forbid (principal, action, resource) when { context.zone == "vendor" };"#;
+    let files = [
+        ("small.cedar", SMALL),
+        ("more.cedar", forbid),
+        ("networks.toml", networks),
+    ];
+    let candidate = load(&files).expect("a candidate");
+    let shadow = Arc::new(Shadow::new(candidate, at(NOW), at(SESSION_END)));
+    let policies = Policies::new(small_with(""), 7);
+    policies.set_shadow(Some(&shadow));
+    assert_eq!(policies.generation(), 7, "it decides nothing");
+    let ask = |now: &str| {
+        let in_force = policies.in_force();
+        let mapped = Case::new(&["nurse"], Action::Read, "notes").mapped();
+        let circumstances = in_force.circumstances(&mapped, at(now));
+        let permitted = in_force.decide(mapped, &circumstances, at(now));
+        let decision = decision(permitted.expect("permitted").received()).clone();
+        assert_eq!(decision.zone, "unknown");
+        decision.shadow.map(|shadow| shadow.policies)
+    };
+    assert_eq!(ask(NOW), Some(vec!["no-vendors".to_owned()]));
+    assert_eq!(shadow.counted(Difference::Refused), 1);
+    assert_eq!(ask(SESSION_END), None, "its time is over");
+    assert_eq!(shadow.compared(), 1);
 }

@@ -60,6 +60,9 @@ permit (principal is User in Role::"it-admin", action == Action::"Unmapped", res
 "#;
 
 /// The shipped bundle and the wild policies.
+/// The calendar of the shift that [`WILD`] speaks of.
+pub(super) const WILD_SHIFT: &str =
+    "[[shift]]\nname = \"day\"\ntime_zone = \"UTC\"\nfrom = \"06:00\"\nto = \"14:00\"\n";
 pub(super) static WILD_BUNDLE: LazyLock<Bundle> = LazyLock::new(|| {
     let texts: Vec<_> = std::fs::read_dir(shipped_directory())
         .expect("policies/")
@@ -78,9 +81,7 @@ pub(super) static WILD_BUNDLE: LazyLock<Bundle> = LazyLock::new(|| {
         .map(|(n, t)| (n.as_str(), t.as_str()))
         .collect();
     files.push(("wild.cedar", WILD));
-    let shift =
-        "[[shift]]\nname = \"day\"\ntime_zone = \"UTC\"\nfrom = \"06:00\"\nto = \"14:00\"\n";
-    files.push(("calendars.toml", shift));
+    files.push(("calendars.toml", WILD_SHIFT));
     match load(&files) {
         Ok(bundle) => bundle,
         Err(error) => panic!("{error}"),

@@ -1,6 +1,8 @@
 //! Bundles and questions for the tests of this room.
 
 mod asked;
+mod changes;
+mod corpus;
 mod evaluation;
 mod examples;
 mod matrix;

@@ -11,7 +11,7 @@ fn reception() -> Reception {
         trusted: vec!["10.0.0.0/8".parse().unwrap()],
         hygiene: Hygiene::new(&[HeaderName::from_static("emr-user")]),
         knows: Arc::new(|host| host == "emr.example"),
-        generation: Arc::new(|| 7),
+        edition: Arc::new(|| 7.into()),
         body_timeout: Duration::from_secs(1),
     }
 }

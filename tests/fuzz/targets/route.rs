@@ -37,7 +37,7 @@ static RECEPTION: LazyLock<Reception> = LazyLock::new(|| Reception {
     trusted: Vec::new(),
     hygiene: Hygiene::default(),
     knows: Arc::new(|host| host == HOST),
-    generation: Arc::new(|| 1),
+    edition: Arc::new(|| 1.into()),
     body_timeout: Duration::from_secs(1),
 });
 

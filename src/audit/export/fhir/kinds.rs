@@ -138,6 +138,7 @@ impl Kind {
             Event::CertificatesReloaded
             | Event::PolicyActivated
             | Event::PolicyRejected
+            | Event::PolicyShadow
             | Event::PermissionsReviewed
             | Event::LockdownChanged
             | Event::AuditRetired
