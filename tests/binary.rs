@@ -1,5 +1,6 @@
 //! The real binary, as operators run it and as power failures end it.
 
+mod authors;
 mod backup;
 mod commands;
 mod crash;

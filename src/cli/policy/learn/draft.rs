@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::tally::{Seen, Use, Used};
 use crate::cli::policy::printable;
 use crate::policy::decide::Active;
-use crate::policy::question::PrincipalKind;
+use crate::policy::question::{CareRelation, PrincipalKind};
 use crate::request::Action;
 
 /// What is too rare to be proposed.
@@ -31,7 +31,41 @@ const LIMITS: &[&str] = &[
 struct Grantee {
     role: String,
     kind: PrincipalKind,
-    in_care: bool,
+    care: CareBound,
+}
+
+/// As much of the care relation as every use had. Whoever was admitted without one that is known is not held to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum CareBound {
+    /// In care of the patient.
+    Assigned,
+    /// In care of the patient, or nobody knew.
+    NotUnrelated,
+    /// Any, or a patient at their own chart.
+    Any,
+}
+
+impl CareBound {
+    const ALL: [Self; 3] = [Self::Assigned, Self::NotUnrelated, Self::Any];
+
+    fn of(relations: &BTreeSet<CareRelation>) -> Self {
+        let least = relations.iter().map(|relation| match relation {
+            CareRelation::Assigned => Self::Assigned,
+            CareRelation::Unknown => Self::NotUnrelated,
+            CareRelation::Unrelated | CareRelation::Patient => Self::Any,
+        });
+        least.max().unwrap_or(Self::Any)
+    }
+
+    const fn condition(self) -> Option<&'static str> {
+        match self {
+            Self::Assigned => Some("context.care_relation == \"assigned\""),
+            Self::NotUnrelated => {
+                Some("[\"assigned\", \"unknown\"].contains(context.care_relation)")
+            }
+            Self::Any => None,
+        }
+    }
 }
 
 /// What is done on a section.
@@ -90,7 +124,7 @@ impl Draft {
             let grantee = Grantee {
                 role: (*role).to_owned(),
                 kind: *kind,
-                in_care: used.assigned == used.count,
+                care: CareBound::of(&used.relations),
             };
             let sections = draft.permits.entry(grantee).or_default();
             let actions = sections.entry((*section).to_owned()).or_default();
@@ -105,11 +139,11 @@ impl Draft {
     fn of_several(&mut self, uses: &[(&Use, &Used)]) {
         for (of, used) in uses {
             let covered = |role: &String| {
-                [true, false].iter().any(|in_care| {
+                CareBound::ALL.iter().any(|care| {
                     let grantee = Grantee {
                         role: role.clone(),
                         kind: of.kind,
-                        in_care: *in_care,
+                        care: *care,
                     };
                     let sections = self.permits.get(&grantee);
                     sections
@@ -243,9 +277,7 @@ fn write_permit(
         conditions.push(format!("resource in [{places}]"));
         "resource".to_owned()
     };
-    if grantee.in_care {
-        conditions.push("context.care_relation == \"assigned\"".to_owned());
-    }
+    conditions.extend(grantee.care.condition().map(str::to_owned));
     let when = if conditions.is_empty() {
         String::new()
     } else {
@@ -323,6 +355,7 @@ mod tests {
             "@doc(\"Learned: 18 uses by 3 users between 2026-03-03 and 2026-03-03.\")",
             "@id(\"learned-physician-1\")",
             "context.care_relation == \"assigned\"",
+            "[\"assigned\", \"unknown\"].contains(context.care_relation)",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

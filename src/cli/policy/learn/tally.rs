@@ -29,8 +29,8 @@ pub(super) struct Use {
 pub(super) struct Used {
     pub(super) count: u64,
     users: HashSet<u64>,
-    /// How often in care of the patient.
-    pub(super) assigned: u64,
+    /// How user and patient were related by care.
+    pub(super) relations: BTreeSet<CareRelation>,
 }
 
 impl Used {
@@ -41,7 +41,7 @@ impl Used {
 
     pub(super) fn add(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
-        self.assigned = self.assigned.saturating_add(other.assigned);
+        self.relations.extend(&other.relations);
         for user in &other.users {
             if self.users.len() < MOST_USERS {
                 self.users.insert(*user);
@@ -97,11 +97,11 @@ impl Tally for Seen {
         }
         let mut hasher = DefaultHasher::new();
         principal.id().hash(&mut hasher);
-        let assigned = decision.care_relation == CareRelation::Assigned.word();
+        let relation = CareRelation::by_word(&decision.care_relation).unwrap_or_default();
         let used = Used {
             count: 1,
             users: HashSet::from([hasher.finish()]),
-            assigned: u64::from(assigned),
+            relations: BTreeSet::from([relation]),
         };
         let key = Use {
             kind: PrincipalKind::of(principal),

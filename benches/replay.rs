@@ -9,6 +9,7 @@
     clippy::unwrap_used,
     clippy::cast_precision_loss,
     clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
     clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a benchmark measures with the clock of the machine, prints, and fails by panicking"
@@ -110,6 +111,7 @@ fn write(config: &Config, requests: usize) {
                 bytes_in: 0,
                 millis: 42,
                 patients: Vec::new(),
+                watermark: None,
             };
             let end = Entry::outcome(&node, clock.now(), admission.id, outcome);
             let slots = loop {
