@@ -24,15 +24,15 @@ pub(super) struct About {
 }
 
 impl About {
-    /// What `policy` is about.
-    pub(super) fn of(policy: &Policy) -> Self {
+    /// What `policy`, whose JSON form this is, is about.
+    pub(super) fn of(policy: &Policy, form: Option<&Value>) -> Self {
         let mut about = Self::default();
         match policy.resource_constraint() {
             ResourceConstraint::Eq(one) | ResourceConstraint::In(one) => about.scope(&one),
             ResourceConstraint::Any | ResourceConstraint::Is(_) | ResourceConstraint::IsIn(..) => {}
         }
-        if let Ok(form) = policy.to_json() {
-            about.begins_with(&form);
+        if let Some(form) = form {
+            about.begins_with(form);
         }
         about
     }
@@ -159,7 +159,8 @@ mod tests {
 
     fn about(resource: &str, conditions: &str) -> (Option<Vec<String>>, Option<String>) {
         let text = format!("forbid (principal, action, {resource}) {conditions};");
-        let about = About::of(&Policy::parse(None, text).expect("a policy"));
+        let policy = Policy::parse(None, text).expect("a policy");
+        let about = About::of(&policy, policy.to_json().ok().as_ref());
         let sections = about.sections.map(|all| all.into_iter().collect());
         (sections, about.patient)
     }

@@ -3,28 +3,23 @@
 //! *Never*: half a bundle. Every problem of every file is collected, and one is enough to refuse.
 //! *On failure*: [`BundleError`] with file, line and remedy of each problem.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
-use miette::Diagnostic;
+use cedar_policy::Schema;
 
 use super::calendars::Calendars;
 use super::courses::{self, Course};
 use super::files::{COURSES, Files, TABLES};
 use super::manifest::{self, Issuer, Manifest};
 use super::networks::Networks;
-use super::problem::{BundleError, Findings, first_offset};
+use super::problem::{BundleError, Findings};
 use super::roles::Roles;
-use super::rule::{Rule, is_name};
+use super::rule::Rule;
+use super::rules;
 use super::tables::{Tables, Words};
 use super::vocabulary::Vocabulary;
-
-/// Most policies of one bundle.
-const MOST_POLICIES: usize = 20_000;
-/// Fewest policies that are worth a thread of their own.
-const FEWEST_TOGETHER: usize = 128;
 
 /// A bundle without a problem.
 #[derive(Debug, Clone)]
@@ -76,7 +71,7 @@ impl Bundle {
             .text(manifest::FILE, &mut findings)
             .and_then(|text| Manifest::read(text, &mut findings));
         let schema = read_schema(&files, &mut findings);
-        let rules = read_rules(&files, schema.as_ref().map(|(s, _)| s), &mut findings);
+        let rules = rules::read(&files, schema.as_ref().map(|(s, _)| s), &mut findings);
         let known = schema.as_ref().map(|(_, vocabulary)| vocabulary.roles());
         let grants = files
             .text("roles.toml", &mut findings)
@@ -267,151 +262,6 @@ fn read_schema(files: &Files, findings: &mut Findings) -> Option<(Schema, Vocabu
     }
 }
 
-fn read_rules(files: &Files, schema: Option<&Schema>, findings: &mut Findings) -> Vec<Arc<Rule>> {
-    let validator = schema.map(|schema| Validator::new(schema.clone()));
-    let mut rules: Vec<Arc<Rule>> = Vec::new();
-    for (file, text) in files.policies() {
-        let Some(set) = parse(file, text, findings) else {
-            continue;
-        };
-        if let Some(validator) = &validator {
-            validate(file, text, validator, &set, findings);
-        }
-        let mut read: Vec<_> = set
-            .policies()
-            .filter_map(|policy| Rule::read(policy, file, text, findings))
-            .collect();
-        read.sort_by_key(Rule::line);
-        rules.extend(read.into_iter().map(Arc::new));
-    }
-    if rules.len() > MOST_POLICIES {
-        findings.push(
-            Path::new("."),
-            None,
-            format!("there are {} policies", rules.len()),
-            format!("A bundle holds {MOST_POLICIES} policies at most."),
-        );
-    }
-    let mut places: BTreeMap<&str, &Rule> = BTreeMap::new();
-    for rule in &rules {
-        if let Some(first) = places.insert(rule.id(), rule) {
-            findings.push(
-                rule.file(),
-                Some(rule.line()),
-                format!(
-                    "the id \"{}\" is already used in {}:{}",
-                    rule.id(),
-                    first.file().display(),
-                    first.line()
-                ),
-                "Give each policy an `@id` of its own; records name policies by it.",
-            );
-        }
-    }
-    rules
-}
-
-fn parse(file: &Path, text: &str, findings: &mut Findings) -> Option<PolicySet> {
-    let set = match text.parse::<PolicySet>() {
-        Ok(set) => set,
-        Err(errors) => {
-            for error in errors.iter() {
-                findings.diagnostic(file, text, error, "Correct the Cedar syntax here.");
-            }
-            return None;
-        }
-    };
-    for template in set.templates() {
-        findings.push(
-            file,
-            None,
-            format!("the policy {} is a template", template.id()),
-            "Write the principal and resource out instead of `?principal` and `?resource`.",
-        );
-    }
-    Some(named(&set))
-}
-
-/// The policies under their own ids, so that what Cedar says of them names them as their author does. Ids that
-/// cannot be used stay as parsed; they are problems that are reported anyway.
-fn named(set: &PolicySet) -> PolicySet {
-    let own = |policy: &Policy| {
-        let id = policy.annotation("id").filter(|id| is_name(id))?;
-        Some(policy.new_id(PolicyId::new(id)))
-    };
-    PolicySet::from_policies(
-        set.policies()
-            .map(|policy| own(policy).unwrap_or_else(|| policy.clone())),
-    )
-    .unwrap_or_else(|_duplicate| set.clone())
-}
-
-/// Checks in strict mode. Warnings count: a policy that can never apply, or that reads differently than it looks,
-/// is a mistake or an attack.
-fn validate(
-    file: &Path,
-    text: &str,
-    validator: &Validator,
-    set: &PolicySet,
-    findings: &mut Findings,
-) {
-    for result in in_parallel(set, |set| validator.validate(set, ValidationMode::Strict)) {
-        report(file, text, &result, findings);
-    }
-}
-
-/// What is said of the policies, taken in as many parts as there are processors: a large bundle is checked for as long as
-/// its authors, or a start, wait for it.
-fn in_parallel<T: Send>(set: &PolicySet, check: impl Fn(&PolicySet) -> T + Sync) -> Vec<T> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let policies: Vec<_> = set.policies().cloned().collect();
-    let size = policies.len().div_ceil(workers).max(FEWEST_TOGETHER);
-    let parts: Option<Vec<PolicySet>> = policies
-        .chunks(size)
-        .map(|part| PolicySet::from_policies(part.iter().cloned()).ok())
-        .collect();
-    // Ids that are used twice are reported elsewhere.
-    let Some(parts) = parts.filter(|parts| parts.len() > 1) else {
-        return vec![check(set)];
-    };
-    std::thread::scope(|scope| {
-        let check = &check;
-        let running: Vec<_> = parts
-            .iter()
-            .map(|part| scope.spawn(move || check(part)))
-            .collect();
-        let done: Option<Vec<T>> = running.into_iter().map(|one| one.join().ok()).collect();
-        done.unwrap_or_else(|| vec![check(set)])
-    })
-}
-
-fn report(
-    file: &Path,
-    text: &str,
-    result: &cedar_policy::ValidationResult,
-    findings: &mut Findings,
-) {
-    let remedy = "Use only names and types that schema.cedarschema declares.";
-    // Cedar checks a policy once for each action, and so finds one mistake up to thirteen times.
-    let mut seen = BTreeSet::new();
-    for error in result.validation_errors() {
-        let advice = error.help().map(|help| help.to_string());
-        if seen.insert((
-            first_offset(error),
-            advice.unwrap_or_else(|| error.to_string()),
-        )) {
-            findings.diagnostic(file, text, error, remedy);
-        }
-    }
-    if !result.validation_passed() {
-        // A policy with an unknown word also "never applies"; that is no news.
-        return;
-    }
-    for warning in result.validation_warnings() {
-        findings.diagnostic(file, text, warning, "Remove the policy or correct it.");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -419,7 +269,6 @@ mod tests {
     use super::*;
     use crate::policy::problem::Problem;
     use crate::policy::tests::{SHIPPED, SMALL, directory, load};
-    use proptest::prelude::*;
 
     /// The problems of a sound bundle with these files beside or in place of its own.
     fn problems(files: &[(&str, &str)]) -> Vec<Problem> {
@@ -606,22 +455,5 @@ mod tests {
             r#"@id("mine") @doc("x") permit (principal, action, resource) when { context.mfa == 1 };"#,
         );
         assert!(problem.to_string().contains("`mine`"), "{problem}");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn any_policy_text_is_read_or_refused(
-            text in "(permit|forbid|@id\\(\"a\"\\)|@doc\\(\"b\"\\)|\\(principal, action, resource\\)|when \\{|\\};|context\\.|\"|é|\n|\\PC){0,12}",
-        ) {
-            let mut findings = Findings::default();
-            let file = Path::new("any.cedar");
-            if let Some(set) = parse(file, &text, &mut findings) {
-                for policy in set.policies() {
-                    Rule::read(policy, file, &text, &mut findings);
-                }
-            }
-        }
     }
 }

@@ -22,7 +22,7 @@ use super::bundle::Bundle;
 use super::named::Named;
 use super::obligation::Obligations;
 use super::question::{PrincipalKind, Question};
-use super::reads::{PrincipalRead, Reads, is_role};
+use super::reads::{PatientRead, PrincipalRead, Reads, is_role};
 use super::rule::Rule;
 use super::vocabulary::Vocabulary;
 use crate::request::facts::Verdict;
@@ -323,7 +323,16 @@ impl Compiled {
                 }
             }
         };
-        match self.vocabulary.names().request(question, principal, None) {
+        // What no policy of the slice reads is not put into words for it.
+        let question = &Question {
+            patient: match slice.reads.patient {
+                PatientRead::Nothing => None,
+                PatientRead::Presence | PatientRead::Identity => question.patient,
+            },
+            ..*question
+        };
+        let names = self.vocabulary.names();
+        match names.request(question, (principal, slice.reads.attributes), None) {
             Ok(request) => self.evaluate(slice, &request, entities),
             Err(error) => refused_to_ask(&error),
         }

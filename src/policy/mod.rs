@@ -33,6 +33,7 @@ pub mod replay;
 mod restraint;
 pub mod roles;
 pub mod rule;
+mod rules;
 pub mod scene;
 pub mod shadow;
 pub mod situation;

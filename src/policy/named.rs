@@ -27,12 +27,26 @@ pub(super) struct Named {
 impl Named {
     /// Whom these policies name.
     pub(super) fn of<'r>(rules: impl Iterator<Item = &'r Rule>) -> Self {
-        let mut named = Self::default();
-        for rule in rules {
-            match rule.policy().to_json() {
-                Ok(form) => named.walk(&form),
-                Err(_unreadable) => named.anyone = true,
+        let mut all = Self::default();
+        for named in rules.map(Rule::named) {
+            all.anyone |= named.anyone;
+            all.principals.extend(named.principals.iter().cloned());
+            for (system, numbers) in &named.patients {
+                let known = all.patients.entry(system.clone()).or_default();
+                known.extend(numbers.iter().cloned());
             }
+        }
+        all
+    }
+
+    /// Whom a policy of this JSON form names.
+    pub(super) fn in_form(form: Option<&Value>) -> Self {
+        let mut named = Self {
+            anyone: form.is_none(),
+            ..Self::default()
+        };
+        if let Some(form) = form {
+            named.walk(form);
         }
         named
     }

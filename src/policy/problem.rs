@@ -90,10 +90,19 @@ impl Findings {
         remedy: &str,
     ) {
         let line = first_offset(found).map(|offset| line_of(text, offset));
+        self.found(file, line, found, remedy);
+    }
+
+    fn found(&mut self, file: &Path, line: Option<usize>, found: &dyn Diagnostic, remedy: &str) {
         let remedy = found
             .help()
             .map_or_else(|| remedy.to_owned(), |help| help.to_string());
         self.push(file, line, found.to_string(), remedy);
+    }
+
+    /// Adds what was found elsewhere.
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
     }
 
     /// Whether there is no problem so far.
@@ -114,6 +123,39 @@ impl Findings {
             directory: directory.to_owned(),
             problems: self.0,
         }
+    }
+}
+
+/// A file with its text and the places where its lines end, for files in which many lines are asked for.
+pub(super) struct Source<'t> {
+    file: &'t Path,
+    ends: Vec<usize>,
+}
+
+impl<'t> Source<'t> {
+    pub(super) fn of(file: &'t Path, text: &str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at);
+        Self {
+            file,
+            ends: ends.collect(),
+        }
+    }
+
+    /// The file, relative to the bundle's directory.
+    pub(super) const fn file(&self) -> &'t Path {
+        self.file
+    }
+
+    /// The line, from 1, of the byte at `offset`.
+    pub(super) fn line_of(&self, offset: usize) -> usize {
+        let before = self.ends.partition_point(|end| *end < offset);
+        before.saturating_add(1)
+    }
+
+    /// Adds what Cedar found in it; its own advice is the remedy where it gives some.
+    pub(super) fn diagnostic(&self, found: &dyn Diagnostic, remedy: &str, findings: &mut Findings) {
+        let line = first_offset(found).map(|offset| self.line_of(offset));
+        findings.found(self.file, line, found, remedy);
     }
 }
 
@@ -144,6 +186,11 @@ mod tests {
         assert_eq!(line_of("a\nb\nc", 2), 2);
         assert_eq!(line_of("a\nb\nc", 4), 3);
         assert_eq!(line_of("a\nb\nc", usize::MAX), 3);
+        let text = "\na\n\nb";
+        let source = Source::of(Path::new("a"), text);
+        for offset in 0..8 {
+            assert_eq!(source.line_of(offset), line_of(text, offset), "{offset}");
+        }
     }
 
     #[test]

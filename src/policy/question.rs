@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cedar_policy::{Context, RestrictedExpression};
 use jiff::Timestamp;
 
+use super::attribute::Attributes;
 use super::care::Care;
 use super::situation;
 use super::vocabulary::Names;
@@ -295,10 +296,11 @@ pub struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// The Cedar context: `Circumstances` in the schema.
+    /// The Cedar context: `Circumstances` in the schema, with as much of its newer attributes as is `read`.
     pub(super) fn context(
         &self,
         names: &Names,
+        read: Attributes,
     ) -> Result<Context, Box<cedar_policy::ContextCreationError>> {
         use RestrictedExpression as Value;
         let text = |value: &str| Value::new_string(value.to_owned());
@@ -329,7 +331,7 @@ impl Question<'_> {
                 .chain(situation::context(
                     self.situation,
                     self.mfa,
-                    names.attributes(),
+                    names.attributes().and(read),
                 ))
                 .map(|(name, value)| (name.to_owned(), value)),
         )

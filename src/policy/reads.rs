@@ -57,13 +57,10 @@ impl Reads {
         attributes: Attributes::ALL,
     };
 
-    /// What `policy` reads.
+    /// What `policy`, whose JSON form this is, reads.
     #[must_use]
-    pub fn of(policy: &Policy) -> Self {
-        let Ok(form) = policy.to_json() else {
-            return Self::MOST;
-        };
-        let Some(conditions) = form.get("conditions") else {
+    pub fn of(policy: &Policy, form: Option<&Value>) -> Self {
+        let Some(conditions) = form.and_then(|form| form.get("conditions")) else {
             return Self::MOST;
         };
         let mut reads = Self::LEAST;
@@ -154,14 +151,10 @@ impl Reads {
 
 /// The shifts that a policy asks for by name: `context.shifts.contains("day")`, and those of `containsAny` and
 /// `containsAll`.
-pub(super) fn shifts(policy: &Policy) -> BTreeSet<String> {
+pub(super) fn shifts(form: &Value) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    if let Some(conditions) = policy
-        .to_json()
-        .ok()
-        .and_then(|mut form| Some(form.get_mut("conditions")?.take()))
-    {
-        named_shifts(&conditions, &mut names);
+    if let Some(conditions) = form.get("conditions") {
+        named_shifts(conditions, &mut names);
     }
     names
 }
@@ -235,7 +228,8 @@ mod tests {
 
     fn scoped(principal: &str, conditions: &str) -> Reads {
         let text = format!("permit ({principal}, action, resource) {conditions};");
-        Reads::of(&Policy::parse(None, text).expect("a policy"))
+        let policy = Policy::parse(None, text).expect("a policy");
+        Reads::of(&policy, policy.to_json().ok().as_ref())
     }
 
     #[test]

@@ -7,8 +7,9 @@ use cedar_policy::{Effect, Policy, PolicyId};
 
 use super::about::About;
 use super::contradiction;
+use super::named::Named;
 use super::obligation::Obligations;
-use super::problem::{Findings, line_of};
+use super::problem::{Findings, Source};
 use super::reads::{self, Reads};
 
 /// One policy of a bundle.
@@ -22,6 +23,7 @@ pub struct Rule {
     reads: Reads,
     shifts: BTreeSet<String>,
     about: About,
+    named: Named,
     policy: Policy,
 }
 
@@ -79,23 +81,28 @@ impl Rule {
         &self.about
     }
 
+    /// Whom it names.
+    pub(super) const fn named(&self) -> &Named {
+        &self.named
+    }
+
     /// The policy itself; its Cedar id is [`Rule::id`].
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// Reads the annotations of a parsed policy of `file`, whose text is `text`.
+    /// Reads the annotations of a parsed policy of `source`.
     pub(super) fn read(
         policy: &Policy,
-        file: &Path,
-        text: &str,
+        source: &Source<'_>,
         findings: &mut Findings,
     ) -> Option<Self> {
+        let file = source.file();
         let line = policy
             .as_ref()
             .loc()
-            .map_or(1, |loc| line_of(text, loc.span.offset()));
+            .map_or(1, |loc| source.line_of(loc.span.offset()));
         let mut sound = true;
         let mut wrong = |message: String, remedy: &str| {
             findings.push(file, Some(line), message, remedy);
@@ -133,15 +140,21 @@ impl Rule {
         for (message, remedy) in contradiction::of(policy, &obligations) {
             wrong(format!("the policy \"{id}\": {message}"), remedy);
         }
-        sound.then(|| Self {
+        if !sound {
+            return None;
+        }
+        // Cedar parses the text again for it, so once has to do.
+        let form = policy.to_json().ok();
+        Some(Self {
             id: id.to_owned(),
             doc: doc.to_owned(),
             file: file.to_owned(),
             line,
             obligations,
-            reads: Reads::of(policy),
-            shifts: reads::shifts(policy),
-            about: About::of(policy),
+            reads: Reads::of(policy, form.as_ref()),
+            shifts: form.as_ref().map(reads::shifts).unwrap_or_default(),
+            about: About::of(policy, form.as_ref()),
+            named: Named::in_form(form.as_ref()),
             policy: policy.new_id(PolicyId::new(id)),
         })
     }

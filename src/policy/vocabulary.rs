@@ -164,7 +164,9 @@ impl Vocabulary {
                     department: Some("any"),
                     ..plain(kind, action, (&roles, section.as_str()))
                 };
-                names.request(&question, "any", Some(schema)).is_ok()
+                names
+                    .request(&question, ("any", Attributes::ALL), Some(schema))
+                    .is_ok()
             })
         });
         self.names.knows_department = is_known;
@@ -188,7 +190,9 @@ impl Vocabulary {
                         patient,
                         ..plain(kind, action, (&roles, section))
                     };
-                    self.names.request(&question, "any", Some(schema)).err()
+                    self.names
+                        .request(&question, ("any", Attributes::ALL), Some(schema))
+                        .err()
                 });
                 let reasons = people.map(|error| error.to_string()).into_iter();
                 errors.extend(reasons.chain(requests.into_iter().flatten()).map(|reason| {
@@ -326,14 +330,16 @@ impl Names {
         uid(&self.patient, &format!("{}|{}", patient.system, patient.id))
     }
 
-    /// The Cedar request for a question, asked in the name of `principal`.
+    /// The Cedar request for a question, asked in the name of `principal` to policies that read `read`.
     pub(super) fn request(
         &self,
         question: &Question<'_>,
-        principal: &str,
+        (principal, read): (&str, Attributes),
         schema: Option<&Schema>,
     ) -> Result<Request, String> {
-        let context = question.context(self).map_err(|error| error.to_string())?;
+        let context = question
+            .context(self, read)
+            .map_err(|error| error.to_string())?;
         Request::new(
             self.principal(question.kind, principal),
             self.action(question.action),

@@ -11,6 +11,7 @@ use cedar_policy::{
 use super::axes::{Axes, Value, WHO};
 use super::grid::Grid;
 use super::mentions::{Mentions, Part};
+use crate::policy::attribute::Attributes;
 use crate::policy::bundle::Bundle;
 use crate::policy::compile::Compiled;
 use crate::policy::decide::Active;
@@ -118,7 +119,9 @@ pub(super) fn usual_context(bundle: &Bundle) -> Context {
         action: Action::Read,
     };
     let scene = cell.scene();
-    let context = scene.question().context(bundle.vocabulary().names());
+    let context = scene
+        .question()
+        .context(bundle.vocabulary().names(), Attributes::ALL);
     context.unwrap_or_else(|_| Context::empty())
 }
 
