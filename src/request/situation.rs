@@ -141,6 +141,11 @@ pub fn age_of(seconds: i64) -> u32 {
         .unwrap_or(UNKNOWN_AGE)
 }
 
+/// The ages of a sign-in that policies can tell apart, from the youngest, but for [`UNKNOWN_AGE`].
+pub fn ages() -> impl Iterator<Item = u32> {
+    AGES.iter().copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use cedar_policy::{EntityUid, EvalResult, RestrictedExpression};
 
 use super::mentions::Mentions;
+use super::situations;
+use crate::policy::attribute::Attribute;
 use crate::policy::bundle::Bundle;
 use crate::policy::networks::OUTSIDE;
 use crate::policy::question::{CareRelation, PrincipalKind, Purpose, Training, UNKNOWN_ZONE};
@@ -26,6 +28,7 @@ pub(super) enum Value {
     Flag(bool),
     Number(i64),
     Text(String),
+    Words(BTreeSet<String>),
     Entity(EntityUid),
 }
 
@@ -37,6 +40,12 @@ impl Value {
             Self::Flag(flag) => Some(RestrictedExpression::new_bool(*flag)),
             Self::Number(number) => Some(RestrictedExpression::new_long(*number)),
             Self::Text(text) => Some(RestrictedExpression::new_string(text.clone())),
+            Self::Words(words) => {
+                let words = words.iter().cloned();
+                Some(RestrictedExpression::new_set(
+                    words.map(RestrictedExpression::new_string),
+                ))
+            }
             Self::Entity(uid) => Some(RestrictedExpression::new_entity_uid(uid.clone())),
         }
     }
@@ -63,6 +72,11 @@ impl Axis {
             Some(Value::Flag(flag)) => (if *flag { "yes" } else { "no" }).to_owned(),
             Some(Value::Number(number)) => number.to_string(),
             Some(Value::Text(text)) => text.clone(),
+            Some(Value::Words(words)) if words.is_empty() => "none".to_owned(),
+            Some(Value::Words(words)) => {
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                words.join(" and ")
+            }
             Some(Value::Entity(uid)) => uid.id().unescaped().to_owned(),
             None => String::new(),
         }
@@ -84,7 +98,14 @@ impl Axes {
         usual: &cedar_policy::Context,
     ) -> Self {
         let mut axes = Self::default();
-        let names: BTreeSet<&String> = mentions.clone().flat_map(|of| &of.attributes).collect();
+        let read = mentions.clone().flat_map(|of| &of.attributes);
+        let mut names: BTreeSet<&str> = read.map(String::as_str).collect();
+        let known_by = Attribute::ALL
+            .iter()
+            .filter(|one| names.contains(one.name()))
+            .filter_map(|one| situations::known_by(*one));
+        let known_by: Vec<_> = known_by.collect();
+        names.extend(known_by);
         for name in names {
             let readers = mentions.clone().filter(|of| of.attributes.contains(name));
             let mut words = Words::default();
@@ -93,11 +114,14 @@ impl Axes {
                 words.numbers.extend(&reader.numbers);
                 words.entities.extend(&reader.entities);
                 words.entangled |= reader.entangled.contains(name);
+                words
+                    .held
+                    .extend(reader.held.get(name).into_iter().flatten());
             }
             match domain(name, bundles, &words, usual) {
                 Some(domain) => axes.all.push(words.told_apart(name, domain)),
                 None => {
-                    axes.unvaried.insert(name.clone());
+                    axes.unvaried.insert(name.to_owned());
                 }
             }
         }
@@ -127,15 +151,18 @@ impl Axes {
 
 /// What the policies that read an attribute hold it against.
 #[derive(Default)]
-struct Words<'m> {
+pub(super) struct Words<'m> {
+    /// All texts of the policies that read it.
     texts: BTreeSet<&'m String>,
-    numbers: BTreeSet<&'m i64>,
+    /// The texts that it is held against itself.
+    held: BTreeSet<&'m String>,
+    pub(super) numbers: BTreeSet<&'m i64>,
     entities: BTreeSet<&'m EntityUid>,
-    entangled: bool,
+    pub(super) entangled: bool,
 }
 
 /// Every value that an attribute can have.
-enum Domain {
+pub(super) enum Domain {
     /// Exactly these.
     Closed(Vec<Value>),
     /// These, of which those that no policy names are alike.
@@ -145,6 +172,16 @@ enum Domain {
 }
 
 impl Words<'_> {
+    /// The texts that it is held against.
+    pub(super) fn held(&self) -> impl Iterator<Item = &str> {
+        self.held.iter().map(|text| text.as_str())
+    }
+
+    /// Whether it is held against this text.
+    pub(super) fn holds(&self, text: &str) -> bool {
+        self.held().any(|held| held == text)
+    }
+
     fn told_apart(&self, name: &str, domain: Domain) -> Axis {
         let (values, stands_for_others) = match domain {
             Domain::Closed(values) => (values, None),
@@ -232,7 +269,10 @@ fn domain(
             values.extend(words.texts.iter().map(|text| Value::Text((*text).clone())));
             (!words.entangled).then_some(Domain::Open(values))
         }
-        _ => by_type(usual.get(name)?, words),
+        _ => match Attribute::ALL.iter().find(|one| one.name() == name) {
+            Some(attribute) => situations::domain(*attribute, bundles, words),
+            None => by_type(usual.get(name)?, words),
+        },
     }
 }
 
@@ -300,6 +340,9 @@ pub(super) fn is_possible<'v>(
         PrincipalKind::User => "User",
         PrincipalKind::Service => "Service",
     };
+    if !situations::is_possible(kind, &value_of) {
+        return false;
+    }
     if let Some(Value::Entity(uid)) = value_of(WHO)
         && uid.type_name().to_string() != wanted
     {

@@ -233,7 +233,8 @@ impl<'b> Bench<'b> {
                 | Value::Absent
                 | Value::Flag(_)
                 | Value::Number(_)
-                | Value::Text(_) => None,
+                | Value::Text(_)
+                | Value::Words(_) => None,
             });
         let who = who.unwrap_or_else(|| ANYONE.to_owned());
         let context = self

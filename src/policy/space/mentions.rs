@@ -3,10 +3,12 @@
 //! Read from the policy's JSON form (EST). What is not recognised counts as read, so that a mistake here makes a
 //! comparison say less, never something wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{ActionConstraint, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
 use serde_json::{Map, Value};
+
+use crate::policy::attribute::Attribute;
 
 /// What one policy mentions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub(super) struct Mentions {
     pub(super) whole_context: bool,
     /// The parts of the cell that its answer can depend on.
     pub(super) parts: BTreeSet<Part>,
+    /// The texts that an attribute is held against.
+    pub(super) held: BTreeMap<String, BTreeSet<String>>,
     /// The texts written in it.
     pub(super) texts: BTreeSet<String>,
     /// The numbers written in it.
@@ -111,8 +115,17 @@ impl Mentions {
                 | "containsAny" | "in" => {
                     let side = |name: &str| operands.get(name).map(read_in).unwrap_or_default();
                     let (left, right) = (side("left"), side("right"));
-                    if !left.is_empty() && !right.is_empty() {
-                        self.entangled.extend(left.into_iter().chain(right));
+                    let both: BTreeSet<String> = left.union(&right).cloned().collect();
+                    let texts = texts_in(operands);
+                    for attribute in &both {
+                        let held = self.held.entry(attribute.clone()).or_default();
+                        held.extend(texts.iter().cloned());
+                    }
+                    // The values of these two are made for each other.
+                    let wards = [Attribute::PatientWard, Attribute::Wards].map(Attribute::name);
+                    let is_of_wards = both.iter().eq(wards);
+                    if !left.is_empty() && !right.is_empty() && !is_of_wards {
+                        self.entangled.extend(both);
                     }
                     self.walk(operands);
                 }
@@ -157,6 +170,13 @@ fn read_in(expression: &Value) -> BTreeSet<String> {
     let mut within = Mentions::default();
     within.walk(expression);
     within.attributes
+}
+
+/// The texts that an expression holds.
+fn texts_in(expression: &Value) -> BTreeSet<String> {
+    let mut within = Mentions::default();
+    within.walk(expression);
+    within.texts
 }
 
 fn is_context(value: Option<&Value>) -> bool {

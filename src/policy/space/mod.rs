@@ -13,6 +13,7 @@ pub mod compare;
 mod grid;
 pub mod lint;
 mod mentions;
+mod situations;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

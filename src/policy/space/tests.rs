@@ -1,6 +1,7 @@
 //! What the space says is held against what the bundles answer.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Cell;
 use super::compare::{Comparison, Turn};
@@ -9,9 +10,10 @@ use crate::policy::bundle::Bundle;
 use crate::policy::decide::Active;
 use crate::policy::question::{CareRelation, PrincipalKind};
 use crate::policy::scene::{Scene, patient};
-use crate::policy::tests::{SHIPPED, load, roles, small_with};
-use crate::request::Action;
+use crate::policy::tests::{SHIPPED, SMALL, load, roles, small_with};
 use crate::request::facts::Verdict;
+use crate::request::situation::{DeviceKind, Words};
+use crate::request::{Action, Situation};
 
 const GUARD: &str = r#"
 @id("mfa") @doc("x") forbid (principal is User, action, resource) unless { context.mfa };
@@ -215,4 +217,151 @@ fn a_permit_that_reaches_too_far_is_found() {
 #[test]
 fn nothing_is_wrong_with_the_shipped_policies() {
     assert_eq!(lints(SHIPPED.clone()), []);
+}
+
+const DAY: &str = "[[shift]]\nname = \"day\"\ntime_zone = \"UTC\"\nfrom = \"06:00\"\nto = \"14:00\"\n[[shift]]\nname = \"night\"\ntime_zone = \"UTC\"\nfrom = \"22:00\"\nto = \"06:00\"\n";
+
+/// The small bundle with two shifts, and these policies.
+fn with_shifts(policies: &str) -> Active {
+    let guarded = format!("{GUARD}{policies}");
+    let files = [
+        ("small.cedar", SMALL),
+        ("more.cedar", &guarded),
+        ("calendars.toml", DAY),
+    ];
+    Active::new(load(&files).unwrap())
+}
+
+/// Every combination of what is known of shift, ward, device, sign-in and kind of information.
+fn situations() -> Vec<Situation> {
+    let set = |all: &[&str]| -> Words { all.iter().map(|one| Arc::from(*one)).collect() };
+    let shifts = [[].as_slice(), &["day"], &["night"], &["day", "night"]].map(set);
+    let wards = [[].as_slice(), &["a"], &["icu"], &["a", "icu"]].map(set);
+    let mut all = Vec::new();
+    for (shifts, wards) in shifts
+        .iter()
+        .flat_map(|one| wards.iter().map(move |two| (one, two)))
+    {
+        for patient_ward in [None, Some("a"), Some("b"), Some("icu")] {
+            for device in DeviceKind::ALL {
+                for (auth_age, strong) in [
+                    (Some(60), true),
+                    (Some(300), false),
+                    (Some(600), false),
+                    (None, false),
+                ] {
+                    for kinds in [set(&[]), set(&["PSY"]), set(&["PSY", "HIV"])] {
+                        all.push(Situation {
+                            shifts: shifts.clone(),
+                            wards: wards.clone(),
+                            patient_ward: patient_ward.map(Arc::from),
+                            device: *device,
+                            phishing_resistant: strong,
+                            auth_age,
+                            information_types: kinds,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// In which situations one bundle permits what the other refuses, asked one by one and as the space says.
+#[test]
+fn the_comparison_agrees_about_shifts_wards_devices_and_sign_ins() {
+    for (number, (old, new)) in [
+        (
+            r#"context.shifts.contains("day")"#,
+            r#"context.zone == "moon""#,
+        ),
+        (
+            r#"context.shifts.contains("day")"#,
+            r#"context.shifts.containsAll(["day", "night"])"#,
+        ),
+        (
+            "context.shifts.isEmpty()",
+            r#"!context.shifts.contains("day")"#,
+        ),
+        (
+            "context has patient_ward && context.wards.contains(context.patient_ward)",
+            r#"context has patient_ward && context.patient_ward == "icu""#,
+        ),
+        (
+            r#"context.wards.contains("icu")"#,
+            r#"context.wards == ["a", "icu"]"#,
+        ),
+        (
+            r#"context.device == "shared""#,
+            r#"["shared", "certified"].contains(context.device)"#,
+        ),
+        ("context.auth_age <= 300", "context.auth_age <= 100"),
+        ("context.auth_age <= 300", "context.auth_age <= 900"),
+        (
+            r#"context.mfa_strength == "phishing-resistant""#,
+            "context.mfa",
+        ),
+        (
+            r#"context.information_types.containsAny(["PSY", "HIV"])"#,
+            r#"context.information_types == ["PSY"]"#,
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let bundle = |condition: &str| {
+            with_shifts(&format!(
+                r#"@id("a") @doc("x") permit (principal in Role::"nurse", action == Action::"Print", resource == Section::"notes") when {{ {condition} }};"#
+            ))
+        };
+        let (was, is) = (bundle(old), bundle(new));
+        let found = Comparison::of(&was, &is);
+        assert!(found.unvaried.is_empty(), "{number}: {:?}", found.unvaried);
+        let of_people = found
+            .changes
+            .iter()
+            .filter(|change| change.cell.kind == PrincipalKind::User);
+        let said: BTreeSet<bool> = of_people
+            .map(|change| matches!(change.turn, Turn::Permitted(_)))
+            .collect();
+        let asked: BTreeSet<bool> = situations()
+            .into_iter()
+            .filter_map(|situation| {
+                let scene = Scene {
+                    patient: Some(patient("4")),
+                    situation,
+                    ..Scene::new(roles(&["nurse"]), Action::Print, "notes")
+                };
+                let (was, is) = (was.ask(&scene.question()), is.ask(&scene.question()));
+                (was.verdict != is.verdict).then_some(is.verdict == Verdict::Allow)
+            })
+            .collect();
+        assert_eq!(said, asked, "{number}: {old} -> {new}");
+    }
+}
+
+#[test]
+fn policies_about_shifts_and_devices_are_judged_too() {
+    let found = findings(&with_shifts(
+        r#"@id("dead") @doc("x") permit (principal in Role::"nurse", action == Action::"Print", resource == Section::"notes") when { context.device == "toaster" };
+        @id("alive") @doc("x") permit (principal in Role::"nurse", action == Action::"Print", resource == Section::"notes") when { context.shifts.contains("day") };
+        @id("taken") @doc("x") permit (principal in Role::"nurse", action == Action::"Print", resource == Section::"results") when { context.shifts.contains("night") };
+        @id("takes") @doc("x") forbid (principal in Role::"nurse", action == Action::"Print", resource == Section::"results") unless { context.shifts.contains("day") && !context.shifts.contains("night") };"#,
+    ));
+    let found: Vec<_> = found
+        .iter()
+        .map(|one| (one.lint, one.id.as_str()))
+        .collect();
+    assert_eq!(
+        found,
+        [(Lint::Unreachable, "dead"), (Lint::ShadowedPermit, "taken")]
+    );
+    let strong = load(&[(
+        "strong.cedar",
+        r#"@id("strong") @doc("x") permit (principal is User in Role::"him", action == Action::"Export", resource == Section::"export") when { context.mfa_strength == "phishing-resistant" };
+        @id("weak") @doc("x") permit (principal is User in Role::"him", action == Action::"Print", resource == Section::"export") when { context.device == "certified" };"#,
+    )]);
+    let found = lints(strong.unwrap());
+    assert_eq!(found, [(Lint::PermitWithoutMfa, "weak".to_owned())]);
 }
