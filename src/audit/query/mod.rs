@@ -40,7 +40,8 @@ pub enum Look {
 pub struct Query {
     reader: Reader,
     join: Join,
-    until: Option<Timestamp>,
+    /// From this record on everything is later than what is asked for.
+    late: u64,
     ended: bool,
 }
 
@@ -56,12 +57,18 @@ impl Query {
         filter: Filter,
         to: u64,
     ) -> Result<Self, LogError> {
-        let from = first_sequence(&*files, directory, filter.since)?;
-        let until = filter.until;
+        let (from, late) = if filter.since.is_some() || filter.until.is_some() {
+            let headers = headers(&*files, directory)?;
+            let from = filter.since.map_or(0, |since| first_of(&headers, since));
+            let late = filter.until.map(|until| late_from(&headers, until));
+            (from, late.unwrap_or(u64::MAX))
+        } else {
+            (0, u64::MAX)
+        };
         Ok(Self {
             reader: Reader::new(files, directory, master, Sequences { from, to }),
             join: Join::new(filter),
-            until,
+            late,
             ended: false,
         })
     }
@@ -86,10 +93,7 @@ impl Query {
             sequence: seq,
             source,
         })?;
-        let past = self.until.is_some_and(|until| {
-            entry.time.duration_since(until) > SLACK && self.join.awaits_nothing()
-        });
-        if past {
+        if seq >= self.late && self.join.awaits_nothing() {
             self.end();
         } else {
             self.join.push(seq, entry);
@@ -118,14 +122,29 @@ pub fn first_sequence(
     }
 }
 
-/// A segment holds nothing newer than the beginning of the next, give or take a jump of the clock.
+/// A segment holds nothing newer than the beginning of the next, give or take a jump of the clock. Where the next one
+/// begins earlier, the clock was set back in between, and when the segment ended is not known.
 fn first_of(headers: &[Header], since: Timestamp) -> u64 {
-    let ended_before = |next: &&Header| since.duration_since(next.created) > SLACK;
+    let mut first = 0;
+    for (header, next) in headers.iter().zip(headers.iter().skip(1)) {
+        if next.created < header.created || since.duration_since(next.created) <= SLACK {
+            break;
+        }
+        first = next.first;
+    }
+    first
+}
+
+/// The first record of the segments that all begin later than `until`.
+///
+/// A single record tells nothing: the clock may have been wrong when it was written.
+fn late_from(headers: &[Header], until: Timestamp) -> u64 {
     headers
         .iter()
         .rev()
-        .find(ended_before)
-        .map_or(0, |header| header.first)
+        .take_while(|header| header.created.duration_since(until) > SLACK)
+        .last()
+        .map_or(u64::MAX, |header| header.first)
 }
 
 #[cfg(test)]
@@ -171,5 +190,29 @@ mod tests {
         assert_eq!(first("2026-03-03T12:00:00Z"), 100);
         assert_eq!(first("2026-03-04T00:00:01Z"), 200);
         assert_eq!(first("2026-04-01T00:00:00Z"), 300);
+        let late = |until: &str| late_from(&headers, until.parse().unwrap());
+        assert_eq!(late("2026-02-01T00:00:00Z"), 100);
+        assert_eq!(late("2026-03-01T12:00:00Z"), 200);
+        assert_eq!(late("2026-03-03T00:00:00Z"), 300);
+        assert_eq!(late("2026-03-04T12:00:00Z"), u64::MAX);
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_for_a_while_hides_nothing() {
+        // No battery at a start, then the right time; later a leap to the year after, and back.
+        let headers = [
+            header(1, "2026-03-01T00:00:00Z"),
+            header(2, "2026-03-03T00:00:00Z"),
+            header(3, "1970-01-01T00:00:00Z"),
+            header(4, "2026-03-05T00:00:00Z"),
+            header(5, "2027-03-06T00:00:00Z"),
+            header(6, "2026-03-07T00:00:00Z"),
+        ];
+        let first = |since: &str| first_of(&headers, since.parse().unwrap());
+        assert_eq!(first("2026-03-04T12:00:00Z"), 200);
+        assert_eq!(first("2026-06-01T00:00:00Z"), 200);
+        let late = |until: &str| late_from(&headers, until.parse().unwrap());
+        assert_eq!(late("2026-03-05T00:00:00Z"), 500);
+        assert_eq!(late("2026-03-06T12:00:00Z"), u64::MAX);
     }
 }
