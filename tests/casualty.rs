@@ -138,6 +138,12 @@ async fn a_nurse_opens_the_declared_ward_and_nothing_else_until_it_is_lifted() {
         let shown = form(&house, &mut nurse, &page).await;
         assert!(!shown.text().contains(CHOICE));
     }
+    // A form from before asks anew, for the one chart.
+    let sent = choose(&house, &mut nurse, &shown, "ward").await;
+    assert_eq!(sent.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(!sent.text().contains(CHOICE), "{}", sent.text());
+    let sent = choose(&house, &mut nurse, &sent, "ward").await;
+    assert_eq!(sent.status, StatusCode::UNPROCESSABLE_ENTITY);
     is_reviewed_and_verified(&house).await;
 }
 

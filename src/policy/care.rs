@@ -135,14 +135,12 @@ impl Care {
     #[must_use]
     pub fn ward_of(&self, patient: &PatientRef, now: Timestamp) -> Option<Arc<str>> {
         let mut edges = Edges::at(now);
-        let fresh = self.0.iter().filter(|source| source.is_fresh(now));
-        fresh
-            .filter_map(|source| {
-                let chart = source.teams.chart(patient)?;
-                let ward = lies_on(chart.stays(), &mut edges)?;
-                source.teams.ward(ward).cloned()
-            })
-            .next()
+        let mut fresh = self.0.iter().filter(|source| source.is_fresh(now));
+        fresh.find_map(|source| {
+            let chart = source.teams.chart(patient)?;
+            let ward = lies_on(chart.stays(), &mut edges)?;
+            source.teams.ward(ward).cloned()
+        })
     }
 
     /// How many patients at least lie on `ward` at `now`. It looks at every patient there is, so it is for a person who

@@ -27,7 +27,7 @@ fn declare(ward: &str, hours: u64) -> Ask {
     Ask::Declare {
         ward: ward.to_owned(),
         reason: EVENT.to_owned(),
-        seconds: Some(hours * 3600),
+        seconds: Some(Duration::from_hours(hours).as_secs()),
     }
 }
 
