@@ -79,6 +79,7 @@ fn it_opens_whoever_lies_there_for_reading_and_nobody_else() {
 /// Whatever a patient's own glass permits, the ward's does, and no more.
 #[test]
 fn it_permits_what_a_patient_s_own_glass_does() {
+    let in_force = Policies::new(SHIPPED.clone(), 7).in_force();
     let of_ward = circumstances(care(SESSION_END, SESSION_END));
     let own = Circumstances {
         grants: Arc::new([Grant {
@@ -98,9 +99,8 @@ fn it_permits_what_a_patient_s_own_glass_does() {
         for action in Action::ALL {
             for section in ["notes", "sensitive", "billing", "summary"] {
                 let answer = |circumstances| {
-                    let decided = Case::new(role, *action, section)
-                        .on(&["1"])
-                        .decide(circumstances);
+                    let case = Case::new(role, *action, section).on(&["1"]);
+                    let decided = in_force.decide(case.mapped(), circumstances, at(NOW));
                     decided
                         .map(|authorized| authorized.valid_until())
                         .map_err(|refused| refused.refusal())
