@@ -13,11 +13,11 @@ use http::StatusCode;
 
 use crate::harness::{Browser, House, Page, hidden, without_limits};
 
-const BANNER: &str = "data-chartgate=\"break-glass\"";
-const WORDS: &str = "Found unresponsive, has to be treated now.";
+pub(crate) const BANNER: &str = "data-chartgate=\"break-glass\"";
+pub(crate) const WORDS: &str = "Found unresponsive, has to be treated now.";
 
 /// The address of the form that a refusal page leads to.
-fn offer(page: &Page) -> String {
+pub(crate) fn offer(page: &Page) -> String {
     assert_eq!(
         (page.status, page.refusal()),
         (StatusCode::FORBIDDEN, Some("CG-3006")),
@@ -50,7 +50,13 @@ impl House {
         self.send(browser, &ticket, "OVRER", WORDS).await
     }
 
-    async fn send(&self, browser: &mut Browser, ticket: &str, reason: &str, text: &str) -> Page {
+    pub(crate) async fn send(
+        &self,
+        browser: &mut Browser,
+        ticket: &str,
+        reason: &str,
+        text: &str,
+    ) -> Page {
         let fields = [("offer", ticket), ("reason", reason), ("text", text)];
         let url = self.url("/.chartgate/break-glass");
         browser.post_form(&url, &fields).await
@@ -63,7 +69,7 @@ impl House {
         browser.follow(sent).await
     }
 
-    async fn glasses(&self, which: Which) -> Vec<Glass> {
+    pub(crate) async fn glasses(&self, which: Which) -> Vec<Glass> {
         let listed = self
             .ask(AdminRequest::BreakGlass(Ask::List { which }))
             .await;
@@ -74,7 +80,7 @@ impl House {
             .collect()
     }
 
-    fn events(&self, event: Event) -> Vec<Entry> {
+    pub(crate) fn events(&self, event: Event) -> Vec<Entry> {
         let all = self.trail().into_iter();
         all.filter(|entry| entry.event == Some(event)).collect()
     }

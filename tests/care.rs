@@ -15,7 +15,7 @@ use crate::harness::{Browser, House, without_limits};
 /// The numbering system of the sample clinic.
 const SYSTEM: &str = "urn:example:riverside:pid";
 
-fn write(dir: &Path, lines: &str) {
+pub(crate) fn write(dir: &Path, lines: &str) {
     let next = dir.join("next");
     fs::write(
         &next,
@@ -25,7 +25,7 @@ fn write(dir: &Path, lines: &str) {
     fs::rename(next, dir.join("care.csv")).unwrap();
 }
 
-async fn house(dir: &Path) -> House {
+pub(crate) async fn house(dir: &Path) -> House {
     let file = dir.join("care.csv");
     House::open_with(move |config| {
         without_limits(config);

@@ -9,7 +9,7 @@ use chartgate::audit::log::SigningKey;
 use chartgate::operate::{cases, containment, incidents, lockdown};
 use chartgate::policy::question::Grant;
 use chartgate::policy::standing::Scope;
-use chartgate::request::Event;
+use chartgate::request::{Event, Reach};
 use futures_util::StreamExt;
 use http::StatusCode;
 use serde_json::Value;
@@ -22,7 +22,7 @@ async fn contain(house: &House, ask_: containment::Ask) -> Vec<Value> {
     house.ask(AdminRequest::Contain(ask_)).await.unwrap()
 }
 
-async fn lock_down(house: &House, scope: Scope, level: u8) -> Vec<Value> {
+pub(crate) async fn lock_down(house: &House, scope: Scope, level: u8) -> Vec<Value> {
     let set = lockdown::Ask::Set {
         scope,
         level,
@@ -33,7 +33,7 @@ async fn lock_down(house: &House, scope: Scope, level: u8) -> Vec<Value> {
 }
 
 /// Waits for the end of a live connection, which must come within a second.
-async fn is_cut(socket: &mut Socket) {
+pub(crate) async fn is_cut(socket: &mut Socket) {
     let end = tokio::time::timeout(Duration::from_secs(1), socket.next())
         .await
         .expect("the live connection is cut within a second");
@@ -250,8 +250,7 @@ async fn a_lockdown_concerns_its_scope_alone_and_not_a_broken_glass() {
     let expires = jiff::Timestamp::MAX;
     let grant = Grant {
         id: "g1".to_owned(),
-        system: patient.system,
-        patient: patient.id,
+        reach: Reach::of(&patient),
         expires,
     };
     let id = house.trail().into_iter().find_map(|entry| {

@@ -14,7 +14,7 @@ use crate::harness::{House, without_limits};
 use crate::monitoring::told;
 
 /// Uses the command line on the clinic, and demands that it goes well.
-async fn run(house: &House, command: &[&str]) -> String {
+pub(crate) async fn run(house: &House, command: &[&str]) -> String {
     let (code, out) = attempt(house, command).await;
     assert_eq!(code, Some(0), "{command:?}: {out}");
     out

@@ -17,6 +17,7 @@ mod architecture;
 mod binary;
 mod break_glass;
 mod care;
+mod casualty;
 mod contain;
 mod day;
 mod device_key;

@@ -308,6 +308,8 @@ pub(super) const fn event_name(event: Event) -> &'static str {
         Event::ReasonStated => "reason-stated",
         Event::BreakGlassEnded => "break-glass-ended",
         Event::BreakGlassReviewed => "break-glass-reviewed",
+        Event::WardDeclared => "ward-declared",
+        Event::WardDeclarationEnded => "ward-declaration-ended",
         Event::AuditExported => "audit-exported",
         Event::AuditRetired => "audit-retired",
         Event::Alarm => "alarm",

@@ -172,6 +172,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::StreamInterval
         | Event::StreamDecided
         | Event::BreakGlass
+        | Event::WardDeclared
         | Event::ReasonStated
         | Event::UserLocked
         | Event::SessionRevoked
@@ -200,6 +201,7 @@ const fn priority_of(event: Event) -> Priority {
         | Event::PermissionsReviewed
         | Event::BreakGlassEnded
         | Event::BreakGlassReviewed
+        | Event::WardDeclarationEnded
         | Event::AuditExported
         | Event::AuditRetired
         | Event::CaseOpened

@@ -1,4 +1,7 @@
-//! `chartgate breakglass`: who broke the glass, what they opened, and the review that somebody else owes.
+//! `chartgate breakglass`: who broke the glass, what they opened, and the review that somebody else owes; mass-casualty
+//! events.
+
+mod wards;
 
 use std::path::PathBuf;
 
@@ -9,7 +12,7 @@ use super::console::{Console, Failure};
 use super::gateway;
 use crate::admin::protocol::AdminRequest;
 use crate::config::Config;
-use crate::operate::break_glass::{Access, Ask, Glass, Outcome, UNCONFIRMED, Which};
+use crate::operate::break_glass::{Access, Ask, Glass, Outcome, UNCONFIRMED, Which, beyond};
 
 /// See who broke the glass, and review it.
 #[derive(Debug, Subcommand)]
@@ -33,6 +36,23 @@ pub enum BreakglassCommand {
     /// End an open grant at once: the chart is closed again.
     #[command(after_long_help = "Example:\n  chartgate breakglass end bg-20261122-5f1c9a")]
     End(EndArgs),
+    /// Declare a mass-casualty event for a ward, or prolong it.
+    ///
+    /// While it lasts, whoever breaks the glass for a patient who lies there may open the charts of the whole ward at
+    /// once, to read, and nobody is refused for having broken it too often today. Who lies where is what the care feeds
+    /// say. It is on record and alarms; everybody still breaks the glass in their own name and with a reason.
+    #[command(
+        after_long_help = "Examples:\n  chartgate breakglass declare --ward ED --reason \"Bus accident, 40 injured\"\n  chartgate breakglass declare --ward ICU --for 12h --reason \"Bus accident, 40 injured\""
+    )]
+    Declare(wards::DeclareArgs),
+    /// Lift it: every glass that was broken for the ward is whole again at once.
+    #[command(after_long_help = "Example:\n  chartgate breakglass lift --ward ED")]
+    Lift(wards::LiftArgs),
+    /// List the mass-casualty events that are declared.
+    #[command(
+        after_long_help = "Examples:\n  chartgate breakglass declared\n  chartgate breakglass declared --json"
+    )]
+    Declared(wards::DeclaredArgs),
 }
 
 /// `chartgate breakglass list`
@@ -120,6 +140,9 @@ pub fn run(command: &BreakglassCommand, console: &mut Console<'_>) -> Result<(),
     match command {
         BreakglassCommand::List(args) => list(args, console),
         BreakglassCommand::Show(args) => show(args, console),
+        BreakglassCommand::Declare(args) => wards::declare(args, console),
+        BreakglassCommand::Lift(args) => wards::lift(args, console),
+        BreakglassCommand::Declared(args) => wards::declared(args, console),
         BreakglassCommand::Review(args) => {
             let ask = Ask::Review {
                 id: args.id.clone(),
@@ -182,9 +205,10 @@ fn show(args: &ShowArgs, console: &mut Console<'_>) -> Result<(), Failure> {
         let access: Access = serde_json::from_value(value).map_err(Failure::of)?;
         let result = access.refusal.as_deref().unwrap_or("let through");
         console.line(plain(&format!(
-            "{:>8}  {}  {:<20} {}  {result}  {}",
+            "{:>8}  {}  patient {:<8} {:<20} {}  {result}  {}",
             access.seq,
             access.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            access.patients.join(","),
             access.action,
             access.place,
             access.request
@@ -212,12 +236,15 @@ fn state(glass: &Glass) -> String {
 }
 
 fn line(glass: &Glass) -> String {
+    let opens = match &glass.ward {
+        None => format!("patient {}", glass.patient.id),
+        Some(ward) => format!("ward {}", ward.name),
+    };
     plain(&format!(
-        "{}  {}  {:<14} patient {:<8} {:<11} {}",
+        "{}  {}  {:<14} {opens:<16} {:<11} {}",
         glass.id,
         glass.opened.strftime("%Y-%m-%dT%H:%M:%SZ"),
         glass.name,
-        glass.patient.id,
         glass.reason.code(),
         state(glass)
     ))
@@ -259,6 +286,13 @@ fn told(glass: &Glass) -> Vec<String> {
         ("State", state(glass)),
         ("Request", glass.request.clone()),
     ];
+    if let Some(ward) = &glass.ward {
+        let opens = format!("ward {}, under {}", ward.name, ward.declaration);
+        pairs.insert(3, ("Opens", opens));
+    }
+    if let Some(count) = glass.beyond {
+        pairs.push(("Daily number", beyond(count)));
+    }
     if let Some(review) = &glass.review {
         pairs.push(("Review", review.note.clone()));
     }

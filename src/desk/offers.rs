@@ -158,7 +158,7 @@ fn is_young(at: Timestamp, now: Timestamp) -> bool {
 mod tests {
     use super::*;
     use crate::request::facts::PatientSource;
-    use crate::request::{Action, PatientRef};
+    use crate::request::{Action, OfferedWard, PatientRef};
     use proptest::prelude::*;
 
     fn offers() -> Offers {
@@ -188,6 +188,7 @@ mod tests {
             return_to: "/chart/sensitive".to_owned(),
             at: now(),
             unconfirmed: false,
+            ward: None,
         }
     }
 
@@ -220,7 +221,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is done to a sealed offer, no other patient, user or session comes out of it.
+        /// Whatever is done to a sealed offer, no other patient, ward, user or session comes out of it.
         #[test]
         fn no_mutation_opens_anything_else(
             at in any::<prop::sample::Index>(),
@@ -229,15 +230,17 @@ mod tests {
             text in "[A-Za-z0-9_-]{0,80}",
         ) {
             let offers = offers();
-            let token = offers.seal(Stage::Offered, &offer("7")).unwrap();
+            let ward = OfferedWard { name: "ed".to_owned(), declaration: "mc-1".to_owned() };
+            let sealed = Offer { ward: Some(ward), ..offer("7") };
+            let token = offers.seal(Stage::Shown, &sealed).unwrap();
             let mut bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
             let at = at.index(bytes.len());
             bytes[at] = to;
             let changed = URL_SAFE_NO_PAD.encode(&bytes);
             let shorter = token.get(..cut.index(token.len())).unwrap();
             for forged in [changed.as_str(), shorter, text.as_str()] {
-                let opened = offers.open(Stage::Offered, forged, now());
-                prop_assert_eq!(opened.is_some(), forged == token);
+                let opened = offers.open(Stage::Shown, forged, now());
+                prop_assert_eq!(opened, (forged == token).then(|| sealed.clone()));
             }
         }
     }

@@ -131,6 +131,38 @@ impl Care {
         site
     }
 
+    /// The ward on which `patient` lies at `now`: what the first feed says that is not too old and knows it.
+    #[must_use]
+    pub fn ward_of(&self, patient: &PatientRef, now: Timestamp) -> Option<Arc<str>> {
+        let mut edges = Edges::at(now);
+        let mut fresh = self.0.iter().filter(|source| source.is_fresh(now));
+        fresh.find_map(|source| {
+            let chart = source.teams.chart(patient)?;
+            let ward = lies_on(chart.stays(), &mut edges)?;
+            source.teams.ward(ward).cloned()
+        })
+    }
+
+    /// How many patients at least lie on `ward` at `now`. It looks at every patient there is, so it is for a person who
+    /// asks, not for a request.
+    #[must_use]
+    pub fn patients_on(&self, ward: &str, now: Timestamp) -> usize {
+        let mut edges = Edges::at(now);
+        let fresh = self.0.iter().filter(|source| source.is_fresh(now));
+        fresh
+            .map(|source| {
+                let Some(number) = source.teams.number_of(ward) else {
+                    return 0;
+                };
+                let charts = source.teams.charts();
+                charts
+                    .filter(|chart| lies_on(chart.stays(), &mut edges) == Some(number))
+                    .count()
+            })
+            .max()
+            .unwrap_or_default()
+    }
+
     /// What `principal` and `patient` have to do with each other at `now`.
     #[must_use]
     pub fn bond(&self, principal: &Principal, patient: &PatientRef, now: Timestamp) -> Bond {
@@ -152,8 +184,7 @@ impl Care {
             }
             let Some(chart) = chart else { continue };
             is_known = true;
-            let ward = chart.stays().find(|(_, span)| edges.is_in(*span));
-            let ward = ward.map(|(ward, _)| ward);
+            let ward = lies_on(chart.stays(), &mut edges);
             if bond.ward.is_none() {
                 bond.ward = ward.and_then(|ward| teams.ward(ward)).cloned();
             }
@@ -181,6 +212,13 @@ impl Care {
         bond.until = edges.next();
         bond
     }
+}
+
+/// The ward of the stay that is on, by its number.
+fn lies_on(stays: impl Iterator<Item = (u16, Span)>, edges: &mut Edges) -> Option<u16> {
+    let mut stays = stays;
+    let stay = stays.find(|(_, span)| edges.is_in(*span));
+    stay.map(|(ward, _)| ward)
 }
 
 /// Collects when something begins or ends next.
@@ -336,6 +374,44 @@ mod tests {
         );
         stale.0[0].confirm(at("2026-11-24T00:00:00Z"));
         assert_eq!(relation(&stale, &who, "1", NOW), CareRelation::Unrelated);
+    }
+
+    #[test]
+    fn who_lies_where_is_known_as_long_as_a_feed_says_it() {
+        let mut builder = Builder::new("main");
+        let until = |text: &str| Span {
+            until: at(text).as_second(),
+            ..Span::ALWAYS
+        };
+        let noon = "2026-11-23T12:00:00Z";
+        builder.lies(("urn:mrn", "1"), "ed", until(noon)).unwrap();
+        let from_noon = Span {
+            from: at(noon).as_second(),
+            ..Span::ALWAYS
+        };
+        builder.lies(("urn:mrn", "1"), "icu", from_noon).unwrap();
+        builder.lies(("urn:mrn", "2"), "ed", Span::ALWAYS).unwrap();
+        builder.mark(("urn:mrn", "3"), None, &[]).unwrap();
+        let care = Care::of([
+            Source::silent(),
+            Source::new(Arc::new(builder.build()), at("2026-11-24T00:00:00Z")),
+        ]);
+        for (now, first, on_ed, on_icu) in [
+            (NOW, Some("ed"), 2, 0),
+            (noon, Some("icu"), 1, 1),
+            // The feed is too old: nobody is known to lie anywhere.
+            ("2026-11-24T00:00:00Z", None, 0, 0),
+        ] {
+            let now = at(now);
+            assert_eq!(care.ward_of(&patient("1"), now).as_deref(), first);
+            assert_eq!(care.patients_on("ed", now), on_ed);
+            assert_eq!(care.patients_on("icu", now), on_icu);
+            assert_eq!(care.patients_on("ED", now), 0);
+            for id in ["1", "2", "3", "4"] {
+                let bond = care.bond(&user("dr.grey", "4"), &patient(id), now);
+                assert_eq!(care.ward_of(&patient(id), now), bond.ward, "{id}");
+            }
+        }
     }
 
     #[test]

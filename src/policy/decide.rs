@@ -272,7 +272,7 @@ fn asked(mapped: Mapped, obligations: &Obligations, now: Timestamp) -> Refused {
 /// What the reader of the answer has to be told.
 fn notices(circumstances: &Circumstances, grant: Option<&Grant>) -> Vec<Notice> {
     let broken = grant.map(|grant| Notice::BreakGlass {
-        patient: grant.patient.clone(),
+        reach: grant.reach.clone(),
         until: grant.expires,
     });
     let level = circumstances.lockdown;

@@ -11,7 +11,7 @@ use super::care::Care;
 use super::situation;
 use super::vocabulary::Names;
 use crate::request::situation::DeviceKind;
-use crate::request::{Action, PatientRef, Principal, Role, Situation};
+use crate::request::{Action, PatientRef, Principal, Reach, Role, Situation};
 
 /// What kind of principal acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -178,24 +178,22 @@ impl Training {
 /// The zone of an address where no zones are defined.
 pub const UNKNOWN_ZONE: &str = "unknown";
 
-/// A broken glass: one user may read one patient's chart until it expires.
+/// A broken glass: one user may read one patient's chart, or those of a ward, until it expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// Its id, for the record.
     pub id: String,
-    /// The patient's numbering system.
-    pub system: String,
-    /// The patient's number.
-    pub patient: String,
+    /// Whose charts it opens.
+    pub reach: Reach,
     /// When it ends.
     pub expires: Timestamp,
 }
 
 impl Grant {
-    /// Whether it opens `patient`'s chart at `now`.
+    /// Whether it opens `patient`'s chart at `now`, when the patient lies on `ward`.
     #[must_use]
-    pub fn opens(&self, patient: &PatientRef, now: Timestamp) -> bool {
-        now < self.expires && self.system == patient.system && self.patient == patient.id
+    pub fn opens(&self, patient: &PatientRef, ward: Option<&str>, now: Timestamp) -> bool {
+        now < self.expires && self.reach.holds(patient, ward)
     }
 }
 
@@ -249,10 +247,19 @@ impl Circumstances {
         self
     }
 
-    /// The grant that opens `patient`'s chart at `now`.
+    /// The grant that opens `patient`'s chart at `now`, when the patient lies on `ward`: one for the patient, before
+    /// one for the ward.
     #[must_use]
-    pub fn grant_for(&self, patient: &PatientRef, now: Timestamp) -> Option<&Grant> {
-        self.grants.iter().find(|grant| grant.opens(patient, now))
+    pub fn grant_for(
+        &self,
+        patient: &PatientRef,
+        ward: Option<&str>,
+        now: Timestamp,
+    ) -> Option<&Grant> {
+        self.grants
+            .iter()
+            .filter(|grant| grant.opens(patient, ward, now))
+            .max_by_key(|grant| (grant.reach.is_one_chart(), grant.expires))
     }
 }
 
@@ -336,5 +343,57 @@ impl Question<'_> {
                 .map(|(name, value)| (name.to_owned(), value)),
         )
         .map_err(Box::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::tests::patient;
+    use proptest::prelude::*;
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn grant() -> impl Strategy<Value = Grant> {
+        let number = prop::sample::select(vec!["1", "2"]);
+        let ward = prop::sample::select(vec!["ed", "icu"]);
+        let reach = prop_oneof![
+            number.prop_map(|number| Reach::of(&patient(number))),
+            ward.prop_map(|ward| Reach::Ward(ward.into())),
+        ];
+        (reach, 0..4_i64).prop_map(|(reach, end)| Grant {
+            id: format!("{reach:?} {end}"),
+            reach,
+            expires: second(end),
+        })
+    }
+
+    proptest! {
+        /// A chart is open exactly where a grant in its time is for its patient, or for the ward that is known to be theirs.
+        #[test]
+        fn a_grant_opens_its_patient_or_its_ward_and_nothing_else(
+            grants in prop::collection::vec(grant(), 0..4),
+            number in prop::sample::select(vec!["1", "2", "3"]),
+            ward in prop::option::of(prop::sample::select(vec!["ed", "icu", "ED", ""])),
+            now in 0..4_i64,
+        ) {
+            let circumstances = Circumstances { grants: grants.clone().into(), ..Circumstances::default() };
+            let whom = patient(number);
+            let found = circumstances.grant_for(&whom, ward, second(now));
+            let in_time = grants.iter().filter(|grant| second(now) < grant.expires);
+            let own: Vec<_> = in_time.clone().filter(|grant| grant.reach == Reach::of(&whom)).collect();
+            let of_ward: Vec<_> = in_time
+                .filter(|grant| ward.is_some_and(|ward| grant.reach == Reach::Ward(ward.into())))
+                .collect();
+            prop_assert_eq!(found.is_some(), !own.is_empty() || !of_ward.is_empty());
+            if let Some(found) = found {
+                prop_assert_eq!(found.reach.is_one_chart(), !own.is_empty());
+            }
+            let elsewhere = PatientRef { system: "urn:other".to_owned(), ..whom };
+            let found = circumstances.grant_for(&elsewhere, None, second(now));
+            prop_assert!(found.is_none(), "another numbering system, and on no ward");
+        }
     }
 }

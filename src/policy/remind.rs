@@ -87,7 +87,7 @@ mod tests {
             by: text.parse().unwrap(),
         };
         let broken = Notice::BreakGlass {
-            patient: "7".to_owned(),
+            reach: crate::request::Reach::Ward("ed".into()),
             until: now,
         };
         let lockdown = Notice::Lockdown { level: 2 };

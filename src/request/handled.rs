@@ -59,6 +59,10 @@ pub enum Event {
     BreakGlassEnded,
     /// A broken glass was reviewed.
     BreakGlassReviewed,
+    /// An operator declared a mass-casualty event for a ward, or prolonged it.
+    WardDeclared,
+    /// It is over: its time was, or an operator lifted it.
+    WardDeclarationEnded,
     /// Records of the trail were exported.
     AuditExported,
     /// Segments of the trail that are older than its retention are removed.

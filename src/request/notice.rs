@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::Reach;
 use super::browser::Browser;
 use crate::language::Language;
 
@@ -14,8 +15,8 @@ use crate::language::Language;
 pub enum Notice {
     /// The page is of a chart that a broken glass opened.
     BreakGlass {
-        /// The patient, as the EMR numbers them.
-        patient: String,
+        /// Whose charts it opens.
+        reach: Reach,
         /// When the grant ends.
         until: Timestamp,
     },

@@ -42,6 +42,18 @@ pub struct Offer {
     /// Whether the form was shown without the fresh sign-in that it asks for, since the provider did not answer.
     #[serde(default)]
     pub unconfirmed: bool,
+    /// The declared ward on which the patient lies, once the form was shown with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ward: Option<OfferedWard>,
+}
+
+/// A ward that the form offers to open as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferedWard {
+    /// Its name.
+    pub name: String,
+    /// The declaration of the mass-casualty event there.
+    pub declaration: String,
 }
 
 impl Offer {
@@ -72,6 +84,7 @@ impl Offer {
             },
             at,
             unconfirmed: false,
+            ward: None,
         })
     }
 }

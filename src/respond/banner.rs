@@ -375,7 +375,10 @@ mod tests {
 
     fn notice() -> Vec<Notice> {
         vec![Notice::BreakGlass {
-            patient: "7".to_owned(),
+            reach: crate::request::Reach::Patient {
+                system: "urn:mrn".to_owned(),
+                number: "7".to_owned(),
+            },
             until: "2026-11-22T14:05:00Z".parse().unwrap(),
         }]
     }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::language::Language;
-use crate::request::Notice;
+use crate::request::{Notice, Reach};
 
 /// The markup of one or more notices.
 pub(super) fn html(told: &[&Notice]) -> String {
@@ -63,13 +63,15 @@ const fn link(notice: &Notice) -> &'static str {
 
 fn words(notice: &Notice, zone: &TimeZone) -> (&'static str, String) {
     match notice {
-        Notice::BreakGlass { patient, until } => (
-            "Break-glass",
-            format!(
-                "you are reading patient {patient}'s chart until {}; every access is reviewed.",
-                time(*until, zone)
-            ),
-        ),
+        Notice::BreakGlass { reach, until } => {
+            let what = match reach {
+                Reach::Patient { number, .. } => format!("patient {number}'s chart"),
+                Reach::Ward(name) => format!("charts of ward {name}"),
+            };
+            let until = time(*until, zone);
+            let text = format!("you are reading {what} until {until}; every access is reviewed.");
+            ("Break-glass", text)
+        }
         Notice::ReadOnly => (
             "Read-only",
             "you may look at this page. What is entered or sent here is not passed on.".to_owned(),
@@ -163,15 +165,26 @@ mod tests {
 
     #[test]
     fn a_patient_s_number_cannot_become_markup() {
-        let html = of(&Notice::BreakGlass {
-            patient: "<script>&\u{fc}\u{0}\"".to_owned(),
-            until: Timestamp::UNIX_EPOCH,
-        });
-        assert!(
-            html.contains("patient &lt;script&gt;&amp;&#252; &quot;&#39;s chart until"),
-            "{html}"
-        );
-        assert!(html.is_ascii() && !html.contains("style"));
+        let forged = "<script>&\u{fc}\u{0}\"";
+        let patient = Reach::Patient {
+            system: "urn:mrn".to_owned(),
+            number: forged.to_owned(),
+        };
+        for (reach, words) in [
+            (
+                patient,
+                "patient &lt;script&gt;&amp;&#252; &quot;&#39;s chart until",
+            ),
+            (
+                Reach::Ward(forged.into()),
+                "charts of ward &lt;script&gt;&amp;&#252; &quot; until",
+            ),
+        ] {
+            let until = Timestamp::UNIX_EPOCH;
+            let html = of(&Notice::BreakGlass { reach, until });
+            assert!(html.contains(words), "{html}");
+            assert!(html.is_ascii() && !html.contains("style"));
+        }
     }
 
     #[test]

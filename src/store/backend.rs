@@ -22,6 +22,8 @@ pub enum Table {
     Meta,
     /// Break-glass grants and their reviews, by id.
     Grants,
+    /// Mass-casualty events that are declared, by id.
+    Declarations,
     /// The lockdown in force, by scope.
     Lockdowns,
     /// Users who are locked out, by user id.
@@ -60,6 +62,7 @@ impl Table {
         Self::Revocations,
         Self::Meta,
         Self::Grants,
+        Self::Declarations,
         Self::Lockdowns,
         Self::Locks,
         Self::Cases,
@@ -85,6 +88,7 @@ impl Table {
             Self::Revocations => "revocations",
             Self::Meta => "meta",
             Self::Grants => "grants",
+            Self::Declarations => "declarations",
             Self::Lockdowns => "lockdowns",
             Self::Locks => "locks",
             Self::Cases => "cases",
@@ -110,6 +114,7 @@ impl Table {
             | Self::Emergency
             | Self::Meta
             | Self::Grants
+            | Self::Declarations
             | Self::Lockdowns
             | Self::Locks
             | Self::Cases

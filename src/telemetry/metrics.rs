@@ -77,6 +77,7 @@ metrics! {
     BREAK_GLASS_OPEN = "chartgate_break_glass_open", Gauge, [], "Break-glass grants in force.";
     BREAK_GLASS_UNREVIEWED = "chartgate_break_glass_unreviewed", Gauge, [], "Broken glasses that nobody has reviewed.";
     BREAK_GLASS_OVERDUE = "chartgate_break_glass_overdue", Gauge, [], "Broken glasses whose review is overdue.";
+    BREAK_GLASS_WARDS = "chartgate_break_glass_wards", Gauge, [], "Wards for which a mass-casualty event is declared.";
     UPSTREAM_CONNECT_FAILURES = "chartgate_upstream_connect_failures_total", Counter, [], "Connections to an EMR that could not be opened.";
     STEP_UPS = "chartgate_step_ups_total", Counter, ["result"], "Stronger or fresher sign-ins: asked for, met, or what they lacked.";
     ISSUER_CLOCK_SKEW = "chartgate_issuer_clock_skew_seconds", Gauge, ["issuer"], "How far the provider's clock was behind ours at the newest sign-in.";

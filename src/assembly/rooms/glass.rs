@@ -27,8 +27,16 @@ pub(super) fn check(condition: break_glass::Condition) -> Check {
         open,
         unreviewed,
         overdue,
+        wards,
     } = condition;
     let look = "see `chartgate breakglass list --unreviewed`";
+    let wards: Vec<String> = wards
+        .into_iter()
+        .map(|(ward, until)| {
+            let until = until.strftime("%Y-%m-%dT%H:%M:%SZ");
+            format!("mass-casualty event on ward {ward} until {until}")
+        })
+        .collect();
     let (status, detail) = if overdue > 0 {
         (
             Status::Red,
@@ -42,5 +50,13 @@ pub(super) fn check(condition: break_glass::Condition) -> Check {
     } else {
         (Status::Green, "none open, every one reviewed".to_owned())
     };
-    Check::advisory("break-glass", status, detail)
+    if wards.is_empty() {
+        return Check::advisory("break-glass", status, detail);
+    }
+    let status = match status {
+        Status::Green => Status::Amber,
+        Status::Amber | Status::Red => status,
+    };
+    let wards = wards.join(", ");
+    Check::advisory("break-glass", status, format!("{wards}; {detail}"))
 }

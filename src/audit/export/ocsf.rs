@@ -119,6 +119,8 @@ const fn class_of_event(event: Event) -> Class {
         | Event::PolicyShadow
         | Event::PermissionsReviewed
         | Event::BreakGlassReviewed
+        | Event::WardDeclared
+        | Event::WardDeclarationEnded
         | Event::ReasonStated
         | Event::AuditRetired
         | Event::UserLocked
@@ -312,8 +314,10 @@ fn authentication(event: &mut Map<String, Value>, joined: &Joined, answer: &Answ
 fn privileges(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
     event.insert("user".to_owned(), user(joined, answer));
     event.insert("session".to_owned(), session(answer));
-    let patients = answer.patients.join(",");
-    let privilege = format!("break-glass:patient:{patients}");
+    let privilege = match answer.detail.get("ward") {
+        Some(ward) => format!("break-glass:ward:{ward}"),
+        None => format!("break-glass:patient:{}", answer.patients.join(",")),
+    };
     event.insert("privileges".to_owned(), json!([privilege]));
 }
 
@@ -498,6 +502,20 @@ mod tests {
             for key in required {
                 assert!(event.get(*key).is_some(), "{class} {key}: {event}");
             }
+        }
+    }
+
+    #[test]
+    fn a_glass_for_a_ward_names_the_ward_and_its_declaration_is_a_change_of_settings() {
+        let facts = || Some(sample::facts(Action::Navigate, &["4"]));
+        let broken = sample::event(Event::BreakGlass, facts(), &[("ward", "ED")]);
+        let privileges = event(&broken)["privileges"].to_string();
+        assert_eq!(privileges, "[\"break-glass:ward:ED\"]");
+        for kind in [Event::WardDeclared, Event::WardDeclarationEnded] {
+            let detail = [("operator", "alice"), ("ward", "ED")];
+            let event = event(&sample::event(kind, None, &detail));
+            assert_eq!(event["class_uid"], 6003, "{event}");
+            assert_eq!(event["activity_id"], 3, "{event}");
         }
     }
 }

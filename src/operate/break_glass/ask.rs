@@ -1,4 +1,5 @@
-//! What operators ask of the room: who broke the glass, what they opened, and what the review says.
+//! What operators ask of the room: who broke the glass, what they opened, what the review says, and for which wards a
+//! mass-casualty event is declared.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::upkeep::Cause;
 use super::{BreakGlass, Glass, Outcome, Review, Stopped};
 use crate::audit::entry::{Entry, Phase};
 use crate::audit::log::RealFiles;
@@ -47,6 +49,22 @@ pub enum Ask {
         /// Its id.
         id: String,
     },
+    /// Declares a mass-casualty event for a ward, or prolongs it; values that say so.
+    Declare {
+        /// The ward, as care feeds name it.
+        ward: String,
+        /// What happened.
+        reason: String,
+        /// For how long.
+        seconds: Option<u64>,
+    },
+    /// Lifts it; one value that says so.
+    Lift {
+        /// The ward.
+        ward: String,
+    },
+    /// One [`Declared`](super::Declared) for each event that is declared.
+    Declared,
 }
 
 /// Which broken glasses are listed.
@@ -78,6 +96,9 @@ pub struct Access {
     pub policies: Vec<String>,
     /// The request.
     pub request: String,
+    /// Whose charts.
+    #[serde(default)]
+    pub patients: Vec<String>,
 }
 
 /// Why an operator gets no answer.
@@ -110,6 +131,30 @@ pub enum AskError {
     /// A review without a word, or with too many.
     #[error("the note must say something, in at most {LONGEST_NOTE} characters")]
     Note,
+    /// No name of a ward.
+    #[error("a ward is named as the care feeds name it, in at most 128 bytes")]
+    Ward,
+    /// A declaration without a word, or with too many.
+    #[error(
+        "say what happened in 10 to 1000 characters: everyone who breaks the glass for the ward reads it"
+    )]
+    Event,
+    /// Too short, or too long.
+    #[error(
+        "an event is declared for 5 minutes at least and 24 hours at most; it can be prolonged"
+    )]
+    Span,
+    /// Too many at once.
+    #[error("events are declared for 16 wards already; lift one first")]
+    TooMany,
+    /// It is declared, and for longer.
+    #[error("ward `{0}` is declared until {1} already; to end it sooner, lift it")]
+    DeclaredLonger(String, Timestamp),
+    /// It is not declared.
+    #[error(
+        "no event is declared for ward `{0}`; `chartgate breakglass declared` shows those there are"
+    )]
+    NotDeclared(String),
     /// Store or trail.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -139,10 +184,17 @@ impl BreakGlass {
             Ask::Show { id } => self.show(operator, &id).await,
             Ask::Review { id, outcome, note } => self.review(operator, &id, outcome, &note).await,
             Ask::End { id } => self.end(operator, &id).await,
+            Ask::Declare {
+                ward,
+                reason,
+                seconds,
+            } => self.declare(operator, &ward, &reason, seconds).await,
+            Ask::Lift { ward } => self.lift(operator, &ward).await,
+            Ask::Declared => self.declarations(operator).await,
         }
     }
 
-    async fn read_noted(&self, operator: &str, what: String) -> Result<(), AskError> {
+    pub(super) async fn read_noted(&self, operator: &str, what: String) -> Result<(), AskError> {
         let detail = BTreeMap::from([
             ("operator".to_owned(), operator.to_owned()),
             ("filter".to_owned(), what),
@@ -163,10 +215,11 @@ impl BreakGlass {
         let now = self.now();
         let book = self.book.lock().await;
         let mut listed: Vec<&Glass> = book
+            .glasses
             .values()
             .filter(|glass| match which {
                 Which::All => true,
-                Which::Open => glass.is_open(now),
+                Which::Open => book.is_in_force(glass, now),
                 Which::Unreviewed => glass.review.is_none(),
             })
             .collect();
@@ -179,7 +232,8 @@ impl BreakGlass {
 
     async fn found(&self, id: &str) -> Result<Glass, AskError> {
         let book = self.book.lock().await;
-        book.get(id)
+        book.glasses
+            .get(id)
             .cloned()
             .ok_or_else(|| AskError::Unknown(id.to_owned()))
     }
@@ -189,7 +243,10 @@ impl BreakGlass {
         self.read_noted(operator, format!("breakglass show {id}"))
             .await?;
         let filter = Filter {
-            patient: Some(glass.patient.id.clone()),
+            patient: match glass.ward {
+                None => Some(glass.patient.id.clone()),
+                Some(_) => None,
+            },
             user: Some(glass.user.clone()),
             since: Some(glass.opened),
             ..Filter::default()
@@ -229,6 +286,7 @@ impl BreakGlass {
         }
         let mut book = self.book.lock().await;
         let glass = book
+            .glasses
             .get(id)
             .ok_or_else(|| AskError::Unknown(id.to_owned()))?;
         if glass.is_by(operator) {
@@ -262,16 +320,18 @@ impl BreakGlass {
             ("outcome", outcome.word()),
             ("note", note),
         ];
+        let ward = reviewed.ward.iter().map(|ward| ("ward", &*ward.name));
         let detail = detail
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .into_iter()
+            .chain(ward)
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
         self.ground
             .audit
             .event(Event::BreakGlassReviewed, None, detail)
             .await?;
         self.keep(&reviewed).await?;
-        book.insert(id.to_owned(), reviewed.clone());
+        book.glasses.insert(id.to_owned(), reviewed.clone());
         self.measure(&book);
         drop(book);
         if outcome == Outcome::Inappropriate {
@@ -288,15 +348,17 @@ impl BreakGlass {
     async fn end(&self, operator: &str, id: &str) -> Result<Vec<Value>, AskError> {
         let mut book = self.book.lock().await;
         let glass = book
+            .glasses
             .get(id)
             .ok_or_else(|| AskError::Unknown(id.to_owned()))?;
         if !glass.is_open(self.now()) {
             return Err(AskError::NotOpen(id.to_owned()));
         }
-        self.end_one(&mut book, id, Some(operator)).await?;
+        self.end_one(&mut book, id, Cause::Operator(operator))
+            .await?;
         self.measure(&book);
         Ok(vec![Value::String(format!(
-            "{id}: ended by {operator}; the chart is closed again"
+            "{id}: ended by {operator}; what it opened is closed again"
         ))])
     }
 }
@@ -333,5 +395,6 @@ fn access(seq: u64, entry: &Entry, grant: &str) -> Option<Access> {
         refusal: entry.refusal.clone(),
         policies: decision.policies.clone(),
         request: facts.request.clone(),
+        patients: entry.patients().map(|one| one.id.clone()).collect(),
     })
 }

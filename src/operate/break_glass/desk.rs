@@ -1,58 +1,26 @@
-//! The form with which someone breaks the glass.
+//! Where someone breaks the glass: the form is shown, and what was typed is taken.
 //!
-//! *Never*: a patient, user or page that the form names; they come from the sealed offer alone.
+//! *Never*: a patient, ward, user or page that the form names; they come from the sealed offer alone.
 
-use std::time::Duration;
-
-use askama::Template;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
-use super::{BreakGlass, Reason, Stated};
+use super::form::{Shown, Typed};
+use super::{BreakGlass, Choice, Reason, Stated, Stopped};
 use crate::desk::Desk;
 use crate::desk::offers::Stage;
-use crate::desk::page::{self, handled, page, plain, redirect, sole, typed};
+use crate::desk::page::{self, handled, plain, redirect, sole, typed};
 use crate::identity::ReturnTo;
 use crate::identity::identify::Identified;
 use crate::identity::routes::{Asked, BREAK_GLASS, login_location};
 use crate::refusal::Refusal;
-use crate::request::statement::{self, LENGTH, Lack};
+use crate::request::statement::{self, Lack};
 use crate::request::{Demand, Event, Handled, Offer, Principal, Refused};
 
 /// The largest form.
 const LARGEST: u64 = 32 * 1024;
-
-/// The form.
-#[derive(Template)]
-#[template(path = "break_glass.html")]
-struct Form<'a> {
-    nonce: &'a str,
-    patient: &'a str,
-    emr: &'a str,
-    section: &'a str,
-    why: Vec<String>,
-    name: &'a str,
-    hours: String,
-    until: String,
-    due: String,
-    reasons: &'a [Reason],
-    chosen: &'a str,
-    text: &'a str,
-    shortest: usize,
-    longest: usize,
-    problem: Option<&'static str>,
-    ticket: &'a str,
-}
-
-/// What was typed.
-#[derive(Debug, Default)]
-struct Typed {
-    reason: String,
-    text: String,
-}
 
 impl Desk for BreakGlass {
     fn owns(&self, path: &str) -> bool {
@@ -90,15 +58,22 @@ impl BreakGlass {
             let location = login_location(back, Asked::StepUp(self.fresh()));
             return Ok(told(visitor, &offer, "step-up", redirect(&location)));
         }
-        let shown = Offer {
+        let ward = self.ward_to_offer(&offer).await;
+        let sealed = Offer {
             at: now,
             unconfirmed: must_confirm,
+            ward: ward.as_ref().map(super::Declaration::offered),
             ..offer.clone()
         };
-        let Some(ticket) = self.ground.offers.seal(Stage::Shown, &shown) else {
+        let Some(ticket) = self.ground.offers.seal(Stage::Shown, &sealed) else {
             return Err(visitor.refuse(Refusal::Internal));
         };
-        let page = self.page(&visitor, &offer, &ticket, &Typed::default(), None);
+        let shown = Shown {
+            offer: &offer,
+            ticket: &ticket,
+            ward: ward.as_ref(),
+        };
+        let page = self.page(&visitor, &shown, &Typed::default(), None);
         let step = if must_confirm {
             "form-unconfirmed"
         } else {
@@ -145,19 +120,27 @@ impl BreakGlass {
         let said = Typed {
             reason: fields.remove("reason").unwrap_or_default(),
             text: plain(&fields.remove("text").unwrap_or_default()),
+            choice: Choice::of(fields.remove("reach").as_deref()),
         };
-        let reason = match judged(&said) {
-            Ok(reason) => reason,
+        let (reason, choice) = match judged(&said) {
+            Ok(judged) => judged,
             Err(problem) => {
-                let page = self.page(&visitor, &offer, &ticket, &said, Some(problem));
+                let ward = self.standing_ward(&offer).await;
+                let shown = Shown {
+                    offer: &offer,
+                    ticket: &ticket,
+                    ward: ward.as_ref(),
+                };
+                let page = self.page(&visitor, &shown, &said, Some(problem));
                 return Ok(told(visitor, &offer, "form-incomplete", page));
             }
         };
         let stated = Stated {
+            choice,
             principal: visitor.principal().clone(),
             facts: visitor.received().facts().clone(),
             reason,
-            text: said.text,
+            text: said.text.clone(),
             offer: offer.clone(),
         };
         match self.break_it(stated).await {
@@ -167,74 +150,38 @@ impl BreakGlass {
                 answer.detail.insert("grant".to_owned(), glass.id);
                 Ok(answer)
             }
+            Err(Stopped::NoWard) => self.without_ward(visitor, offer, &said),
             Err(error) => {
                 tracing::warn!(%error, request = %visitor.received().parts().id, "the glass was not broken");
                 Err(visitor.refuse(error.refusal()))
             }
         }
     }
+}
 
-    fn page(
+impl BreakGlass {
+    /// Shows the form once more, for the one chart: the event is over, or the patient lies somewhere else now.
+    fn without_ward(
         &self,
-        visitor: &Identified,
-        offer: &Offer,
-        ticket: &str,
-        typed: &Typed,
-        problem: Option<&'static str>,
-    ) -> Response<Bytes> {
-        let nonce = visitor.received().parts().id.to_string();
-        let settings = &self.ground.settings;
-        let zone = TimeZone::system();
-        let at = |after: Duration| {
-            let end = self.now().saturating_add(after).unwrap_or(Timestamp::MAX);
-            end.to_zoned(zone.clone())
-                .strftime("%Y-%m-%d %H:%M %Z")
-                .to_string()
+        visitor: Identified,
+        offer: Offer,
+        said: &Typed,
+    ) -> Result<Handled, Refused> {
+        let sealed = Offer {
+            ward: None,
+            ..offer
         };
-        let form = Form {
-            nonce: &nonce,
-            patient: &offer.patient.id,
-            emr: &offer.emr,
-            section: &offer.section,
-            why: self.why(offer),
-            name: visitor.principal().display(),
-            hours: span(settings.duration),
-            until: at(settings.duration),
-            due: span(settings.review_within),
-            reasons: Reason::ALL,
-            chosen: &typed.reason,
-            text: &typed.text,
-            shortest: *LENGTH.start(),
-            longest: *LENGTH.end(),
-            problem,
-            ticket,
+        let Some(ticket) = self.ground.offers.seal(Stage::Shown, &sealed) else {
+            return Err(visitor.refuse(Refusal::Internal));
         };
-        // A template of text cannot fail to render; if it did, the page is empty and the chart stays closed.
-        let html = form.render().unwrap_or_default();
-        let status = match problem {
-            Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            None => StatusCode::OK,
+        let shown = Shown {
+            offer: &sealed,
+            ticket: &ticket,
+            ward: None,
         };
-        page(html, status, &nonce)
-    }
-
-    /// What the policies that said no mean, in their own words.
-    fn why(&self, offer: &Offer) -> Vec<String> {
-        let active = self.ground.policies.active();
-        let said: Vec<String> = active
-            .bundle()
-            .policies()
-            .filter(|rule| offer.policies.iter().any(|id| id == rule.id()))
-            .map(|rule| rule.doc().to_owned())
-            .collect();
-        if said.is_empty() {
-            vec![format!(
-                "No policy opens “{}” of this chart to you in the ordinary course of work.",
-                offer.section
-            )]
-        } else {
-            said
-        }
+        let problem = "The ward cannot be opened as a whole, or not any more: no event is declared for it, or this patient does not lie there. You can open this one chart.";
+        let page = self.page(&visitor, &shown, said, Some(problem));
+        Ok(told(visitor, &sealed, "form-without-ward", page))
     }
 }
 
@@ -248,8 +195,9 @@ fn is_for(offer: &Offer, visitor: &Identified) -> bool {
     page::is_for(visitor, (user, session, authority))
 }
 
-/// The reason that was stated, or what is missing.
-fn judged(typed: &Typed) -> Result<Reason, &'static str> {
+/// The reason that was stated and what is to be opened, or what is missing.
+fn judged(typed: &Typed) -> Result<(Reason, Choice), &'static str> {
+    let choice = typed.choice.ok_or("Choose what you open.")?;
     let reason = Reason::of(&typed.reason).ok_or("Choose the reason that fits best.")?;
     statement::judge(&typed.text).map_err(|lack| match lack {
         Lack::Short => {
@@ -257,20 +205,7 @@ fn judged(typed: &Typed) -> Result<Reason, &'static str> {
         }
         Lack::Long => "The text is too long: at most 1000 characters.",
     })?;
-    Ok(reason)
-}
-
-/// A length of time for a person.
-fn span(time: Duration) -> String {
-    let minutes = time.as_secs() / 60;
-    if minutes.is_multiple_of(60) {
-        match minutes / 60 {
-            1 => "1 hour".to_owned(),
-            hours => format!("{hours} hours"),
-        }
-    } else {
-        format!("{minutes} minutes")
-    }
+    Ok((reason, choice))
 }
 
 /// What goes on record about a visit to the form.
@@ -294,11 +229,17 @@ mod tests {
         let typed = |reason: &str, text: &str| Typed {
             reason: reason.to_owned(),
             text: plain(text),
+            choice: Some(Choice::Patient),
         };
         assert_eq!(
             judged(&typed("OVRER", "Unconscious after a fall.")),
-            Ok(Reason::Emergency)
+            Ok((Reason::Emergency, Choice::Patient))
         );
+        let nothing = Typed {
+            choice: None,
+            ..typed("OVRER", "Unconscious after a fall.")
+        };
+        assert_eq!(judged(&nothing), Err("Choose what you open."));
         for (reason, text) in [
             ("", "Unconscious after a fall."),
             ("BTG", "Unconscious after a fall."),
@@ -311,12 +252,5 @@ mod tests {
         }
         assert!(judged(&typed("OVRER", &"a".repeat(1_000))).is_ok());
         assert!(judged(&typed("OVRER", &"a".repeat(1_001))).is_err());
-    }
-
-    #[test]
-    fn spans_are_said_as_people_say_them() {
-        assert_eq!(span(Duration::from_hours(4)), "4 hours");
-        assert_eq!(span(Duration::from_hours(1)), "1 hour");
-        assert_eq!(span(Duration::from_mins(90)), "90 minutes");
     }
 }

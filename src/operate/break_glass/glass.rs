@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::question::Grant;
-use crate::request::{Offer, PatientRef};
+use crate::request::{Offer, OfferedWard, PatientRef, Reach};
 
 /// Why someone breaks the glass. The first five are HL7 v3 `ActReason` override reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,28 @@ impl Reason {
     #[must_use]
     pub fn of(code: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|reason| reason.is(code))
+    }
+}
+
+/// What someone chooses to open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// The one chart that was closed.
+    #[default]
+    Patient,
+    /// Every chart of the ward, where an event is declared.
+    Ward,
+}
+
+impl Choice {
+    /// The one of this word; where nothing was said, the one chart.
+    #[must_use]
+    pub fn of(word: Option<&str>) -> Option<Self> {
+        match word {
+            None | Some("patient") => Some(Self::Patient),
+            Some("ward") => Some(Self::Ward),
+            Some(_) => None,
+        }
     }
 }
 
@@ -169,7 +191,7 @@ pub struct Glass {
     pub request: String,
     /// The EMR.
     pub emr: String,
-    /// Whose chart.
+    /// Whose chart was closed.
     pub patient: PatientRef,
     /// The part of the chart that was refused.
     pub section: String,
@@ -198,6 +220,12 @@ pub struct Glass {
     pub review: Option<Review>,
     /// Whether an overdue review was alarmed about.
     pub reminder: Reminder,
+    /// The ward whose charts it opens, and the event that was declared there; none where it opens the one chart.
+    #[serde(default)]
+    pub ward: Option<OfferedWard>,
+    /// How often the user had broken it within a day, where that was as often as allowed, and an event was declared.
+    #[serde(default)]
+    pub beyond: Option<usize>,
 }
 
 impl Glass {
@@ -207,12 +235,26 @@ impl Glass {
         self.ended.is_none() && now < self.expires
     }
 
-    /// Whether it is open for this user and patient.
+    /// Whether it is the same user's, for the same: the one patient, or the ward under this declaration.
     #[must_use]
-    pub fn opens(&self, offer: &Offer, now: Timestamp) -> bool {
-        let same =
-            self.patient.system == offer.patient.system && self.patient.id == offer.patient.id;
-        self.is_open(now) && self.user == offer.user && same
+    pub fn is_for(&self, offer: &Offer, declaration: Option<&str>) -> bool {
+        let same = match (&self.ward, declaration) {
+            (None, None) => {
+                self.patient.system == offer.patient.system && self.patient.id == offer.patient.id
+            }
+            (Some(ward), Some(declaration)) => ward.declaration == declaration,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        same && self.user == offer.user
+    }
+
+    /// Whose charts it opens.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        match &self.ward {
+            None => Reach::of(&self.patient),
+            Some(ward) => Reach::Ward(ward.name.as_str().into()),
+        }
     }
 
     /// Whether the review is overdue at `now`.
@@ -226,8 +268,7 @@ impl Glass {
     pub fn grant(&self) -> Grant {
         Grant {
             id: self.id.clone(),
-            system: self.patient.system.clone(),
-            patient: self.patient.id.clone(),
+            reach: self.reach(),
             expires: self.expires,
         }
     }
@@ -253,6 +294,13 @@ impl Glass {
         let confirmed = self
             .unconfirmed
             .then(|| ("confirmed", UNCONFIRMED.to_owned()));
+        let ward = self.ward.iter().flat_map(|ward| {
+            [
+                ("ward", ward.name.clone()),
+                ("declaration", ward.declaration.clone()),
+            ]
+        });
+        let beyond = self.beyond.map(|count| ("beyond", beyond(count)));
         [
             ("grant", self.id.clone()),
             ("reason", self.reason.code().to_owned()),
@@ -263,15 +311,50 @@ impl Glass {
         ]
         .into_iter()
         .chain(confirmed)
+        .chain(ward)
+        .chain(beyond)
         .map(|(key, value)| (key.to_owned(), value))
         .collect()
     }
+}
+
+/// What is said of a glass that was broken more often than is allowed in the ordinary course of work.
+#[must_use]
+pub fn beyond(count: usize) -> String {
+    format!(
+        "{count} times within a day before; not refused, since a mass-casualty event is declared"
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    /// As versions before wards could be opened stored it.
+    #[test]
+    fn a_glass_of_before_opens_its_one_patient() {
+        let stored = r#"{"id":"bg-20261122-5f1c9a","user":"main|7","name":"nurse.lind","request":"r1","emr":"main",
+            "patient":{"system":"urn:mrn","id":"7","source":"sticky"},"section":"sensitive","policies":[],
+            "reason":"OVRER","text":"Unconscious after a fall.","sign_in_age":12,"opened":"2026-11-22T10:00:00Z",
+            "expires":"2026-11-22T14:00:00Z","due":"2026-11-23T10:00:00Z","recording":"done","ended":null,
+            "review":null,"reminder":"open"}"#;
+        let glass: Glass = serde_json::from_str(stored).unwrap();
+        assert_eq!((glass.ward.clone(), glass.beyond), (None, None));
+        assert_eq!(glass.reach(), Reach::of(&glass.patient));
+        let again: Glass = serde_json::from_str(&serde_json::to_string(&glass).unwrap()).unwrap();
+        assert_eq!(again, glass);
+    }
+
+    #[test]
+    fn nothing_but_the_two_words_chooses() {
+        assert_eq!(Choice::of(None), Some(Choice::Patient));
+        assert_eq!(Choice::of(Some("patient")), Some(Choice::Patient));
+        assert_eq!(Choice::of(Some("ward")), Some(Choice::Ward));
+        for word in ["", "Ward", "ED", "ward "] {
+            assert_eq!(Choice::of(Some(word)), None, "{word}");
+        }
+    }
 
     #[test]
     fn every_reason_is_found_by_its_code_and_stored_under_it() {

@@ -1,13 +1,16 @@
 //! Break-glass: who needs a closed chart now opens it for reading, in their own name, and is asked about it afterwards.
 //!
-//! *Owns*: the broken glasses and their reviews; the durable part is in the store, what is in force in the policies'
-//! standing.
+//! *Owns*: the broken glasses and their reviews, and the mass-casualty events that are declared; the durable part is in
+//! the store, what is in force in the policies' standing.
 //! *Never*: a grant that is in force before it is stored and on record; a patient that the client named; a review by
 //! whoever broke the glass.
 //! *On failure*: without store or trail nobody can break the glass, and what was open stays open until its time.
 
 mod ask;
+mod book;
+mod declaration;
 mod desk;
+mod form;
 mod glass;
 mod upkeep;
 
@@ -36,7 +39,12 @@ use crate::store::{Durability, Store, StoreError, Table};
 use crate::telemetry::metrics as names;
 
 pub use ask::{Access, Ask, AskError, Which};
-pub use glass::{Ended, Glass, Outcome, Reason, Recording, Reminder, Review, UNCONFIRMED};
+use book::Book;
+
+pub use declaration::{Declaration, Declared};
+pub use glass::{
+    Choice, Ended, Glass, Outcome, Reason, Recording, Reminder, Review, UNCONFIRMED, beyond,
+};
 pub use upkeep::Condition;
 
 /// The time in which a user's grants are counted.
@@ -88,15 +96,15 @@ pub struct BreakGlass {
     book: Arc<Mutex<Book>>,
 }
 
-/// The broken glasses at hand, by id. What is here is stored and on record.
-type Book = BTreeMap<String, Glass>;
-
 /// Why the glass was not broken.
 #[derive(Debug, thiserror::Error)]
 pub enum Stopped {
     /// The user has broken it too often.
     #[error("the user has broken the glass {0} times within a day")]
     Quota(usize),
+    /// The whole ward was chosen, and that is not offered, or not any more.
+    #[error("no event is declared for a ward on which the patient lies")]
+    NoWard,
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -115,6 +123,7 @@ impl Stopped {
     const fn refusal(&self) -> Refusal {
         match self {
             Self::Quota(_) => Refusal::BreakGlassQuota,
+            Self::NoWard => Refusal::BreakGlassVoid,
             Self::Store(_) => Refusal::StoreUnavailable,
             Self::Audit(_) => Refusal::AuditUnavailable,
             Self::Encoding(_) | Self::Cut(_) => Refusal::Internal,
@@ -127,6 +136,8 @@ impl Stopped {
 pub struct Stated {
     /// The offer that the form was shown for.
     pub offer: Offer,
+    /// What they chose to open.
+    pub choice: Choice,
     /// Who they are.
     pub principal: Principal,
     /// The request, as it goes on record.
@@ -143,17 +154,7 @@ impl BreakGlass {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub async fn open(ground: Ground) -> Result<Self, StoreError> {
-        let mut book = Book::new();
-        for (key, entry) in ground.store.read_all(Table::Grants).await? {
-            match serde_json::from_slice::<Glass>(entry.value.expose()) {
-                Ok(glass) if glass.recording == Recording::Done => {
-                    book.insert(glass.id.clone(), glass);
-                }
-                // The gateway ended between storing and recording it: it was never in force.
-                Ok(_) => ground.store.delete(Table::Grants, &key).await?,
-                Err(error) => tracing::error!(%error, "a stored grant cannot be read"),
-            }
-        }
+        let book = Book::read(&ground.store).await?;
         let room = Self {
             ground: Arc::new(ground),
             book: Arc::new(Mutex::new(book)),
@@ -173,7 +174,7 @@ impl BreakGlass {
     fn restate(&self, book: &Book) {
         let now = self.now();
         let mut grants: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for glass in book.values().filter(|glass| glass.is_open(now)) {
+        for glass in book.open(now) {
             grants
                 .entry(glass.user.clone())
                 .or_default()
@@ -220,18 +221,33 @@ impl BreakGlass {
     async fn breaking(&self, stated: Stated) -> Result<Glass, Stopped> {
         let now = self.now();
         let mut book = self.book.lock().await;
-        let open = book.values().find(|glass| glass.opens(&stated.offer, now));
+        let ward = match stated.choice {
+            Choice::Patient => None,
+            Choice::Ward => {
+                let stands = self.stands(&book, &stated.offer, now);
+                Some(stands.cloned().ok_or(Stopped::NoWard)?)
+            }
+        };
+        let declaration = ward.as_ref().map(|ward| ward.id.as_str());
+        let open = book
+            .open(now)
+            .find(|glass| glass.is_for(&stated.offer, declaration));
         if let Some(open) = open {
             return Ok(open.clone());
         }
         let since = now.saturating_sub(DAY).unwrap_or(Timestamp::MIN);
         let recent = |glass: &&Glass| glass.user == stated.offer.user && glass.opened > since;
-        let count = book.values().filter(recent).count();
+        let count = book.glasses.values().filter(recent).count();
+        let mut glass = self.made(&stated, ward.as_ref(), now);
         if count >= self.ground.settings.per_day {
-            self.alarm_quota(&stated, count).await;
-            return Err(Stopped::Quota(count));
+            // Care goes on while an event is declared, for whomever; it is said all the same.
+            if book.declared(now).next().is_none() {
+                self.alarm_quota(&glass, count, "Somebody wants to break the glass again")
+                    .await;
+                return Err(Stopped::Quota(count));
+            }
+            glass.beyond = Some(count);
         }
-        let mut glass = self.made(&stated, now);
         self.keep(&glass).await?;
         let facts = facts_of(stated.facts, &stated.offer);
         let recorded = self
@@ -245,17 +261,21 @@ impl BreakGlass {
         }
         glass.recording = Recording::Done;
         self.keep(&glass).await?;
-        book.insert(glass.id.clone(), glass.clone());
+        book.glasses.insert(glass.id.clone(), glass.clone());
         // INVARIANT: stored and on record; only now it opens anything.
         self.restate(&book);
         metrics::counter!(names::BREAK_GLASS).increment(1);
         self.measure(&book);
         drop(book);
         self.alarm_broken(&glass).await;
+        if let Some(count) = glass.beyond {
+            let what = "While a mass-casualty event is declared, somebody broke the glass again";
+            self.alarm_quota(&glass, count, what).await;
+        }
         Ok(glass)
     }
 
-    fn made(&self, stated: &Stated, now: Timestamp) -> Glass {
+    fn made(&self, stated: &Stated, ward: Option<&Declaration>, now: Timestamp) -> Glass {
         let Stated {
             offer, principal, ..
         } = stated;
@@ -278,32 +298,36 @@ impl BreakGlass {
             sign_in_age: signed_in.map(|at| now.duration_since(at).as_secs().max(0)),
             unconfirmed: offer.unconfirmed,
             opened: now,
-            expires: after(settings.duration),
+            expires: ward
+                .map_or(Timestamp::MAX, |ward| ward.expires)
+                .min(after(settings.duration)),
             due: after(settings.review_within),
             recording: Recording::Pending,
             ended: None,
             review: None,
             reminder: Reminder::Open,
+            ward: ward.map(Declaration::offered),
+            beyond: None,
         }
     }
 
     async fn alarm_broken(&self, glass: &Glass) {
-        let title = format!("The glass was broken ({})", glass.reason.label());
+        let reason = glass.reason.label();
+        let title = match &glass.ward {
+            None => format!("The glass was broken ({reason})"),
+            Some(ward) => format!("The glass was broken for ward {} ({reason})", ward.name),
+        };
         self.alarm("break-glass", title, glass).await;
     }
 
-    async fn alarm_quota(&self, stated: &Stated, count: usize) {
-        let name = stated.principal.display();
+    async fn alarm_quota(&self, glass: &Glass, count: usize, what: &str) {
         let detail = [
             ("rule", "break-glass-quota".to_owned()),
-            (
-                "title",
-                format!("Somebody wants to break the glass again after {count} times within a day"),
-            ),
+            ("title", format!("{what} after {count} times within a day")),
             ("level", "high".to_owned()),
-            ("user", name.to_owned()),
-            ("patient", stated.offer.patient.id.clone()),
-            ("records", stated.facts.request.clone()),
+            ("user", glass.name.clone()),
+            ("patient", glass.patient.id.clone()),
+            ("records", glass.request.clone()),
         ];
         self.record_alarm(&detail).await;
     }
@@ -311,7 +335,7 @@ impl BreakGlass {
     /// SECURITY: who and whose chart are particulars of their own. A title leaves for every receiver, whatever it may
     /// know about people.
     async fn alarm(&self, rule: &str, title: String, glass: &Glass) {
-        let detail = [
+        let mut detail = vec![
             ("rule", rule.to_owned()),
             ("title", title),
             ("level", "high".to_owned()),
@@ -320,6 +344,8 @@ impl BreakGlass {
             ("records", glass.request.clone()),
             ("grant", glass.id.clone()),
         ];
+        let ward = glass.ward.as_ref();
+        detail.extend(ward.map(|ward| ("ward", ward.name.clone())));
         self.record_alarm(&detail).await;
     }
 

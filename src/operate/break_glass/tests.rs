@@ -1,5 +1,7 @@
 //! The room without the request path: who may break the glass how often, what survives a restart, what time does.
 
+mod ward;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use crate::clock::ManualClock;
 use crate::policy::bundle::Bundle;
 use crate::request::facts::PatientSource;
 use crate::request::principal::{Proof, User};
-use crate::request::{Action, PatientRef};
+use crate::request::{Action, OfferedWard, PatientRef, Reach};
 use crate::secret::Secret;
 use crate::store::MemoryStore;
 use crate::store::memory::Fault;
@@ -147,7 +149,9 @@ fn stated(name: &str, patient: &str) -> Stated {
             return_to: "/chart/sensitive".to_owned(),
             at: start(),
             unconfirmed: false,
+            ward: None,
         },
+        choice: Choice::Patient,
         principal,
         facts,
         reason: Reason::Emergency,
@@ -181,7 +185,11 @@ impl House {
             .policies
             .standing()
             .grants_of(&format!("main|sub-{name}"));
-        grants.iter().map(|grant| grant.patient.clone()).collect()
+        let of = |reach: &Reach| match reach {
+            Reach::Patient { number, .. } => number.clone(),
+            Reach::Ward(name) => format!("ward {name}"),
+        };
+        grants.iter().map(|grant| of(&grant.reach)).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Book, BreakGlass, Ended, Reminder, Stopped};
+use super::{Book, BreakGlass, Ended, Glass, Reminder, Stopped};
 use crate::request::Event;
 use crate::telemetry::metrics as names;
 
@@ -13,7 +13,7 @@ use crate::telemetry::metrics as names;
 const TICK: Duration = Duration::from_secs(30);
 
 /// How the room is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     /// Grants in force.
     pub open: usize,
@@ -21,6 +21,30 @@ pub struct Condition {
     pub unreviewed: usize,
     /// Those of them whose time is over.
     pub overdue: usize,
+    /// Wards for which a mass-casualty event is declared, and until when.
+    pub wards: Vec<(String, Timestamp)>,
+}
+
+/// Why a grant ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause<'a> {
+    /// Its time is over.
+    Time,
+    /// An operator ended it.
+    Operator(&'a str),
+    /// The event is over that it was broken for: an operator lifted it, if one is named.
+    Lifted(Option<&'a str>),
+}
+
+impl<'a> Cause<'a> {
+    /// The word on record, and who did it.
+    const fn said(self) -> (&'static str, Option<&'a str>) {
+        match self {
+            Self::Time => ("expired", None),
+            Self::Operator(by) => ("ended", Some(by)),
+            Self::Lifted(by) => ("lifted", by),
+        }
+    }
 }
 
 impl BreakGlass {
@@ -44,10 +68,16 @@ impl BreakGlass {
 
     fn count(&self, book: &Book) -> Condition {
         let now = self.now();
+        let count =
+            |is: &dyn Fn(&Glass) -> bool| book.glasses.values().filter(|one| is(one)).count();
         Condition {
-            open: book.values().filter(|glass| glass.is_open(now)).count(),
-            unreviewed: book.values().filter(|glass| glass.review.is_none()).count(),
-            overdue: book.values().filter(|glass| glass.is_overdue(now)).count(),
+            open: book.open(now).count(),
+            unreviewed: count(&|glass| glass.review.is_none()),
+            overdue: count(&|glass| glass.is_overdue(now)),
+            wards: book
+                .declared(now)
+                .map(|declared| (declared.ward.clone(), declared.expires))
+                .collect(),
         }
     }
 
@@ -62,23 +92,34 @@ impl BreakGlass {
         metrics::gauge!(names::BREAK_GLASS_OPEN).set(number(condition.open));
         metrics::gauge!(names::BREAK_GLASS_UNREVIEWED).set(number(condition.unreviewed));
         metrics::gauge!(names::BREAK_GLASS_OVERDUE).set(number(condition.overdue));
+        metrics::gauge!(names::BREAK_GLASS_WARDS).set(number(condition.wards.len()));
     }
 
     /// Ends what is over, alarms about what is overdue, and forgets what is old. What fails is tried again next time.
     pub async fn settle(&self) {
         let now = self.now();
         let mut book = self.book.lock().await;
-        let over: Vec<String> = book
+        self.settle_declarations(&mut book).await;
+        let over: Vec<(String, Cause<'static>)> = book
+            .glasses
             .values()
-            .filter(|glass| glass.ended.is_none() && !glass.is_open(now))
-            .map(|glass| glass.id.clone())
+            .filter(|glass| glass.ended.is_none() && !book.is_in_force(glass, now))
+            .map(|glass| {
+                let cause = if glass.is_open(now) {
+                    Cause::Lifted(None)
+                } else {
+                    Cause::Time
+                };
+                (glass.id.clone(), cause)
+            })
             .collect();
-        for id in over {
-            if let Err(error) = self.end_one(&mut book, &id, None).await {
+        for (id, cause) in over {
+            if let Err(error) = self.end_one(&mut book, &id, cause).await {
                 tracing::error!(%error, grant = id, "the end of a grant could not be noted");
             }
         }
         let overdue: Vec<String> = book
+            .glasses
             .values()
             .filter(|glass| glass.is_overdue(now) && glass.reminder == Reminder::Open)
             .map(|glass| glass.id.clone())
@@ -88,7 +129,7 @@ impl BreakGlass {
                 tracing::error!(%error, grant = id, "an overdue review could not be noted");
             }
         }
-        book.retain(|_, glass| match &glass.review {
+        book.glasses.retain(|_, glass| match &glass.review {
             Some(review) => !past(review.at, super::KEPT, now),
             None => !past(glass.opened, super::KEPT_UNREVIEWED, now),
         });
@@ -107,12 +148,13 @@ impl BreakGlass {
         let now = self.now();
         let mut book = self.book.lock().await;
         let theirs: Vec<String> = book
+            .glasses
             .values()
             .filter(|glass| glass.is_open(now) && meant(&glass.user, &glass.name))
             .map(|glass| glass.id.clone())
             .collect();
         for id in theirs {
-            self.end_one(&mut book, &id, Some(by)).await?;
+            self.end_one(&mut book, &id, Cause::Operator(by)).await?;
         }
         Ok(())
     }
@@ -122,9 +164,10 @@ impl BreakGlass {
         &self,
         book: &mut Book,
         id: &str,
-        by: Option<&str>,
+        cause: Cause<'_>,
     ) -> Result<(), Stopped> {
-        let Some(glass) = book.get(id) else {
+        let (how, by) = cause.said();
+        let Some(glass) = book.glasses.get(id) else {
             return Ok(());
         };
         let mut ended = glass.clone();
@@ -137,15 +180,15 @@ impl BreakGlass {
             ("grant".to_owned(), ended.id.clone()),
             ("user".to_owned(), ended.name.clone()),
             ("patient".to_owned(), ended.patient.id.clone()),
-            (
-                "how".to_owned(),
-                by.map_or("expired", |_| "ended").to_owned(),
-            ),
+            ("how".to_owned(), how.to_owned()),
         ]);
+        if let Some(ward) = &ended.ward {
+            detail.insert("ward".to_owned(), ward.name.clone());
+        }
         if let Some(by) = by {
             detail.insert("operator".to_owned(), by.to_owned());
         }
-        book.insert(id.to_owned(), ended);
+        book.glasses.insert(id.to_owned(), ended);
         self.restate(book);
         self.ground
             .audit
@@ -156,7 +199,7 @@ impl BreakGlass {
 
     /// Alarms about an overdue review, once.
     async fn remind(&self, book: &mut Book, id: &str) -> Result<(), Stopped> {
-        let Some(glass) = book.get(id) else {
+        let Some(glass) = book.glasses.get(id) else {
             return Ok(());
         };
         let mut reminded = glass.clone();
@@ -165,7 +208,7 @@ impl BreakGlass {
         let title = "Nobody has reviewed a broken glass within the time set".to_owned();
         self.alarm("break-glass-review-overdue", title, &reminded)
             .await;
-        book.insert(id.to_owned(), reminded);
+        book.glasses.insert(id.to_owned(), reminded);
         Ok(())
     }
 }

@@ -175,6 +175,15 @@ impl Teams {
         self.patients.get(key.as_str())
     }
 
+    pub(super) fn charts(&self) -> impl Iterator<Item = &Chart> {
+        self.patients.values()
+    }
+
+    /// The number of a ward.
+    pub(super) fn number_of(&self, ward: &str) -> Option<u16> {
+        self.wards.numbers.get(ward).copied()
+    }
+
     /// The numbers of a user: named by id, and by name where they are of the feed's issuer.
     ///
     /// SECURITY: another issuer gives its users what names it likes.

@@ -221,6 +221,12 @@ impl InForce {
         &self.active
     }
 
+    /// What feeds say of who treats whom, and who lies where.
+    #[must_use]
+    pub const fn care(&self) -> &Care {
+        &self.care
+    }
+
     /// The circumstances of a mapped request.
     #[must_use]
     pub fn circumstances(&self, mapped: &Mapped, now: Timestamp) -> Circumstances {

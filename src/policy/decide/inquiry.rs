@@ -149,11 +149,25 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// The grant that opens the chart of `patient`, or, where no chart is concerned, the EMR's frame.
-    pub(super) fn opened(&self, patient: Option<&PatientRef>) -> Option<&'a Grant> {
+    /// The grant that opened a chart concerned: the one that ends first, if there are several.
+    pub(super) fn grant(&self) -> Option<&'a Grant> {
+        let each = self.concerned.iter();
+        each.filter_map(|concerned| self.opened(concerned))
+            .min_by_key(|grant| grant.expires)
+    }
+
+    /// The grant that opens the chart of whom it concerns, by what feeds say now of where they lie.
+    fn grant_for(&self, concerned: &Concerned<'_>) -> Option<&'a Grant> {
+        let ward = concerned.situation.patient_ward.as_deref();
+        self.circumstances
+            .grant_for(concerned.patient?, ward, self.now)
+    }
+
+    /// The grant that opens the chart of whom it concerns, or, where no chart is concerned, the EMR's frame.
+    fn opened(&self, concerned: &Concerned<'_>) -> Option<&'a Grant> {
         let circumstances = self.circumstances;
-        match patient {
-            Some(patient) => circumstances.grant_for(patient, self.now),
+        match concerned.patient {
+            Some(_) => self.grant_for(concerned),
             // Whoever broke the glass needs the EMR's frame to see the chart in, and lockdown may have closed that.
             None if circumstances.lockdown >= CLINICAL_CORE
                 && self.matter.mapping.action == Action::Navigate =>
@@ -175,7 +189,7 @@ impl<'a> Inquiry<'a> {
         let circumstances = self.circumstances;
         let break_glass = match glass {
             Glass::Broken => true,
-            Glass::AsItIs => self.opened(concerned.patient).is_some(),
+            Glass::AsItIs => self.opened(concerned).is_some(),
         };
         self.active.ask(&Question {
             kind: PrincipalKind::of(principal),
@@ -214,9 +228,9 @@ impl<'a> Inquiry<'a> {
             ..
         } = *self.matter;
         Reason::for_all(&mapping.patients, |patient| {
-            if let Some(grant) =
-                patient.and_then(|patient| self.circumstances.grant_for(patient, self.now))
-            {
+            let mut known = self.concerned.iter();
+            let known = known.find(|concerned| concerned.patient == patient);
+            if let Some(grant) = known.and_then(|concerned| self.grant_for(concerned)) {
                 return Some((Arc::from(grant.id.as_str()), grant.expires));
             }
             let subject = Subject::new(

@@ -71,13 +71,7 @@ impl Ruling {
         let mut outcome = inquiry.ask_for_all(inquiry.circumstances.training);
         let lapsed = inquiry.lapsed_only(&outcome);
         what_no_bundle_leaves_out(&mut outcome, mapping, lockdown);
-        let concerned = mapping.patients.iter().map(Some);
-        let nobody = mapping.patients.is_empty().then_some(None);
-        let grant = concerned
-            .chain(nobody)
-            .filter_map(|patient| inquiry.opened(patient))
-            .min_by_key(|grant| grant.expires)
-            .cloned();
+        let grant = inquiry.grant().cloned();
         let reason = inquiry.reason(&outcome.obligations);
         Self {
             outcome,

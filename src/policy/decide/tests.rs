@@ -1,5 +1,7 @@
 //! Decisions on mapped requests.
 
+mod ward;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +24,8 @@ use crate::request::facts::{Decision, Mapping, Verdict};
 use crate::request::principal::{Proof, User};
 use crate::request::received::{Connection, Parts};
 use crate::request::{
-    Action, Body, ClientAddr, Demand, Notice, PatientRef, PeerAddr, Principal, Received, Refused,
-    RequestId, Target,
+    Action, Body, ClientAddr, Demand, Notice, PatientRef, PeerAddr, Principal, Reach, Received,
+    Refused, RequestId, Target,
 };
 
 const NOW: &str = "2026-11-22T10:00:00Z";
@@ -240,8 +242,7 @@ fn a_broken_glass_opens_the_frame_that_lockdown_closed_and_the_record_names_it()
     let frame = Case::new(&["privacy-officer"], Action::Navigate, "shell");
     let grants: Arc<[Grant]> = Arc::new([Grant {
         id: "g1".to_owned(),
-        system: "urn:mrn".to_owned(),
-        patient: "1".to_owned(),
+        reach: Reach::of(&patient("1")),
         expires: at("2026-11-22T12:00:00Z"),
     }]);
     let decide = |lockdown, grants: &Arc<[Grant]>| {
@@ -419,8 +420,7 @@ fn a_grant_opens_one_patient_s_chart_until_it_ends() {
             care_relation: CareRelation::Unrelated,
             grants: Arc::new([Grant {
                 id: "g1".to_owned(),
-                system: "urn:mrn".to_owned(),
-                patient: "1".to_owned(),
+                reach: Reach::of(&patient("1")),
                 expires: at(expires),
             }]),
             ..Circumstances::default()
@@ -541,8 +541,7 @@ fn an_overdue_course_makes_the_emr_read_only_and_never_stops_breaking_the_glass(
         let case = Case::new(roles, action, section).on(&["7"]);
         let grants: &[Grant] = &[Grant {
             id: "bg".to_owned(),
-            system: patient("7").system,
-            patient: "7".to_owned(),
+            reach: Reach::of(&patient("7")),
             expires: at(SESSION_END),
         }];
         case.decide(&Circumstances {
@@ -637,8 +636,7 @@ fn what_is_out_of_the_ordinary_is_told() {
             training_due: Some(due),
             grants: Arc::new([Grant {
                 id: "g1".to_owned(),
-                system: "urn:mrn".to_owned(),
-                patient: "1".to_owned(),
+                reach: Reach::of(&patient("1")),
                 expires: at("2026-11-22T12:00:00Z"),
             }]),
             ..Circumstances::default()
@@ -648,7 +646,7 @@ fn what_is_out_of_the_ordinary_is_told() {
         authorized.notices().to_vec()
     };
     let broken = Notice::BreakGlass {
-        patient: "1".to_owned(),
+        reach: Reach::of(&patient("1")),
         until: at("2026-11-22T12:00:00Z"),
     };
     assert_eq!(told(Training::Current, 0), std::slice::from_ref(&broken));

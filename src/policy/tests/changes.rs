@@ -16,7 +16,7 @@ use crate::policy::rule::Rule;
 use crate::policy::standing::Scope;
 use crate::request::facts::Verdict;
 use crate::request::principal::{Proof, User};
-use crate::request::{Principal, Role};
+use crate::request::{PatientRef, Principal, Reach, Role};
 
 /// What changes between two requests.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ enum Step {
     Activate(usize),
     Lockdown(Scope, u8),
     Grant(&'static str, &'static str),
+    /// A glass is broken for a ward.
+    Ward(&'static str, &'static str),
     Whole(&'static str),
     Session {
         user: &'static str,
@@ -55,10 +57,16 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3_usize).prop_map(Step::Activate),
         1 => (scope, 0..=4_u8).prop_map(|(scope, level)| Step::Lockdown(scope, level)),
         1 => (user(), prop::sample::select(vec!["1", "2"])).prop_map(|(user, patient)| Step::Grant(user, patient)),
+        1 => (user(), prop::sample::select(vec!["ed", "icu"])).prop_map(|(user, ward)| Step::Ward(user, ward)),
         1 => user().prop_map(Step::Whole),
         2 => (user(), prop::sample::select(ROLES), any::<bool>())
             .prop_map(|(user, roles, mfa)| Step::Session { user, roles: roles.to_vec(), mfa }),
     ]
+}
+
+/// Where the patients of this test lie.
+fn ward_of(patient: &PatientRef) -> &'static str {
+    if patient.id == "1" { "ed" } else { "icu" }
 }
 
 fn principal(user: &str, names: &[&str], mfa: bool) -> Principal {
@@ -106,10 +114,13 @@ proptest! {
                 Step::Grant(user, number) => policies.restate(|standing| {
                     let grant = Grant {
                         id: "g".to_owned(),
-                        system: patient(number).system,
-                        patient: number.to_owned(),
+                        reach: Reach::of(&patient(number)),
                         expires,
                     };
+                    standing.grants.insert(format!("main|{user}"), Arc::new([grant]));
+                }),
+                Step::Ward(user, ward) => policies.restate(|standing| {
+                    let grant = Grant { id: "w".to_owned(), reach: Reach::Ward(ward.into()), expires };
                     standing.grants.insert(format!("main|{user}"), Arc::new([grant]));
                 }),
                 Step::Whole(user) => policies.restate(|standing| {
@@ -129,7 +140,7 @@ proptest! {
                         roles: who.roles(),
                         mfa: who.proof().mfa,
                         lockdown: circumstances.lockdown,
-                        break_glass: asked.patient.as_ref().is_some_and(|one| circumstances.grant_for(one, now).is_some()),
+                        break_glass: asked.patient.as_ref().is_some_and(|one| circumstances.grant_for(one, Some(ward_of(one)), now).is_some()),
                         ..asked.question()
                     };
                     let remembered = in_force.active().ask(&question);

@@ -141,6 +141,8 @@ impl Kind {
             | Event::PolicyShadow
             | Event::PermissionsReviewed
             | Event::LockdownChanged
+            | Event::WardDeclared
+            | Event::WardDeclarationEnded
             | Event::AuditRetired
             | Event::KeyRotated => Self::Configuration,
             Event::UserLocked
