@@ -11,25 +11,29 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use cedar_policy::{
-    ActionConstraint, AuthorizationError, Authorizer, Decision, Entities, EntityUid, PolicySet,
-    PrincipalConstraint,
+    ActionConstraint, AuthorizationError, Authorizer, Context, Decision, Entities, EntityUid,
+    PolicySet, PrincipalConstraint,
 };
 use moka::sync::Cache;
 
 use super::about::name_of;
 use super::attribute::Attributes;
 use super::bundle::Bundle;
+use super::given::{Given, GivenKey};
 use super::named::Named;
 use super::obligation::Obligations;
 use super::question::{PrincipalKind, Question};
 use super::reads::{PatientRead, PrincipalRead, Reads, is_role};
 use super::rule::Rule;
 use super::vocabulary::Vocabulary;
-use crate::request::facts::Verdict;
-use crate::request::{Action, Role};
+use crate::request::facts::{PatientSource, Verdict};
+use crate::request::{Action, PatientRef, Role};
 
 /// Most slices kept: the pages that the profiles know times the sets of roles that people really have.
 const MOST_SLICES: u64 = 16_384;
+
+/// Most contexts kept: the combinations of circumstances that people are really in.
+const MOST_CONTEXTS: u64 = 16_384;
 
 /// In whose name a slice is asked that no one's identity matters to.
 const ANYONE: &str = "anyone who is not named";
@@ -133,7 +137,10 @@ pub struct Compiled {
     vocabulary: Vocabulary,
     by_action: Vec<(Action, OfAction)>,
     slices: Cache<Scope, Arc<Slice>>,
+    contexts: Cache<GivenKey, Context>,
     named: Named,
+    /// Who stands for every patient that the bundle does not name.
+    someone: PatientRef,
     /// The principals whom a policy is for alone.
     owners: HashSet<String>,
     /// The patients whom a policy is about alone.
@@ -186,6 +193,12 @@ impl Compiled {
             vocabulary,
             by_action,
             slices: Cache::new(MOST_SLICES),
+            contexts: Cache::new(MOST_CONTEXTS),
+            someone: PatientRef {
+                system: "urn:chartgate:patient".to_owned(),
+                id: "someone who is not named".to_owned(),
+                source: PatientSource::Request,
+            },
             named: Named::of(bundle.policies()),
             owners: bundle.policies().filter_map(owner).collect(),
             subjects: bundle.policies().filter_map(subject).collect(),
@@ -323,19 +336,44 @@ impl Compiled {
                 }
             }
         };
-        // What no policy of the slice reads is not put into words for it.
-        let question = &Question {
-            patient: match slice.reads.patient {
-                PatientRead::Nothing => None,
-                PatientRead::Presence | PatientRead::Identity => question.patient,
-            },
-            ..*question
-        };
-        let names = self.vocabulary.names();
-        match names.request(question, (principal, slice.reads.attributes), None) {
+        let request = self.context(slice, question).and_then(|context| {
+            let names = self.vocabulary.names();
+            names.request_in(context, question, principal, None)
+        });
+        match request {
             Ok(request) => self.evaluate(slice, &request, entities),
             Err(error) => refused_to_ask(&error),
         }
+    }
+
+    /// The context of a question, as much of it as the slice reads. Questions differ in who does what where; their
+    /// circumstances are few, and putting them into Cedar's words costs as much as evaluating a few policies.
+    fn context(&self, slice: &Slice, question: &Question<'_>) -> Result<Context, String> {
+        let given = Given::new(question, &self.named, slice.reads);
+        if let Some(context) = self.contexts.get(&given) {
+            return Ok(context);
+        }
+        let is_named = |patient: &PatientRef| self.named.has_patient(patient);
+        let patient = match slice.reads.patient {
+            PatientRead::Nothing => None,
+            PatientRead::Presence | PatientRead::Identity => question.patient.map(|patient| {
+                if is_named(patient) || is_named(&self.someone) {
+                    patient
+                } else {
+                    &self.someone
+                }
+            }),
+        };
+        let question = Question {
+            patient,
+            ..*question
+        };
+        let names = self.vocabulary.names();
+        let context = question
+            .context(names, slice.reads.attributes)
+            .map_err(|error| error.to_string())?;
+        self.contexts.insert(given.to_key(), context.clone());
+        Ok(context)
     }
 
     fn evaluate(

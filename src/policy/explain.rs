@@ -13,7 +13,6 @@ use cedar_policy::{
 };
 use serde::Serialize;
 
-use super::attribute::Attributes;
 use super::bundle::Bundle;
 use super::compile::{Compiled, Outcome};
 use super::rule::Rule;
@@ -110,7 +109,7 @@ impl<'b> Bench<'b> {
             bundle,
             request: vocabulary
                 .names()
-                .request(&question, (&scene.principal, Attributes::ALL), None)
+                .request(&question, &scene.principal, None)
                 .ok()?,
             entities: vocabulary
                 .entities(scene.kind, &scene.principal, &scene.roles)

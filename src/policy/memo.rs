@@ -13,9 +13,8 @@ use equivalent::Equivalent;
 use moka::sync::Cache;
 
 use super::compile::{Compiled, Outcome};
-use super::question::{CareRelation, PrincipalKind, Purpose, Question, Training};
-use super::reads::PatientRead;
-use super::situation::{AsRead, Kept};
+use super::given::{Given, GivenKey};
+use super::question::{PrincipalKind, Question};
 use crate::request::{Action, Role};
 
 /// Most answers remembered.
@@ -28,19 +27,8 @@ struct Asked<'q> {
     kind: PrincipalKind,
     roles: &'q BTreeSet<Role>,
     section: &'q str,
-    sensitivity: &'q str,
-    emr: &'q str,
-    mfa: bool,
-    care_relation: CareRelation,
-    purpose: Purpose,
-    lockdown: u8,
-    zone: &'q str,
-    training: Training,
-    break_glass: bool,
-    department: Option<&'q str>,
-    situation: AsRead<'q>,
-    patient: PatientPart<&'q str>,
     principal: Option<&'q str>,
+    given: Given<'q>,
 }
 
 /// The same, kept.
@@ -50,62 +38,20 @@ struct Key {
     kind: PrincipalKind,
     roles: BTreeSet<Role>,
     section: String,
-    sensitivity: String,
-    emr: String,
-    mfa: bool,
-    care_relation: CareRelation,
-    purpose: Purpose,
-    lockdown: u8,
-    zone: String,
-    training: Training,
-    break_glass: bool,
-    department: Option<String>,
-    situation: Kept,
-    patient: PatientPart<String>,
     principal: Option<String>,
-}
-
-/// As much of the patient as the bundle can tell apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum PatientPart<T> {
-    Unread,
-    Absent,
-    Unnamed,
-    Named { system: T, id: T },
+    given: GivenKey,
 }
 
 impl<'q> Asked<'q> {
     fn new(compiled: &Compiled, question: &Question<'q>) -> Self {
         let named = compiled.named();
-        let reads = compiled.reads(question.action);
         Self {
             action: question.action,
             kind: question.kind,
             roles: question.roles,
             section: question.section,
-            sensitivity: question.sensitivity,
-            emr: question.emr,
-            mfa: question.mfa,
-            care_relation: question.care_relation,
-            purpose: question.purpose,
-            lockdown: question.lockdown,
-            zone: question.zone,
-            training: question.training,
-            break_glass: question.break_glass,
-            department: question.department,
-            situation: AsRead::new(question.situation, reads.attributes),
-            patient: match (reads.patient, question.patient) {
-                (PatientRead::Nothing, _) => PatientPart::Unread,
-                (PatientRead::Presence | PatientRead::Identity, None) => PatientPart::Absent,
-                (PatientRead::Identity, Some(patient)) if named.has_patient(patient) => {
-                    PatientPart::Named {
-                        system: patient.system.as_str(),
-                        id: patient.id.as_str(),
-                    }
-                }
-                (PatientRead::Presence | PatientRead::Identity, Some(_)) => PatientPart::Unnamed,
-            },
             principal: Some(question.principal).filter(|who| named.has_principal(who)),
+            given: Given::new(question, named, compiled.reads(question.action)),
         }
     }
 
@@ -115,27 +61,8 @@ impl<'q> Asked<'q> {
             kind: self.kind,
             roles: self.roles.clone(),
             section: self.section.to_owned(),
-            sensitivity: self.sensitivity.to_owned(),
-            emr: self.emr.to_owned(),
-            mfa: self.mfa,
-            care_relation: self.care_relation,
-            purpose: self.purpose,
-            lockdown: self.lockdown,
-            zone: self.zone.to_owned(),
-            training: self.training,
-            break_glass: self.break_glass,
-            department: self.department.map(str::to_owned),
-            situation: self.situation.kept(),
-            patient: match &self.patient {
-                PatientPart::Unread => PatientPart::Unread,
-                PatientPart::Absent => PatientPart::Absent,
-                PatientPart::Unnamed => PatientPart::Unnamed,
-                PatientPart::Named { system, id } => PatientPart::Named {
-                    system: (*system).to_owned(),
-                    id: (*id).to_owned(),
-                },
-            },
             principal: self.principal.map(str::to_owned),
+            given: self.given.to_key(),
         }
     }
 }
@@ -147,24 +74,8 @@ impl Key {
             kind: self.kind,
             roles: &self.roles,
             section: &self.section,
-            sensitivity: &self.sensitivity,
-            emr: &self.emr,
-            mfa: self.mfa,
-            care_relation: self.care_relation,
-            purpose: self.purpose,
-            lockdown: self.lockdown,
-            zone: &self.zone,
-            training: self.training,
-            break_glass: self.break_glass,
-            department: self.department.as_deref(),
-            situation: self.situation.as_read(),
-            patient: match &self.patient {
-                PatientPart::Unread => PatientPart::Unread,
-                PatientPart::Absent => PatientPart::Absent,
-                PatientPart::Unnamed => PatientPart::Unnamed,
-                PatientPart::Named { system, id } => PatientPart::Named { system, id },
-            },
             principal: self.principal.as_deref(),
+            given: self.given.given(),
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod courses;
 pub mod decide;
 pub mod explain;
 mod files;
+mod given;
 pub mod manifest;
 pub mod memo;
 mod named;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{
-    Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, Schema, SchemaFragment,
+    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, Schema, SchemaFragment,
 };
 
 use super::attribute::Attributes;
@@ -164,9 +164,7 @@ impl Vocabulary {
                     department: Some("any"),
                     ..plain(kind, action, (&roles, section.as_str()))
                 };
-                names
-                    .request(&question, ("any", Attributes::ALL), Some(schema))
-                    .is_ok()
+                names.request(&question, "any", Some(schema)).is_ok()
             })
         });
         self.names.knows_department = is_known;
@@ -190,9 +188,7 @@ impl Vocabulary {
                         patient,
                         ..plain(kind, action, (&roles, section))
                     };
-                    self.names
-                        .request(&question, ("any", Attributes::ALL), Some(schema))
-                        .err()
+                    self.names.request(&question, "any", Some(schema)).err()
                 });
                 let reasons = people.map(|error| error.to_string()).into_iter();
                 errors.extend(reasons.chain(requests.into_iter().flatten()).map(|reason| {
@@ -330,16 +326,27 @@ impl Names {
         uid(&self.patient, &format!("{}|{}", patient.system, patient.id))
     }
 
-    /// The Cedar request for a question, asked in the name of `principal` to policies that read `read`.
+    /// The Cedar request for a question, asked in the name of `principal`.
     pub(super) fn request(
         &self,
         question: &Question<'_>,
-        (principal, read): (&str, Attributes),
+        principal: &str,
         schema: Option<&Schema>,
     ) -> Result<Request, String> {
         let context = question
-            .context(self, read)
+            .context(self, Attributes::ALL)
             .map_err(|error| error.to_string())?;
+        self.request_in(context, question, principal, schema)
+    }
+
+    /// The same, with a context that is made already.
+    pub(super) fn request_in(
+        &self,
+        context: Context,
+        question: &Question<'_>,
+        principal: &str,
+        schema: Option<&Schema>,
+    ) -> Result<Request, String> {
         Request::new(
             self.principal(question.kind, principal),
             self.action(question.action),

@@ -125,14 +125,15 @@ pub fn first_sequence(
 /// A segment holds nothing newer than the beginning of the next, give or take a jump of the clock. Where the next one
 /// begins earlier, the clock was set back in between, and when the segment ended is not known.
 fn first_of(headers: &[Header], since: Timestamp) -> u64 {
-    let mut first = 0;
-    for (header, next) in headers.iter().zip(headers.iter().skip(1)) {
-        if next.created < header.created || since.duration_since(next.created) <= SLACK {
+    let began_before = |header: &&Header| since.duration_since(header.created) > SLACK;
+    let mut before: Option<&Header> = None;
+    for header in headers.iter().take_while(began_before) {
+        if before.is_some_and(|before| header.created < before.created) {
             break;
         }
-        first = next.first;
+        before = Some(header);
     }
-    first
+    before.map_or(0, |header| header.first)
 }
 
 /// The first record of the segments that all begin later than `until`.

@@ -7,7 +7,6 @@ use proptest::prelude::*;
 
 use super::asked::{WILD_BUNDLE, WILD_COMPILED, WILD_SET, asked, fresh};
 use super::{SHIPPED, SMALL, load, question, roles, shipped_directory, small_with};
-use crate::policy::attribute::Attributes;
 use crate::policy::bundle::Bundle;
 use crate::policy::compile::Compiled;
 use crate::policy::question::Question;
@@ -26,7 +25,7 @@ fn fully(
         .expect("entities");
     let request = vocabulary
         .names()
-        .request(question, (question.principal, Attributes::ALL), None)
+        .request(question, question.principal, None)
         .expect("a request");
     let response = Authorizer::new().is_authorized(&request, set, &entities);
     let mut errors: Vec<_> = response
@@ -161,7 +160,7 @@ proptest! {
         });
         let known = SHIPPED.vocabulary().sections().contains(&asked.section);
         let question = asked.question();
-        let request = SHIPPED.vocabulary().names().request(&question, (&asked.principal, Attributes::ALL), Some(&SCHEMA));
+        let request = SHIPPED.vocabulary().names().request(&question, &asked.principal, Some(&SCHEMA));
         prop_assert_eq!(request.is_ok(), known, "{:?}", request);
     }
 }
