@@ -74,19 +74,46 @@ impl About {
         if let Some(body) = first.get("body") {
             conjuncts(body, &mut terms);
         }
-        let mut is_present = false;
-        for term in terms {
-            if let Some(sections) = sections_of(term) {
-                self.only(sections);
-            } else if says_present(term) {
-                is_present = true;
-            } else if let Some(patient) = patient_of(term).filter(|_| is_present) {
-                self.patient.get_or_insert(patient);
-            } else {
-                return;
+        for term in known(&terms) {
+            match term {
+                Term::Sections(sections) => self.only(sections),
+                Term::Presence => {}
+                Term::Patient(patient) => drop(self.patient.get_or_insert(patient)),
             }
         }
     }
+
+    /// Which of the terms of a first `when` are true wherever the policy is about the section.
+    pub(super) fn decided_among(terms: &[&Value]) -> Vec<bool> {
+        let mut decided: Vec<bool> = known(terms)
+            .map(|term| matches!(term, Term::Sections(_)))
+            .collect();
+        decided.resize(terms.len(), false);
+        decided
+    }
+}
+
+/// A term that says what a policy is about.
+enum Term {
+    Sections(BTreeSet<String>),
+    Presence,
+    Patient(String),
+}
+
+/// The terms with which a conjunction begins that say what it is about.
+fn known(terms: &[&Value]) -> impl Iterator<Item = Term> {
+    let mut is_present = false;
+    terms.iter().map_while(move |term| {
+        if let Some(sections) = sections_of(term) {
+            Some(Term::Sections(sections))
+        } else if says_present(term) {
+            is_present = true;
+            Some(Term::Presence)
+        } else {
+            let patient = patient_of(term).filter(|_| is_present);
+            patient.map(Term::Patient)
+        }
+    })
 }
 
 /// A patient's name in policies.
@@ -95,7 +122,7 @@ pub(super) fn name_of(patient: &PatientRef) -> String {
 }
 
 /// The terms of a conjunction in the order in which they are evaluated.
-fn conjuncts<'v>(value: &'v Value, terms: &mut Vec<&'v Value>) {
+pub(super) fn conjuncts<'v>(value: &'v Value, terms: &mut Vec<&'v Value>) {
     match value.get("&&") {
         Some(both) => {
             for side in ["left", "right"] {

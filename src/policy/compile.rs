@@ -259,7 +259,7 @@ impl Compiled {
             .ok();
         Slice {
             // INVARIANT: ids are unique in a bundle, and a bundle holds no template, so no policy is lost here.
-            policies: PolicySet::from_policies(rules.iter().map(|rule| rule.policy().clone()))
+            policies: PolicySet::from_policies(rules.iter().map(|rule| rule.lean().clone()))
                 .unwrap_or_default(),
             rules,
             reads,

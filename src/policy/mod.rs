@@ -20,6 +20,7 @@ pub mod decide;
 pub mod explain;
 mod files;
 mod given;
+mod lean;
 pub mod manifest;
 pub mod memo;
 mod named;

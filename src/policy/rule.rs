@@ -7,6 +7,7 @@ use cedar_policy::{Effect, Policy, PolicyId};
 
 use super::about::About;
 use super::contradiction;
+use super::lean;
 use super::named::Named;
 use super::obligation::Obligations;
 use super::problem::{Findings, Source};
@@ -25,6 +26,7 @@ pub struct Rule {
     about: About,
     named: Named,
     policy: Policy,
+    lean: Policy,
 }
 
 impl Rule {
@@ -92,6 +94,11 @@ impl Rule {
         &self.policy
     }
 
+    /// The policy as slices hold it, under the same id.
+    pub(super) const fn lean(&self) -> &Policy {
+        &self.lean
+    }
+
     /// Reads the annotations of a parsed policy of `source`.
     pub(super) fn read(
         policy: &Policy,
@@ -145,17 +152,19 @@ impl Rule {
         }
         // Cedar parses the text again for it, so once has to do.
         let form = policy.to_json().ok();
+        let policy = policy.new_id(PolicyId::new(id));
         Some(Self {
             id: id.to_owned(),
             doc: doc.to_owned(),
             file: file.to_owned(),
             line,
             obligations,
-            reads: Reads::of(policy, form.as_ref()),
+            reads: Reads::of(&policy, form.as_ref()),
             shifts: form.as_ref().map(reads::shifts).unwrap_or_default(),
-            about: About::of(policy, form.as_ref()),
+            about: About::of(&policy, form.as_ref()),
             named: Named::in_form(form.as_ref()),
-            policy: policy.new_id(PolicyId::new(id)),
+            lean: lean::of(&policy, form.as_ref()),
+            policy,
         })
     }
 }
