@@ -67,7 +67,7 @@ async fn rejections(house: &House, count: usize) -> Entry {
 }
 
 /// Runs `chartgate policy …` against the running clinic.
-async fn policy(house: &House, arguments: &[&str]) -> crate::harness::process::Ended {
+pub(crate) async fn policy(house: &House, arguments: &[&str]) -> crate::harness::process::Ended {
     let config = house.clinic.facts().config.display().to_string();
     let mut line = vec!["policy"];
     line.extend(arguments);
@@ -75,7 +75,7 @@ async fn policy(house: &House, arguments: &[&str]) -> crate::harness::process::E
     chartgate(&line).await
 }
 
-async fn status(house: &House) -> String {
+pub(crate) async fn status(house: &House) -> String {
     let config = house.clinic.facts().config.display().to_string();
     chartgate(&["status", "--config", &config]).await.out
 }

@@ -15,8 +15,9 @@ use chartgate::request::Event;
 use chartgate::store::Store;
 
 use crate::harness::practice::eventually;
-use crate::harness::process::{Ended, chartgate};
+use crate::harness::process::chartgate;
 use crate::harness::{Browser, House};
+use crate::policy::{policy, status};
 
 const NO_NOTES: &str = "\n@id(\"no-notes\")\n@doc(\"Nurses read no notes.\")\nforbid (\n  principal in Role::\"nurse\",\n  action,\n  resource == Section::\"notes\"\n);\n";
 
@@ -27,19 +28,6 @@ fn policies(house: &House) -> PathBuf {
 fn raise_version(house: &House, version: &str) {
     let text = format!("name = \"chartgate-hospital\"\nversion = \"{version}\"\n");
     fs::write(policies(house).join("bundle.toml"), text).unwrap();
-}
-
-async fn policy(house: &House, arguments: &[&str]) -> Ended {
-    let config = house.clinic.facts().config.display().to_string();
-    let mut line = vec!["policy"];
-    line.extend(arguments);
-    line.extend(["--config", &config]);
-    chartgate(&line).await
-}
-
-async fn status(house: &House) -> String {
-    let config = house.clinic.facts().config.display().to_string();
-    chartgate(&["status", "--config", &config]).await.out
 }
 
 fn in_force(house: &House) -> Bundle {

@@ -5,21 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::practice::Practice;
+use crate::harness::practice::{Practice, copy};
 use crate::harness::process::{Ended, chartgate};
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
 
 /// The shipped bundle with a further file.
 fn bundle(at: &Path, name: &str, text: &str) -> PathBuf {

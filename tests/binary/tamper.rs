@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::harness::practice::Practice;
+use crate::harness::practice::{Practice, copy};
 
 /// The segments, oldest first.
 fn segments(practice: &Practice) -> Vec<PathBuf> {
@@ -29,19 +29,6 @@ fn records(segment: &[u8]) -> Vec<(u64, Range<usize>)> {
         at = end;
     }
     found
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// Opens and closes the gateway, with a few refused strangers in between.

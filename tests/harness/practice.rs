@@ -1,7 +1,7 @@
 //! The provider and the EMR of a sample clinic in this process, for a gateway that is a process of its own.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -189,6 +189,20 @@ pub(crate) fn entries(out: &str) -> Vec<Value> {
     out.lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["entry"].clone())
         .collect()
+}
+
+/// Copies a directory with all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
 
 /// Looks again and again until there is something to see: for what tells nobody when it happens.
