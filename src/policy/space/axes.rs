@@ -77,6 +77,12 @@ impl Axis {
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 words.join(" and ")
             }
+            // The first one stands for all that no policy names.
+            Some(Value::Entity(_)) if index == 0 => {
+                let mut others = self.values.iter().skip(1);
+                let is_named = others.any(|value| matches!(value, Value::Entity(_)));
+                (if is_named { "any other" } else { "any" }).to_owned()
+            }
             Some(Value::Entity(uid)) => uid.id().unescaped().to_owned(),
             None => String::new(),
         }

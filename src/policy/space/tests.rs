@@ -57,6 +57,16 @@ fn a_new_permit_is_said_with_its_own_conditions_and_not_those_of_the_guards() {
 }
 
 #[test]
+fn a_patient_whom_no_policy_names_is_any() {
+    let new = r#"@id("add") @doc("x") permit (principal is User in Role::"nurse", action == Action::"Create", resource == Section::"notes")
+        when { context has patient };"#;
+    assert_eq!(compared("", new).changes[0].when, ["patient any"]);
+    let one = r#"@id("add") @doc("x") permit (principal is User in Role::"nurse", action == Action::"Create", resource == Section::"notes")
+        when { context has patient && context.patient != Patient::"urn:mrn|1" };"#;
+    assert_eq!(compared("", one).changes[0].when, ["patient any other"]);
+}
+
+#[test]
 fn without_conditions_it_is_every_situation() {
     let new = r#"@id("add") @doc("x") permit (principal in Role::"billing", action == Action::"Read", resource == Section::"billing");"#;
     let found = compared("", new);
