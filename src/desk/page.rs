@@ -41,6 +41,16 @@ pub fn page(html: String, status: StatusCode, nonce: &str) -> Response<Bytes> {
     response
 }
 
+/// A page with a form, as rendered: shown for the first time, or again with what is wrong with what was sent.
+#[must_use]
+pub fn form(html: String, problem: Option<&str>, nonce: &str) -> Response<Bytes> {
+    let status = match problem {
+        Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        None => StatusCode::OK,
+    };
+    page(html, status, nonce)
+}
+
 /// To another page of this host, by `GET`.
 #[must_use]
 pub fn redirect(location: &str) -> Response<Bytes> {

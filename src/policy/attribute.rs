@@ -59,7 +59,7 @@ impl Attribute {
 }
 
 /// Some of these attributes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Attributes(u8);
 
 impl Attributes {

@@ -372,7 +372,7 @@ impl Compiled {
         let context = question
             .context(names, slice.reads.attributes)
             .map_err(|error| error.to_string())?;
-        self.contexts.insert(given.to_key(), context.clone());
+        self.contexts.insert(given.into_key(), context.clone());
         Ok(context)
     }
 

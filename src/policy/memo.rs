@@ -5,98 +5,65 @@
 //! key. What changes with time alone (step-up, session and grant expiry) is no input of an answer; it is checked anew for
 //! each request.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use equivalent::Equivalent;
 use moka::sync::Cache;
 
 use super::compile::{Compiled, Outcome};
-use super::given::{Given, GivenKey};
+use super::given::{Given, owned};
 use super::question::{PrincipalKind, Question};
 use crate::request::{Action, Role};
 
 /// Most answers remembered.
 const MOST_ANSWERS: u64 = 65_536;
 
-/// Everything that an answer can depend on, as a question has it: looked up without a copy.
+/// Everything that an answer can depend on: as a question has it, borrowed, so that it is looked up without a copy.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Asked<'q> {
     action: Action,
     kind: PrincipalKind,
-    roles: &'q BTreeSet<Role>,
-    section: &'q str,
-    principal: Option<&'q str>,
+    roles: Cow<'q, BTreeSet<Role>>,
+    section: Cow<'q, str>,
+    principal: Option<Cow<'q, str>>,
     given: Given<'q>,
 }
 
 /// The same, kept.
-#[derive(Debug, Clone)]
-struct Key {
-    action: Action,
-    kind: PrincipalKind,
-    roles: BTreeSet<Role>,
-    section: String,
-    principal: Option<String>,
-    given: GivenKey,
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key(Asked<'static>);
+
+impl Equivalent<Key> for Asked<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self == key.0
+    }
 }
 
 impl<'q> Asked<'q> {
     fn new(compiled: &Compiled, question: &Question<'q>) -> Self {
         let named = compiled.named();
+        let principal = Some(question.principal).filter(|who| named.has_principal(who));
         Self {
             action: question.action,
             kind: question.kind,
-            roles: question.roles,
-            section: question.section,
-            principal: Some(question.principal).filter(|who| named.has_principal(who)),
+            roles: Cow::Borrowed(question.roles),
+            section: question.section.into(),
+            principal: principal.map(Cow::Borrowed),
             given: Given::new(question, named, compiled.reads(question.action)),
         }
     }
 
-    fn to_key(&self) -> Key {
-        Key {
+    fn into_key(self) -> Key {
+        Key(Asked {
             action: self.action,
             kind: self.kind,
-            roles: self.roles.clone(),
-            section: self.section.to_owned(),
-            principal: self.principal.map(str::to_owned),
-            given: self.given.to_key(),
-        }
-    }
-}
-
-impl Key {
-    fn asked(&self) -> Asked<'_> {
-        Asked {
-            action: self.action,
-            kind: self.kind,
-            roles: &self.roles,
-            section: &self.section,
-            principal: self.principal.as_deref(),
-            given: self.given.given(),
-        }
-    }
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.asked().hash(state);
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.asked() == other.asked()
-    }
-}
-
-impl Eq for Key {}
-
-impl Equivalent<Key> for Asked<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        *self == key.asked()
+            roles: Cow::Owned(self.roles.into_owned()),
+            section: owned(self.section),
+            principal: self.principal.map(owned),
+            given: self.given.into_owned(),
+        })
     }
 }
 
@@ -132,7 +99,7 @@ impl Memo {
         }
         let slice = self.compiled.slice(question);
         let answer = Arc::new(self.compiled.ask(&slice, question));
-        self.answers.insert(asked.to_key(), Arc::clone(&answer));
+        self.answers.insert(asked.into_key(), Arc::clone(&answer));
         answer
     }
 }

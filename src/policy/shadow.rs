@@ -149,10 +149,13 @@ impl Shadow {
     /// How many decisions differed so.
     #[must_use]
     pub fn counted(&self, difference: Difference) -> u64 {
-        let index = Difference::ALL.iter().position(|one| *one == difference);
-        index
-            .and_then(|index| self.differing.get(index))
+        self.count_of(difference)
             .map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    fn count_of(&self, difference: Difference) -> Option<&AtomicU64> {
+        let index = Difference::ALL.iter().position(|one| *one == difference)?;
+        self.differing.get(index)
     }
 
     /// How many decisions it was asked about.
@@ -216,8 +219,7 @@ impl Shadow {
         };
         self.compared.fetch_add(1, Ordering::Relaxed);
         let difference = Difference::between(decided, &candidate)?;
-        let index = Difference::ALL.iter().position(|one| *one == difference)?;
-        if let Some(count) = self.differing.get(index) {
+        if let Some(count) = self.count_of(difference) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         let policies = if difference == Difference::Failed {

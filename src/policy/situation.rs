@@ -1,115 +1,64 @@
 //! The parts of a situation as policy sees them, and as much of them as an answer can depend on.
 
-use std::hash::{Hash, Hasher};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use cedar_policy::RestrictedExpression as Value;
 
 use super::attribute::{Attribute, Attributes};
 use super::decide::Active;
-use crate::request::situation::{DeviceKind, Situation, UNKNOWN_AGE, Words, age_of};
+use crate::request::situation::{DeviceKind, NOTHING_KNOWN, Situation, UNKNOWN_AGE, Words, age_of};
 
 /// As much of a situation as policies that read `attributes` can tell apart. What they do not read must not split their
 /// answers in memory: there are as many patients' wards as patients.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct AsRead<'s> {
-    situation: &'s Situation,
     attributes: Attributes,
-}
-
-/// One attribute of a situation, as it is compared.
-#[derive(PartialEq, Eq, Hash)]
-enum Part<'s> {
-    Words(&'s Words),
-    Ward(Option<&'s Arc<str>>),
-    Device(DeviceKind),
-    PhishingResistant(bool),
-    Age(Option<u32>),
+    shifts: Cow<'s, Words>,
+    wards: Cow<'s, Words>,
+    patient_ward: Option<Cow<'s, Arc<str>>>,
+    device: DeviceKind,
+    /// Whether there was a second factor at all is compared anyway.
+    phishing_resistant: bool,
+    auth_age: Option<u32>,
+    information_types: Cow<'s, Words>,
 }
 
 impl<'s> AsRead<'s> {
-    pub(super) const fn new(situation: &'s Situation, attributes: Attributes) -> Self {
+    pub(super) fn new(situation: &'s Situation, attributes: Attributes) -> Self {
+        let read = |one| {
+            if attributes.has(one) {
+                situation
+            } else {
+                &NOTHING_KNOWN
+            }
+        };
+        let ward = read(Attribute::PatientWard).patient_ward.as_ref();
         Self {
-            situation,
             attributes,
+            shifts: Cow::Borrowed(&read(Attribute::Shifts).shifts),
+            wards: Cow::Borrowed(&read(Attribute::Wards).wards),
+            patient_ward: ward.map(Cow::Borrowed),
+            device: read(Attribute::Device).device,
+            phishing_resistant: read(Attribute::MfaStrength).phishing_resistant,
+            auth_age: read(Attribute::AuthAge).auth_age,
+            information_types: Cow::Borrowed(&read(Attribute::InformationTypes).information_types),
         }
     }
 
-    fn parts(self) -> impl Iterator<Item = Part<'s>> {
-        let read = Attribute::ALL.iter().copied();
-        let read = read.filter(move |one| self.attributes.has(*one));
-        read.map(move |one| self.part(one))
-    }
-
-    fn part(self, one: Attribute) -> Part<'s> {
-        let situation = self.situation;
-        match one {
-            Attribute::Shifts => Part::Words(&situation.shifts),
-            Attribute::Wards => Part::Words(&situation.wards),
-            Attribute::PatientWard => Part::Ward(situation.patient_ward.as_ref()),
-            Attribute::Device => Part::Device(situation.device),
-            // Whether there was a second factor at all is compared anyway.
-            Attribute::MfaStrength => Part::PhishingResistant(situation.phishing_resistant),
-            Attribute::AuthAge => Part::Age(situation.auth_age),
-            Attribute::InformationTypes => Part::Words(&situation.information_types),
-        }
-    }
-
-    /// The same, to be kept: a copy of what is read, and of nothing else.
-    pub(super) fn kept(self) -> Kept {
-        let mut read = Situation::UNKNOWN;
-        for one in Attribute::ALL {
-            if !self.attributes.has(*one) {
-                continue;
-            }
-            match one {
-                Attribute::Shifts => read.shifts.clone_from(&self.situation.shifts),
-                Attribute::Wards => read.wards.clone_from(&self.situation.wards),
-                Attribute::PatientWard => {
-                    read.patient_ward.clone_from(&self.situation.patient_ward);
-                }
-                Attribute::Device => read.device = self.situation.device,
-                Attribute::MfaStrength => {
-                    read.phishing_resistant = self.situation.phishing_resistant;
-                }
-                Attribute::AuthAge => read.auth_age = self.situation.auth_age,
-                Attribute::InformationTypes => {
-                    let types = &self.situation.information_types;
-                    read.information_types.clone_from(types);
-                }
-            }
-        }
-        Kept {
-            situation: read,
+    /// The same, to be kept.
+    pub(super) fn into_owned(self) -> AsRead<'static> {
+        let owned = |words: Cow<'_, Words>| Cow::Owned(words.into_owned());
+        AsRead {
+            shifts: owned(self.shifts),
+            wards: owned(self.wards),
+            patient_ward: self.patient_ward.map(|ward| Cow::Owned(ward.into_owned())),
+            information_types: owned(self.information_types),
             attributes: self.attributes,
+            device: self.device,
+            phishing_resistant: self.phishing_resistant,
+            auth_age: self.auth_age,
         }
-    }
-}
-
-impl PartialEq for AsRead<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.attributes == other.attributes && self.parts().eq(other.parts())
-    }
-}
-
-impl Eq for AsRead<'_> {}
-
-impl Hash for AsRead<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.parts().for_each(|part| part.hash(state));
-    }
-}
-
-/// An [`AsRead`] that owns what it compares.
-#[derive(Debug, Clone)]
-pub(super) struct Kept {
-    situation: Situation,
-    attributes: Attributes,
-}
-
-impl Kept {
-    pub(super) const fn as_read(&self) -> AsRead<'_> {
-        AsRead::new(&self.situation, self.attributes)
     }
 }
 

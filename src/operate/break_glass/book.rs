@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 
 use super::{Declaration, Glass, Recording};
 use crate::store::{Store, StoreError, Table};
@@ -19,27 +20,12 @@ pub(super) struct Book {
 impl Book {
     /// What the store holds. What the gateway ended before it was on record was never in force, and is deleted.
     pub(super) async fn read(store: &Store) -> Result<Self, StoreError> {
-        let mut book = Self::default();
-        for (key, entry) in store.read_all(Table::Grants).await? {
-            match serde_json::from_slice::<Glass>(entry.value.expose()) {
-                Ok(glass) if glass.recording == Recording::Done => {
-                    book.glasses.insert(glass.id.clone(), glass);
-                }
-                Ok(_) => store.delete(Table::Grants, &key).await?,
-                Err(error) => tracing::error!(%error, "a stored grant cannot be read"),
-            }
-        }
-        for (key, entry) in store.read_all(Table::Declarations).await? {
-            match serde_json::from_slice::<Declaration>(entry.value.expose()) {
-                Ok(declaration) if declaration.recording == Recording::Done => {
-                    book.declarations
-                        .insert(declaration.id.clone(), declaration);
-                }
-                Ok(_) => store.delete(Table::Declarations, &key).await?,
-                Err(error) => tracing::error!(%error, "a stored declaration cannot be read"),
-            }
-        }
-        Ok(book)
+        let glass = |one: &Glass| (one.id.clone(), one.recording);
+        let declaration = |one: &Declaration| (one.id.clone(), one.recording);
+        Ok(Self {
+            glasses: recorded(store, Table::Grants, glass).await?,
+            declarations: recorded(store, Table::Declarations, declaration).await?,
+        })
     }
 
     /// The declaration of this id, while it holds.
@@ -76,4 +62,27 @@ impl Book {
             glass.is_open(now) && ward.is_some_and(|ward| ward.declaration == declaration)
         })
     }
+}
+
+/// The stored values of a table that are on record, by the id that `told` tells of each.
+async fn recorded<T: DeserializeOwned>(
+    store: &Store,
+    table: Table,
+    told: impl Fn(&T) -> (String, Recording),
+) -> Result<BTreeMap<String, T>, StoreError> {
+    let mut found = BTreeMap::new();
+    for (key, entry) in store.read_all(table).await? {
+        let value: T = match serde_json::from_slice(entry.value.expose()) {
+            Ok(value) => value,
+            Err(error) => {
+                tracing::error!(%error, table = table.name(), "a stored value cannot be read");
+                continue;
+            }
+        };
+        match told(&value) {
+            (id, Recording::Done) => drop(found.insert(id, value)),
+            (_, Recording::Pending) => store.delete(table, &key).await?,
+        }
+    }
+    Ok(found)
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use askama::Template;
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{BreakGlass, Choice, Declaration, Reason};
-use crate::desk::page::page;
+use crate::desk::page;
 use crate::identity::identify::Identified;
 use crate::request::Offer;
 use crate::request::statement::LENGTH;
@@ -118,12 +118,7 @@ impl BreakGlass {
             }),
         };
         // A template of text cannot fail to render; if it did, the page is empty and the chart stays closed.
-        let html = form.render().unwrap_or_default();
-        let status = match problem {
-            Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            None => StatusCode::OK,
-        };
-        page(html, status, &nonce)
+        page::form(form.render().unwrap_or_default(), problem, &nonce)
     }
 
     /// What the policies that said no mean, in their own words.

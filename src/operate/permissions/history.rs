@@ -117,7 +117,11 @@ pub enum HistoryError {
 #[derive(Debug, Clone, Default)]
 pub(super) struct History(Vec<Line>);
 
-async fn read<T: DeserializeOwned>(store: &Store, key: &str) -> Result<Option<T>, HistoryError> {
+/// What is written at a key of the table of upkeep.
+pub(super) async fn read<T: DeserializeOwned>(
+    store: &Store,
+    key: &str,
+) -> Result<Option<T>, HistoryError> {
     let entry = store.get(Table::Upkeep, key).await?;
     let read = entry.map(|entry| serde_json::from_slice(entry.value.expose()));
     Ok(read.transpose()?)

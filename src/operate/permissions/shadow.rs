@@ -73,9 +73,7 @@ struct Kept {
 }
 
 async fn read(store: &Store) -> Result<Option<Kept>, HistoryError> {
-    let entry = store.get(Table::Upkeep, KEY).await?;
-    let read = entry.map(|entry| serde_json::from_slice(entry.value.expose()));
-    Ok(read.transpose()?)
+    history::read(store, KEY).await
 }
 
 /// The digest of the candidate whose files are kept.

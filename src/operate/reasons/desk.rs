@@ -5,12 +5,12 @@
 use askama::Template;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 
 use super::{Code, Reasons};
 use crate::desk::Desk;
 use crate::desk::offers::Stage;
-use crate::desk::page::{self, handled, page, plain, redirect, sole, typed};
+use crate::desk::page::{self, handled, plain, redirect, sole, typed};
 use crate::identity::ReturnTo;
 use crate::identity::identify::Identified;
 use crate::identity::routes::REASON;
@@ -162,12 +162,7 @@ impl Reasons {
             ticket,
         };
         // A template of text cannot fail to render; if it did, the page is empty and nothing opens.
-        let html = form.render().unwrap_or_default();
-        let status = match problem {
-            Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            None => StatusCode::OK,
-        };
-        page(html, status, &nonce)
+        page::form(form.render().unwrap_or_default(), problem, &nonce)
     }
 
     /// What the permits mean that ask for it, in their own words.
