@@ -33,7 +33,7 @@ impl Audit {
         if anonymous && let Ok(address) = facts.client.parse::<std::net::IpAddr>() {
             let key = ClientAddr::from(address).limit_key();
             if self.shared.anonymous.check(&key).is_err() {
-                self.shared.sums.add(key, super::show::event_name(event));
+                self.shared.sums.add(key, super::events::name(event));
                 return Ok(response);
             }
         }

@@ -6,6 +6,7 @@ pub mod admit;
 pub mod answers;
 pub mod csv;
 pub mod entry;
+mod events;
 pub mod export;
 #[cfg(test)]
 pub(crate) mod fixture;

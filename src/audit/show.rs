@@ -1,6 +1,6 @@
 //! Reads the trail for a person: filtered entries with their positions.
 //!
-//! *Never*: a reading without a record of it; whoever calls this records [`Event::AuditRead`] first.
+//! *Never*: a reading without a record of it; whoever calls this records [`crate::request::Event::AuditRead`] first.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, EntryError, Phase};
+use super::events;
 use super::log::{Files, LogError, MasterKey, Reader, Sequences};
+use crate::request::Principal;
 use crate::request::facts::{Action, Verdict};
-use crate::request::{Event, Principal};
 
 /// Why the trail could not be shown.
 #[derive(Debug, thiserror::Error)]
@@ -219,7 +220,7 @@ pub fn line(shown: &Shown) -> String {
     let (phase, result) = match entry.phase {
         Phase::Admit => ("admit", String::new()),
         Phase::Refuse => ("refuse", entry.refusal.clone().unwrap_or_default()),
-        Phase::Event => (entry.event.map_or("event", event_name), detail(entry)),
+        Phase::Event => (entry.event.map_or("event", events::name), detail(entry)),
         Phase::Outcome => ("outcome", outcome(entry)),
     };
     let patients = if patients.is_empty() {
@@ -278,86 +279,4 @@ fn detail(entry: &Entry) -> String {
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
     pairs.join(" ")
-}
-
-pub(super) const fn event_name(event: Event) -> &'static str {
-    match event {
-        Event::LoginStarted => "login-started",
-        Event::Login => "login",
-        Event::StepUp => "step-up",
-        Event::Logout => "logout",
-        Event::BackchannelLogout => "backchannel-logout",
-        Event::SessionExpired => "session-expired",
-        Event::SessionEnded => "session-ended",
-        Event::RolesChanged => "roles-changed",
-        Event::FrontchannelLogout => "frontchannel-logout",
-        Event::PageShown => "page",
-        Event::Started => "started",
-        Event::Stopped => "stopped",
-        Event::Recovered => "recovered",
-        Event::RefusalsSummed => "refusals",
-        Event::AuditRead => "audit-read",
-        Event::CertificatesReloaded => "certificates",
-        Event::StreamInterval => "stream",
-        Event::StreamDecided => "stream-decided",
-        Event::PolicyActivated => "policy",
-        Event::PolicyRejected => "policy-rejected",
-        Event::PolicyShadow => "policy-shadow",
-        Event::PermissionsReviewed => "permissions-reviewed",
-        Event::BreakGlass => "break-glass",
-        Event::ReasonStated => "reason-stated",
-        Event::BreakGlassEnded => "break-glass-ended",
-        Event::BreakGlassReviewed => "break-glass-reviewed",
-        Event::WardDeclared => "ward-declared",
-        Event::WardDeclarationEnded => "ward-declaration-ended",
-        Event::AuditExported => "audit-exported",
-        Event::AuditRetired => "audit-retired",
-        Event::Alarm => "alarm",
-        Event::CaseOpened => "case-opened",
-        Event::CaseClosed => "case-closed",
-        Event::SessionRevoked => "session-revoked",
-        Event::UserLocked => "user-locked",
-        Event::UserUnlocked => "user-unlocked",
-        Event::LockdownChanged => "lockdown",
-        Event::IncidentOpened => "incident-opened",
-        Event::IncidentClosed => "incident-closed",
-        Event::EvidencePacked => "evidence-packed",
-        Event::BackupMade => "backup",
-        Event::BackupVerified => "backup-verified",
-        Event::BackupDrilled => "backup-drilled",
-        Event::Restored => "restored",
-        Event::TrainingAttested => "training-attested",
-        Event::TrainingFailed => "training-failed",
-        Event::SuspicionReported => "suspicion-reported",
-        Event::TrainingImported => "training-imported",
-        Event::UserProvisioned => "user-provisioned",
-        Event::UserDeprovisioned => "user-deprovisioned",
-        Event::ProvisioningImported => "provisioning-imported",
-        Event::ProvisioningRead => "provisioning-read",
-        Event::UpdateChecked => "update-checked",
-        Event::PostureAssessed => "posture",
-        Event::KeyRotated => "key-rotated",
-        Event::SecondFactorUsed => "second-factor-used",
-        Event::SecondFactorFailed => "second-factor-failed",
-        Event::SecondFactorLocked => "second-factor-locked",
-        Event::SecondFactorSuspect => "second-factor-suspect",
-        Event::SecondFactorEnrolled => "second-factor-enrolled",
-        Event::SecondFactorRemoved => "second-factor-removed",
-        Event::SecondFactorReset => "second-factor-reset",
-        Event::SecondFactorInvited => "second-factor-invited",
-        Event::SecondFactorUnlocked => "second-factor-unlocked",
-        Event::RecoveryCodeUsed => "recovery-code-used",
-        Event::RecoveryCodesRenewed => "recovery-codes-renewed",
-        Event::TokenRevoked => "token-revoked",
-        Event::TokenRestored => "token-restored",
-        Event::ScreenLocked => "screen-locked",
-        Event::ScreenUnlocked => "screen-unlocked",
-        Event::PostHeld => "post-held",
-        Event::EmergencySignIn => "emergency-sign-in",
-        Event::EmergencyRefused => "emergency-refused",
-        Event::EmergencyTested => "emergency-tested",
-        Event::EmergencySealed => "emergency-sealed",
-        Event::EmergencyRemoved => "emergency-removed",
-        Event::DeviceKeyRegistered => "device-key-registered",
-    }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::entry::{Entry, EntryError};
+use super::events;
 use super::log::{Log, LogError, Payload, Priority, Slot, TooLong};
 use super::outcome::{Outcome, OutcomeSink};
 use super::summed::Sums;
@@ -94,7 +95,7 @@ impl Audit {
         detail: BTreeMap<String, String>,
     ) -> Result<(), AuditError> {
         let entry = Entry::event(&self.shared.node, self.now(), event, facts, detail);
-        self.append(&entry, priority_of(event)).await
+        self.append(&entry, events::traits(event).priority).await
     }
 
     /// Puts an event of a live stream on record without waiting: the stream was admitted with room for it.
@@ -105,7 +106,7 @@ impl Audit {
         detail: BTreeMap<String, String>,
     ) {
         let entry = Entry::event(&self.shared.node, self.now(), event, facts, detail);
-        match self.log.reserve::<1>(priority_of(event)) {
+        match self.log.reserve::<1>(events::traits(event).priority) {
             Ok([slot]) => append_unwaited(slot, &entry),
             Err(error) => tracing::error!(%error, ?event, "an event could not be recorded"),
         }
@@ -147,89 +148,6 @@ impl Audit {
         let [slot] = self.log.reserve::<1>(priority)?;
         slot.append(Payload::new(entry.to_bytes()?)?).await?;
         Ok(())
-    }
-}
-
-/// Sign-ins, break-glass and containment are care: they must work when the disk is nearly full.
-const fn priority_of(event: Event) -> Priority {
-    match event {
-        Event::Login
-        | Event::LoginStarted
-        | Event::StepUp
-        | Event::Logout
-        | Event::BackchannelLogout
-        | Event::SessionExpired
-        | Event::ScreenLocked
-        | Event::ScreenUnlocked
-        | Event::PostHeld
-        | Event::SessionEnded
-        | Event::RolesChanged
-        | Event::FrontchannelLogout
-        | Event::DeviceKeyRegistered
-        | Event::Started
-        | Event::Stopped
-        | Event::Recovered
-        | Event::StreamInterval
-        | Event::StreamDecided
-        | Event::BreakGlass
-        | Event::WardDeclared
-        | Event::ReasonStated
-        | Event::UserLocked
-        | Event::SessionRevoked
-        | Event::LockdownChanged
-        | Event::UserDeprovisioned
-        | Event::SecondFactorUsed
-        | Event::SecondFactorFailed
-        | Event::SecondFactorLocked
-        | Event::SecondFactorSuspect
-        | Event::SecondFactorEnrolled
-        | Event::RecoveryCodeUsed
-        | Event::SecondFactorReset
-        | Event::SecondFactorInvited
-        | Event::SecondFactorUnlocked
-        | Event::TokenRevoked
-        | Event::EmergencySignIn
-        | Event::EmergencyRefused
-        | Event::Alarm => Priority::Care,
-        Event::PageShown
-        | Event::RefusalsSummed
-        | Event::AuditRead
-        | Event::CertificatesReloaded
-        | Event::PolicyActivated
-        | Event::PolicyRejected
-        | Event::PolicyShadow
-        | Event::PermissionsReviewed
-        | Event::BreakGlassEnded
-        | Event::BreakGlassReviewed
-        | Event::WardDeclarationEnded
-        | Event::AuditExported
-        | Event::AuditRetired
-        | Event::CaseOpened
-        | Event::CaseClosed
-        | Event::UserUnlocked
-        | Event::IncidentOpened
-        | Event::IncidentClosed
-        | Event::EvidencePacked
-        | Event::BackupMade
-        | Event::BackupVerified
-        | Event::BackupDrilled
-        | Event::Restored
-        | Event::TrainingAttested
-        | Event::TrainingFailed
-        | Event::SuspicionReported
-        | Event::TrainingImported
-        | Event::UserProvisioned
-        | Event::ProvisioningImported
-        | Event::EmergencyTested
-        | Event::EmergencySealed
-        | Event::EmergencyRemoved
-        | Event::ProvisioningRead
-        | Event::UpdateChecked
-        | Event::PostureAssessed
-        | Event::KeyRotated
-        | Event::SecondFactorRemoved
-        | Event::RecoveryCodesRenewed
-        | Event::TokenRestored => Priority::Routine,
     }
 }
 

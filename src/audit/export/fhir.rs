@@ -13,7 +13,8 @@ mod kinds;
 use serde_json::{Map, Value, json};
 
 use self::agents::Party;
-use self::kinds::{Kind, Verb};
+pub(in crate::audit) use self::kinds::Kind;
+use self::kinds::Verb;
 use super::judged::{Judgement, judge};
 use crate::audit::entry::Phase;
 use crate::audit::query::answer::instant;

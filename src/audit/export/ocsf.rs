@@ -3,48 +3,20 @@
 //!
 //! OCSF knows no patients: they stand in `unmapped`, with the clinical action and section.
 
+mod class;
+
 use serde_json::{Map, Value, json};
 
+pub(in crate::audit) use self::class::Class;
 use super::judged::{Judgement, judge};
 use crate::audit::entry::Phase;
+use crate::audit::events;
 use crate::audit::query::answer::Answer;
 use crate::audit::query::join::Joined;
-use crate::audit::show::event_name;
 use crate::request::{Event, Principal};
 
 const VERSION: &str = "1.8.0";
 const CALLBACK: &str = "/.chartgate/callback";
-
-/// A class with its activity.
-#[derive(Debug, Clone, Copy)]
-struct Class {
-    category: u32,
-    uid: u32,
-    activity: u32,
-}
-
-impl Class {
-    const fn new(uid: u32, activity: u32) -> Self {
-        Self {
-            // The first digit of a class is its category.
-            category: uid / 1000,
-            uid,
-            activity,
-        }
-    }
-}
-
-const LOGON: Class = Class::new(3002, 1);
-const LOGOFF: Class = Class::new(3002, 2);
-const PREAUTH: Class = Class::new(3002, 6);
-const PRIVILEGES: Class = Class::new(3003, 1);
-const API_READ: Class = Class::new(6003, 2);
-const API_UPDATE: Class = Class::new(6003, 3);
-const APP_START: Class = Class::new(6002, 3);
-const APP_STOP: Class = Class::new(6002, 4);
-const FINDING: Class = Class::new(2004, 1);
-const INCIDENT_OPENED: Class = Class::new(2005, 1);
-const INCIDENT_CLOSED: Class = Class::new(2005, 3);
 
 /// The event of a record.
 #[must_use]
@@ -68,85 +40,11 @@ pub fn event(joined: &Joined) -> Value {
 
 fn class_of(joined: &Joined, answer: &Answer) -> Class {
     match (joined.entry.phase, joined.entry.event) {
-        (Phase::Event, Some(event)) => class_of_event(event),
-        (Phase::Refuse, _) if answer.path == CALLBACK => LOGON,
+        (Phase::Event, Some(event)) => events::traits(event).ocsf,
+        (Phase::Refuse, _) if answer.path == CALLBACK => Class::LOGON,
         (Phase::Admit | Phase::Outcome | Phase::Refuse | Phase::Event, _) => {
             Class::new(4002, method(&answer.method))
         }
-    }
-}
-
-const fn class_of_event(event: Event) -> Class {
-    match event {
-        Event::Login | Event::StepUp | Event::ScreenUnlocked | Event::EmergencySignIn => LOGON,
-        Event::LoginStarted
-        | Event::SecondFactorUsed
-        | Event::SecondFactorFailed
-        | Event::RecoveryCodeUsed
-        | Event::EmergencyRefused
-        | Event::EmergencyTested
-        | Event::DeviceKeyRegistered => PREAUTH,
-        Event::Logout
-        | Event::BackchannelLogout
-        | Event::SessionExpired
-        | Event::ScreenLocked
-        | Event::SessionEnded
-        | Event::FrontchannelLogout
-        | Event::SessionRevoked => LOGOFF,
-        Event::BreakGlass | Event::BreakGlassEnded | Event::RolesChanged => PRIVILEGES,
-        Event::Started | Event::Recovered => APP_START,
-        Event::Stopped => APP_STOP,
-        Event::Alarm
-        | Event::RefusalsSummed
-        | Event::SuspicionReported
-        | Event::SecondFactorSuspect
-        | Event::SecondFactorLocked => FINDING,
-        Event::CaseOpened | Event::IncidentOpened => INCIDENT_OPENED,
-        Event::CaseClosed | Event::IncidentClosed => INCIDENT_CLOSED,
-        Event::PageShown
-        | Event::StreamInterval
-        | Event::StreamDecided
-        | Event::AuditRead
-        | Event::AuditExported
-        | Event::EvidencePacked
-        | Event::BackupVerified
-        | Event::UpdateChecked
-        | Event::ProvisioningRead
-        | Event::PostureAssessed => API_READ,
-        Event::CertificatesReloaded
-        | Event::PolicyActivated
-        | Event::PolicyRejected
-        | Event::PolicyShadow
-        | Event::PermissionsReviewed
-        | Event::BreakGlassReviewed
-        | Event::WardDeclared
-        | Event::WardDeclarationEnded
-        | Event::ReasonStated
-        | Event::AuditRetired
-        | Event::UserLocked
-        | Event::UserUnlocked
-        | Event::LockdownChanged
-        | Event::BackupMade
-        | Event::BackupDrilled
-        | Event::Restored
-        | Event::TrainingAttested
-        | Event::TrainingFailed
-        | Event::TrainingImported
-        | Event::UserProvisioned
-        | Event::UserDeprovisioned
-        | Event::ProvisioningImported
-        | Event::EmergencySealed
-        | Event::EmergencyRemoved
-        | Event::KeyRotated
-        | Event::SecondFactorEnrolled
-        | Event::SecondFactorRemoved
-        | Event::SecondFactorReset
-        | Event::SecondFactorInvited
-        | Event::SecondFactorUnlocked
-        | Event::RecoveryCodesRenewed
-        | Event::TokenRevoked
-        | Event::TokenRestored
-        | Event::PostHeld => API_UPDATE,
     }
 }
 
@@ -332,7 +230,7 @@ fn application(event: &mut Map<String, Value>) {
 
 fn api(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
     let mut put = |key: &str, value: Value| event.insert(key.to_owned(), value);
-    let operation = joined.entry.event.map_or("event", event_name);
+    let operation = joined.entry.event.map_or("event", events::name);
     put("actor", json!({ "user": user(joined, answer) }));
     put(
         "api",
@@ -351,7 +249,7 @@ fn api(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
 
 fn finding(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
     let detail = |key: &str| joined.entry.detail.get(key).map(String::as_str);
-    let own = joined.entry.event.map_or("event", event_name);
+    let own = joined.entry.event.map_or("event", events::name);
     let rule = detail("rule").unwrap_or(own);
     let title = detail("title").unwrap_or("Refused requests of strangers, summed");
     event.insert(
@@ -379,7 +277,7 @@ fn incident(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer, cl
         json!([{ "uid": uid, "title": detail("title") }]),
     );
     // 1 new, 5 closed
-    let status = if class.activity == INCIDENT_CLOSED.activity {
+    let status = if class.activity == Class::INCIDENT_CLOSED.activity {
         5
     } else {
         1

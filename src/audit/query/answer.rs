@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::join::Joined;
 use crate::audit::entry::Phase;
+use crate::audit::events;
 use crate::audit::outcome::End;
-use crate::audit::show::event_name;
 use crate::request::facts::Verdict;
 
 /// A row. Text that is not known is empty, and left out of JSON.
@@ -172,7 +172,7 @@ impl Answer {
             },
             refusal: entry.refusal.clone().unwrap_or_default(),
             decision: decision(joined).to_owned(),
-            event: entry.event.map_or("", event_name),
+            event: entry.event.map_or("", events::name),
             detail: entry.detail.clone(),
             node: entry.node.to_string(),
             id: entry.id.to_string(),

@@ -4,12 +4,13 @@ use serde_json::Value;
 
 use super::{DCM, EVENT_TYPE, INTERACTION, LIFECYCLE, coding};
 use crate::audit::entry::Phase;
+use crate::audit::events;
 use crate::audit::query::join::Joined;
-use crate::request::{Action, Event};
+use crate::request::Action;
 
 /// What a request does, as REST sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verb {
+pub(in crate::audit) enum Verb {
     Read,
     Query,
     Create,
@@ -63,7 +64,7 @@ impl Verb {
 
 /// Which event it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::audit) enum Kind {
     /// A clinical request.
     Rest(Verb),
     /// A request that is none: frames and scripts, a route that nothing maps.
@@ -78,6 +79,7 @@ pub(super) enum Kind {
     ApplicationStopped,
     Application,
     RecordingStarted,
+    RecordingStopped,
     LogUsed,
     Configuration,
     UserAttributes,
@@ -110,82 +112,7 @@ impl Kind {
         let Some(event) = joined.entry.event else {
             return Self::Application;
         };
-        match event {
-            Event::Login | Event::StepUp | Event::ScreenUnlocked | Event::EmergencySignIn => {
-                Self::Login
-            }
-            Event::Logout
-            | Event::BackchannelLogout
-            | Event::SessionExpired
-            | Event::ScreenLocked
-            | Event::SessionEnded
-            | Event::FrontchannelLogout
-            | Event::SessionRevoked => Self::Logout,
-            Event::LoginStarted
-            | Event::SecondFactorUsed
-            | Event::SecondFactorFailed
-            | Event::RecoveryCodeUsed
-            | Event::EmergencyRefused
-            | Event::EmergencyTested
-            | Event::DeviceKeyRegistered => Self::Authentication,
-            Event::PageShown | Event::PostHeld | Event::StreamInterval | Event::StreamDecided => {
-                Self::Operation
-            }
-            Event::Started => Self::ApplicationStarted,
-            Event::Stopped => Self::ApplicationStopped,
-            Event::Recovered => Self::RecordingStarted,
-            Event::AuditRead | Event::AuditExported => Self::LogUsed,
-            Event::CertificatesReloaded
-            | Event::PolicyActivated
-            | Event::PolicyRejected
-            | Event::PolicyShadow
-            | Event::PermissionsReviewed
-            | Event::LockdownChanged
-            | Event::WardDeclared
-            | Event::WardDeclarationEnded
-            | Event::AuditRetired
-            | Event::KeyRotated => Self::Configuration,
-            Event::UserLocked
-            | Event::UserUnlocked
-            | Event::UserProvisioned
-            | Event::UserDeprovisioned
-            | Event::SecondFactorEnrolled
-            | Event::SecondFactorRemoved
-            | Event::SecondFactorReset
-            | Event::EmergencySealed
-            | Event::EmergencyRemoved
-            | Event::SecondFactorInvited
-            | Event::SecondFactorUnlocked
-            | Event::RecoveryCodesRenewed
-            | Event::TokenRevoked
-            | Event::TokenRestored
-            | Event::RolesChanged => Self::UserAttributes,
-            Event::BreakGlass => Self::EmergencyStarted,
-            Event::BreakGlassEnded => Self::EmergencyStopped,
-            Event::RefusalsSummed
-            | Event::SecondFactorSuspect
-            | Event::SecondFactorLocked
-            | Event::BreakGlassReviewed
-            | Event::Alarm
-            | Event::SuspicionReported
-            | Event::CaseOpened
-            | Event::CaseClosed
-            | Event::IncidentOpened
-            | Event::IncidentClosed => Self::Alert,
-            Event::EvidencePacked => Self::Export,
-            Event::BackupMade
-            | Event::ReasonStated
-            | Event::BackupVerified
-            | Event::BackupDrilled
-            | Event::Restored
-            | Event::TrainingAttested
-            | Event::TrainingFailed
-            | Event::TrainingImported
-            | Event::ProvisioningImported
-            | Event::ProvisioningRead
-            | Event::UpdateChecked
-            | Event::PostureAssessed => Self::Application,
-        }
+        events::traits(event).fhir
     }
 
     /// The verb, where a REST profile may fit.
@@ -202,6 +129,7 @@ impl Kind {
             | Self::ApplicationStopped
             | Self::Application
             | Self::RecordingStarted
+            | Self::RecordingStopped
             | Self::LogUsed
             | Self::Configuration
             | Self::UserAttributes
@@ -248,6 +176,10 @@ impl Kind {
             Self::Application => (application(), None, "E"),
             Self::RecordingStarted => {
                 let subtype = dcm("110134", "Audit Recording Started");
+                (alert(), Some(subtype), "E")
+            }
+            Self::RecordingStopped => {
+                let subtype = dcm("110133", "Audit Recording Stopped");
                 (alert(), Some(subtype), "E")
             }
             Self::LogUsed => (dcm("110101", "Audit Log Used"), None, "R"),

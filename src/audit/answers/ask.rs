@@ -1,0 +1,102 @@
+//! What operators ask of the trail, and the pieces of an answer.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::audit::export::Format;
+use crate::audit::query::join::Joined;
+use crate::audit::retention::Expired;
+use crate::audit::show::Filter;
+
+/// What an operator asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Ask {
+    /// Rows that match.
+    Query {
+        /// Which.
+        filter: Filter,
+        /// No more than so many.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u64>,
+    },
+    /// Rows for a report.
+    Report {
+        /// Which report, for the record: `patient 4`.
+        report: String,
+        /// Which rows.
+        filter: Filter,
+    },
+    /// Text in a format.
+    Export {
+        /// The format.
+        format: Format,
+        /// Which records.
+        filter: Filter,
+    },
+    /// What is older than the retention.
+    Retention {
+        /// Whether it is to be removed.
+        apply: bool,
+    },
+}
+
+/// A piece of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Piece {
+    /// A row.
+    Row(Box<Joined>),
+    /// A part of an export, byte for byte.
+    Text(String),
+    /// What the export was.
+    Manifest(Manifest),
+    /// A segment that may be removed, or was.
+    Expired(Expired),
+    /// How old the trail is.
+    Age(Age),
+    /// How many segments were removed.
+    Removed(usize),
+}
+
+/// What an export was: on record, and with whoever has the export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format.
+    pub format: Format,
+    /// What was asked for.
+    pub filter: Filter,
+    /// Lines written, a heading included.
+    pub lines: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// SHA-256 of these, in hexadecimal.
+    pub sha256: String,
+    /// The newest record that was looked at.
+    pub through: u64,
+}
+
+/// How far back the trail reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Age {
+    /// When its oldest segment was begun.
+    pub oldest: Option<Timestamp>,
+    /// Segments that there are.
+    pub segments: usize,
+    /// Calendar years that records are kept.
+    pub years: u16,
+    /// Segments, by their ends, whose retention is over.
+    pub over: usize,
+}
+
+impl Ask {
+    /// What is asked, for the record: the command, and the filter where there is one.
+    pub(super) fn described(&self) -> (String, Option<&Filter>) {
+        match self {
+            Self::Query { filter, .. } => ("query".to_owned(), Some(filter)),
+            Self::Report { report, filter } => (format!("report {report}"), Some(filter)),
+            Self::Export { format, filter } => (format!("export {format}"), Some(filter)),
+            Self::Retention { .. } => ("retention".to_owned(), None),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! An export on its way: text, piece by piece, and its hash.
+
+use aws_lc_rs::digest;
+
+use super::ask::{Manifest, Piece};
+use super::holdings::Holdings;
+use super::{AnswerError, PIECES, RECORDS};
+use crate::audit::export::{self, Format};
+use crate::audit::log::LogError;
+use crate::audit::query::{Look, Query};
+use crate::audit::show::{Filter, Show};
+
+pub(super) struct Exporting {
+    source: Source,
+    manifest: Manifest,
+    digest: digest::Context,
+    heading: Option<String>,
+}
+
+impl std::fmt::Debug for Exporting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exporting")
+            .field("source", &self.source)
+            .field("manifest", &self.manifest)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+enum Source {
+    Joined(Box<Query>),
+    Single(Box<Show>),
+}
+
+impl Exporting {
+    pub(super) fn new(
+        holdings: &Holdings,
+        format: Format,
+        filter: Filter,
+        through: u64,
+    ) -> Result<Self, LogError> {
+        let source = match format {
+            Format::Fhir | Format::Ocsf | Format::Csv => {
+                Source::Joined(Box::new(holdings.query(filter.clone(), through)?))
+            }
+            Format::Jsonl => Source::Single(Box::new(holdings.show(filter.clone(), through)?)),
+        };
+        Ok(Self {
+            source,
+            manifest: Manifest {
+                format,
+                filter,
+                lines: 0,
+                bytes: 0,
+                sha256: String::new(),
+                through,
+            },
+            digest: digest::Context::new(&digest::SHA256),
+            heading: Some(format.heading()),
+        })
+    }
+
+    pub(super) fn step(&mut self) -> Result<Option<Vec<Piece>>, AnswerError> {
+        let mut texts = Vec::new();
+        texts.extend(self.heading.take().filter(|heading| !heading.is_empty()));
+        let mut ended = false;
+        for _ in 0..RECORDS {
+            match &mut self.source {
+                Source::Joined(query) => match query.look()? {
+                    Look::Answer(joined) => {
+                        texts.extend(export::lines(self.manifest.format, &joined));
+                    }
+                    Look::Nothing => {}
+                    Look::End => ended = true,
+                },
+                Source::Single(show) => match show.next_match()? {
+                    Some(shown) => texts.push(format!("{}\n", serde_json::to_string(&shown)?)),
+                    None => ended = true,
+                },
+            }
+            if ended || texts.len() >= PIECES {
+                break;
+            }
+        }
+        if ended && texts.is_empty() {
+            return Ok(None);
+        }
+        for text in &texts {
+            self.digest.update(text.as_bytes());
+            self.manifest.lines = self.manifest.lines.saturating_add(1);
+            let bytes = text.len() as u64;
+            self.manifest.bytes = self.manifest.bytes.saturating_add(bytes);
+        }
+        Ok(Some(texts.into_iter().map(Piece::Text).collect()))
+    }
+
+    pub(super) fn manifest(self) -> Manifest {
+        Manifest {
+            sha256: hex::encode(self.digest.finish()),
+            ..self.manifest
+        }
+    }
+}
