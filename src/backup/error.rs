@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::seal::SealError;
 use crate::audit::log::{KeyError, LogError};
+use crate::outbound::s3::S3Error;
 use crate::store::StoreError;
 
 /// Why a backup could not be made, read or restored.
@@ -55,8 +56,8 @@ pub enum BackupError {
         reason: String,
     },
     /// The object store.
-    #[error("the object store: {0}")]
-    Remote(String),
+    #[error(transparent)]
+    Bucket(#[from] S3Error),
     /// What was asked for cannot be done.
     #[error("{0}")]
     Refused(String),

@@ -245,7 +245,7 @@ impl Run<'_> {
         }
         self.put(&name, &prepared, &digests)?;
         Ok(Kept {
-            digest: super::sigv4::sha256(note.as_bytes()),
+            digest: crate::outbound::sigv4::sha256(note.as_bytes()),
             manifest,
         })
     }

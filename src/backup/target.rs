@@ -8,10 +8,10 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::BackupError;
-use super::s3::Bucket;
 use super::seal::Digests;
 use crate::clock::SharedClock;
 use crate::config::BackupTarget;
+use crate::outbound::s3::{Bucket, Upload};
 
 /// A place for backups.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Target {
     /// The target that is configured.
     ///
     /// # Errors
-    /// [`BackupError::Remote`] where no connection to an object store can be set up.
+    /// [`BackupError::Bucket`] where no connection to an object store can be set up.
     pub fn open(target: &BackupTarget, clock: SharedClock) -> Result<Self, BackupError> {
         match target {
             BackupTarget::Directory(path) => Ok(Self::Directory(path.clone())),
@@ -62,7 +62,7 @@ impl Target {
                     Err(error) => Err(BackupError::io(&path)(error)),
                 }
             }
-            Self::Bucket(bucket) => bucket.size_of(name),
+            Self::Bucket(bucket) => Ok(bucket.size_of(name)?),
         }
     }
 
@@ -83,7 +83,9 @@ impl Target {
                 synced.map_err(BackupError::io(parent))
             }
             Self::Bucket(bucket) => {
-                bucket.put(name, prepared, digests)?;
+                let (size, sha256) = (digests.sealed_size, digests.sealed.clone());
+                let object = Upload::file(prepared, size, sha256)?;
+                bucket.put(name, object, Vec::new())?;
                 std::fs::remove_file(prepared).map_err(BackupError::io(prepared))
             }
         }
@@ -102,7 +104,7 @@ impl Target {
                     Err(error) => Err(BackupError::io(&path)(error)),
                 }
             }
-            Self::Bucket(bucket) => bucket.read(name),
+            Self::Bucket(bucket) => Ok(bucket.read(name)?),
         }
     }
 

@@ -5,11 +5,11 @@ use std::io::Write;
 use super::error::BackupError;
 use super::manifest::{File, Link, Manifest};
 use super::seal::{self, Digests, Keys, Kind};
-use super::sigv4::sha256;
 use super::target::Target;
 use crate::audit::log::{KeyError, MasterKey, SigningKey, VerifierKey};
 use crate::clock::SharedClock;
 use crate::config::{Backup, Config};
+use crate::outbound::sigv4::sha256;
 
 /// The most that a manifest may be.
 const MANIFEST: usize = 256 * 1024 * 1024;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::secret::Secret;
+use super::s3::S3Target;
 
 /// Backups. `[backup]`
 #[derive(Debug, Clone)]
@@ -29,25 +29,6 @@ pub enum BackupTarget {
     Directory(PathBuf),
     /// A bucket of an S3-compatible store.
     S3(Box<S3Target>),
-}
-
-/// A bucket. `backup.target.s3`
-#[derive(Debug, Clone)]
-pub struct S3Target {
-    /// The store's address, without the bucket.
-    pub endpoint: url::Url,
-    /// The bucket, addressed by path.
-    pub bucket: String,
-    /// The region that requests are signed for. Default `us-east-1`.
-    pub region: String,
-    /// What every name begins with: nothing, or a path that ends in `/`.
-    pub prefix: String,
-    /// The account.
-    pub access_key_id: String,
-    /// Its secret, read from the named file.
-    pub secret_access_key: Secret<String>,
-    /// Private CA of the store, PEM; else the system's roots.
-    pub ca: Option<PathBuf>,
 }
 
 /// Something else that is backed up. `[[backup.source]]`

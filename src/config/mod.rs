@@ -30,6 +30,7 @@ pub mod provision;
 mod read;
 pub mod refresh;
 pub(crate) mod request_claims;
+mod s3;
 pub mod second_factor;
 pub mod secrets;
 mod section;
@@ -49,8 +50,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::secret::Secret;
-pub use backup::{Backup, BackupContent, BackupSource, BackupTarget, S3Target};
+pub use backup::{Backup, BackupContent, BackupSource, BackupTarget};
 pub use issuer::{Issuer, MfaEvidence, MfaRequire};
+pub use s3::S3Target;
 
 /// Everything that a gateway is configured with.
 #[derive(Debug, Clone)]

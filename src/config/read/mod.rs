@@ -15,6 +15,7 @@ mod issuer;
 mod lock;
 mod provision;
 mod refresh;
+mod s3;
 mod second_factor;
 mod segmentation;
 mod server;

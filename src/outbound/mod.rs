@@ -4,6 +4,9 @@
 //! *Never*: plain HTTP to another machine; a connection reused; a redirect followed (a redirected request would carry
 //! its secrets along).
 
+pub mod s3;
+pub mod sigv4;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

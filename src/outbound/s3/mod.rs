@@ -1,12 +1,12 @@
-//! A bucket of an S3-compatible store: the four requests that backups need.
+//! A bucket of an S3-compatible store: the few requests that backups, archives and witnesses need.
 //!
 //! It works on a thread that may block, and has a small runtime of its own for each bucket.
 //! *Never*: a request without signature, or a body whose hash is not part of it.
-//! *On failure*: [`BackupError::Remote`] with the store's status and code; nothing is retried here.
+//! *On failure*: [`S3Error::Remote`] with the store's status and code; nothing is retried here.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Buf, Bytes};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty};
@@ -30,11 +30,31 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsConnector;
 
-use super::error::BackupError;
-use super::seal::Digests;
-use super::sigv4::{self, Signed};
+use super::sigv4::{self, Signed, Signer};
 use crate::clock::SharedClock;
 use crate::config::S3Target;
+
+#[cfg(test)]
+pub(crate) mod loopback;
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum S3Error {
+    /// The file to be sent.
+    #[error("`{path}`: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// No such object.
+    #[error("{0} is missing at the target")]
+    Missing(String),
+    /// The store, or the way to it.
+    #[error("the object store: {0}")]
+    Remote(String),
+}
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// From the request to the head of its answer; an upload is part of it.
@@ -45,6 +65,8 @@ const PROGRESS: Duration = Duration::from_mins(1);
 const DOCUMENT: usize = 4 * 1024 * 1024;
 /// The most pages of a listing, of a thousand names each.
 const PAGES: usize = 10_000;
+/// Names on a page.
+const PAGE: u32 = 1000;
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -71,13 +93,16 @@ impl std::fmt::Debug for Bucket {
     }
 }
 
-fn remote(error: impl std::fmt::Display) -> BackupError {
-    BackupError::Remote(error.to_string())
+fn remote(error: impl std::fmt::Display) -> S3Error {
+    S3Error::Remote(error.to_string())
 }
 
 impl Bucket {
     /// Makes ready; nothing is sent yet.
-    pub(super) fn new(account: &S3Target, clock: SharedClock) -> Result<Self, BackupError> {
+    ///
+    /// # Errors
+    /// [`S3Error::Remote`] where the CA file cannot be used.
+    pub fn new(account: &S3Target, clock: SharedClock) -> Result<Self, S3Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -90,7 +115,9 @@ impl Bucket {
         })
     }
 
-    pub(super) fn describe(&self) -> String {
+    /// Its address, for a person.
+    #[must_use]
+    pub fn describe(&self) -> String {
         let S3Target {
             endpoint,
             bucket,
@@ -103,39 +130,87 @@ impl Bucket {
         )
     }
 
-    pub(super) fn size_of(&self, name: &str) -> Result<Option<u64>, BackupError> {
-        let (response, _) = self.send(Method::HEAD, &self.path(name), "", None)?;
+    /// How long the object is, if it is there.
+    ///
+    /// # Errors
+    /// [`S3Error`].
+    pub fn size_of(&self, name: &str) -> Result<Option<u64>, S3Error> {
+        let Some(head) = self.head(name)? else {
+            return Ok(None);
+        };
+        let length = head.get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Some(length.ok_or_else(|| remote("a length is missing"))?))
+    }
+
+    /// The headers of the object, if it is there.
+    ///
+    /// # Errors
+    /// [`S3Error`].
+    pub fn head(&self, name: &str) -> Result<Option<HeaderMap>, S3Error> {
+        let (response, _) = self.send(Call::about(Method::HEAD, &self.path(name)))?;
         match response.status() {
-            StatusCode::OK => {
-                let length = response.headers().get(http::header::CONTENT_LENGTH);
-                let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
-                Ok(Some(length.ok_or_else(|| remote("a length is missing"))?))
-            }
+            StatusCode::OK => Ok(Some(response.into_parts().0.headers)),
             StatusCode::NOT_FOUND => Ok(None),
             other => Err(remote(format!("HEAD {name}: {other}"))),
         }
     }
 
-    pub(super) fn put(
+    /// Stores an object under a name. `headers` are sent and signed with it: names in lower case, such as
+    /// `x-amz-object-lock-mode`.
+    ///
+    /// # Errors
+    /// [`S3Error`]; what the store kept of it then is the store's to say.
+    pub fn put(
         &self,
         name: &str,
-        file: &Path,
-        digests: &Digests,
-    ) -> Result<(), BackupError> {
-        let opened = File::open(file).map_err(BackupError::io(file))?;
-        let upload = Upload {
-            file: opened,
-            left: digests.sealed_size,
-            digest: digests.sealed.clone(),
-        };
-        let (response, reader) = self.send(Method::PUT, &self.path(name), "", Some(upload))?;
+        object: Upload,
+        headers: Vec<(&'static str, String)>,
+    ) -> Result<(), S3Error> {
+        self.put_to(name, "", object, headers)
+    }
+
+    /// Sets what belongs to an object, such as its legal hold: `query` names what, `legal-hold=`.
+    ///
+    /// # Errors
+    /// [`S3Error`].
+    pub fn put_to(
+        &self,
+        name: &str,
+        query: &str,
+        object: Upload,
+        headers: Vec<(&'static str, String)>,
+    ) -> Result<(), S3Error> {
+        let path = self.path(name);
+        let (response, reader) = self.send(Call {
+            query,
+            headers,
+            upload: Some(object),
+            ..Call::about(Method::PUT, &path)
+        })?;
         expect(name, &response, reader).map(drop)
     }
 
-    pub(super) fn read(&self, name: &str) -> Result<Box<dyn Read>, BackupError> {
-        let (response, reader) = self.send(Method::GET, &self.path(name), "", None)?;
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// [`S3Error::Missing`] where there is none.
+    pub fn read(&self, name: &str) -> Result<Box<dyn Read>, S3Error> {
+        self.read_from(name, "")
+    }
+
+    /// Reads what belongs to an object, such as its legal hold.
+    ///
+    /// # Errors
+    /// [`S3Error::Missing`] where there is none.
+    pub fn read_from(&self, name: &str, query: &str) -> Result<Box<dyn Read>, S3Error> {
+        let path = self.path(name);
+        let (response, reader) = self.send(Call {
+            query,
+            ..Call::about(Method::GET, &path)
+        })?;
         if response.status() == StatusCode::NOT_FOUND {
-            return Err(BackupError::Missing(name.to_owned()));
+            return Err(S3Error::Missing(name.to_owned()));
         }
         if response.status() == StatusCode::OK {
             return Ok(Box::new(reader));
@@ -143,35 +218,60 @@ impl Bucket {
         expect(name, &response, reader).map(|_| Box::new(io::empty()) as Box<dyn Read>)
     }
 
-    pub(super) fn list(&self, folder: &str) -> Result<Vec<String>, BackupError> {
-        let prefix = &self.account.prefix;
-        let start = format!("{prefix}{folder}/");
+    /// The names in a folder, in the store's order (by bytes).
+    ///
+    /// # Errors
+    /// [`S3Error`].
+    pub fn list(&self, folder: &str) -> Result<Vec<String>, S3Error> {
         let mut names = Vec::new();
-        let mut token: Option<String> = None;
+        let mut token = None;
         for _ in 0..PAGES {
-            let mut query = String::new();
-            if let Some(token) = &token {
-                query.push_str("continuation-token=");
-                query.extend(utf8_percent_encode(token, UNRESERVED));
-                query.push('&');
-            }
-            query.push_str("list-type=2&prefix=");
-            query.extend(utf8_percent_encode(&start, UNRESERVED));
-            let path = format!("/{}", self.account.bucket);
-            let (response, reader) = self.send(Method::GET, &path, &query, None)?;
-            let text = expect(folder, &response, reader)?;
-            // Names at a target are hexadecimal digits and the like: nothing in them is escaped in XML.
-            for key in elements(&text, "Key") {
-                names.extend(key.strip_prefix(prefix.as_str()).map(str::to_owned));
-            }
-            token = elements(&text, "NextContinuationToken")
-                .next()
-                .map(str::to_owned);
+            let page = self.page(folder, token.as_deref(), PAGE)?;
+            names.extend(page.names);
+            token = page.next;
             if token.is_none() {
                 return Ok(names);
             }
         }
         Err(remote("the listing does not end"))
+    }
+
+    /// The first name in a folder.
+    ///
+    /// # Errors
+    /// [`S3Error`].
+    pub fn first(&self, folder: &str) -> Result<Option<String>, S3Error> {
+        Ok(self.page(folder, None, 1)?.names.into_iter().next())
+    }
+
+    fn page(&self, folder: &str, token: Option<&str>, most: u32) -> Result<Page, S3Error> {
+        let prefix = &self.account.prefix;
+        let start = format!("{prefix}{folder}/");
+        let mut query = String::new();
+        if let Some(token) = token {
+            query.push_str("continuation-token=");
+            query.extend(utf8_percent_encode(token, UNRESERVED));
+            query.push('&');
+        }
+        query.push_str("list-type=2&max-keys=");
+        query.push_str(&most.to_string());
+        query.push_str("&prefix=");
+        query.extend(utf8_percent_encode(&start, UNRESERVED));
+        let path = format!("/{}", self.account.bucket);
+        let (response, reader) = self.send(Call {
+            query: &query,
+            ..Call::about(Method::GET, &path)
+        })?;
+        let text = expect(folder, &response, reader)?;
+        // Names at a target are hexadecimal digits and the like: nothing in them is escaped in XML.
+        let keys = elements(&text, "Key");
+        let names = keys.filter_map(|key| key.strip_prefix(prefix.as_str()).map(str::to_owned));
+        Ok(Page {
+            names: names.collect(),
+            next: elements(&text, "NextContinuationToken")
+                .next()
+                .map(str::to_owned),
+        })
     }
 
     fn path(&self, name: &str) -> String {
@@ -180,15 +280,16 @@ impl Bucket {
         utf8_percent_encode(&plain, IN_PATH).to_string()
     }
 
-    fn send(
-        &self,
-        method: Method,
-        path: &str,
-        query: &str,
-        upload: Option<Upload>,
-    ) -> Result<(Response<()>, Answer), BackupError> {
+    fn send(&self, call: Call<'_>) -> Result<(Response<()>, Answer), S3Error> {
+        let Call {
+            method,
+            path,
+            query,
+            headers: extra,
+            upload,
+        } = call;
         let payload = match &upload {
-            Some(upload) => upload.digest.clone(),
+            Some(upload) => upload.sha256.clone(),
             None => sigv4::sha256(b""),
         };
         let stamp = self.clock.now().strftime("%Y%m%dT%H%M%SZ").to_string();
@@ -200,8 +301,15 @@ impl Bucket {
         }
         headers.push(("x-amz-content-sha256", payload.clone()));
         headers.push(("x-amz-date", stamp.clone()));
+        headers.extend(extra);
+        headers.sort_by_key(|(name, _)| *name);
         let authorization = sigv4::authorization(
-            &self.account,
+            &Signer {
+                access_key_id: &self.account.access_key_id,
+                secret_access_key: &self.account.secret_access_key,
+                region: &self.account.region,
+                service: "s3",
+            },
             &Signed {
                 method: method.as_str(),
                 path,
@@ -231,7 +339,7 @@ impl Bucket {
     fn exchange(
         &self,
         request: Request<BoxBody<Bytes, io::Error>>,
-    ) -> Result<(Response<()>, Answer), BackupError> {
+    ) -> Result<(Response<()>, Answer), S3Error> {
         let response = self.runtime.block_on(async {
             let stream = tokio::time::timeout(CONNECT, self.connect()).await;
             let stream = stream.map_err(|_elapsed| remote("no connection in time"))??;
@@ -253,7 +361,7 @@ impl Bucket {
         Ok((Response::from_parts(head, ()), reader))
     }
 
-    async fn connect(&self) -> Result<Box<dyn Stream>, BackupError> {
+    async fn connect(&self) -> Result<Box<dyn Stream>, S3Error> {
         let endpoint = &self.account.endpoint;
         let host = endpoint.host_str().unwrap_or_default();
         let host = host.trim_matches(['[', ']']).to_owned();
@@ -272,7 +380,7 @@ impl Bucket {
     }
 }
 
-fn trust(ca: Option<&Path>) -> Result<rustls::ClientConfig, BackupError> {
+fn trust(ca: Option<&Path>) -> Result<rustls::ClientConfig, S3Error> {
     let mut roots = rustls::RootCertStore::empty();
     if let Some(ca) = ca {
         for certificate in CertificateDer::pem_file_iter(ca).map_err(remote)? {
@@ -289,7 +397,7 @@ fn trust(ca: Option<&Path>) -> Result<rustls::ClientConfig, BackupError> {
 }
 
 /// The answer's text where it is a success.
-fn expect(name: &str, response: &Response<()>, mut reader: Answer) -> Result<String, BackupError> {
+fn expect(name: &str, response: &Response<()>, mut reader: Answer) -> Result<String, S3Error> {
     let mut text = String::new();
     let limit = DOCUMENT as u64;
     Read::by_ref(&mut reader)
@@ -348,11 +456,75 @@ impl Read for Answer {
     }
 }
 
-/// A file on its way. Reading it blocks, on a runtime that does nothing else.
-struct Upload {
-    file: File,
+/// A request.
+struct Call<'c> {
+    method: Method,
+    path: &'c str,
+    query: &'c str,
+    /// Beside those that every request has.
+    headers: Vec<(&'static str, String)>,
+    upload: Option<Upload>,
+}
+
+impl<'c> Call<'c> {
+    const fn about(method: Method, path: &'c str) -> Self {
+        Self {
+            method,
+            path,
+            query: "",
+            headers: Vec::new(),
+            upload: None,
+        }
+    }
+}
+
+/// A part of a listing.
+struct Page {
+    names: Vec<String>,
+    next: Option<String>,
+}
+
+/// An object on its way. Reading it blocks, on a runtime that does nothing else.
+pub struct Upload {
+    from: Box<dyn Read + Send + Sync>,
     left: u64,
-    digest: String,
+    sha256: String,
+}
+
+impl Upload {
+    /// A file of this length and SHA-256 (hex).
+    ///
+    /// # Errors
+    /// [`S3Error::File`].
+    pub fn file(path: &Path, size: u64, sha256: String) -> Result<Self, S3Error> {
+        let opened = File::open(path).map_err(|source| S3Error::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            from: Box::new(opened),
+            left: size,
+            sha256,
+        })
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn bytes(bytes: Vec<u8>) -> Self {
+        Self {
+            left: bytes.len() as u64,
+            sha256: sigv4::sha256(&bytes),
+            from: Box::new(io::Cursor::new(bytes)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload")
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Body for Upload {
@@ -368,7 +540,7 @@ impl Body for Upload {
         }
         let mut piece = Vec::new();
         let limit = self.left.min(256 * 1024);
-        let read = Read::by_ref(&mut self.file)
+        let read = Read::by_ref(&mut self.from)
             .take(limit)
             .read_to_end(&mut piece);
         Poll::Ready(Some(match read {

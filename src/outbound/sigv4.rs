@@ -1,30 +1,44 @@
-//! AWS Signature Version 4, as far as an object store needs it.
+//! AWS Signature Version 4, as far as an object store or a key service needs it.
 
 use aws_lc_rs::{digest, hmac};
 
-use crate::config::S3Target;
+use crate::secret::Secret;
+
+/// Who signs, for which service.
+#[derive(Debug)]
+pub struct Signer<'s> {
+    /// The account.
+    pub access_key_id: &'s str,
+    /// Its secret.
+    pub secret_access_key: &'s Secret<String>,
+    /// The region.
+    pub region: &'s str,
+    /// `s3` or `kms`.
+    pub service: &'s str,
+}
 
 /// What is signed of a request.
 #[derive(Debug)]
-pub(super) struct Signed<'r> {
+pub struct Signed<'r> {
     /// The method.
-    pub(super) method: &'r str,
+    pub method: &'r str,
     /// The path, percent-encoded as it is sent.
-    pub(super) path: &'r str,
+    pub path: &'r str,
     /// The query, encoded, its parameters in order.
-    pub(super) query: &'r str,
+    pub query: &'r str,
     /// Header names in lower case with values, in order; `host` and `x-amz-date` among them.
-    pub(super) headers: &'r [(&'r str, String)],
+    pub headers: &'r [(&'r str, String)],
     /// SHA-256 of the body, hex.
-    pub(super) payload: &'r str,
+    pub payload: &'r str,
     /// `20261125T091500Z`.
-    pub(super) stamp: &'r str,
+    pub stamp: &'r str,
 }
 
 /// The value of the `Authorization` header.
-pub(super) fn authorization(account: &S3Target, signed: &Signed<'_>) -> String {
+#[must_use]
+pub fn authorization(signer: &Signer<'_>, signed: &Signed<'_>) -> String {
     let day = signed.stamp.split('T').next().unwrap_or_default();
-    let scope = format!("{day}/{}/s3/aws4_request", account.region);
+    let scope = format!("{day}/{}/{}/aws4_request", signer.region, signer.service);
     let mut names = String::new();
     let mut headers = String::new();
     for (name, value) in signed.headers {
@@ -43,14 +57,14 @@ pub(super) fn authorization(account: &S3Target, signed: &Signed<'_>) -> String {
         signed.stamp,
         sha256(request.as_bytes())
     );
-    let secret = zeroize::Zeroizing::new(format!("AWS4{}", account.secret_access_key.expose()));
+    let secret = zeroize::Zeroizing::new(format!("AWS4{}", signer.secret_access_key.expose()));
     let mut key = sign(secret.as_bytes(), day);
-    for part in [account.region.as_str(), "s3", "aws4_request"] {
+    for part in [signer.region, signer.service, "aws4_request"] {
         key = sign(key.as_ref(), part);
     }
     format!(
         "AWS4-HMAC-SHA256 Credential={}/{scope},SignedHeaders={names},Signature={}",
-        account.access_key_id,
+        signer.access_key_id,
         hex::encode(sign(key.as_ref(), &text).as_ref())
     )
 }
@@ -60,26 +74,14 @@ fn sign(key: &[u8], text: &str) -> hmac::Tag {
 }
 
 /// SHA-256, hex.
-pub(super) fn sha256(bytes: &[u8]) -> String {
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The account of the examples in Amazon's S3 API reference, "Signature Calculations for the Authorization Header".
-    fn account() -> S3Target {
-        S3Target {
-            endpoint: "https://s3.amazonaws.com".parse().unwrap(),
-            bucket: "examplebucket".to_owned(),
-            region: "us-east-1".to_owned(),
-            prefix: String::new(),
-            access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
-            secret_access_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned().into(),
-            ca: None,
-        }
-    }
 
     fn signature(
         method: &str,
@@ -90,8 +92,15 @@ mod tests {
     ) -> String {
         let headers: Vec<(&str, String)> =
             headers.iter().map(|(n, v)| (*n, (*v).to_owned())).collect();
+        // The account of the examples in Amazon's S3 API reference, "Signature Calculations for the Authorization Header".
+        let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned().into();
         let value = authorization(
-            &account(),
+            &Signer {
+                access_key_id: "AKIAIOSFODNN7EXAMPLE",
+                secret_access_key: &secret,
+                region: "us-east-1",
+                service: "s3",
+            },
             &Signed {
                 method,
                 path,

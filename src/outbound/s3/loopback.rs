@@ -1,0 +1,175 @@
+//! A small object store on loopback that believes no signature it has not recomputed.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use crate::config::S3Target;
+use crate::outbound::sigv4::{self, Signed, Signer};
+
+/// What the store holds, by path.
+pub(crate) type Objects = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+struct Request {
+    method: String,
+    path: String,
+    query: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+fn request(stream: &TcpStream) -> Option<Request> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader
+        .read_line(&mut line)
+        .ok()
+        .filter(|count| *count > 0)?;
+    let mut parts = line.split_whitespace();
+    let (method, target) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
+        headers.push((name.to_ascii_lowercase(), value.to_owned()));
+    }
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let mut body = vec![0; length.map_or(0, |(_, value)| value.parse().unwrap())];
+    reader.read_exact(&mut body).unwrap();
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    Some(Request {
+        method,
+        path: path.to_owned(),
+        query: query.to_owned(),
+        headers,
+        body,
+    })
+}
+
+impl Request {
+    fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map_or("", |(_, value)| value.as_str())
+    }
+
+    fn is_signed(&self, account: &S3Target) -> bool {
+        let authorization = self.header("authorization");
+        let names = authorization
+            .split("SignedHeaders=")
+            .nth(1)
+            .unwrap_or_default();
+        let names = names.split(',').next().unwrap_or_default();
+        let headers: Vec<(&str, String)> = names
+            .split(';')
+            .map(|name| (name, self.header(name).to_owned()))
+            .collect();
+        let payload = sigv4::sha256(&self.body);
+        let expected = sigv4::authorization(
+            &Signer {
+                access_key_id: &account.access_key_id,
+                secret_access_key: &account.secret_access_key,
+                region: &account.region,
+                service: "s3",
+            },
+            &Signed {
+                method: &self.method,
+                path: &self.path,
+                query: &self.query,
+                headers: &headers,
+                payload: &payload,
+                stamp: self.header("x-amz-date"),
+            },
+        );
+        expected == authorization && self.header("x-amz-content-sha256") == payload
+    }
+}
+
+/// Names begin a page of three behind the token.
+fn listing(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
+    let part = |name: &str| {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+    };
+    let prefix = format!("/saved/{}", part("prefix").unwrap());
+    let after = part("continuation-token").unwrap_or_default();
+    let found: Vec<&String> = objects
+        .keys()
+        .filter(|key| key.starts_with(&prefix) && **key > after)
+        .collect();
+    let mut text = "<ListBucketResult>".to_owned();
+    for key in found.iter().take(3) {
+        let key = key.strip_prefix("/saved/").unwrap();
+        text.extend(["<Contents><Key>", key, "</Key></Contents>"]);
+    }
+    if found.len() > 3 {
+        text.extend([
+            "<NextContinuationToken>",
+            found[2],
+            "</NextContinuationToken>",
+        ]);
+    }
+    text + "</ListBucketResult>"
+}
+
+fn answer(request: &Request, account: &S3Target, objects: &Objects) -> (u16, Vec<u8>) {
+    if !request.is_signed(account) {
+        return (
+            403,
+            b"<Error><Code>SignatureDoesNotMatch</Code></Error>".to_vec(),
+        );
+    }
+    let mut objects = objects.lock().unwrap();
+    match request.method.as_str() {
+        "PUT" => {
+            objects.insert(request.path.clone(), request.body.clone());
+            (200, Vec::new())
+        }
+        "GET" if request.path == "/saved" => (200, listing(&objects, &request.query).into_bytes()),
+        _ => match objects.get(&request.path) {
+            Some(object) => (200, object.clone()),
+            None => (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec()),
+        },
+    }
+}
+
+/// Serves until the process ends; gives the account, and what it holds.
+pub(crate) fn store(secret: &str) -> (S3Target, Objects) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let account = S3Target {
+        endpoint: format!("http://{}", listener.local_addr().unwrap())
+            .parse()
+            .unwrap(),
+        bucket: "saved".to_owned(),
+        region: "eu-central-1".to_owned(),
+        prefix: "gateway-1/".to_owned(),
+        access_key_id: "chartgate".to_owned(),
+        secret_access_key: secret.to_owned().into(),
+        ca: None,
+    };
+    let objects = Objects::default();
+    let (known, kept) = (account.clone(), Arc::clone(&objects));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let Some(request) = request(&stream) else {
+                continue;
+            };
+            let (status, body) = answer(&request, &known, &kept);
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            if request.method != "HEAD" {
+                stream.write_all(&body).unwrap();
+            }
+        }
+    });
+    (account, objects)
+}
