@@ -84,7 +84,48 @@ async fn the_day_is_answered_reported_and_exported() {
     rows_are_joined(&house).await;
     reports_name_who_and_why(&house).await;
     exports_are_whole_and_on_record(&house).await;
+    a_request_is_proven_to_somebody_else(&house).await;
     status_says_how_old_the_trail_is(&house).await;
+}
+
+async fn a_request_is_proven_to_somebody_else(house: &House) {
+    let trail = house.trail();
+    let mut admitted = trail.iter().filter(|entry| entry.phase == Phase::Admit);
+    let admission = admitted.next().unwrap();
+    let request = &admission.facts.as_ref().unwrap().request;
+    let proof = ask(house, &["audit", "prove", request]).await;
+    let folder = house.clinic.facts().config.parent().unwrap();
+    let path = |name: &str| folder.join(name).display().to_string();
+    std::fs::write(path("proof.json"), &proof.out).unwrap();
+    let (key, witness) = (path("keys/signing.pub"), path("witness/checkpoints"));
+    let file = path("proof.json");
+    let command = [
+        "audit",
+        "check-proof",
+        &file,
+        "--key",
+        &key,
+        "--witness",
+        &witness,
+        "--json",
+    ];
+    let checked = chartgate(&command).await;
+    assert_eq!(checked.code, Some(0), "{} {}", checked.out, checked.err);
+    let said: Value = serde_json::from_str(&checked.out).unwrap();
+    let id = admission.id.to_string();
+    let [admit, outcome] = &said["records"].as_array().unwrap()[..] else {
+        panic!("{said}");
+    };
+    assert_eq!(admit["entry"]["id"], id);
+    assert_eq!(
+        (&outcome["entry"]["of"], &outcome["entry"]["phase"]),
+        (&id.clone().into(), &"outcome".into())
+    );
+    // Nothing of any other record is in it.
+    let other = trail
+        .iter()
+        .find(|entry| entry.id != admission.id && entry.of != Some(admission.id));
+    assert!(!checked.out.contains(&other.unwrap().id.to_string()));
 }
 
 async fn rows_are_joined(house: &House) {

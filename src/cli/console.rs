@@ -1,7 +1,7 @@
 //! Where a command's words go, and how it ends.
 
 use std::fmt::{Debug, Display};
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read as _, Write};
 
 use super::Exit;
 use crate::config::problem::{Paint, Problems};
@@ -130,6 +130,22 @@ impl<'c> Console<'c> {
         let mut answer = zeroize::Zeroizing::new(String::new());
         self.input.read_line(&mut answer)?;
         Ok(answer)
+    }
+
+    /// All of the input, up to a limit.
+    ///
+    /// # Errors
+    /// The stream's own; also for what is longer, or no text.
+    pub(super) fn input_text(&mut self, limit: u64) -> io::Result<String> {
+        let mut text = String::new();
+        let read = (&mut self.input)
+            .take(limit.saturating_add(1))
+            .read_to_string(&mut text)?;
+        if u64::try_from(read).is_ok_and(|read| read <= limit) {
+            Ok(text)
+        } else {
+            Err(io::Error::other(format!("it is longer than {limit} bytes")))
+        }
     }
 
     /// Prints what the command line's parser says: help and version are results, the rest are errors.

@@ -122,7 +122,8 @@ fn make(
         | Piece::Manifest(_)
         | Piece::Expired(_)
         | Piece::Age(_)
-        | Piece::Removed(_) => Ok(()),
+        | Piece::Removed(_)
+        | Piece::Proof(_) => Ok(()),
     })?;
     report.end();
     let document = match args.format {

@@ -114,6 +114,19 @@ impl Narrowing {
     }
 }
 
+/// The time that `--since` means: a span, a day from its beginning, or a time.
+///
+/// # Errors
+/// [`Failure::Configuration`] for what is no time.
+pub(super) fn since(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let period = Period {
+        since: Some(text.to_owned()),
+        until: None,
+    };
+    let (since, _) = period.bounds(now)?;
+    Ok(since.unwrap_or(now))
+}
+
 fn action(text: &str) -> Result<Action, String> {
     let mut all = Action::ALL.iter();
     let found = all.find(|action| action.name().eq_ignore_ascii_case(text));

@@ -1,20 +1,27 @@
 //! Someone with the disk in hand alters the trail while the gateway is down.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::harness::practice::{Practice, copy};
+use crate::harness::process::chartgate;
 
 /// The segments, oldest first.
 fn segments(practice: &Practice) -> Vec<PathBuf> {
-    let found = fs::read_dir(practice.path("data/trail/segments")).unwrap();
+    segments_below(&practice.path("data/trail"))
+}
+
+fn segments_below(trail: &Path) -> Vec<PathBuf> {
+    let found = fs::read_dir(trail.join("segments")).unwrap();
     let mut segments: Vec<PathBuf> = found.map(|file| file.unwrap().path()).collect();
     segments.sort();
     segments
 }
 
-/// Where each record of a segment lies, by its sequence number, as docs/audit-format.md has it.
+/// Where each record of a segment lies, by its sequence number, as docs/audit.md has it.
 fn records(segment: &[u8]) -> Vec<(u64, Range<usize>)> {
     let number = |at: usize| u32::from_be_bytes(segment[at..at + 4].try_into().unwrap()) as usize;
     assert_eq!(&segment[..8], b"CGSEGMNT");
@@ -147,4 +154,193 @@ async fn refused_and_accepted(practice: &Practice, first: u64, last: u64) {
     // From here on it needs no word.
     let serving = practice.serve().await;
     assert_eq!(serving.process.stop().await.code, Some(0));
+}
+
+/// A copy of a trail, its witness and its key, for somebody to lay hands on.
+struct Copied {
+    dir: tempfile::TempDir,
+}
+
+/// What `audit verify` says of a copy: exit code, kind, first bad record.
+type Said = (Option<i32>, Option<String>, Option<u64>);
+
+impl Copied {
+    fn of(practice: &Practice) -> Self {
+        let copied = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        copy(&practice.path("data/trail"), &copied.path("trail"));
+        fs::copy(practice.path("witness/checkpoints"), copied.path("witness")).unwrap();
+        fs::copy(practice.path("keys/signing.pub"), copied.path("key")).unwrap();
+        copied
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn arguments(&self) -> [String; 3] {
+        ["trail", "key", "witness"].map(|name| self.path(name).display().to_string())
+    }
+
+    async fn verified(&self) -> Said {
+        let [trail, key, witness] = self.arguments();
+        let arguments = [
+            "audit",
+            "verify",
+            "--json",
+            "--dir",
+            &trail,
+            "--key",
+            &key,
+            "--witness",
+            &witness,
+        ];
+        let ended = chartgate(&arguments).await;
+        let found: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+        assert_eq!(found["intact"], ended.code == Some(0), "{found}");
+        let kind = found["kind"].as_str().map(ToOwned::to_owned);
+        (ended.code, kind, found["first_bad"].as_u64())
+    }
+
+    /// What the verifier in Python says: the first bad record, if any. `None` where there is no Python here.
+    fn verified_by_python(&self) -> Option<Option<u64>> {
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/verify_trail.py");
+        let run = Command::new("python3")
+            .arg(program)
+            .args(self.arguments())
+            .output();
+        let output = match run {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                eprintln!(
+                    "SKIPPED: no python3 here, so nothing was compared with tests/verify_trail.py"
+                );
+                return None;
+            }
+            other => other.unwrap(),
+        };
+        let said = String::from_utf8(output.stdout).unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        match said.trim().split_once(' ') {
+            Some(("intact", _)) => Some(None),
+            Some(("first_bad", first)) => Some(Some(first.parse().unwrap())),
+            Some(_) | None => panic!("{said} {error}"),
+        }
+    }
+
+    fn segments(&self) -> Vec<PathBuf> {
+        segments_below(&self.path("trail"))
+    }
+
+    /// Alters the frames of the records of a segment.
+    fn rearrange(&self, segment: usize, alter: impl FnOnce(&mut Vec<Vec<u8>>)) {
+        let path = &self.segments()[segment];
+        let bytes = fs::read(path).unwrap();
+        let ranges: Vec<Range<usize>> = records(&bytes).into_iter().map(|(_, at)| at).collect();
+        let (first, last) = (ranges[0].start, ranges[ranges.len() - 1].end);
+        let mut frames: Vec<Vec<u8>> = ranges.iter().map(|at| bytes[at.clone()].to_vec()).collect();
+        alter(&mut frames);
+        let altered = [&bytes[..first], &frames.concat(), &bytes[last..]].concat();
+        fs::write(path, altered).unwrap();
+    }
+
+    /// The first record of a segment.
+    fn first(&self, segment: usize) -> u64 {
+        records(&fs::read(&self.segments()[segment]).unwrap())[0].0
+    }
+}
+
+/// Each damage, found by the program and, from the same files, by a verifier that shares no code with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_damage_has_its_kind_and_its_record_and_another_verifier_finds_the_same() {
+    let practice = Practice::without_provider().await;
+    a_day(&practice).await;
+    let monday = Copied::of(&practice);
+    a_day(&practice).await;
+    a_day(&practice).await;
+
+    let fresh = || Copied::of(&practice);
+    let good = fresh();
+    assert!(good.segments().len() >= 3);
+    let second = good.first(1);
+    let mut cases: Vec<(Copied, Option<&str>, Option<u64>)> = vec![(good, None, None)];
+    let mut add = |copied: Copied, kind: &'static str, first_bad: u64| {
+        cases.push((copied, Some(kind), Some(first_bad)));
+    };
+
+    let flipped = fresh();
+    flipped.rearrange(1, |frames| frames[1][40] ^= 4);
+    add(flipped, "flipped", second + 1);
+
+    let dropped = fresh();
+    dropped.rearrange(1, |frames| drop(frames.remove(2)));
+    add(dropped, "dropped", second + 2);
+
+    let inserted = fresh();
+    inserted.rearrange(1, |frames| frames.insert(2, frames[1].clone()));
+    add(inserted, "inserted", second + 2);
+
+    let swapped = fresh();
+    swapped.rearrange(1, |frames| frames.swap(1, 2));
+    add(swapped, "swapped", second + 1);
+
+    let truncated = fresh();
+    let newest = truncated.segments().pop().unwrap();
+    let bytes = fs::read(&newest).unwrap();
+    let (missing, place) = records(&bytes).pop().unwrap();
+    fs::write(&newest, &bytes[..place.start]).unwrap();
+    add(truncated, "truncated", missing);
+
+    let replaced = fresh();
+    let others = Practice::without_provider().await;
+    a_day(&others).await;
+    a_day(&others).await;
+    let foreign = Copied::of(&others);
+    let first_bad = replaced.first(1).min(foreign.first(1));
+    fs::remove_file(&replaced.segments()[1]).unwrap();
+    let file = foreign.segments()[1].clone();
+    let folder = replaced.path("trail/segments");
+    fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
+    add(replaced, "replaced", first_bad);
+
+    let rolled_back = monday;
+    fs::copy(
+        practice.path("witness/checkpoints"),
+        rolled_back.path("witness"),
+    )
+    .unwrap();
+    add(rolled_back, "rolled-back", second);
+
+    let wrong_key = fresh();
+    fs::copy(foreign.path("key"), wrong_key.path("key")).unwrap();
+    add(wrong_key, "wrong-key", 1);
+
+    let mut compared = 0;
+    for (copied, kind, first_bad) in &cases {
+        let code = if kind.is_some() { Some(1) } else { Some(0) };
+        let said = copied.verified().await;
+        assert_eq!(said, (code, kind.map(ToOwned::to_owned), *first_bad));
+        if let Some(other) = copied.verified_by_python() {
+            assert_eq!(other, *first_bad, "{kind:?}");
+            compared += 1;
+        }
+    }
+    assert!(compared == 0 || compared == cases.len());
+}
+
+/// A trail of an older format, with a newer one behind it, and the end that a killed gateway leaves.
+#[test]
+fn another_verifier_reads_the_older_format_too() {
+    let old = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trail-format-1");
+    let copied = Copied {
+        dir: tempfile::tempdir().unwrap(),
+    };
+    copy(&PathBuf::from(old).join("trail"), &copied.path("trail"));
+    fs::copy(format!("{old}/witness"), copied.path("witness")).unwrap();
+    fs::copy(format!("{old}/signing.pub"), copied.path("key")).unwrap();
+    if let Some(said) = copied.verified_by_python() {
+        assert_eq!(said, None);
+        copied.rearrange(0, |frames| frames[5][50] ^= 1);
+        assert_eq!(copied.verified_by_python(), Some(Some(6)));
+    }
 }

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::proving::Named;
 use crate::audit::export::Format;
+use crate::audit::log::{Content, Proof};
 use crate::audit::query::join::Joined;
 use crate::audit::retention::Expired;
 use crate::audit::show::Filter;
@@ -39,6 +41,13 @@ pub enum Ask {
         /// Whether it is to be removed.
         apply: bool,
     },
+    /// A proof that records stand in the trail.
+    Prove {
+        /// Which.
+        named: Named,
+        /// Whether it says what they say.
+        content: Content,
+    },
 }
 
 /// A piece of an answer.
@@ -57,6 +66,8 @@ pub enum Piece {
     Age(Age),
     /// How many segments were removed.
     Removed(usize),
+    /// A proof.
+    Proof(Box<Proof>),
 }
 
 /// What an export was: on record, and with whoever has the export.
@@ -97,6 +108,10 @@ impl Ask {
             Self::Report { report, filter } => (format!("report {report}"), Some(filter)),
             Self::Export { format, filter } => (format!("export {format}"), Some(filter)),
             Self::Retention { .. } => ("retention".to_owned(), None),
+            Self::Prove { named, content } => match content {
+                Content::Opened => (format!("prove {named}"), None),
+                Content::Sealed => (format!("prove {named} without content"), None),
+            },
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Holdings {
     pub(in crate::audit) directory: PathBuf,
     pub(in crate::audit) master: Arc<MasterKey>,
     pub(in crate::audit) signing_key: PathBuf,
+    /// Files that witnesses keep on this host's volumes.
+    pub(in crate::audit) witness_files: Vec<PathBuf>,
     pub(in crate::audit) years: u16,
     /// How long witnesses may take to hold what is on record.
     pub(in crate::audit) patience: Duration,
@@ -36,6 +38,7 @@ impl Holdings {
             directory: config.directory.clone(),
             master,
             signing_key: config.signing_key.clone(),
+            witness_files: config.witnesses.clone(),
             years: config.retention_years,
             patience: config.checkpoint_interval.saturating_add(WITNESS_PATIENCE),
         }

@@ -9,6 +9,7 @@
 mod ask;
 mod exporting;
 mod holdings;
+mod proving;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,9 @@ use jiff::Timestamp;
 pub use self::ask::{Age, Ask, Manifest, Piece};
 use self::exporting::Exporting;
 pub use self::holdings::Holdings;
-use super::log::LogError;
+use self::proving::Proving;
+pub use self::proving::{Named, NoName};
+use super::log::{KeyError, LogError, ProveError};
 use super::query::{Look, Query};
 use super::retention::{Expired, RetentionError};
 use super::show::ShowError;
@@ -44,6 +47,18 @@ pub enum AnswerError {
     /// Removing segments.
     #[error(transparent)]
     Retention(#[from] RetentionError),
+    /// The key that checkpoints are signed with.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Proving records.
+    #[error(transparent)]
+    Prove(#[from] ProveError),
+    /// Nothing has this name.
+    #[error("no record and no request `{0}` is in the trail")]
+    NoRecord(Named),
+    /// The thread that worked on it is gone.
+    #[error("the work on the answer broke off")]
+    Broken,
     /// The question cannot be written on record.
     #[error("the filter cannot be written: {0}")]
     Filter(#[from] serde_json::Error),
@@ -78,6 +93,7 @@ enum Work {
         holdings: Box<Holdings>,
         now: Timestamp,
     },
+    Prove(Box<Proving>),
 }
 
 impl Answers {
@@ -137,6 +153,11 @@ impl Answers {
                 holdings: Box::new(self.holdings.clone()),
                 now: self.clock.now(),
             },
+            Ask::Prove { named, content } => {
+                count("proof");
+                let proving = Proving::new(&self.holdings, named, content, through)?;
+                Work::Prove(Box::new(proving))
+            }
         };
         Ok(Answering {
             operator: operator.to_owned(),
@@ -189,6 +210,10 @@ impl Answers {
                     .await?;
                 Ok(vec![Piece::Removed(found.len())])
             }
+            Work::Prove(proving) => {
+                let proof = proving.finish(&self.audit, &self.holdings).await?;
+                Ok(vec![Piece::Proof(Box::new(proof))])
+            }
             Work::Rows { .. } | Work::Retention { apply: false, .. } => Ok(Vec::new()),
         }
     }
@@ -207,6 +232,7 @@ impl Answering {
         match &mut self.work {
             Work::Rows { query, left } => rows(query, left),
             Work::Export(exporting) => exporting.step(),
+            Work::Prove(proving) => proving.step(),
             Work::Retention {
                 ended,
                 found,

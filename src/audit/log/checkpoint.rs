@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::crypt::Head;
 use super::files::ReadAt;
 use super::note::{NoteError, SIGNATURE_PREFIX, SigningKey, VerifierKey};
+use super::tree::TreeHead;
 
 /// A note has a handful of short lines; anything longer is not one.
 const NOTE_LIMIT: usize = 16 * 1024;
@@ -33,6 +34,8 @@ pub struct Checkpoint {
     pub previous: u64,
     /// What the gateway knew of its clock.
     pub clock: String,
+    /// The segment's tree up to here; format 1 has none.
+    pub tree: Option<TreeHead>,
 }
 
 impl Checkpoint {
@@ -44,8 +47,15 @@ impl Checkpoint {
             .map(|c| if c.is_control() { ' ' } else { c })
             .take(CLOCK_LIMIT)
             .collect();
+        let tree = self.tree.map_or_else(String::new, |tree| {
+            format!(
+                "tree {} {}\n",
+                tree.size,
+                BASE64.encode(tree.root.as_bytes())
+            )
+        });
         key.sign(&format!(
-            "{}\n{}\n{}\ntime {}\nsegment {}\nprevious {}\nclock {}\n",
+            "{}\n{}\n{}\ntime {}\nsegment {}\nprevious {}\nclock {}\n{tree}",
             key.verifier().name(),
             self.sequence,
             BASE64.encode(self.head.as_bytes()),
@@ -72,9 +82,7 @@ impl Checkpoint {
             .ok_or(NoteError::Malformed("the sequence number"))?;
         let head = lines
             .next()
-            .and_then(|line| BASE64.decode(line).ok())
-            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
-            .map(Head::from_bytes)
+            .and_then(hash)
             .ok_or(NoteError::Malformed("the head"))?;
         let mut extension = |name: &str| {
             lines
@@ -91,6 +99,10 @@ impl Checkpoint {
         else {
             return Err(NoteError::Malformed("the extension lines"));
         };
+        let tree = match lines.find_map(|line| line.strip_prefix("tree ")) {
+            None => None,
+            Some(text) => Some(tree(text).ok_or(NoteError::Malformed("the tree"))?),
+        };
         Ok(Self {
             sequence,
             head,
@@ -98,8 +110,22 @@ impl Checkpoint {
             time,
             previous,
             clock: clock.to_owned(),
+            tree,
         })
     }
+}
+
+fn hash(text: &str) -> Option<Head> {
+    let bytes = BASE64.decode(text).ok()?;
+    <[u8; 32]>::try_from(bytes).ok().map(Head::from_bytes)
+}
+
+fn tree(text: &str) -> Option<TreeHead> {
+    let (size, root) = text.split_once(' ')?;
+    Some(TreeHead {
+        size: size.parse().ok()?,
+        root: hash(root)?,
+    })
 }
 
 /// Goes through the notes of a text, skipping what is not a whole note: a torn end, or one with
@@ -222,6 +248,10 @@ mod tests {
             time: "2026-03-01T10:00:00Z".parse().unwrap(),
             previous: sequence / 2,
             clock: "synchronised, offset 0.4 ms".to_owned(),
+            tree: Some(TreeHead {
+                size: 5,
+                root: Head::from_bytes([9; 32]),
+            }),
         }
     }
 
@@ -235,6 +265,14 @@ mod tests {
             Checkpoint::open(&note, other.verifier()),
             Err(NoteError::OtherKey(_))
         ));
+        let mut of_format_1 = checkpoint(12);
+        of_format_1.tree = None;
+        let note = of_format_1.sign(&key);
+        assert_eq!(Checkpoint::open(&note, key.verifier()), Ok(of_format_1));
+        let text = checkpoint(12).sign(&key);
+        let (text, _) = text.split_once("tree ").unwrap();
+        let strange = key.sign(&format!("{text}tree 5 short\n"));
+        assert!(Checkpoint::open(&strange, key.verifier()).is_err());
     }
 
     #[test]

@@ -86,6 +86,13 @@ pub(super) fn sha256(parts: &[&[u8]]) -> Head {
     Head(out)
 }
 
+/// SHA-256 over bytes that lie in one piece: quicker, and nothing is allocated.
+pub(super) fn sha256_whole(bytes: &[u8]) -> Head {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    Head(out)
+}
+
 /// Random bytes from the operating system.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], CryptError> {
     let mut bytes = [0; N];

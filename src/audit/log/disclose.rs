@@ -18,15 +18,14 @@ use super::checkpoint::{Checkpoint, Cursor, each_note};
 use super::crypt::{Head, open_disclosed};
 use super::error::LogError;
 use super::files::{Access, Files, LogFile};
+use super::format::Format;
 use super::header::{self, HeaderError};
 use super::keys::MasterKey;
 use super::notary::CHECKPOINTS;
 use super::note::{NoteError, VerifierKey};
 use super::recover::{Known, damaged, open, survey};
 use super::tail::fill;
-use super::walk::{
-    CHAIN_BYTES, KIND_RECORD, KIND_SEAL, Step, Walk, chain, frame_length, frame_parts,
-};
+use super::walk::{CHAIN_BYTES, KIND_RECORD, KIND_SEAL, Step, Walk, frame_length, frame_parts};
 use crate::secret::Secret;
 
 /// Why records were not disclosed.
@@ -70,6 +69,9 @@ pub enum Piece {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
+    /// The version of the trail's format that it begins in.
+    #[serde(default = "first_version")]
+    pub format: u32,
     /// The segment it begins in.
     pub segment: Uuid,
     /// That segment's start value.
@@ -82,6 +84,11 @@ pub struct Run {
     pub pieces: Vec<Piece>,
     /// The checkpoint, as signed.
     pub checkpoint: String,
+}
+
+/// Runs did not state their version when there was only one.
+const fn first_version() -> u32 {
+    Format::One.number()
 }
 
 /// What [`disclose`] found.
@@ -221,6 +228,7 @@ impl Packing<'_> {
                 });
                 self.open.get_or_insert_with(|| OpenRun {
                     run: Run {
+                        format: known.parsed.format.number(),
                         segment: header.segment,
                         start: known.parsed.start,
                         before,
@@ -297,6 +305,9 @@ pub enum RunError {
     /// A piece is not base64.
     #[error("a piece is not base64")]
     Base64,
+    /// It is of a version of the format that this program does not know.
+    #[error("format version {0} is not known to this program")]
+    Format(u32),
     /// A frame is not whole.
     #[error("the frame of record {0} is not whole")]
     Frame(u64),
@@ -338,6 +349,15 @@ pub struct Proven {
 }
 
 impl Proven {
+    pub(super) const fn new(segment: Uuid, sequence: u64, start: Head, body: Vec<u8>) -> Self {
+        Self {
+            segment,
+            sequence,
+            start,
+            body,
+        }
+    }
+
     /// Opens it with the key that was disclosed.
     ///
     /// # Errors
@@ -368,6 +388,7 @@ impl Proven {
 /// [`RunError`] for the first thing that does not fit.
 pub fn check_run(run: &Run, key: &VerifierKey) -> Result<Vec<Proven>, RunError> {
     let mut check = Checking {
+        format: Format::of(run.format).ok_or(RunError::Format(run.format))?,
         segment: run.segment,
         start: run.start,
         head: run.before,
@@ -392,6 +413,7 @@ pub fn check_run(run: &Run, key: &VerifierKey) -> Result<Vec<Proven>, RunError> 
 }
 
 struct Checking {
+    format: Format,
     segment: Uuid,
     start: Head,
     head: Head,
@@ -418,7 +440,7 @@ impl Checking {
             if sequence != wanted {
                 return Err(RunError::OutOfPlace { wanted });
             }
-            self.head = chain(self.head, committed);
+            self.head = self.format.chain(self.head, committed);
             if self.head != Head::from_bytes(*stored) {
                 return Err(RunError::Chain(next));
             }
@@ -445,6 +467,7 @@ impl Checking {
         if !continues {
             return Err(RunError::Continues(parsed.header.segment));
         }
+        self.format = parsed.format;
         self.segment = parsed.header.segment;
         self.start = parsed.start;
         self.head = parsed.start;

@@ -8,18 +8,19 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::crypt::{self, CryptError, DataKey, Head};
+use super::format::Format;
 use super::keys::MasterKey;
+use super::tree::TreeHead;
 use crate::secret::Secret;
 
 /// The first eight bytes of every segment.
 pub(super) const MAGIC: &[u8; 8] = b"CGSEGMNT";
 /// The format this program writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = Format::Two.number();
 const PREFIX_BYTES: usize = 16;
 const START_BYTES: usize = 32;
 /// A header is a few hundred bytes; anything longer is not one.
 pub(super) const HEADER_LIMIT: usize = 64 * 1024;
-const START_DOMAIN: &[u8] = b"chartgate/audit/segment-start/v1\0";
 const WRAP_DOMAIN: &[u8] = b"chartgate/audit/data-key/v1\0";
 const CIPHER: &str = "AES-256-GCM";
 const DERIVATION: &str = "HKDF-SHA256";
@@ -46,6 +47,9 @@ pub struct Previous {
     pub sequence: u64,
     /// The chain value that the segment before ended with; zeroes for the first.
     pub head: Head,
+    /// Its whole tree, where it has one (format 2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<TreeHead>,
 }
 
 /// A tail that was cut off because it was not whole.
@@ -150,6 +154,10 @@ pub(super) struct Parsed {
     pub(super) start: Head,
     /// Where the first frame is.
     pub(super) length: usize,
+    /// The version that it is written in.
+    pub(super) format: Format,
+    /// The header's leaf hash, where the format has a tree.
+    pub(super) leaf: Option<Head>,
 }
 
 impl Header {
@@ -189,19 +197,17 @@ impl Header {
         let length = u32::try_from(json.len()).ok().ok_or(CryptError)?;
         bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(&json);
-        let start = start_value(header.previous.head, &bytes);
-        bytes.extend_from_slice(start.as_bytes());
-        let key = DataKey::new(&data_key, header.segment, start);
-        let length = bytes.len();
-        Ok((
-            bytes,
-            Parsed {
-                header,
-                start,
-                length,
-            },
-            key,
-        ))
+        let start = Format::Two.start(header.previous.head, &bytes);
+        bytes.extend_from_slice(start.head.as_bytes());
+        let key = DataKey::new(&data_key, header.segment, start.head);
+        let parsed = Parsed {
+            header,
+            start: start.head,
+            length: bytes.len(),
+            format: Format::Two,
+            leaf: start.leaf,
+        };
+        Ok((bytes, parsed, key))
     }
 
     /// Unwraps the data key with the master key that wrapped it.
@@ -211,10 +217,6 @@ impl Header {
         let key = master.unwrap(&self.master_key, &aad, &wrapped)?;
         Ok(DataKey::new(&key, self.segment, start))
     }
-}
-
-fn start_value(previous: Head, header: &[u8]) -> Head {
-    crypt::sha256(&[START_DOMAIN, previous.as_bytes(), header])
 }
 
 fn wrap_aad(segment: Uuid, first: u64, previous: Head, node: &str) -> Vec<u8> {
@@ -228,26 +230,29 @@ fn wrap_aad(segment: Uuid, first: u64, previous: Head, node: &str) -> Vec<u8> {
 
 /// How many bytes of a file hold its header, from the file's first 16 bytes.
 pub(super) fn length_of(bytes: &[u8]) -> Result<usize, HeaderError> {
+    Ok(outline(bytes)?.0)
+}
+
+/// The header's length and its version.
+fn outline(bytes: &[u8]) -> Result<(usize, Format), HeaderError> {
     let (magic, rest) = bytes.split_first_chunk::<8>().ok_or(HeaderError::Short)?;
     if magic != MAGIC {
         return Err(HeaderError::Magic);
     }
     let (version, rest) = rest.split_first_chunk::<4>().ok_or(HeaderError::Short)?;
     let version = u32::from_be_bytes(*version);
-    if version != FORMAT_VERSION {
-        return Err(HeaderError::Version(version));
-    }
+    let format = Format::of(version).ok_or(HeaderError::Version(version))?;
     let (json, _) = rest.split_first_chunk::<4>().ok_or(HeaderError::Short)?;
     let json = usize::try_from(u32::from_be_bytes(*json)).unwrap_or(usize::MAX);
     if json > HEADER_LIMIT {
         return Err(HeaderError::Short);
     }
-    Ok(json.saturating_add(PREFIX_BYTES + START_BYTES))
+    Ok((json.saturating_add(PREFIX_BYTES + START_BYTES), format))
 }
 
 /// Reads a header from the first bytes of a file and checks its start value.
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
-    let length = length_of(bytes)?;
+    let (length, format) = outline(bytes)?;
     let whole = bytes.get(..length).ok_or(HeaderError::Short)?;
     let (committed, start) = whole
         .split_last_chunk::<START_BYTES>()
@@ -256,8 +261,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
     let header: Header = serde_json::from_slice(json)
         .ok()
         .ok_or(HeaderError::Unreadable)?;
-    let start = Head::from_bytes(*start);
-    if start != start_value(header.previous.head, committed) {
+    let computed = format.start(header.previous.head, committed);
+    if computed.head != Head::from_bytes(*start) {
         return Err(HeaderError::Start);
     }
     for (found, known) in [
@@ -271,8 +276,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
     }
     Ok(Parsed {
         header,
-        start,
+        start: computed.head,
         length,
+        format,
+        leaf: computed.leaf,
     })
 }
 

@@ -5,7 +5,7 @@
 //! *Owns*: the directory of the trail, its lock, its two threads and its keys.
 //! *Never*: says that a record is durable before the disk said so.
 //! *On failure*: refuses every record until a new segment could be begun.
-#![doc = include_str!("../../../docs/audit-format.md")]
+#![doc = include_str!("../../../docs/audit.md")]
 
 mod checkpoint;
 mod code;
@@ -16,12 +16,15 @@ mod error;
 mod extent;
 pub mod fault;
 mod files;
+mod format;
 mod header;
 mod headers;
 mod keys;
 mod notary;
 mod note;
 mod options;
+mod proof;
+mod prove;
 mod queue;
 mod reader;
 mod recover;
@@ -32,6 +35,7 @@ mod segment;
 mod status;
 mod tail;
 mod thin;
+mod tree;
 mod verify;
 mod waiting;
 mod walk;
@@ -67,13 +71,16 @@ pub use headers::headers;
 pub use keys::{KeyError, KeyId, MasterKey};
 pub use note::{NoteError, SigningKey, VerifierKey};
 pub use options::{Limits, LogOptions, Observer, Truncation};
+pub use proof::{Established, Proof, ProofError};
+pub use prove::{Content, ProveError, Subject, prove};
 pub use queue::{Payload, Priority, Slot, TooLong};
 pub use reader::{Reader, Record, Sequences};
 pub use recover::Recovered;
-pub use report::{Fault, LogEnd, Notice, Problem, VerifyReport};
+pub use report::{Damage, Fault, LogEnd, Notice, Problem, VerifyReport};
 pub use retired::{FEWEST_YEARS, RETIRED, Retired, is_over, kept_through, retirable, retire};
 pub use status::{Health, LogStatus, WitnessStatus};
-pub use verify::verify;
+pub use tree::TreeHead;
+pub use verify::{Scope, verify, verify_within};
 pub use waiting::{Appending, Position};
 pub use walk::{Flaw, MAX_PAYLOAD, Outline, Seal, parse_segment};
 pub use witness::{FileWitness, Witness, WitnessError};

@@ -182,13 +182,14 @@ pub(super) fn settle(
     let reading = |source| LogError::io("reading", &last.path)(source);
     let segment = last.header().segment;
     let limit = durable.and_then(|(id, offset)| (id == segment).then_some(offset));
-    let mut walk = Walk::at_start(&*file, last.parsed.clone()).until(limit.unwrap_or(u64::MAX));
+    let walk = Walk::at_start(&*file, last.parsed.clone()).with_tree();
+    let mut walk = walk.until(limit.unwrap_or(u64::MAX));
     let flaw = run(&mut walk).map_err(reading)?;
     let (offset, last_seq) = (walk.offset, walk.last());
     let bytes = match limit {
         Some(limit) if offset == limit => tail::used_bytes(&*file, offset).map_err(reading)?,
         Some(_) => return Err(damaged(&last.name, walk.next, "durable records are gone")),
-        None => match tail::examine(&*file, offset, walk.head, walk.next).map_err(reading)? {
+        None => match examined(&*file, &walk).map_err(reading)? {
             Tail::Clean => 0,
             Tail::Torn(bytes) if walk.sealed.is_none() => bytes,
             Tail::Torn(bytes) | Tail::Damaged(bytes) => {
@@ -227,9 +228,15 @@ pub(super) fn settle(
             segment,
             sequence: last_seq,
             head: walk.head,
+            tree: walk.tree_head(),
         },
         cut,
     })
+}
+
+/// What follows the place where a walk ended.
+pub(super) fn examined(file: &dyn LogFile, walk: &Walk<'_>) -> io::Result<Tail> {
+    tail::examine(file, walk.format, walk.offset, walk.head, walk.next)
 }
 
 /// Goes to the end of what is whole.

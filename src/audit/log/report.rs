@@ -11,6 +11,47 @@ use super::walk::Flaw;
 /// More problems than this are counted, not listed.
 const LISTED: usize = 100;
 
+/// What was done to a log, as far as what stands there tells. The names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Damage {
+    /// Records, or a whole segment, are missing between others.
+    Dropped,
+    /// Bytes were altered in place.
+    Flipped,
+    /// A record stands where none was.
+    Inserted,
+    /// Records or a segment give way to others that are whole in themselves.
+    Replaced,
+    /// The log and its own checkpoints are an older state.
+    RolledBack,
+    /// Records stand in another order.
+    Swapped,
+    /// The end of a segment or of the log is missing.
+    Truncated,
+    /// Segments are gone, and what is on record of their removal is not believed.
+    Unaccounted,
+    /// Another key was used than the one given.
+    WrongKey,
+}
+
+impl Damage {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dropped => "dropped",
+            Self::Flipped => "flipped",
+            Self::Inserted => "inserted",
+            Self::Replaced => "replaced",
+            Self::RolledBack => "rolled-back",
+            Self::Swapped => "swapped",
+            Self::Truncated => "truncated",
+            Self::Unaccounted => "unaccounted",
+            Self::WrongKey => "wrong-key",
+        }
+    }
+}
+
 /// What kind of problem was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -24,12 +65,18 @@ pub enum Fault {
     Frame(Flaw),
     /// The segment's header was altered.
     Header(String),
+    /// The segment before ends earlier than this one says.
+    EndsEarly,
     /// A segment is missing before this one.
     MissingSegment,
+    /// The file has another segment's name.
+    Name,
     /// Removed segments are not accounted for: a note is not believed, or retention was not over.
     Retired(String),
     /// The segment does not continue the one before: it, or the one before, was replaced or cut.
     ReplacedSegment,
+    /// The header states another tree of the segment before than that of its records.
+    Tree,
     /// The log ends before a checkpoint: it was cut or rolled back.
     Truncated,
     /// The master key is not the one that the segment was written under.
@@ -44,6 +91,11 @@ impl fmt::Display for Fault {
             Self::Forged => f.write_str("the record does not open with its key"),
             Self::Frame(flaw) => write!(f, "{flaw}"),
             Self::Header(error) => f.write_str(error),
+            Self::EndsEarly => f.write_str("the segment before ends earlier than this one says"),
+            Self::Name => f.write_str("the file name does not fit the header"),
+            Self::Tree => {
+                f.write_str("the tree of the segment before is another than this one says")
+            }
             Self::MissingSegment => f.write_str("a segment is missing before this one"),
             Self::Retired(reason) => write!(f, "removed segments are not accounted for: {reason}"),
             Self::ReplacedSegment => f.write_str("the segment does not continue the one before"),
@@ -62,6 +114,8 @@ pub struct Problem {
     pub place: String,
     /// What it is.
     pub fault: Fault,
+    /// What was done, as far as that can be told.
+    pub damage: Damage,
 }
 
 impl fmt::Display for Problem {
@@ -108,6 +162,8 @@ pub enum LogEnd {
 /// What verifying found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyReport {
+    /// The first record that was looked at; 0 where that is the first there is.
+    pub from: u64,
     /// Segments looked at.
     pub segments: u64,
     /// Whole records in them.
@@ -137,6 +193,7 @@ impl VerifyReport {
     /// A report of nothing yet.
     pub(super) const fn new() -> Self {
         Self {
+            from: 0,
             segments: 0,
             records: 0,
             last: 0,
@@ -163,7 +220,17 @@ impl VerifyReport {
         self.problems.iter().map(|problem| problem.first_bad).min()
     }
 
-    pub(super) fn add(&mut self, first_bad: u64, place: &str, fault: Fault) {
+    /// What was done where the first record is in doubt.
+    #[must_use]
+    pub fn damage(&self) -> Option<Damage> {
+        let first = self.first_bad()?;
+        let mut there = self.problems.iter();
+        there
+            .find(|problem| problem.first_bad == first)
+            .map(|problem| problem.damage)
+    }
+
+    pub(super) fn add(&mut self, first_bad: u64, place: &str, fault: Fault, damage: Damage) {
         if self.problems.len() >= LISTED {
             self.unlisted = self.unlisted.saturating_add(1);
             return;
@@ -172,6 +239,7 @@ impl VerifyReport {
             first_bad,
             place: place.to_owned(),
             fault,
+            damage,
         });
     }
 }

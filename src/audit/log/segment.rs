@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use super::crypt::{DataKey, Head};
 use super::error::LogError;
 use super::files::{Files, LogFile};
+use super::format::Format;
 use super::header::{Draft, Header};
 use super::keys::MasterKey;
-use super::walk::{CHAIN_BYTES, FRAME_EXTRA, KIND_RECORD, KIND_SEAL, Seal, chain};
+use super::tree::{Tree, TreeHead};
+use super::walk::{CHAIN_BYTES, FRAME_EXTRA, KIND_RECORD, KIND_SEAL, Seal};
 
 /// Where segments are, below the trail's directory.
 pub(super) const SEGMENTS: &str = "segments";
@@ -30,6 +32,10 @@ pub(super) struct Segment {
     /// The chain value and next sequence number behind everything in `buffer`.
     head: Head,
     next: u64,
+    /// The tree over the header and every record in `buffer` and before.
+    tree: Tree,
+    format: Format,
+    scratch: Vec<u8>,
     /// The end of what is durable.
     durable: u64,
     allocated: u64,
@@ -69,11 +75,18 @@ impl Segment {
             .rename(&unfinished, &path)
             .and_then(|()| files.sync_dir(&folder))
             .map_err(LogError::io("naming", &path))?;
+        let mut tree = Tree::default();
+        if let Some(leaf) = parsed.leaf {
+            tree.push(leaf);
+        }
         Ok(Self {
             path,
             file,
             head: parsed.start,
             next: parsed.header.first,
+            tree,
+            format: parsed.format,
+            scratch: Vec::new(),
             header: parsed.header,
             key,
             buffer: Vec::new(),
@@ -94,6 +107,11 @@ impl Segment {
 
     pub(super) const fn head(&self) -> Head {
         self.head
+    }
+
+    /// The tree over the header and every record so far.
+    pub(super) fn tree(&self) -> TreeHead {
+        self.tree.head()
     }
 
     /// The end of what is durable, in bytes.
@@ -142,7 +160,11 @@ impl Segment {
             self.buffer.extend_from_slice(&tag);
         }
         let committed = self.buffer.get(from..).unwrap_or_default();
-        self.head = chain(self.head, committed);
+        let link = self.format.link(self.head, committed, &mut self.scratch);
+        self.head = link.head;
+        if let Some(leaf) = link.leaf.filter(|_| kind == KIND_RECORD) {
+            self.tree.push(leaf);
+        }
         let value: [u8; CHAIN_BYTES] = *self.head.as_bytes();
         self.buffer.extend_from_slice(&value);
         Ok(())
@@ -175,6 +197,7 @@ impl Segment {
             records: self.next.saturating_sub(self.header.first),
             last: self.last(),
             closed,
+            tree: Some(self.tree()),
         };
         let body = serde_json::to_vec(&seal).ok().ok_or(LogError::Option {
             name: "seal",

@@ -9,7 +9,8 @@ use std::io;
 
 use super::crypt::Head;
 use super::files::ReadAt;
-use super::walk::{BATCH_LIMIT, CHAIN_BYTES, FRAME_EXTRA, MAX_PAYLOAD, chain, frame_length};
+use super::format::Format;
+use super::walk::{BATCH_LIMIT, CHAIN_BYTES, FRAME_EXTRA, MAX_PAYLOAD, frame_length};
 
 const SECTOR: u64 = 512;
 const LONGEST_TORN: u64 = (BATCH_LIMIT + MAX_PAYLOAD + FRAME_EXTRA + 16) as u64;
@@ -27,7 +28,13 @@ pub(super) enum Tail {
 
 /// Examines what follows `offset`, where the last whole frame of an unsealed segment ends with the
 /// chain value `head`; `next` is the sequence number that would have followed.
-pub(super) fn examine(source: &dyn ReadAt, offset: u64, head: Head, next: u64) -> io::Result<Tail> {
+pub(super) fn examine(
+    source: &dyn ReadAt,
+    format: Format,
+    offset: u64,
+    head: Head,
+    next: u64,
+) -> io::Result<Tail> {
     let used = used_bytes(source, offset)?;
     if used == 0 {
         return Ok(Tail::Clean);
@@ -39,7 +46,12 @@ pub(super) fn examine(source: &dyn ReadAt, offset: u64, head: Head, next: u64) -
     // A frame ends with its chain value, which may itself end with zeroes.
     let mut bytes = vec![0; used_length.saturating_add(CHAIN_BYTES)];
     fill(source, offset, &mut bytes)?;
-    Ok(if is_torn(offset, &bytes, used_length, head, next) {
+    // Without a whole frame behind the broken one, its end is what the crash took.
+    let torn = match resync(format, &bytes, head, next) {
+        None => true,
+        Some(whole) => has_gap(offset, whole, bytes.get(..used_length).unwrap_or(&bytes)),
+    };
+    Ok(if torn {
         Tail::Torn(used)
     } else {
         Tail::Damaged(used)
@@ -84,22 +96,13 @@ pub(super) fn fill(source: &dyn ReadAt, offset: u64, bytes: &mut [u8]) -> io::Re
     Ok(())
 }
 
-/// `bytes` follow the last whole frame; of them the first `used` reach to the last one that is not zero.
-fn is_torn(offset: u64, bytes: &[u8], used: usize, head: Head, next: u64) -> bool {
-    // Without a whole frame behind the broken one, its end is what the crash took.
-    match resync(bytes, head, next) {
-        None => true,
-        Some(whole) => has_gap(offset, whole, bytes.get(..used).unwrap_or(bytes)),
-    }
-}
-
 /// Where the first whole frame begins that follows from the chain value before it: the one that
 /// stands there, or the one that should.
-fn resync(bytes: &[u8], head: Head, next: u64) -> Option<usize> {
+fn resync(format: Format, bytes: &[u8], head: Head, next: u64) -> Option<usize> {
     let near = next.saturating_sub(1)..next.saturating_add(LONGEST_TORN);
     let first = frame_at(bytes).map(|(committed, _)| {
         let end = committed.len().saturating_add(CHAIN_BYTES);
-        (end, chain(head, committed))
+        (end, format.chain(head, committed))
     });
     (CHAIN_BYTES..bytes.len()).find(|at| {
         let Some((before, rest)) = bytes.split_at_checked(*at) else {
@@ -114,7 +117,7 @@ fn resync(bytes: &[u8], head: Head, next: u64) -> Option<usize> {
         let stands = before.last_chunk().copied().map(Head::from_bytes);
         let should = first.and_then(|(end, value)| (end == *at).then_some(value));
         frame_at(rest).is_some_and(|(committed, stored)| {
-            let fits = |before: Head| chain(before, committed) == stored;
+            let fits = |before: Head| format.chain(before, committed) == stored;
             stands.is_some_and(fits) || should.is_some_and(fits)
         })
     })
@@ -182,7 +185,7 @@ mod tests {
             frame.push(KIND_RECORD);
             frame.extend(sequence.to_be_bytes());
             frame.extend(std::iter::repeat_n(0xa7, body));
-            head = chain(head, &frame);
+            head = Format::Two.chain(head, &frame);
             frame.extend(head.as_bytes());
             bytes.extend(frame);
         }
@@ -193,14 +196,14 @@ mod tests {
         let mut file = vec![0xff; usize::try_from(START).unwrap()];
         file.extend(bytes);
         file.resize(8192, 0);
-        examine(&file.as_slice(), START, Head::ZERO, 10).unwrap()
+        examine(&file.as_slice(), Format::Two, START, Head::ZERO, 10).unwrap()
     }
 
     #[test]
     fn zeroes_are_an_end() {
         assert_eq!(examined(&[]), Tail::Clean);
         assert_eq!(
-            examine(&[].as_slice(), 100, Head::ZERO, 1).unwrap(),
+            examine(&[].as_slice(), Format::Two, 100, Head::ZERO, 1).unwrap(),
             Tail::Clean
         );
     }
@@ -263,7 +266,7 @@ mod tests {
     fn more_than_a_batch_is_damage() {
         let far = vec![1; usize::try_from(LONGEST_TORN).unwrap() + 1];
         assert!(matches!(
-            examine(&far.as_slice(), 0, Head::ZERO, 1).unwrap(),
+            examine(&far.as_slice(), Format::Two, 0, Head::ZERO, 1).unwrap(),
             Tail::Damaged(_)
         ));
     }

@@ -3,6 +3,9 @@
 mod altered;
 mod crash;
 mod faults;
+mod format1;
 mod harness;
 mod live;
+mod proofs;
 mod retired;
+mod scope;

@@ -155,6 +155,7 @@ mod tests {
                 .unwrap(),
             previous: 0,
             clock: String::new(),
+            tree: None,
         };
         checkpoint.sign(key)
     }

@@ -3,37 +3,43 @@
 //! *Never*: writes, needs a secret (the master key only adds that records open), or stops at the
 //! first problem: the report names the first bad record and lists what else is wrong.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io::BufReader;
+mod damage;
+mod notes;
+
+use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::checkpoint::{Checkpoint, Cursor, each_note};
+use self::notes::{Met, Notes};
 use super::crypt::{DataKey, Head};
 use super::error::LogError;
 use super::files::{Access, Files, LogFile};
-use super::header::{AcceptedLoss, Header, Parsed};
+use super::header::{AcceptedLoss, Header, HeaderError, Parsed};
 use super::keys::MasterKey;
-use super::notary::CHECKPOINTS;
-use super::note::{NoteError, VerifierKey};
-use super::recover::{first_of, names, open};
-use super::report::{Fault, LogEnd, Notice, VerifyReport};
+use super::note::VerifierKey;
+use super::recover::{examined, first_of, names, open};
+use super::report::{Damage, Fault, LogEnd, Notice, VerifyReport};
 use super::retired::{self, FEWEST_YEARS, RETIRED, Retired};
 use super::segment::SEGMENTS;
-use super::tail::{self, Tail};
+use super::tail::Tail;
+use super::tree::TreeHead;
 use super::walk::{Flaw, KIND_RECORD, Step, Walk, WalkError, read_header};
 
 /// How far dates of one clock may differ that were taken one after the other.
 const DAY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
-/// A believed checkpoint that has not been found in the log yet.
-#[derive(Debug)]
-struct Wanted {
-    checkpoint: Checkpoint,
-    place: Arc<str>,
+/// No header is shorter.
+const SHORTEST: u64 = 256;
+
+/// What is to be looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it.
+    #[default]
+    Whole,
+    /// From the last segment on that a checkpoint from before this time vouches for.
+    Since(jiff::Timestamp),
 }
 
 /// Verifies the trail below `directory`: its chain, its own checkpoints, and the `witnessed` ones
@@ -48,29 +54,60 @@ pub fn verify(
     witnessed: &[(&str, &str)],
     master: Option<&MasterKey>,
 ) -> Result<VerifyReport, LogError> {
+    verify_within(Scope::Whole, files, directory, key, witnessed, master)
+}
+
+/// As [`verify`], of a part.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_within(
+    scope: Scope,
+    files: &dyn Files,
+    directory: &Path,
+    key: &VerifierKey,
+    witnessed: &[(&str, &str)],
+    master: Option<&MasterKey>,
+) -> Result<VerifyReport, LogError> {
     let mut check = Check {
         report: VerifyReport::new(),
-        wanted: HashMap::new(),
-        confirmed: BTreeSet::new(),
+        notes: Notes::default(),
         broken: None,
+        torn: None,
         losses: Vec::new(),
         sealed: HashSet::new(),
+        known: HashSet::new(),
         retired: Vec::new(),
-        newest_time: None,
         master,
     };
     check.read_retired(files, directory, key)?;
-    check.read_own_checkpoints(files, directory, key)?;
+    check
+        .notes
+        .read_own(files, directory, key, &mut check.report)?;
     for (place, text) in witnessed {
-        check.read_checkpoints(place, text.as_bytes(), key, Source::Witness)?;
+        check
+            .notes
+            .read_witness(place, text, key, &mut check.report)?;
     }
     let segments = check.read_segments(files, directory)?;
+    let skipped = match scope {
+        Scope::Whole => 0,
+        Scope::Since(since) => check.skip(since, &segments),
+    };
     let count = segments.len();
-    let mut before: Option<Ended> = None;
-    for (index, segment) in segments.into_iter().enumerate() {
+    let mut before = if skipped > 0 {
+        Before::Skipped
+    } else {
+        Before::Beginning
+    };
+    for (index, segment) in segments.iter().enumerate().skip(skipped) {
         let newest = index.saturating_add(1) == count;
-        let ended = check.segment(before.as_ref(), &segment, newest)?;
-        before = Some(ended);
+        let file = open(
+            files,
+            &directory.join(SEGMENTS).join(&segment.name),
+            Access::Read,
+        )?;
+        before = Before::Ended(check.segment(&before, segment, &*file, newest)?);
     }
     check.missing_checkpoints();
     check
@@ -80,16 +117,18 @@ pub fn verify(
     Ok(check.report)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Own,
-    Witness,
-}
-
 struct Segment {
     name: String,
-    file: Box<dyn LogFile>,
     parsed: Parsed,
+}
+
+/// What a segment has to continue.
+enum Before {
+    /// It is the first that there is.
+    Beginning,
+    Ended(Ended),
+    /// What is before it is not looked at.
+    Skipped,
 }
 
 /// How a segment ended, for the link to the next.
@@ -98,83 +137,28 @@ struct Ended {
     segment: Uuid,
     last: u64,
     head: Head,
+    tree: Option<TreeHead>,
     size_is_exact: bool,
 }
 
 struct Check<'m> {
     report: VerifyReport,
-    wanted: HashMap<Uuid, Vec<Wanted>>,
-    /// Who held the checkpoints that were found, and their sequence numbers.
-    confirmed: BTreeSet<(Arc<str>, u64)>,
+    notes: Notes,
     /// The first record behind which the chain is not proven.
     broken: Option<u64>,
+    /// What was done to a torn end, if a crash did not leave it.
+    torn: Option<Damage>,
     losses: Vec<AcceptedLoss>,
     /// Segments that were closed; nothing was cut from these.
     sealed: HashSet<Uuid>,
+    /// Segments that are there.
+    known: HashSet<Uuid>,
     /// Segments that were removed, by notes that are believed.
     retired: Vec<Retired>,
-    /// The time of the newest checkpoint.
-    newest_time: Option<jiff::Timestamp>,
     master: Option<&'m MasterKey>,
 }
 
 impl Check<'_> {
-    fn read_own_checkpoints(
-        &mut self,
-        files: &dyn Files,
-        directory: &Path,
-        key: &VerifierKey,
-    ) -> Result<(), LogError> {
-        let path = directory.join(CHECKPOINTS);
-        match files.open(&path, Access::Read) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(LogError::io("opening", &path)(error)),
-            Ok(file) => {
-                let reader = BufReader::new(Cursor::new(&*file));
-                self.read_checkpoints(CHECKPOINTS, reader, key, Source::Own)
-            }
-        }
-    }
-
-    fn read_checkpoints(
-        &mut self,
-        place: &str,
-        reader: impl std::io::BufRead,
-        key: &VerifierKey,
-        source: Source,
-    ) -> Result<(), LogError> {
-        let mut before = 0_u64;
-        let holder: Arc<str> = place.into();
-        each_note(reader, |note| match Checkpoint::open(note, key) {
-            Ok(checkpoint) => {
-                before = checkpoint.sequence;
-                self.newest_time = self.newest_time.max(Some(checkpoint.time));
-                if source == Source::Witness {
-                    let newest = self.report.newest_witnessed;
-                    self.report.newest_witnessed = newest.max(Some(checkpoint.sequence));
-                }
-                let wanted = Wanted {
-                    place: Arc::clone(&holder),
-                    checkpoint,
-                };
-                self.wanted
-                    .entry(wanted.checkpoint.segment)
-                    .or_default()
-                    .push(wanted);
-            }
-            Err(NoteError::Malformed(_)) => {
-                self.report
-                    .notices
-                    .push(Notice::TornCheckpoint(place.to_owned()));
-            }
-            Err(error @ (NoteError::OtherKey(_) | NoteError::BadSignature(_))) => {
-                self.report
-                    .add(before.saturating_add(1), place, Fault::Checkpoint(error));
-            }
-        })
-        .map_err(LogError::io("reading", Path::new(place)))
-    }
-
     /// Reads the notes about segments that were removed.
     fn read_retired(
         &mut self,
@@ -184,10 +168,13 @@ impl Check<'_> {
     ) -> Result<(), LogError> {
         retired::each(files, directory, |note| match Retired::open(note, key) {
             Ok(retired) => self.retired.push(retired),
-            Err(error) => self
-                .report
-                .add(1, RETIRED, Fault::Retired(error.to_string())),
+            Err(error) => self.unaccounted(error.to_string()),
         })
+    }
+
+    fn unaccounted(&mut self, reason: String) {
+        self.report
+            .add(1, RETIRED, Fault::Retired(reason), Damage::Unaccounted);
     }
 
     /// Whether the log may begin with this segment because what was before it is retired.
@@ -197,35 +184,19 @@ impl Check<'_> {
         };
         let note = note.clone();
         if !retired::is_over(header.created, FEWEST_YEARS, note.time) {
-            let reason = format!(
-                "{FEWEST_YEARS} calendar years were not over at {}",
-                note.time
-            );
-            self.report.add(1, RETIRED, Fault::Retired(reason));
+            let time = note.time;
+            self.unaccounted(format!(
+                "{FEWEST_YEARS} calendar years were not over at {time}"
+            ));
         }
         // A removal waits for the checkpoint that covers it, so a later date than any checkpoint's was made up.
-        let newest = self.newest_time.unwrap_or(jiff::Timestamp::MIN);
+        let newest = self.notes.newest_time().unwrap_or(jiff::Timestamp::MIN);
         if note.time.duration_since(newest) > DAY {
-            let reason = "the removal is dated after the newest checkpoint".to_owned();
-            self.report.add(1, RETIRED, Fault::Retired(reason));
+            self.unaccounted("the removal is dated after the newest checkpoint".to_owned());
         }
         self.retired.retain(|other| other.number <= note.number);
         self.report.notices.push(Notice::Retired(note));
         true
-    }
-
-    /// Whether a checkpoint is of a segment that was removed, and old enough for that. The witness has the date from
-    /// the gateway of that day, so a younger record cannot be passed off as an old one later.
-    fn is_retired(&self, checkpoint: &Checkpoint) -> bool {
-        let time = checkpoint
-            .time
-            .saturating_sub(DAY)
-            .unwrap_or(checkpoint.time);
-        self.retired.iter().any(|note| {
-            note.segment == checkpoint.segment
-                && (note.first.saturating_sub(1)..=note.last).contains(&checkpoint.sequence)
-                && retired::is_over(time, FEWEST_YEARS, note.time)
-        })
     }
 
     /// Reads every header; a segment whose header is not believed is reported and left out.
@@ -242,14 +213,19 @@ impl Check<'_> {
             let file = open(files, &path, Access::Read)?;
             match read_header(&*file) {
                 Ok(parsed) if parsed.header.file_name() == name => {
-                    segments.push(Segment { name, file, parsed });
+                    self.known.insert(parsed.header.segment);
+                    segments.push(Segment { name, parsed });
                 }
-                Ok(_) => {
-                    let error = "the file name does not fit the header".to_owned();
-                    self.fail(first_of(&name), &name, Fault::Header(error));
-                }
+                Ok(_) => self.fail(first_of(&name), &name, Fault::Name, Damage::Replaced),
                 Err(WalkError::Header(error)) => {
-                    self.fail(first_of(&name), &name, Fault::Header(error.to_string()));
+                    let size = file.size().map_err(LogError::io("reading", &path))?;
+                    let damage = if error == HeaderError::Short && size < SHORTEST {
+                        Damage::Truncated
+                    } else {
+                        Damage::Flipped
+                    };
+                    let fault = Fault::Header(error.to_string());
+                    self.fail(first_of(&name), &name, fault, damage);
                 }
                 Err(WalkError::Io(source)) => return Err(LogError::io("reading", &path)(source)),
             }
@@ -258,32 +234,49 @@ impl Check<'_> {
         Ok(segments)
     }
 
+    /// Leaves out what a checkpoint from before `since` vouches for; says how many segments that is.
+    fn skip(&mut self, since: jiff::Timestamp, segments: &[Segment]) -> usize {
+        let place = |id: Uuid| {
+            let mut all = segments.iter();
+            all.position(|segment| segment.parsed.header.segment == id)
+        };
+        let begin = self.notes.last_before(since, place).unwrap_or(0);
+        let (Some(first), true) = (segments.get(begin), begin > 0) else {
+            return 0;
+        };
+        self.report.from = first.parsed.header.first;
+        let left: HashSet<Uuid> = segments
+            .iter()
+            .skip(begin)
+            .map(|segment| segment.parsed.header.segment)
+            .collect();
+        self.notes.leave_out(self.report.from, &left);
+        begin
+    }
+
     /// Reports a break in the chain.
-    fn fail(&mut self, first_bad: u64, place: &str, fault: Fault) {
-        self.broken = Some(
-            self.broken
-                .map_or(first_bad, |broken| broken.min(first_bad)),
-        );
-        self.report.add(first_bad, place, fault);
+    fn fail(&mut self, first_bad: u64, place: &str, fault: Fault, damage: Damage) {
+        let broken = self.broken.map_or(first_bad, |at| at.min(first_bad));
+        self.broken = Some(broken);
+        self.report.add(first_bad, place, fault, damage);
     }
 
     fn segment(
         &mut self,
-        before: Option<&Ended>,
+        before: &Before,
         segment: &Segment,
+        file: &dyn LogFile,
         newest: bool,
     ) -> Result<Ended, LogError> {
         let header = segment.parsed.header.clone();
         self.link(before, segment);
         self.declared(&header);
         let key = self.key_of(segment);
-        let mut walk = Walk::at_start(&*segment.file, segment.parsed.clone());
-        let mut wanted = self.wanted.remove(&header.segment).unwrap_or_default();
-        // The next one is at the end, so that striking it out moves little: a quiet log has more checkpoints than records.
-        wanted.sort_by_key(|wanted| Reverse(wanted.checkpoint.sequence));
+        let mut walk = Walk::at_start(file, segment.parsed.clone()).with_tree();
+        let mut wanted = self.notes.of(header.segment);
         let mut body = Vec::new();
         let reading = |source| LogError::io("reading", Path::new(&segment.name))(source);
-        self.meet(&walk, &mut wanted);
+        wanted.meet(&walk, |met| self.met(met));
         let flaw = loop {
             match walk.step().map_err(reading)? {
                 Step::Record {
@@ -295,7 +288,9 @@ impl Check<'_> {
                         body.clear();
                         body.extend_from_slice(sealed);
                         if key.open_record(KIND_RECORD, sequence, &mut body).is_err() {
-                            self.report.add(sequence, &segment.name, Fault::Forged);
+                            let damage = Damage::Replaced;
+                            self.report
+                                .add(sequence, &segment.name, Fault::Forged, damage);
                         }
                     }
                 }
@@ -303,17 +298,21 @@ impl Check<'_> {
                 Step::End => break None,
                 Step::Broken(flaw) => break Some(flaw),
             }
-            self.meet(&walk, &mut wanted);
+            wanted.meet(&walk, |met| self.met(met));
         };
         if walk.sealed.is_some() {
             self.sealed.insert(header.segment);
         }
-        let exact = walk.offset == segment.file.size().map_err(reading)?;
-        self.ending(segment, &walk, flaw, newest, &wanted)
-            .map_err(reading)?;
-        if !wanted.is_empty() {
-            self.wanted.insert(header.segment, wanted);
-        }
+        let exact = walk.offset == file.size().map_err(reading)?;
+        let place = Place {
+            name: &segment.name,
+            file,
+            walk: &walk,
+        };
+        // A checkpoint behind this place proves that whole records stood here.
+        let proven = wanted.reaches(walk.next);
+        self.ending(&place, flaw, newest, proven).map_err(reading)?;
+        self.notes.give_back(header.segment, wanted);
         self.report.segments = self.report.segments.saturating_add(1);
         if self.broken.is_none() {
             self.report.last = walk.last();
@@ -324,56 +323,61 @@ impl Check<'_> {
             segment: header.segment,
             last: walk.last(),
             head: walk.head,
+            tree: walk.tree_head(),
             size_is_exact: exact,
         })
     }
 
-    /// Strikes out the checkpoints that are of this place. The `wanted` are in order, the last one first.
-    fn meet(&mut self, walk: &Walk<'_>, wanted: &mut Vec<Wanted>) {
-        let last = walk.last();
-        let from = wanted.partition_point(|wanted| wanted.checkpoint.sequence > last);
-        let to = wanted.partition_point(|wanted| wanted.checkpoint.sequence >= last);
-        let here = |wanted: &mut Wanted| wanted.checkpoint.head == walk.head;
-        for met in wanted.extract_if(from..to, here) {
-            self.report.checkpoints = self.report.checkpoints.saturating_add(1);
-            self.report.vouched = self.report.vouched.max(met.checkpoint.sequence);
-            self.confirmed.insert((met.place, met.checkpoint.sequence));
-        }
+    /// A checkpoint was found in the log.
+    fn met(&mut self, met: Met) {
+        self.report.checkpoints = self.report.checkpoints.saturating_add(1);
+        self.report.vouched = self.report.vouched.max(met.sequence);
+        self.notes.confirm(met);
     }
 
     /// Checks that a segment continues the one before.
-    fn link(&mut self, before: Option<&Ended>, segment: &Segment) {
+    fn link(&mut self, before: &Before, segment: &Segment) {
         let header = &segment.parsed.header;
-        if before.is_none() && header.number > 1 && self.begins(header) {
-            return;
-        }
-        let (number, id, last, head) = before.map_or((0, Uuid::nil(), 0, Head::ZERO), |before| {
-            (before.number, before.segment, before.last, before.head)
-        });
+        let start = Ended {
+            number: 0,
+            segment: Uuid::nil(),
+            last: 0,
+            head: Head::ZERO,
+            tree: None,
+            size_is_exact: true,
+        };
+        let (ended, is_first) = match before {
+            Before::Skipped => return,
+            Before::Beginning if header.number > 1 && self.begins(header) => return,
+            Before::Beginning => (&start, true),
+            Before::Ended(ended) => (ended, false),
+        };
         let previous = &header.previous;
         let lost_to = header.accepted_loss.as_ref().map_or(0, |loss| loss.to);
         let first = previous.sequence.max(lost_to).saturating_add(1);
-        let next = last.saturating_add(1);
-        if header.number > number.saturating_add(1) {
-            self.fail(next, &segment.name, Fault::MissingSegment);
-        } else if header.number <= number && before.is_some() {
-            self.fail(header.first, &segment.name, Fault::ReplacedSegment);
-        } else if previous.segment != id {
-            self.fail(
-                next.min(header.first),
-                &segment.name,
-                Fault::ReplacedSegment,
-            );
-        } else if previous.head != head || previous.sequence != last || header.first != first {
-            // The one before was cut, or this one begun elsewhere.
-            self.fail(
-                next.min(header.first),
-                &segment.name,
-                Fault::ReplacedSegment,
-            );
-        } else if before.is_some_and(|before| !before.size_is_exact) {
-            self.fail(next, &segment.name, Fault::Frame(Flaw::Excess));
-        }
+        let next = ended.last.saturating_add(1);
+        let (first_bad, fault, damage) = if header.number > ended.number.saturating_add(1) {
+            (next, Fault::MissingSegment, Damage::Dropped)
+        } else if header.number <= ended.number && !is_first {
+            (header.first, Fault::ReplacedSegment, Damage::Replaced)
+        } else if previous.segment == ended.segment && previous.sequence > ended.last {
+            (next, Fault::EndsEarly, Damage::Truncated)
+        } else if previous.segment != ended.segment
+            || previous.head != ended.head
+            || previous.sequence != ended.last
+            || header.first != first
+        {
+            // The one before was replaced, or this one begun elsewhere.
+            let first_bad = next.min(header.first);
+            (first_bad, Fault::ReplacedSegment, Damage::Replaced)
+        } else if previous.tree != ended.tree {
+            (header.first, Fault::Tree, Damage::Replaced)
+        } else if !ended.size_is_exact {
+            (next, Fault::Frame(Flaw::Excess), Damage::Inserted)
+        } else {
+            return;
+        };
+        self.fail(first_bad, &segment.name, fault, damage);
     }
 
     /// Notes what the header has on record.
@@ -392,8 +396,9 @@ impl Check<'_> {
         let parsed = &segment.parsed;
         let key = parsed.header.data_key(parsed.start, master).ok();
         if key.is_none() {
-            let first = parsed.header.first;
-            self.report.add(first, &segment.name, Fault::WrongMasterKey);
+            let (first, fault) = (parsed.header.first, Fault::WrongMasterKey);
+            self.report
+                .add(first, &segment.name, fault, Damage::WrongKey);
         }
         key
     }
@@ -401,85 +406,91 @@ impl Check<'_> {
     /// Judges what follows the last whole frame.
     fn ending(
         &mut self,
-        segment: &Segment,
-        walk: &Walk<'_>,
+        place: &Place<'_>,
         flaw: Option<Flaw>,
         newest: bool,
-        wanted: &[Wanted],
+        proven: bool,
     ) -> std::io::Result<()> {
-        let name = &segment.name;
-        let tail = tail::examine(&*segment.file, walk.offset, walk.head, walk.next)?;
-        // A checkpoint behind this place proves that whole records stood here.
-        let proven = wanted
-            .iter()
-            .any(|wanted| wanted.checkpoint.sequence >= walk.next);
+        let walk = place.walk;
         if !newest {
             if let Some(flaw) = flaw {
-                self.fail(walk.next, name, Fault::Frame(flaw));
+                let damage = damage::of(place.file, walk, &flaw)?;
+                self.fail(walk.next, place.name, Fault::Frame(flaw), damage);
             }
             return Ok(());
         }
-        self.report.end = match (tail, walk.sealed.is_some()) {
-            (Tail::Clean, true) => LogEnd::Sealed,
-            (Tail::Clean, false) => LogEnd::Unsealed,
-            (Tail::Torn(bytes) | Tail::Damaged(bytes), true) => {
-                self.fail(walk.next, name, Fault::Frame(Flaw::Excess));
-                LogEnd::Torn {
-                    offset: walk.offset,
-                    bytes,
-                }
-            }
-            (Tail::Torn(bytes), false) => {
-                if proven {
-                    self.fail(walk.next, name, Fault::Frame(flaw.unwrap_or(Flaw::Excess)));
-                }
-                LogEnd::Torn {
-                    offset: walk.offset,
-                    bytes,
-                }
-            }
-            (Tail::Damaged(bytes), false) => {
-                self.fail(walk.next, name, Fault::Frame(flaw.unwrap_or(Flaw::Excess)));
-                LogEnd::Torn {
-                    offset: walk.offset,
-                    bytes,
-                }
-            }
+        let tail = examined(place.file, walk)?;
+        let sealed = walk.sealed.is_some();
+        self.report.end = match tail {
+            Tail::Clean if sealed => LogEnd::Sealed,
+            Tail::Clean => LogEnd::Unsealed,
+            Tail::Torn(bytes) | Tail::Damaged(bytes) => LogEnd::Torn {
+                offset: walk.offset,
+                bytes,
+            },
         };
+        let is_damage = match tail {
+            Tail::Clean => false,
+            Tail::Torn(_) => sealed || proven,
+            Tail::Damaged(_) => true,
+        };
+        let flaw = flaw.filter(|_| !sealed).unwrap_or(Flaw::Excess);
+        if matches!(self.report.end, LogEnd::Torn { .. }) {
+            self.torn = Some(damage::of(place.file, walk, &flaw)?);
+        }
+        if is_damage {
+            let damage = damage::of(place.file, walk, &flaw)?;
+            self.fail(walk.next, place.name, Fault::Frame(flaw), damage);
+        }
         Ok(())
     }
 
     /// Reports checkpoints that are not in the log.
     fn missing_checkpoints(&mut self) {
-        let mut missing: Vec<Wanted> = self.wanted.drain().flat_map(|(_, wanted)| wanted).collect();
-        missing.sort_by_key(|wanted| wanted.checkpoint.sequence);
-        for Wanted { checkpoint, place } in missing {
-            let sequence = checkpoint.sequence;
+        for missing in self.notes.take_missing() {
+            let sequence = missing.checkpoint.sequence;
             let accepted =
                 |loss: &AcceptedLoss| (loss.from.saturating_sub(1)..=loss.to).contains(&sequence);
-            if self.losses.iter().any(accepted) || self.is_retired(&checkpoint) {
+            let explained = self.losses.iter().any(accepted)
+                || self
+                    .retired
+                    .iter()
+                    .any(|note| missing.is_explained_by(note, DAY));
+            if explained {
                 continue;
             }
-            // Records up to this holder's last confirmed checkpoint are as it saw them.
-            let sure = self
-                .confirmed
-                .range((Arc::clone(&place), 0)..=(Arc::clone(&place), sequence))
-                .next_back();
-            let after_sure = sure
-                .map_or(0, |(_, confirmed)| *confirmed)
-                .saturating_add(1);
             let last = self.report.last;
-            let closed = self.sealed.contains(&checkpoint.segment);
+            let closed = self.sealed.contains(&missing.checkpoint.segment);
             let behind = sequence > last || (sequence == last && !closed);
-            let (first_bad, fault) = match self.broken {
+            let (first_bad, fault, damage) = match self.broken {
                 Some(broken) if broken <= sequence.saturating_add(1) => {
                     // The break already explains it.
-                    (broken, Fault::Contradicted)
+                    (broken, Fault::Contradicted, Damage::Replaced)
                 }
-                Some(_) | None if behind => (last.saturating_add(1), Fault::Truncated),
-                Some(_) | None => (after_sure, Fault::Contradicted),
+                Some(_) | None if behind => {
+                    let explained = self.notes.cut_or_rolled_back(last);
+                    let damage = self.torn.unwrap_or(explained);
+                    (last.saturating_add(1), Fault::Truncated, damage)
+                }
+                Some(_) | None => {
+                    let sure = self.notes.sure_before(&missing);
+                    // Where its segment never was in this log, the log went another way from an older state on.
+                    let damage = if self.known.contains(&missing.checkpoint.segment) {
+                        Damage::Replaced
+                    } else {
+                        Damage::RolledBack
+                    };
+                    (sure.saturating_add(1), Fault::Contradicted, damage)
+                }
             };
-            self.report.add(first_bad, &place, fault);
+            self.report.add(first_bad, &missing.place, fault, damage);
         }
     }
+}
+
+/// Where a walk ended.
+struct Place<'p> {
+    name: &'p str,
+    file: &'p dyn LogFile,
+    walk: &'p Walk<'p>,
 }

@@ -7,9 +7,11 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::crypt::{self, Head, TAG_BYTES};
+use super::crypt::{Head, TAG_BYTES};
 use super::files::ReadAt;
+use super::format::Format;
 use super::header::{self, Header, HeaderError, Parsed};
+use super::tree::{Tree, TreeHead};
 
 /// The longest payload of a record.
 pub const MAX_PAYLOAD: usize = 1024 * 1024;
@@ -21,7 +23,6 @@ pub(super) const CHAIN_BYTES: usize = 32;
 /// Everything of a frame but its body.
 pub(super) const FRAME_EXTRA: usize = FRAME_HEAD + CHAIN_BYTES;
 const LONGEST_BODY: usize = MAX_PAYLOAD + TAG_BYTES;
-const FRAME_DOMAIN: &[u8] = b"chartgate/audit/frame/v1\0";
 const READ_BYTES: usize = 256 * 1024;
 
 /// A frame with a record.
@@ -38,6 +39,9 @@ pub struct Seal {
     pub last: u64,
     /// When it was closed.
     pub closed: jiff::Timestamp,
+    /// The segment's whole tree; format 1 has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<TreeHead>,
 }
 
 /// What is wrong with the bytes behind the last whole frame.
@@ -64,6 +68,9 @@ pub enum Flaw {
     /// The seal does not fit what it closes.
     #[error("the seal does not fit the records")]
     Seal,
+    /// The seal states another tree than that of the records.
+    #[error("the seal states another tree than that of the records")]
+    Tree,
 }
 
 /// One step of a walk.
@@ -79,11 +86,6 @@ pub(super) enum Step<'w> {
     Broken(Flaw),
 }
 
-/// Chain value of the frame whose bytes, without the value itself, are `parts`.
-pub(super) fn chain(before: Head, parts: &[u8]) -> Head {
-    crypt::sha256(&[FRAME_DOMAIN, before.as_bytes(), parts])
-}
-
 /// A place in a segment and everything proven up to it.
 pub(super) struct Walk<'f> {
     source: &'f dyn ReadAt,
@@ -92,6 +94,12 @@ pub(super) struct Walk<'f> {
     origin: u64,
     pub(super) header: Header,
     pub(super) start: Head,
+    pub(super) format: Format,
+    /// The leaf hash of the last record, where the format has a tree.
+    pub(super) leaf: Option<Head>,
+    /// The tree up to here, for whoever asked for it.
+    tree: Option<Tree>,
+    scratch: Vec<u8>,
     /// The end of the last whole frame.
     pub(super) offset: u64,
     /// The chain value there.
@@ -172,11 +180,30 @@ impl<'f> Walk<'f> {
             next: parsed.header.first,
             header: parsed.header,
             start: parsed.start,
+            format: parsed.format,
+            leaf: parsed.leaf,
+            tree: None,
+            scratch: Vec::new(),
             offset,
             head: parsed.start,
             sealed: None,
             limit: u64::MAX,
         }
+    }
+
+    /// From the start of a segment on, also computes its tree, where the format has one.
+    pub(super) fn with_tree(mut self) -> Self {
+        self.tree = self.leaf.map(|header| {
+            let mut tree = Tree::default();
+            tree.push(header);
+            tree
+        });
+        self
+    }
+
+    /// The tree up to here, of a walk [`Self::with_tree`].
+    pub(super) fn tree_head(&self) -> Option<TreeHead> {
+        self.tree.as_ref().map(Tree::head)
     }
 
     /// Treats the file as if it ended at `limit`.
@@ -193,6 +220,10 @@ impl<'f> Walk<'f> {
             origin: place.origin,
             header: place.header,
             start: place.start,
+            format: place.format,
+            leaf: place.leaf,
+            tree: place.tree,
+            scratch: place.scratch,
             offset: place.offset,
             head: place.head,
             next: place.next,
@@ -208,6 +239,10 @@ impl<'f> Walk<'f> {
             origin: self.origin,
             header: self.header,
             start: self.start,
+            format: self.format,
+            leaf: self.leaf,
+            tree: self.tree,
+            scratch: self.scratch,
             offset: self.offset,
             head: self.head,
             next: self.next,
@@ -225,79 +260,99 @@ impl<'f> Walk<'f> {
         if self.sealed.is_some() {
             return Ok(Step::End);
         }
-        let Some(word) = self
-            .window(4)?
-            .and_then(|bytes| bytes.first_chunk::<4>().copied())
-        else {
+        if !self.reach(4)? {
             return Ok(Step::End);
-        };
-        let word = u32::from_be_bytes(word);
+        }
+        let word = self.buffered_bytes(4).first_chunk::<4>();
+        let word = word.map_or(0, |word| u32::from_be_bytes(*word));
         if word == 0 {
             return Ok(Step::End);
         }
         let Some(length) = frame_length(word) else {
             return Ok(Step::Broken(Flaw::Length(word)));
         };
-        let (head, next) = (self.head, self.next);
-        let Some(frame) = self.window(length)? else {
+        if !self.reach(length)? {
             return Ok(Step::Broken(Flaw::CutOff));
-        };
-        let Some((committed, stored)) = frame.split_last_chunk::<CHAIN_BYTES>() else {
+        }
+        let from = self.buffered();
+        let frame = self.buffer.get(from..from.saturating_add(length));
+        let Some((committed, stored)) = frame.and_then(<[u8]>::split_last_chunk::<CHAIN_BYTES>)
+        else {
             return Ok(Step::Broken(Flaw::Length(word)));
         };
         let Some((kind, sequence, body)) = frame_parts(committed) else {
             return Ok(Step::Broken(Flaw::Length(word)));
         };
         let expected = match kind {
-            KIND_RECORD => next,
-            KIND_SEAL => next.saturating_sub(1),
+            KIND_RECORD => self.next,
+            KIND_SEAL => self.next.saturating_sub(1),
             other => return Ok(Step::Broken(Flaw::Kind(other))),
         };
         if sequence != expected {
             return Ok(Step::Broken(Flaw::OutOfPlace(sequence)));
         }
-        let computed = chain(head, committed);
-        if computed != Head::from_bytes(*stored) {
+        let link = self.format.link(self.head, committed, &mut self.scratch);
+        if link.head != Head::from_bytes(*stored) {
             return Ok(Step::Broken(Flaw::Chain));
         }
         if kind == KIND_SEAL {
-            let seal = serde_json::from_slice::<Seal>(body).ok();
-            let records = next.saturating_sub(self.header.first);
-            let Some(seal) = seal.filter(|seal| seal.records == records && seal.last == sequence)
-            else {
-                return Ok(Step::Broken(Flaw::Seal));
-            };
-            self.advance(length, computed);
-            self.sealed = Some(seal);
+            match self.fitting(body, sequence) {
+                Ok(seal) => self.sealed = Some(seal),
+                Err(flaw) => return Ok(Step::Broken(flaw)),
+            }
+            self.advance(length, link.head);
             return Ok(Step::Sealed);
         }
-        let body_length = body.len();
-        let from = self.advance(length, computed);
-        self.next = next.saturating_add(1);
-        let from = from.saturating_add(FRAME_HEAD);
-        let body = self
-            .buffer
-            .get(from..from.saturating_add(body_length))
-            .unwrap_or_default();
+        let body = from.saturating_add(FRAME_HEAD)
+            ..from.saturating_add(length.saturating_sub(CHAIN_BYTES));
+        self.leaf = link.leaf;
+        if let (Some(tree), Some(leaf)) = (&mut self.tree, link.leaf) {
+            tree.push(leaf);
+        }
+        self.advance(length, link.head);
+        self.next = sequence.saturating_add(1);
+        let body = self.buffer.get(body).unwrap_or_default();
         Ok(Step::Record { sequence, body })
     }
 
-    /// Moves behind a frame and says where in the buffer it began.
-    fn advance(&mut self, length: usize, head: Head) -> usize {
-        let from = self.buffered();
+    /// The seal, if it fits the records.
+    fn fitting(&self, body: &[u8], last: u64) -> Result<Seal, Flaw> {
+        let records = self.next.saturating_sub(self.header.first);
+        let seal = serde_json::from_slice::<Seal>(body).ok();
+        let seal = seal
+            .filter(|seal| seal.records == records && seal.last == last)
+            .ok_or(Flaw::Seal)?;
+        match (self.format, seal.tree) {
+            (Format::One, _) => Ok(seal),
+            (Format::Two, None) => Err(Flaw::Tree),
+            (Format::Two, stated) => match self.tree_head() {
+                Some(_) if self.tree_head() != stated => Err(Flaw::Tree),
+                Some(_) | None => Ok(seal),
+            },
+        }
+    }
+
+    /// Moves behind a frame.
+    const fn advance(&mut self, length: usize, head: Head) {
         self.offset = self.offset.saturating_add(length as u64);
         self.head = head;
-        from
     }
 
     fn buffered(&self) -> usize {
         usize::try_from(self.offset.saturating_sub(self.origin)).unwrap_or(usize::MAX)
     }
 
-    /// The next `count` bytes, or `None` where the file (or the limit) has fewer.
-    fn window(&mut self, count: usize) -> io::Result<Option<&[u8]>> {
+    /// The next `count` bytes of the buffer.
+    fn buffered_bytes(&self, count: usize) -> &[u8] {
+        let from = self.buffered();
+        let bytes = self.buffer.get(from..from.saturating_add(count));
+        bytes.unwrap_or_default()
+    }
+
+    /// Reads on until the next `count` bytes are in the buffer; not where the file (or the limit) has fewer.
+    fn reach(&mut self, count: usize) -> io::Result<bool> {
         if self.limit.saturating_sub(self.offset) < count as u64 {
-            return Ok(None);
+            return Ok(false);
         }
         let from = self.buffered();
         if self.buffer.len().saturating_sub(from) < count {
@@ -309,13 +364,13 @@ impl<'f> Walk<'f> {
             let there = usize::try_from(self.source.size()?.saturating_sub(at)).unwrap_or(want);
             read_into(self.source, at, want.min(there), &mut self.buffer)?;
         }
-        let from = self.buffered();
-        Ok(self.buffer.get(from..from.saturating_add(count)))
+        Ok(self.buffered_bytes(count).len() == count)
     }
 
     /// Says which record comes next, without passing it; a seal is passed.
     pub(super) fn probe(&mut self) -> io::Result<Result<u64, Option<Flaw>>> {
         let (offset, head, next) = (self.offset, self.head, self.next);
+        let (leaf, tree) = (self.leaf, self.tree.clone());
         let found = match self.step()? {
             Step::Record { sequence, .. } => Ok(sequence),
             Step::Sealed | Step::End => Err(None),
@@ -323,6 +378,7 @@ impl<'f> Walk<'f> {
         };
         if found.is_ok() {
             (self.offset, self.head, self.next) = (offset, head, next);
+            (self.leaf, self.tree) = (leaf, tree);
         }
         Ok(found)
     }
@@ -341,6 +397,10 @@ pub(super) struct Place {
     origin: u64,
     pub(super) header: Header,
     pub(super) start: Head,
+    format: Format,
+    leaf: Option<Head>,
+    tree: Option<Tree>,
+    scratch: Vec<u8>,
     offset: u64,
     head: Head,
     next: u64,
@@ -386,7 +446,7 @@ pub struct Outline {
 /// [`HeaderError`] where the header is not whole.
 pub fn parse_segment(bytes: &[u8]) -> Result<Outline, HeaderError> {
     let mut walk = match Walk::begin(&bytes) {
-        Ok(walk) => walk,
+        Ok(walk) => walk.with_tree(),
         Err(WalkError::Header(error)) => return Err(error),
         // Reading from memory has no errors of its own.
         Err(WalkError::Io(_)) => return Err(HeaderError::Short),

@@ -238,6 +238,7 @@ impl Writer {
                 segment: self.segment.header().segment,
                 sequence: self.segment.last(),
                 head: self.segment.head(),
+                tree: Some(self.segment.tree()),
             },
             cut: None,
         }
@@ -377,6 +378,7 @@ impl Writer {
             time: self.maker.clock.now(),
             previous: 0,
             clock: self.board.read().clock,
+            tree: Some(self.segment.tree()),
         });
     }
 

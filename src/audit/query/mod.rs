@@ -153,7 +153,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::audit::log::{Head, Opened, Previous};
+    use crate::audit::log::{Opened, Previous};
 
     fn header(number: u64, created: &str) -> Header {
         Header {
@@ -168,11 +168,7 @@ mod tests {
             hash: String::new(),
             master_key: String::new(),
             wrapped_key: String::new(),
-            previous: Previous {
-                segment: Uuid::nil(),
-                sequence: 0,
-                head: Head::ZERO,
-            },
+            previous: Previous::default(),
             cut: None,
             accepted_loss: None,
         }

@@ -46,7 +46,7 @@ pub(super) fn run(
         Piece::Removed(count) => console.line(format_args!(
             "{count} segments are removed; that is on record"
         )),
-        Piece::Row(_) | Piece::Text(_) | Piece::Manifest(_) => Ok(()),
+        Piece::Row(_) | Piece::Text(_) | Piece::Manifest(_) | Piece::Proof(_) => Ok(()),
     })?;
     if !args.apply {
         let said = match found {

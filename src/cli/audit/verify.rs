@@ -8,9 +8,12 @@ use clap::Args;
 use serde_json::json;
 
 use crate::audit::log::{
-    LogEnd, MasterKey, RealFiles, SigningKey, VerifierKey, VerifyReport, verify,
+    Checkpoint, Damage, LogEnd, MasterKey, RealFiles, Scope, SigningKey, VerifierKey, VerifyReport,
+    each_note, verify_within,
 };
 use crate::cli::console::{Console, Failure};
+use crate::cli::trail;
+use crate::clock::SharedClock;
 use crate::config::Config;
 
 /// Prove that no record was altered, removed, inserted or reordered, and that none is missing at the end.
@@ -18,11 +21,13 @@ use crate::config::Config;
 /// With `--config` it takes directory, keys and witnesses from the configuration and also opens every record. With
 /// `--dir` and `--key` it needs no secret: a copy of the segments and the public key (`signing.pub`) are enough.
 /// The end of the trail is proven only as far as the newest witnessed checkpoint.
-/// Exit code 1 where anything is wrong; the first bad record is named.
+/// A checkpoint that came by another way (printed, mailed, from a witness's store) goes into `--checkpoint`.
+/// Exit code 1 where anything is wrong; the first bad record is named, and what kind of damage it is.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Examples:\n  chartgate audit verify --config /etc/chartgate/chartgate.toml\n  \
-                             chartgate audit verify --dir copy/trail --key signing.pub --witness copy/checkpoints"
+                             chartgate audit verify --dir copy/trail --key signing.pub --witness copy/checkpoints\n  \
+                             chartgate audit verify --since 7d --checkpoint mailed.txt"
 )]
 pub struct VerifyArgs {
     /// The configuration file.
@@ -37,10 +42,20 @@ pub struct VerifyArgs {
     /// A witness's checkpoints; may be given several times.
     #[arg(long, value_name = "FILE", requires = "dir")]
     witness: Vec<PathBuf>,
+    /// A file with checkpoints that the trail must contain; `-` is standard input. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Vec<PathBuf>,
+    /// Begin with the last segment that a checkpoint from before this time vouches for: a span (`24h`), a day
+    /// (`2026-11-22`) or a time (`2026-11-22T08:00:00Z`).
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
     /// Print the findings as one JSON document.
     #[arg(long)]
     json: bool,
 }
+
+/// More checkpoints than this come in the file of a witness.
+const LONGEST_CHECKPOINTS: u64 = 16 * 1024 * 1024;
 
 /// What is to be verified.
 struct Subject {
@@ -75,18 +90,30 @@ impl Subject {
     }
 }
 
-pub(super) fn run(args: &VerifyArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(super) fn run(
+    args: &VerifyArgs,
+    console: &mut Console<'_>,
+    clock: &SharedClock,
+) -> Result<(), Failure> {
+    let scope = match &args.since {
+        None => Scope::Whole,
+        Some(text) => Scope::Since(trail::since(text, clock.now())?),
+    };
     let subject = Subject::of(args)?;
     if !subject.directory.is_dir() {
         let shown = subject.directory.display();
         return Err(Failure::Failed(format!("there is no trail in `{shown}`")));
     }
-    let (witnessed, silent) = read_witnesses(&subject.witnesses);
+    let (mut witnessed, silent) = read_witnesses(&subject.witnesses);
+    for path in &args.checkpoint {
+        witnessed.push(read_checkpoints(path, &subject.key, console)?);
+    }
     let places: Vec<(&str, &str)> = witnessed
         .iter()
         .map(|(place, text)| (place.as_str(), text.as_str()))
         .collect();
-    let report = verify(
+    let report = verify_within(
+        scope,
         &RealFiles,
         &subject.directory,
         &subject.key,
@@ -119,6 +146,40 @@ fn read_witnesses(paths: &[PathBuf]) -> (Vec<(String, String)>, Vec<String>) {
     (read, silent)
 }
 
+/// Checkpoints that came by another way. They may have been through a mail program, so line ends do not matter; but one
+/// that cannot be read must not be taken for none.
+fn read_checkpoints(
+    path: &Path,
+    key: &VerifierKey,
+    console: &mut Console<'_>,
+) -> Result<(String, String), Failure> {
+    let place = path.display().to_string();
+    let read = if place == "-" {
+        console.input_text(LONGEST_CHECKPOINTS)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = read.map_err(|error| Failure::Failed(format!("`{place}`: {error}")))?;
+    let mut lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines.push("");
+    let text = lines.join("\n");
+    let mut checkpoints = 0_usize;
+    let mut reason = None;
+    each_note(text.as_bytes(), |note| match Checkpoint::open(note, key) {
+        Ok(_) => checkpoints = checkpoints.saturating_add(1),
+        Err(error) => reason = Some(error.to_string()),
+    })?;
+    match (checkpoints, reason) {
+        (0, Some(reason)) => Err(Failure::Failed(format!(
+            "`{place}` holds no checkpoint of this trail: {reason}"
+        ))),
+        (0, None) => Err(Failure::Failed(format!(
+            "`{place}` holds no checkpoint: a text, an empty line, and a line that begins with a dash"
+        ))),
+        (_, _) => Ok((place, text)),
+    }
+}
+
 fn as_text(report: &VerifyReport, silent: &[String], directory: &Path) -> String {
     let mut lines = vec![format!(
         "{}: {} records in {} segments, {} checkpoints",
@@ -127,6 +188,9 @@ fn as_text(report: &VerifyReport, silent: &[String], directory: &Path) -> String
         report.segments,
         report.checkpoints
     )];
+    if report.from > 0 {
+        lines.push(format!("records before {} were not looked at", report.from));
+    }
     lines.push(match report.newest_witnessed {
         Some(sequence) => format!("witnessed up to record {sequence}"),
         None => {
@@ -153,6 +217,9 @@ fn as_text(report: &VerifyReport, silent: &[String], directory: &Path) -> String
     );
     if report.unlisted > 0 {
         lines.push(format!("PROBLEM and {} more", report.unlisted));
+    }
+    if let Some(damage) = report.damage() {
+        lines.push(format!("kind of damage there: {}", damage.name()));
     }
     lines.push(match report.first_bad() {
         Some(first) => format!("NOT INTACT: the first record in doubt is {first}"),
@@ -184,6 +251,7 @@ fn as_json(report: &VerifyReport, silent: &[String]) -> serde_json::Value {
         .map(|problem| {
             json!({
                 "first_bad": problem.first_bad,
+                "kind": problem.damage.name(),
                 "place": problem.place,
                 "message": problem.fault.to_string(),
             })
@@ -192,6 +260,8 @@ fn as_json(report: &VerifyReport, silent: &[String]) -> serde_json::Value {
     json!({
         "intact": report.is_intact() && silent.is_empty(),
         "first_bad": report.first_bad(),
+        "kind": report.damage().map(Damage::name),
+        "from": report.from,
         "records": report.records,
         "segments": report.segments,
         "last": report.last,

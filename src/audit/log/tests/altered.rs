@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::harness::*;
 use crate::audit::log::fault::FaultyFiles;
+use crate::audit::log::tree::{Tree, leaf_hash};
 use crate::audit::log::*;
 
 /// Which record each byte of a segment belongs to.
@@ -17,7 +18,11 @@ fn owner(bytes: &[u8], at: usize) -> u64 {
     first + before
 }
 
-fn altered(files: &FaultyFiles, path: &Path, alter: impl FnOnce(&mut Vec<u8>)) -> FaultyFiles {
+pub(super) fn altered(
+    files: &FaultyFiles,
+    path: &Path,
+    alter: impl FnOnce(&mut Vec<u8>),
+) -> FaultyFiles {
     let copy = files.copy();
     let mut bytes = copy.content(path).unwrap();
     alter(&mut bytes);
@@ -42,6 +47,15 @@ fn every_flipped_byte_is_found_where_it_is() {
                 Some(owner(&whole, at)),
                 "{path:?} byte {at}: {report:?}"
             );
+            // Where the length of the last frame is greater than the file, its end may as well be cut off.
+            let last = frames(&whole).pop().unwrap().start;
+            if !(last..last + 4).contains(&at) {
+                assert_eq!(
+                    report.damage(),
+                    Some(Damage::Flipped),
+                    "byte {at}: {report:?}"
+                );
+            }
         }
     }
 }
@@ -103,14 +117,35 @@ fn rearranged(rearrange: impl FnOnce(&mut Vec<Vec<u8>>)) -> VerifyReport {
 
 #[test]
 fn dropped_inserted_and_swapped_records_are_found() {
+    let found = |report: VerifyReport| (report.first_bad().unwrap(), report.damage().unwrap());
     let report = rearranged(|frames| drop(frames.remove(6)));
-    assert_eq!(report.first_bad(), Some(7), "{report:?}");
+    assert_eq!(found(report), (7, Damage::Dropped));
+    let report = rearranged(|frames| drop(frames.drain(6..9)));
+    assert_eq!(found(report), (7, Damage::Dropped));
     let report = rearranged(|frames| frames.swap(3, 9));
-    assert_eq!(report.first_bad(), Some(4), "{report:?}");
+    assert_eq!(found(report), (4, Damage::Swapped));
+    let report = rearranged(|frames| frames.swap(3, 4));
+    assert_eq!(found(report), (4, Damage::Swapped));
     let report = rearranged(|frames| frames.insert(5, frames[4].clone()));
-    assert_eq!(report.first_bad(), Some(6), "{report:?}");
+    assert_eq!(found(report), (6, Damage::Inserted));
+    let report = rearranged(|frames| frames.insert(5, frames[8].clone()));
+    assert_eq!(found(report), (6, Damage::Inserted));
+    let report = rearranged(|frames| frames.insert(5, frames[1].clone()));
+    assert_eq!(found(report), (6, Damage::Inserted));
+    let report = rearranged(|frames| {
+        // A record that somebody made up, where another stands already.
+        let mut forged = frames[5].clone();
+        forged[20..40].fill(0xaa);
+        frames.insert(5, forged);
+    });
+    assert_eq!(found(report), (6, Damage::Inserted));
     let report = rearranged(|frames| frames.truncate(8));
-    assert_eq!(report.first_bad(), Some(9), "{report:?}");
+    assert_eq!(found(report), (9, Damage::Truncated));
+    let report = rearranged(|frames| {
+        frames.truncate(9);
+        frames[8].truncate(60);
+    });
+    assert_eq!(found(report), (9, Damage::Truncated));
 }
 
 #[test]
@@ -125,6 +160,12 @@ fn records_chained_anew_contradict_the_checkpoints() {
         "one segment, so that only checkpoints can tell"
     );
     let copy = altered(&files, &paths[0], |bytes| rechain_swapped(bytes, 6));
+    let outline = parse_segment(&copy.content(&paths[0]).unwrap()).unwrap();
+    assert_eq!(
+        (outline.records, outline.flaw),
+        (20, None),
+        "whole in itself"
+    );
     let plain = kit.verify_plain(&copy);
     // Checkpoints are kept as the thread comes to it; the one that confirms is at 5 or before.
     assert!(matches!(
@@ -140,6 +181,7 @@ fn records_chained_anew_contradict_the_checkpoints() {
             .iter()
             .any(|problem| problem.fault == Fault::Contradicted)
     );
+    assert_eq!(plain.damage(), Some(Damage::Replaced));
     let report = verify(&copy, dir(), &kit.verifier, &[], Some(&kit.master)).unwrap();
     assert!(
         report
@@ -152,17 +194,28 @@ fn records_chained_anew_contradict_the_checkpoints() {
 
 fn rechain_swapped(bytes: &mut Vec<u8>, at: usize) {
     use aws_lc_rs::digest::{SHA256, digest};
+    let sha = |parts: &[&[u8]]| digest(&SHA256, &parts.concat()).as_ref().to_vec();
     let mut ranges = frames(bytes);
     ranges.swap(at, at + 1);
     let first = ranges[0].start;
     let mut chain: Vec<u8> = bytes[first - 32..first].to_vec();
     let mut out = bytes[..first].to_vec();
+    let mut tree = Tree::default();
+    tree.push(leaf_hash(&bytes[..first - 32], &mut Vec::new()));
     for (index, range) in ranges.iter().enumerate() {
         let mut frame = bytes[range.start..range.end - 32].to_vec();
         let sequence = (index as u64 + 1).min(ranges.len() as u64 - 1);
         frame[5..13].copy_from_slice(&sequence.to_be_bytes());
-        let input = [b"chartgate/audit/frame/v1\0".as_slice(), &chain, &frame].concat();
-        chain = digest(&SHA256, &input).as_ref().to_vec();
+        if frame[4] == 3 {
+            let mut seal: Seal = serde_json::from_slice(&frame[13..]).unwrap();
+            seal.tree = Some(tree.head());
+            frame.truncate(13);
+            frame.extend(serde_json::to_vec(&seal).unwrap());
+        } else {
+            tree.push(leaf_hash(&frame, &mut Vec::new()));
+        }
+        let leaf = sha(&[&[0], &frame]);
+        chain = sha(&[b"chartgate/audit/frame/v2\0", &chain, &leaf]);
         out.extend(frame);
         out.extend(&chain);
     }
@@ -196,6 +249,7 @@ fn a_log_cut_at_any_record_is_found_by_the_witness() {
                     .iter()
                     .any(|problem| problem.fault == Fault::Truncated)
             );
+            assert_eq!(report.damage(), Some(Damage::Truncated), "{report:?}");
             let refused = kit.open(&copy).unwrap_err();
             let named = matches!(
                 refused,
@@ -261,6 +315,54 @@ fn a_rolled_back_log_that_was_continued_contradicts_the_witness() {
     );
     let report = kit.verify(&snapshot);
     assert_eq!(report.first_bad(), Some(11), "{report:?}");
+    assert_eq!(report.damage(), Some(Damage::RolledBack), "{report:?}");
+}
+
+#[test]
+fn an_older_copy_is_told_from_a_cut_tail() {
+    let kit = Kit::new();
+    let files = FaultyFiles::new();
+    let (log, _) = kit.open(&files).unwrap();
+    for index in 0..10 {
+        put(&log, &text(index, 80)).unwrap();
+    }
+    log.shutdown().unwrap();
+    let older = files.copy();
+    let (log, _) = kit.open(&files).unwrap();
+    for index in 0..10 {
+        put(&log, &text(index, 80)).unwrap();
+    }
+    log.shutdown().unwrap();
+    older.replace(witness_path(), &files.content(witness_path()).unwrap());
+    let report = kit.verify(&older);
+    assert_eq!(report.first_bad(), Some(11), "{report:?}");
+    assert_eq!(report.damage(), Some(Damage::RolledBack), "{report:?}");
+    // The same records with the checkpoints of today: the tail was cut off.
+    let own = dir().join("checkpoints");
+    older.replace(&own, &files.content(&own).unwrap());
+    let report = kit.verify(&older);
+    assert_eq!(report.first_bad(), Some(11), "{report:?}");
+    assert_eq!(report.damage(), Some(Damage::Truncated), "{report:?}");
+}
+
+#[test]
+fn a_tree_that_does_not_fit_is_found() {
+    // Whoever has the signing key states another tree in a checkpoint; the chain value is right.
+    let kit = Kit::new();
+    let files = kit.written(20, 80);
+    let own = String::from_utf8(files.content(&dir().join("checkpoints")).unwrap()).unwrap();
+    let key = kit.signer();
+    let (text, _) = own.rsplit_once("\n\n\u{2014}").unwrap();
+    let text = text.rsplit_once("\n\n").map_or(text, |(_, text)| text);
+    let (text, stated) = text.rsplit_once("tree ").unwrap();
+    let (size, root) = stated.split_once(' ').unwrap();
+    let root = root.replacen(|_| true, if root.starts_with('A') { "B" } else { "A" }, 1);
+    let sly = key.sign(&format!("{text}tree {size} {root}\n"));
+    let report = verify(&files, dir(), &kit.verifier, &[("sly", &sly)], None).unwrap();
+    assert!(
+        matches!(&report.problems[..], [Problem { place, fault: Fault::Contradicted, .. }] if place == "sly"),
+        "{report:?}"
+    );
 }
 
 #[test]
@@ -278,10 +380,16 @@ fn a_missing_or_replaced_segment_is_found() {
 
     let missing = files.copy();
     missing.delete(&paths[1]);
-    assert_eq!(
-        kit.verify_plain(&missing).first_bad(),
-        Some(first(&paths[1]))
-    );
+    let report = kit.verify_plain(&missing);
+    assert_eq!(report.first_bad(), Some(first(&paths[1])));
+    assert_eq!(report.damage(), Some(Damage::Dropped));
+    let cut = altered(&files, &paths[1], |bytes| {
+        let last = frames(bytes).len() - 3;
+        bytes.truncate(frames(bytes)[last].start);
+    });
+    let report = kit.verify_plain(&cut);
+    assert_eq!(report.first_bad(), Some(first(&paths[2]) - 2), "{report:?}");
+    assert_eq!(report.damage(), Some(Damage::Truncated));
     let refused = kit.open(&missing).unwrap_err();
     assert!(
         matches!(refused, LogError::Missing { number: 2, .. }),
@@ -311,6 +419,7 @@ fn a_missing_or_replaced_segment_is_found() {
     replaced.replace(foreign, &other.content(foreign).unwrap());
     let report = kit.verify_plain(&replaced);
     assert_eq!(report.first_bad(), Some(first(&paths[1])), "{report:?}");
+    assert_eq!(report.damage(), Some(Damage::Replaced));
     assert!(matches!(kit.open(&replaced), Err(LogError::Damaged { .. })));
 }
 
@@ -337,12 +446,14 @@ fn other_keys_are_named() {
     let files = kit.written(20, 80);
     let report = verify(&files, dir(), &other.verifier, &[], None).unwrap();
     assert_eq!(report.first_bad(), Some(1));
+    assert_eq!(report.damage(), Some(Damage::WrongKey));
     assert!(matches!(
         report.problems[0].fault,
         Fault::Checkpoint(NoteError::OtherKey(_))
     ));
     let report = verify(&files, dir(), &kit.verifier, &[], Some(&other.master)).unwrap();
     assert_eq!(report.problems[0].fault, Fault::WrongMasterKey);
+    assert_eq!(report.damage(), Some(Damage::WrongKey));
     let mut reader = other.reader(&files, Sequences::ALL);
     assert!(matches!(
         reader.next_record(),
