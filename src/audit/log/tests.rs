@@ -6,3 +6,4 @@ mod faults;
 mod harness;
 mod live;
 mod retired;
+mod stall;
