@@ -32,6 +32,7 @@ mod people;
 use std::time::{Duration, Instant};
 
 use chartgate::assembly::clinic::{self, ClinicOptions};
+use chartgate::audit::open::Ground;
 use chartgate::clock::SystemClock;
 use chartgate::config::{Config, Rate};
 use chartgate::telemetry::metrics::Metrics;
@@ -89,6 +90,7 @@ async fn measure(sessions: usize, at_once: usize) {
         visitors: Vec::new(),
         clock: SystemClock::shared(),
         metrics: Metrics::local().unwrap().0,
+        ground: Ground::default(),
         tune: Box::new(without_limits),
     })
     .await

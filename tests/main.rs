@@ -39,6 +39,7 @@ mod provisioning;
 mod refusals;
 mod second_factor;
 mod step_up;
+mod trail_faults;
 mod training;
 mod wire;
 mod workstations;

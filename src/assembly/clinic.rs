@@ -3,6 +3,8 @@
 //!
 //! *Never*: reached by `serve`.
 
+mod feeds;
+
 use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,8 +21,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use feeds::{ADVISORIES, training_feed};
+
 use super::{Running, StartError, StartOptions, ended};
 use crate::audit::log::Truncation;
+use crate::audit::open::Ground;
 use crate::cli::console::Console;
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -77,6 +82,8 @@ pub struct ClinicOptions {
     pub clock: SharedClock,
     /// The metrics of the process.
     pub metrics: Metrics,
+    /// What the trail stands on: the machine's own file system, but for tests.
+    pub ground: Ground,
     /// A last change to the configuration, for tests.
     pub tune: Box<dyn FnOnce(&mut Config) + Send>,
 }
@@ -172,6 +179,7 @@ pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError>
         visitors,
         clock,
         metrics,
+        ground,
         tune,
     } = options;
     let people = [staff(), visitors].concat();
@@ -207,6 +215,7 @@ pub async fn start(options: ClinicOptions) -> Result<RunningClinic, ClinicError>
         metrics,
         truncation: Truncation::Refuse,
         inherited: Inherited::default(),
+        ground,
     };
     let gateway = Running::start(&config, start).await?;
     let facts = ClinicFacts {
@@ -433,25 +442,6 @@ pub fn prepare(
         ca_cert: dir.join("certs/ca.pem"),
         webhook_secret,
     })
-}
-
-/// The advisory feed of the sample clinic: one that was published, and is mended in what this build carries.
-const ADVISORIES: &str = r#"{"id":"RUSTSEC-2024-0336","modified":"2024-04-19T12:00:00Z","aliases":["CVE-2024-32650"],"summary":"`rustls::ConnectionCommon::complete_io` could fall into an infinite loop based on network input","affected":[{"package":{"ecosystem":"crates.io","name":"rustls"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0.0.0-0"},{"fixed":"0.21.11"},{"introduced":"0.22.0"},{"fixed":"0.22.4"},{"introduced":"0.23.0"},{"fixed":"0.23.5"}]}]}]}
-"#;
-
-/// What the learning management system of the sample clinic knows: one clerk is overdue, and two people are due soon.
-fn training_feed(clock: &SharedClock) -> String {
-    let today = clock.now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    let mut feed = "user,course,version,completed_on\n".to_owned();
-    for (name, days_ago) in [
-        ("billing.shah", 370),
-        ("rad.novak", 362),
-        ("lab.reyes", 345),
-    ] {
-        let on = today.saturating_sub(jiff::Span::new().days(days_ago));
-        feed.extend([name, ",privacy-and-security,2026.1,", &on.to_string(), "\n"]);
-    }
-    feed
 }
 
 /// Writes a secret that nobody knew before.

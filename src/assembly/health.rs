@@ -53,6 +53,13 @@ impl Parts {
                 Status::Red,
                 format!("nothing can be made durable: {reason}"),
             ),
+            LogHealth::Stalled { waited } => (
+                Status::Red,
+                format!(
+                    "nothing can be made durable: the disk has not answered for {} s",
+                    waited.as_secs()
+                ),
+            ),
             LogHealth::Closed => (
                 Status::Red,
                 "the trail is closed; the gateway is stopping".to_owned(),
@@ -177,6 +184,11 @@ impl Parts {
             reason = "Prometheus numbers are floating point"
         )]
         metrics::gauge!(names::AUDIT_QUEUED).set(status.queued as f64);
+        let available = match status.health {
+            LogHealth::Healthy | LogHealth::LowSpace => 1.0,
+            LogHealth::Failed { .. } | LogHealth::Stalled { .. } | LogHealth::Closed => 0.0,
+        };
+        metrics::gauge!(names::AUDIT_AVAILABLE).set(available);
         let failing = status
             .witnesses
             .iter()

@@ -27,8 +27,8 @@ use tokio::task::JoinSet;
 
 use crate::admin::http::AdminHttp;
 use crate::admin::socket::AdminSocket;
-use crate::audit::log::{MasterKey, RealFiles, Truncation};
-use crate::audit::open::{OpenError, Settled};
+use crate::audit::log::{MasterKey, Truncation};
+use crate::audit::open::{Ground, OpenError, Settled};
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -87,6 +87,8 @@ pub struct StartOptions {
     pub truncation: Truncation,
     /// Sockets that were open before this process.
     pub inherited: Inherited,
+    /// What the trail stands on: the machine's own file system, but for tests.
+    pub ground: Ground,
 }
 
 /// What is in order before the trail says *started*.
@@ -109,6 +111,7 @@ impl Running {
             metrics,
             truncation,
             inherited,
+            ground,
         } = options;
         let certificates = Certificates::load(&config.certificates, clock.clone())
             .map_err(StartError::Certificates)?;
@@ -116,10 +119,10 @@ impl Running {
         let bundle = permissions::Start::find(&config.policy, &store)
             .await?
             .bundle;
-        let (audit, settled) = Audit::open(
+        let (audit, settled) = Audit::open_on(
+            ground,
             &config.audit,
             &config.limits,
-            Arc::new(RealFiles),
             clock.clone(),
             truncation,
         )

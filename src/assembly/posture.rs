@@ -59,6 +59,10 @@ async fn running(parts: &Parts, rooms: &Rooms) -> Result<Running, String> {
             Health::Healthy => Ok(()),
             Health::LowSpace => Err("little space is left; only care is admitted".to_owned()),
             Health::Failed { reason } => Err(reason),
+            Health::Stalled { waited } => Err(format!(
+                "its disk has not answered for {} s",
+                waited.as_secs()
+            )),
             Health::Closed => Err("the trail is closed; the gateway is stopping".to_owned()),
         },
         checkpoint: log.checkpoint.map(|(_, at)| at),

@@ -4,12 +4,12 @@
 //! *On failure*: `CG-6001`; the request is not forwarded.
 
 use super::entry::Entry;
-use super::log::{Payload, Priority};
+use super::log::{LogError, Priority};
 use super::outcome::OutcomeGuard;
-use super::trail::{Audit, AuditError, ReservedOutcome};
+use super::trail::{Audit, AuditError, ReservedOutcome, payload};
 use crate::limit::charge::Limited;
 use crate::refusal::Refusal;
-use crate::request::Refused;
+use crate::request::{Facts, Refused};
 
 /// A request whose admission is on disk. The only thing that can be forwarded.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Audit {
     /// # Errors
     /// [`Refused`] with `CG-6001` when it could not be made durable.
     pub async fn admit(&self, limited: Limited) -> Result<Admitted, Refused> {
-        match self.record_admission(&limited).await {
+        match self.record_admission(limited.received().facts()).await {
             Ok(outcome) => Ok(Admitted { limited, outcome }),
             Err(error) => {
                 tracing::error!(%error, request = %limited.received().parts().id, "not admitted: no durable record");
@@ -52,20 +52,26 @@ impl Audit {
         }
     }
 
-    async fn record_admission(&self, limited: &Limited) -> Result<OutcomeGuard, AuditError> {
-        let entry = Entry::admit(&self.shared.node, self.now(), limited.received().facts());
+    pub(super) async fn record_admission(&self, facts: &Facts) -> Result<OutcomeGuard, AuditError> {
+        let entry = Entry::admit(&self.shared.node, self.now(), facts);
         let [admit, outcome] = self.log.reserve::<2>(Priority::Care)?;
         let sink = ReservedOutcome {
             slot: outcome,
             admission: entry.id,
             shared: self.shared.clone(),
         };
-        let payload = Payload::new(entry.to_bytes()?)?;
+        let payload = payload(&entry)?;
         // INVARIANT: the guard exists before the record. A client that hangs up while the disk is busy drops this
         // future; the record may become durable all the same, and the guard then writes *abandoned*.
-        let guard = OutcomeGuard::new(Box::new(sink), self.shared.clock.clone());
+        let mut guard = OutcomeGuard::new(Box::new(sink), self.shared.clock.clone());
         match admit.append(payload).await {
             Ok(_) => Ok(guard),
+            // It will be durable once the disk answers, and then it has its outcome: not forwarded, and why.
+            Err(error @ LogError::InDoubt { .. }) => {
+                guard.refused(Refusal::AuditUnavailable);
+                drop(guard);
+                Err(error.into())
+            }
             Err(error) => {
                 guard.discard();
                 Err(error.into())

@@ -125,6 +125,7 @@ pub(super) const fn traits(event: Event) -> Traits {
         Event::SinkBehind => row("sink-behind", Routine, Kind::Alert, Class::FINDING),
         Event::SinkCaughtUp => row("sink-caught-up", Routine, Kind::Application, Class::API_UPDATE),
         Event::WitnessLost => row("witness-lost", Routine, Kind::Alert, Class::FINDING),
+        Event::SegmentBegun => row("segment-begun", Care, Kind::Application, Class::API_UPDATE),
         Event::WitnessBack => row("witness-back", Routine, Kind::Application, Class::API_UPDATE),
     }
 }

@@ -39,7 +39,10 @@ impl Audit {
         }
         match self.event(event, Some(facts), detail).await {
             Ok(()) => Ok(response),
-            Err(error) => Err(Withheld { error }),
+            Err(error) => {
+                self.shared.unrecorded.count(&error);
+                Err(Withheld { error })
+            }
         }
     }
 }

@@ -51,7 +51,10 @@ impl Audit {
         let entry = Entry::refuse(&self.shared.node, self.now(), &refused);
         match self.append(&entry, Priority::Routine).await {
             Ok(()) => Ok(Recorded { refused }),
-            Err(error) => Err(Box::new(Unrecorded { refused, error })),
+            Err(error) => {
+                self.shared.unrecorded.count(&error);
+                Err(Box::new(Unrecorded { refused, error }))
+            }
         }
     }
 }

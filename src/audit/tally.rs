@@ -1,14 +1,17 @@
-//! Counts the outcomes of admitted requests, and refusals by code.
+//! Counts the outcomes of admitted requests, refusals by code, and what was refused without a record.
 //!
 //! *Owns*: its metrics, those of outcomes looked up once and not with each request; the counts since the start.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Histogram};
 
+use super::log::{LogError, Trouble};
 use super::outcome::Outcome;
+use super::trail::AuditError;
 use crate::telemetry::metrics as names;
 
 /// The metrics of outcomes.
@@ -69,5 +72,35 @@ impl Tally {
         };
         class.increment(1);
         self.seconds.record(Duration::from_millis(outcome.millis));
+    }
+}
+
+/// Requests that were refused without a record because the trail took none; it says how many when it takes them again.
+#[derive(Debug, Default)]
+pub(super) struct Unrecorded {
+    /// For little space, as nothing but care was taken.
+    scarce: AtomicU64,
+    /// As nothing was taken.
+    down: AtomicU64,
+}
+
+impl Unrecorded {
+    pub(super) fn count(&self, error: &AuditError) {
+        metrics::counter!(names::AUDIT_UNRECORDED).increment(1);
+        let count = if matches!(error, AuditError::Log(LogError::LowSpace)) {
+            &self.scarce
+        } else {
+            &self.down
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many for this trouble since the last time.
+    pub(super) fn take(&self, what: Trouble) -> u64 {
+        let count = match what {
+            Trouble::Failed | Trouble::Stalled => &self.down,
+            Trouble::LowSpace => &self.scarce,
+        };
+        count.swap(0, Ordering::Relaxed)
     }
 }

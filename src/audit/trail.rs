@@ -12,12 +12,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::entry::{Entry, EntryError};
+use super::entry::{Entry, EntryError, Phase};
 use super::events;
-use super::log::{Log, LogError, Payload, Priority, Slot, TooLong};
+use super::log::{Log, LogError, Mark, Payload, Priority, Slot, TooLong};
 use super::outcome::{Outcome, OutcomeSink};
 use super::summed::Sums;
-use super::tally::Tally;
+use super::tally::{Tally, Unrecorded};
 use crate::clock::SharedClock;
 use crate::config::Limits;
 use crate::limit::keyed::Keyed;
@@ -51,12 +51,18 @@ pub(super) struct Shared {
     pub(super) anonymous: Keyed<std::net::IpAddr>,
     pub(super) sums: Sums,
     pub(super) tally: Tally,
+    pub(super) unrecorded: Arc<Unrecorded>,
 }
 
 impl Audit {
     /// Takes over an opened log.
-    #[must_use]
-    pub fn new(log: Log, node: &str, limits: &Limits, clock: SharedClock) -> Self {
+    pub(super) fn new(
+        log: Log,
+        node: &str,
+        limits: &Limits,
+        clock: SharedClock,
+        unrecorded: Arc<Unrecorded>,
+    ) -> Self {
         Self {
             log,
             shared: Arc::new(Shared {
@@ -64,6 +70,7 @@ impl Audit {
                 anonymous: Keyed::new("anonymous", limits.anonymous_records, limits.max_keys),
                 sums: Sums::new(limits.max_keys),
                 tally: Tally::new(),
+                unrecorded,
                 clock,
             }),
         }
@@ -146,17 +153,24 @@ impl Audit {
         priority: Priority,
     ) -> Result<(), AuditError> {
         let [slot] = self.log.reserve::<1>(priority)?;
-        slot.append(Payload::new(entry.to_bytes()?)?).await?;
+        slot.append(payload(entry)?).await?;
         Ok(())
     }
 }
 
+/// An entry as the log takes it, marked with what it does to the list of open admissions.
+pub(super) fn payload<F: Serialize>(entry: &Entry<F>) -> Result<Payload, AuditError> {
+    let mark = match (entry.phase, entry.of, entry.event) {
+        (Phase::Admit, ..) => Mark::Opens(entry.id),
+        (Phase::Outcome, Some(of), _) => Mark::Closes(of),
+        (Phase::Event, _, Some(Event::Started)) => Mark::Settles,
+        (Phase::Outcome | Phase::Event | Phase::Refuse, ..) => Mark::Neither,
+    };
+    Ok(Payload::new(entry.to_bytes()?)?.marked(mark))
+}
+
 fn append_unwaited(slot: Slot, entry: &Entry) {
-    let payload = entry
-        .to_bytes()
-        .map_err(AuditError::from)
-        .and_then(|bytes| Ok(Payload::new(bytes)?));
-    match payload {
+    match payload(entry) {
         Ok(payload) => slot.append_unwaited(payload),
         Err(error) => tracing::error!(%error, entry = %entry.id, "a record could not be written"),
     }

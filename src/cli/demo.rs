@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::console::{Console, Failure};
 use super::serve::runtime;
 use crate::assembly::clinic::{self, ClinicFacts, ClinicOptions};
+use crate::audit::open::Ground;
 use crate::clock::SharedClock;
 use crate::config::sessions::BindTo;
 use crate::config::unit::parse_duration;
@@ -67,6 +68,7 @@ pub fn run(args: &DemoArgs, console: &mut Console<'_>, clock: &SharedClock) -> R
         data_dir,
         clock: clock.clone(),
         metrics,
+        ground: Ground::default(),
         tune: Box::new(move |config| {
             if let (Some(after), Some(lock)) = (after, &mut config.identity.lock) {
                 lock.after = after;

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::console::{Console, Failure};
 use crate::assembly::{Running, StartOptions};
 use crate::audit::log::Truncation;
-use crate::audit::open::Before;
+use crate::audit::open::{Before, Ground};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::server::Inherited;
@@ -60,6 +60,7 @@ pub fn run(
         metrics,
         truncation,
         inherited,
+        ground: Ground::default(),
     };
     runtime()?.block_on(serve(&config, options, console))
 }

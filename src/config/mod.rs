@@ -348,6 +348,8 @@ pub struct Audit {
     pub reserve_bytes: u64,
     /// Calendar years that records are kept. Default and minimum 6.
     pub retention_years: u16,
+    /// A disk that has not answered for this long is not waited for: everything is refused until it does. Default 5 s.
+    pub stall_after: Duration,
 }
 
 /// The store. `[store]`

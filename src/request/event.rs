@@ -196,4 +196,6 @@ pub enum Event {
     WitnessLost,
     /// It answers again.
     WitnessBack,
+    /// A segment of the trail was begun; what was open then.
+    SegmentBegun,
 }

@@ -92,6 +92,8 @@ metrics! {
     AUDIT_QUEUED = "chartgate_audit_queued", Gauge, [], "Records that wait to be written.";
     AUDIT_FAILURES = "chartgate_audit_failures_total", Counter, [], "Times that the trail stopped being durable; everything is refused until it recovers.";
     AUDIT_READINGS = "chartgate_audit_readings_total", Counter, ["kind"], "Questions that were asked of the trail: `query`, `report`, `export`, `proof`.";
+    AUDIT_AVAILABLE = "chartgate_audit_available", Gauge, [], "1 while the trail takes records, 0 while everything is refused because it takes none.";
+    AUDIT_UNRECORDED = "chartgate_audit_unrecorded_total", Counter, [], "Requests that were refused without a record because the trail took none.";
     AUDIT_EXPORTED_LINES = "chartgate_audit_exported_lines_total", Counter, ["format"], "Lines that were exported from the trail, by format.";
     WITNESSES_FAILING = "chartgate_witnesses_failing", Gauge, [], "Witnesses that did not take the newest checkpoint.";
     POLICY_GENERATION = "chartgate_policy_generation", Gauge, [], "Generation of policies, lockdown, grants and training in force.";

@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod device;
+pub(crate) mod disk;
 pub(crate) mod live;
 pub(crate) mod people;
 pub(crate) mod practice;
@@ -17,6 +18,7 @@ use chartgate::admin::protocol::AdminRequest;
 use chartgate::assembly::clinic::{self, ClinicError, ClinicOptions, RunningClinic};
 use chartgate::audit::entry::{Entry, Phase};
 use chartgate::audit::log::{MasterKey, RealFiles};
+use chartgate::audit::open::Ground;
 use chartgate::audit::show::{Filter, Show};
 use chartgate::clock::{SharedClock, SystemClock};
 use chartgate::config::{Config, Rate};
@@ -68,6 +70,21 @@ impl House {
         clock: SharedClock,
         tune: impl FnOnce(&mut Config) + Send + 'static,
     ) -> Result<Self, ClinicError> {
+        // A machine that is busy with other tests is no disk that hangs.
+        let patiently = |config: &mut Config| {
+            config.audit.stall_after = std::time::Duration::from_mins(1);
+            tune(config);
+        };
+        Self::try_open_on(Ground::default(), visitors, clock, patiently).await
+    }
+
+    /// The same, with the trail on a ground of the caller's.
+    pub(crate) async fn try_open_on(
+        ground: Ground,
+        visitors: Vec<DemoUser>,
+        clock: SharedClock,
+        tune: impl FnOnce(&mut Config) + Send + 'static,
+    ) -> Result<Self, ClinicError> {
         let dir = tempfile::tempdir().unwrap();
         let options = ClinicOptions {
             port: 0,
@@ -75,6 +92,7 @@ impl House {
             visitors,
             clock: clock.clone(),
             metrics: Metrics::local().unwrap().0,
+            ground,
             // Tests that are about neither go on as if there were neither: months pass in some of them.
             tune: Box::new(|config| {
                 config.identity.lock = None;

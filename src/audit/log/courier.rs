@@ -192,7 +192,10 @@ mod tests {
     impl Desk {
         fn new() -> Self {
             Self {
-                queue: Arc::new(Queue::new(Limits::default())),
+                queue: Arc::new(Queue::new(
+                    Limits::default(),
+                    crate::clock::SystemClock::shared(),
+                )),
                 relay: Arc::default(),
             }
         }

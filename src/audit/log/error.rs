@@ -19,6 +19,12 @@ pub enum LogError {
         /// Why.
         reason: Arc<str>,
     },
+    /// The disk does not answer. The record was handed to it and may become durable yet.
+    #[error("the audit log cannot be written: {reason}; the record may be in it when it can")]
+    InDoubt {
+        /// Why.
+        reason: Arc<str>,
+    },
     /// The bound on records in flight is reached.
     #[error("too many audit records are waiting for the disk")]
     Busy,

@@ -2,10 +2,11 @@
 //!
 //! It knows nothing of what a record means: a payload is opaque bytes made elsewhere.
 //!
-//! *Owns*: the directory of the trail, its lock, its two threads and its keys.
+//! *Owns*: the directory of the trail, its lock, its three threads and its keys.
 //! *Never*: says that a record is durable before the disk said so.
-//! *On failure*: refuses every record until a new segment could be begun.
 #![doc = include_str!("../../../docs/audit.md")]
+//! *On failure*: refuses every record until a new segment could be begun, or, where the disk does not answer, until it
+//! does.
 
 mod checkpoint;
 mod code;
@@ -14,12 +15,14 @@ mod crypt;
 mod disclose;
 mod error;
 mod extent;
-pub mod fault;
+#[cfg(test)]
+pub(crate) mod fault;
 mod files;
 mod format;
 mod header;
 mod headers;
 mod keys;
+mod ledger;
 mod notary;
 mod note;
 mod options;
@@ -32,6 +35,7 @@ mod report;
 mod retired;
 mod rollback;
 mod segment;
+mod spell;
 mod status;
 mod tail;
 mod thin;
@@ -39,6 +43,7 @@ mod tree;
 mod verify;
 mod waiting;
 mod walk;
+mod watchdog;
 mod witness;
 mod writer;
 
@@ -69,6 +74,7 @@ pub use files::{Access, Files, LockGuard, LogFile, ReadAt, RealFiles};
 pub use header::{AcceptedLoss, Cut, FORMAT_VERSION, Header, HeaderError, Opened, Previous};
 pub use headers::headers;
 pub use keys::{KeyError, KeyId, MasterKey};
+pub use ledger::Mark;
 pub use note::{NoteError, SigningKey, VerifierKey};
 pub use options::{Limits, LogOptions, Observer, Truncation};
 pub use proof::{Established, Proof, ProofError};
@@ -78,6 +84,7 @@ pub use reader::{Reader, Record, Sequences};
 pub use recover::Recovered;
 pub use report::{Damage, Fault, LogEnd, Notice, Problem, VerifyReport};
 pub use retired::{FEWEST_YEARS, RETIRED, Retired, is_over, kept_through, retirable, retire};
+pub use spell::{Spell, Trouble};
 pub use status::{Health, LogStatus, WitnessStatus};
 pub use tree::TreeHead;
 pub use verify::{Scope, verify, verify_within};
@@ -86,13 +93,15 @@ pub use walk::{Flaw, MAX_PAYLOAD, Outline, Seal, parse_segment};
 pub use witness::{FileWitness, Witness, WitnessError};
 
 use crate::clock::SharedClock;
+use ledger::Ledger;
 use notary::Notary;
-use queue::{Phase, Queue};
+use queue::Queue;
 use recover::{TORN, survey, sweep};
 use rollback::Held;
 use segment::{SEGMENTS, Segment};
 use status::Board;
 use waiting::{Relay, lock};
+use watchdog::{Hand, Watchdog};
 use writer::{LastAttempt, Maker, Writer};
 
 /// How long closing waits for witnesses.
@@ -118,6 +127,7 @@ struct Owner {
 #[derive(Debug)]
 struct Running {
     writer: JoinHandle<usize>,
+    watchdog: JoinHandle<()>,
     notary: JoinHandle<()>,
 }
 
@@ -176,7 +186,8 @@ impl Log {
             interval: options.limits.checkpoint_interval,
             _lock: Arc::clone(&guard),
         };
-        let owner = Owner::start(maker, segment, notary, options.observer, guard)?;
+        let queue = Arc::new(Queue::new(options.limits, options.watch));
+        let owner = Owner::start(queue, maker, segment, notary, options.observer, guard)?;
         let log = Self {
             owner: Arc::new(owner),
             relay: Arc::default(),
@@ -214,17 +225,9 @@ impl Log {
     #[must_use]
     pub fn status(&self) -> LogStatus {
         let posted = self.owner.board.read();
-        let (in_flight, queued, phase) = self.owner.queue.depth();
-        let health = match phase {
-            Phase::Closed => Health::Closed,
-            Phase::Failed(reason) => Health::Failed {
-                reason: reason.to_string(),
-            },
-            Phase::Open if self.owner.queue.is_low_on_space() => Health::LowSpace,
-            Phase::Open => Health::Healthy,
-        };
+        let (in_flight, queued) = self.owner.queue.depth();
         LogStatus {
-            health,
+            health: self.owner.queue.health(),
             sequence: posted.sequence,
             head: posted.head,
             segment: posted.segment,
@@ -261,24 +264,35 @@ impl Log {
 }
 
 impl Owner {
-    /// Starts both threads.
+    /// Starts the threads.
     fn start(
+        queue: Arc<Queue>,
         maker: Maker,
         segment: Segment,
         notary: Notary,
         observer: Box<dyn Observer>,
         guard: Arc<dyn LockGuard>,
     ) -> Result<Self, LogError> {
-        let queue = Arc::new(Queue::new(maker.limits));
         let board = Arc::clone(&notary.board);
         let (mail, notary) = notary.start()?;
+        let hand = Arc::new(Hand::default());
+        let watchdog = Watchdog {
+            queue: Arc::clone(&queue),
+            hand: Arc::clone(&hand),
+            clock: Arc::clone(&maker.clock),
+            limits: maker.limits,
+        };
         let writer = Writer {
             queue: Arc::clone(&queue),
             board: Arc::clone(&board),
             mail: Arc::clone(&mail),
             observer,
             segment,
-            batch: VecDeque::new(),
+            hand,
+            announced: VecDeque::new(),
+            troubles: Vec::new(),
+            scarce: None,
+            ledger: Ledger::default(),
             relays: Vec::new(),
             unwitnessed: 0,
             witnessed_at: None,
@@ -287,37 +301,52 @@ impl Owner {
             maker,
             _lock: guard,
         };
-        let spawned = std::thread::Builder::new()
-            .name("audit-writer".to_owned())
-            .spawn(move || writer.run());
-        let writer = match spawned {
-            Ok(writer) => writer,
-            Err(error) => {
-                mail.finish(WITNESS_PATIENCE);
-                return Err(LogError::io("starting a thread for", Path::new(SEGMENTS))(
-                    error,
-                ));
-            }
-        };
+        let spawned = watchdog.start().and_then(|watchdog| {
+            let writer = std::thread::Builder::new()
+                .name("audit-writer".to_owned())
+                .spawn(move || writer.run())
+                .map_err(LogError::io("starting a thread for", Path::new(SEGMENTS)))?;
+            Ok((watchdog, writer))
+        });
+        let (watchdog, writer) = spawned.inspect_err(|_| {
+            queue.ended();
+            mail.finish(WITNESS_PATIENCE);
+        })?;
         Ok(Self {
             queue,
             board,
             mail,
-            running: Mutex::new(Some(Running { writer, notary })),
+            running: Mutex::new(Some(Running {
+                writer,
+                watchdog,
+                notary,
+            })),
         })
     }
 
-    /// Ends both threads; says how many records were lost.
+    /// Ends the threads; says how many records were lost.
     fn close(&self) -> usize {
         self.queue.stop();
         let Some(running) = lock(&self.running).take() else {
             return 0;
         };
-        if running.writer.thread().id() == std::thread::current().id() {
-            // The last handle died with a task that the writer woke; it cannot wait for itself.
+        let here = std::thread::current().id();
+        if [running.writer.thread().id(), running.watchdog.thread().id()].contains(&here) {
+            // The last handle died with a task that this thread woke; it cannot wait for itself.
             return 0;
         }
-        let lost = running.writer.join().unwrap_or(1);
+        let lost = match self.queue.wait_for_end() {
+            Ok(()) => {
+                let _ended = running.watchdog.join();
+                running.writer.join().unwrap_or(1)
+            }
+            // A disk that does not answer keeps its threads, for which nobody waits: what they hold is durable or not,
+            // and the next start finds out.
+            Err(in_flight) => {
+                self.mail.finish(Duration::ZERO);
+                return in_flight;
+            }
+        };
         // A witness that hangs keeps its thread, which owns nothing that anyone waits for.
         if self.mail.finish(WITNESS_PATIENCE) {
             let _ended = running.notary.join();

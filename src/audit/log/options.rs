@@ -1,16 +1,21 @@
 //! What the log is opened with, and its bounds.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use uuid::Uuid;
 
 use super::error::LogError;
 use super::keys::MasterKey;
 use super::note::SigningKey;
 use super::queue::{Payload, SLOT_BYTES};
 use super::recover::Recovered;
+use super::spell::Spell;
 use super::walk::BATCH_LIMIT;
 use super::witness::Witness;
+use crate::clock::SharedClock;
 
 /// Bounds and intervals; the default suits a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +41,8 @@ pub struct Limits {
     pub retry_first: Duration,
     /// ... doubled up to this (5 s).
     pub retry_longest: Duration,
+    /// A disk that has not answered for this long is not waited for: everything is refused until it does (5 s).
+    pub stall_after: Duration,
 }
 
 impl Default for Limits {
@@ -51,6 +58,7 @@ impl Default for Limits {
             min_free_bytes: 256 * 1024 * 1024,
             retry_first: Duration::from_millis(50),
             retry_longest: Duration::from_secs(5),
+            stall_after: Duration::from_secs(5),
         }
     }
 }
@@ -69,6 +77,9 @@ impl Limits {
         }
         if self.checkpoint_interval.is_zero() || self.retry_first.is_zero() {
             return problem("checkpoint_interval, retry_first", "must not be zero");
+        }
+        if self.stall_after.is_zero() {
+            return problem("stall_after", "must not be zero");
         }
         if self.care_slots >= self.slots {
             return problem("care_slots", "must be less than slots");
@@ -104,6 +115,17 @@ pub trait Observer: Send + std::fmt::Debug {
 
     /// The log goes on in a new segment; the returned records become its first.
     fn recovered(&mut self, recovered: &Recovered) -> Vec<Payload>;
+
+    /// A segment was begun behind records of this run, behind which this is open. The returned records are its first but
+    /// for those of a recovery.
+    fn carried(&mut self, open: &BTreeSet<Uuid>) -> Vec<Payload>;
+
+    /// Something keeps the log from taking every record. Told as soon as a record can say so: at once where some are
+    /// still taken, and where none are, when it is over. The returned records are written next.
+    fn degraded(&mut self, spell: &Spell) -> Vec<Payload>;
+
+    /// It is over, after `lasted`. The returned records are written next.
+    fn restored(&mut self, spell: &Spell, lasted: Duration) -> Vec<Payload>;
 }
 
 /// What a log is opened with.
@@ -123,6 +145,9 @@ pub struct LogOptions {
     pub observer: Box<dyn Observer>,
     /// Bounds and intervals.
     pub limits: Limits,
+    /// What the disk is timed with; only its monotonic time is read. Not the clock of the records: that one can be
+    /// set, and a test moves it by hours.
+    pub watch: SharedClock,
     /// Whether a proven loss is accepted.
     pub truncation: Truncation,
 }

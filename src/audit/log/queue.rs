@@ -3,6 +3,12 @@
 //! *Owns*: the count of slots and bytes in flight. A [`Slot`] is room for one record, taken before
 //! the work begins, so that a record can be handed over later without waiting and without failing.
 //! *Never*: grows past its bounds, or keeps a lock while anything blocks.
+//! *On failure*: it says whether records are taken. That the disk failed it is told; that the disk does not answer,
+//! the watchdog finds out here ([`Queue::look`]).
+
+mod stall;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +17,13 @@ use std::time::Duration;
 
 use super::courier::{Heard, Urgency};
 use super::error::LogError;
+use super::ledger::Mark;
 use super::options::Limits;
+use super::spell::Spell;
+use super::status::Health;
 use super::waiting::{Appending, Relay, Ticket, lock};
 use super::walk::MAX_PAYLOAD;
+use crate::clock::SharedClock;
 
 /// What a slot is charged for before its record is known.
 pub(super) const SLOT_BYTES: usize = 4096;
@@ -27,9 +37,12 @@ pub enum Priority {
     Routine,
 }
 
-/// A record's bytes, of a length that the log can hold.
+/// A record's bytes, of a length that the log can hold, and what it does to what is open.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Payload(Vec<u8>);
+pub struct Payload {
+    bytes: Vec<u8>,
+    mark: Mark,
+}
 
 /// The bytes are more than a record can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,18 +58,31 @@ impl Payload {
         if bytes.len() > MAX_PAYLOAD {
             return Err(TooLong(bytes.len()));
         }
-        Ok(Self(bytes))
+        Ok(Self {
+            bytes,
+            mark: Mark::Neither,
+        })
+    }
+
+    /// The same with what it does to what is open.
+    #[must_use]
+    pub fn marked(self, mark: Mark) -> Self {
+        Self { mark, ..self }
+    }
+
+    pub(super) const fn mark(&self) -> Mark {
+        self.mark
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 
 impl std::fmt::Debug for Payload {
     /// Shows the length only: records name patients.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Payload({} bytes)", self.0.len())
+        write!(f, "Payload({} bytes)", self.bytes.len())
     }
 }
 
@@ -73,6 +99,21 @@ pub(super) struct Entry {
 pub(super) struct Charge {
     pub(super) slots: usize,
     pub(super) bytes: usize,
+}
+
+impl Entry {
+    /// Whether somebody still waits for it. Who hung up waits no longer, and its outcome will be written: the record
+    /// that it belongs to is kept.
+    fn is_awaited(&self) -> bool {
+        self.ticket.as_ref().is_some_and(Ticket::is_awaited)
+    }
+}
+
+/// Takes out what somebody waits for.
+pub(super) fn take_awaited(entries: &mut VecDeque<Entry>) -> VecDeque<Entry> {
+    let (awaited, kept) = entries.drain(..).partition(Entry::is_awaited);
+    *entries = kept;
+    awaited
 }
 
 impl Charge {
@@ -111,12 +152,53 @@ impl Phase {
 struct Inner {
     entries: VecDeque<Entry>,
     phase: Phase,
+    /// Since when the writer has been at the disk, by the watch.
+    busy_since: Option<Duration>,
+    /// The disk does not answer.
+    stall: Option<Spell>,
     in_flight: Charge,
     /// The writer was told of what is queued. What it was not told of yet, a courier was.
     told: bool,
     /// The writer sleeps and has to be woken.
     parked: bool,
-    stop: bool,
+    writer: Life,
+}
+
+/// Where the writer is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// It is gone.
+    Ended,
+    /// It takes records.
+    Running,
+    /// It is asked to finish.
+    Stopping,
+}
+
+impl Inner {
+    fn is_to_stop(&self) -> bool {
+        self.writer != Life::Running
+    }
+
+    /// Whether records are taken.
+    fn check(&self) -> Result<(), LogError> {
+        self.phase.check()?;
+        match &self.stall {
+            Some(spell) => Err(LogError::Unavailable {
+                reason: Arc::clone(&spell.why),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes out what somebody waits for, and gives its room back.
+    fn refuse_awaited(&mut self) -> VecDeque<Entry> {
+        let refused = take_awaited(&mut self.entries);
+        for entry in &refused {
+            self.in_flight.subtract(entry.charge);
+        }
+        refused
+    }
 }
 
 /// Why the writer was woken.
@@ -135,24 +217,32 @@ pub(super) enum Turn {
 pub(super) struct Queue {
     inner: Mutex<Inner>,
     work: Condvar,
+    /// The writer ended, or its disk does not answer.
+    changed: Condvar,
     low_space: AtomicBool,
     limits: Limits,
+    /// How long the disk takes. Not the clock of the records: that one can be set.
+    watch: SharedClock,
 }
 
 impl Queue {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, watch: SharedClock) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 entries: VecDeque::new(),
                 phase: Phase::Open,
+                busy_since: None,
+                stall: None,
                 in_flight: Charge::default(),
                 told: false,
                 parked: false,
-                stop: false,
+                writer: Life::Running,
             }),
             work: Condvar::new(),
+            changed: Condvar::new(),
             low_space: AtomicBool::new(false),
             limits,
+            watch,
         }
     }
 
@@ -169,15 +259,15 @@ impl Queue {
         let (kept_slots, kept_bytes) = match priority {
             Priority::Care => (0, 0),
             Priority::Routine => {
-                if self.low_space.load(Ordering::Relaxed) {
-                    return Err(LogError::LowSpace);
-                }
                 let kept = self.limits.care_slots;
                 (kept, kept.saturating_mul(SLOT_BYTES))
             }
         };
         let mut inner = lock(&self.inner);
-        inner.phase.check()?;
+        inner.check()?;
+        if priority == Priority::Routine && self.low_space.load(Ordering::Relaxed) {
+            return Err(LogError::LowSpace);
+        }
         let mut after = inner.in_flight;
         after.add(wanted);
         if after.slots > self.limits.slots.saturating_sub(kept_slots)
@@ -208,13 +298,13 @@ impl Queue {
             None => Urgency::Unwaited,
         };
         let mut inner = lock(&self.inner);
-        match (&inner.phase, &entry.ticket) {
-            (Phase::Open, _) | (Phase::Failed(_), None) => {}
-            (Phase::Failed(_), Some(_)) | (Phase::Closed, _) => {
-                let refused = inner.phase.check();
-                inner.in_flight.subtract(entry.charge);
-                return refused;
-            }
+        let refused = match (&inner.phase, &entry.ticket) {
+            (Phase::Open | Phase::Failed(_), None) => Ok(()),
+            (Phase::Open | Phase::Failed(_), Some(_)) | (Phase::Closed, _) => inner.check(),
+        };
+        if refused.is_err() {
+            inner.in_flight.subtract(entry.charge);
+            return refused;
         }
         // From here on the record is charged for what it is.
         let actual = Charge {
@@ -250,19 +340,19 @@ impl Queue {
     pub(super) fn wait(&self, batch: &mut VecDeque<Entry>, timeout: Option<Duration>) -> Turn {
         let mut inner = lock(&self.inner);
         loop {
-            if (inner.told || inner.stop) && !inner.entries.is_empty() {
+            if (inner.told || inner.is_to_stop()) && !inner.entries.is_empty() {
                 inner.told = false;
                 std::mem::swap(&mut inner.entries, batch);
                 return Turn::Work;
             }
-            if inner.stop {
+            if inner.is_to_stop() {
                 return Turn::Stop;
             }
             inner.parked = true;
             let timed_out;
             (inner, timed_out) = self.park(inner, timeout);
             inner.parked = false;
-            if timed_out && !inner.told && !inner.stop {
+            if timed_out && !inner.told && !inner.is_to_stop() {
                 return Turn::Tick;
             }
         }
@@ -271,10 +361,10 @@ impl Queue {
     /// Waits until it is time to try the disk again; says whether the log is to be closed.
     pub(super) fn back_off(&self, pause: Duration) -> bool {
         let inner = lock(&self.inner);
-        if inner.stop {
+        if inner.is_to_stop() {
             return true;
         }
-        self.park(inner, Some(pause)).0.stop
+        self.park(inner, Some(pause)).0.is_to_stop()
     }
 
     fn park<'q>(
@@ -299,12 +389,7 @@ impl Queue {
     pub(super) fn fail(&self, reason: &Arc<str>) -> VecDeque<Entry> {
         let mut inner = lock(&self.inner);
         inner.phase = Phase::Failed(Arc::clone(reason));
-        let entries = std::mem::take(&mut inner.entries);
-        let (waited, kept) = entries
-            .into_iter()
-            .partition(|entry| entry.ticket.is_some());
-        inner.entries = kept;
-        waited
+        inner.refuse_awaited()
     }
 
     /// Takes records again.
@@ -324,7 +409,11 @@ impl Queue {
 
     /// Asks the writer to finish.
     pub(super) fn stop(&self) {
-        lock(&self.inner).stop = true;
+        let mut inner = lock(&self.inner);
+        if inner.writer == Life::Running {
+            inner.writer = Life::Stopping;
+        }
+        drop(inner);
         self.work.notify_all();
     }
 
@@ -336,10 +425,29 @@ impl Queue {
         self.low_space.load(Ordering::Relaxed)
     }
 
-    /// What is in flight, how much of it is queued, and whether records are taken.
-    pub(super) fn depth(&self) -> (Charge, usize, Phase) {
+    /// What is in flight, and how much of it is queued.
+    pub(super) fn depth(&self) -> (Charge, usize) {
         let inner = lock(&self.inner);
-        (inner.in_flight, inner.entries.len(), inner.phase.clone())
+        (inner.in_flight, inner.entries.len())
+    }
+
+    /// Whether records can be made durable.
+    pub(super) fn health(&self) -> Health {
+        let inner = lock(&self.inner);
+        match (&inner.phase, &inner.stall) {
+            (Phase::Closed, _) => Health::Closed,
+            (Phase::Failed(reason), _) => Health::Failed {
+                reason: reason.to_string(),
+            },
+            (Phase::Open, Some(spell)) => Health::Stalled {
+                waited: self
+                    .limits
+                    .stall_after
+                    .saturating_add(spell.lasted(self.time())),
+            },
+            (Phase::Open, None) if self.is_low_on_space() => Health::LowSpace,
+            (Phase::Open, None) => Health::Healthy,
+        }
     }
 }
 
@@ -387,97 +495,5 @@ impl Drop for Slot {
         if self.charge != Charge::default() {
             self.queue.release(self.charge);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn queue(slots: usize, care_slots: usize) -> (Arc<Queue>, Arc<Relay>) {
-        let limits = Limits {
-            slots,
-            care_slots,
-            ..Limits::default()
-        };
-        (Arc::new(Queue::new(limits)), Arc::default())
-    }
-
-    #[test]
-    fn slots_are_bounded_and_come_back() {
-        let (queue, relay) = queue(4, 1);
-        let pair = queue.reserve::<2>(Priority::Routine, &relay).unwrap();
-        let refused = queue.reserve::<2>(Priority::Routine, &relay);
-        assert!(matches!(refused, Err(LogError::Busy)));
-        let care = queue.reserve::<2>(Priority::Care, &relay).unwrap();
-        assert!(matches!(
-            queue.reserve::<1>(Priority::Care, &relay),
-            Err(LogError::Busy)
-        ));
-        drop((pair, care));
-        assert_eq!(queue.depth().0, Charge::default());
-    }
-
-    #[test]
-    fn bytes_are_bounded_by_what_records_are() {
-        let limits = Limits {
-            bytes: 3 * SLOT_BYTES,
-            care_slots: 0,
-            ..Limits::default()
-        };
-        let (queue, relay) = (Arc::new(Queue::new(limits)), Arc::default());
-        let [slot] = queue.reserve::<1>(Priority::Routine, &relay).unwrap();
-        slot.append_unwaited(Payload::new(vec![0; 2 * SLOT_BYTES + 1]).unwrap());
-        assert!(matches!(
-            queue.reserve::<1>(Priority::Care, &relay),
-            Err(LogError::Busy)
-        ));
-        let mut batch = VecDeque::new();
-        assert_eq!(queue.wait(&mut batch, None), Turn::Work);
-        queue.release(batch[0].charge);
-        assert!(queue.reserve::<3>(Priority::Care, &relay).is_ok());
-    }
-
-    #[test]
-    fn low_space_is_kept_for_care() {
-        let (queue, relay) = queue(4, 1);
-        queue.set_low_space(true);
-        assert!(matches!(
-            queue.reserve::<1>(Priority::Routine, &relay),
-            Err(LogError::LowSpace)
-        ));
-        assert!(queue.reserve::<1>(Priority::Care, &relay).is_ok());
-    }
-
-    #[test]
-    fn a_failure_refuses_who_waits_and_keeps_the_rest() {
-        let (queue, relay) = queue(8, 0);
-        let [a, b, c, d] = queue.reserve::<4>(Priority::Routine, &relay).unwrap();
-        let payload = || Payload::new(vec![1]).unwrap();
-        let waiting = a.append(payload());
-        b.append_unwaited(payload());
-        let refused = queue.fail(&"disk".into());
-        assert_eq!(refused.len(), 1);
-        drop(refused);
-        assert!(matches!(waiting.wait(), Err(LogError::Unavailable { .. })));
-        assert!(matches!(
-            c.append(payload()).wait(),
-            Err(LogError::Unavailable { .. })
-        ));
-        d.append_unwaited(payload());
-        assert!(queue.reserve::<1>(Priority::Care, &relay).is_err());
-        queue.reopen();
-        let mut batch = VecDeque::new();
-        assert_eq!(queue.wait(&mut batch, None), Turn::Work);
-        assert_eq!(batch.len(), 2);
-    }
-
-    #[test]
-    fn a_payload_has_a_bound() {
-        assert!(Payload::new(vec![0; MAX_PAYLOAD]).is_ok());
-        assert_eq!(
-            Payload::new(vec![0; MAX_PAYLOAD + 1]),
-            Err(TooLong(MAX_PAYLOAD + 1))
-        );
     }
 }

@@ -92,8 +92,45 @@ pub(super) fn sweep(files: &dyn Files, directory: &Path) -> Result<(), LogError>
 
 /// Reads every header and checks that each segment continues the one before.
 pub(super) fn survey(files: &dyn Files, directory: &Path) -> Result<Vec<Known>, LogError> {
+    let known = read_headers(files, directory, 0)?;
+    let mut before: Option<&Known> = None;
+    for next in &known {
+        check_link(files, directory, before, next)?;
+        before = Some(next);
+    }
+    Ok(known)
+}
+
+/// The same from a segment on that this process wrote and knows to continue the ones before: while a disk fails it is
+/// not asked for more.
+pub(super) fn survey_from(
+    files: &dyn Files,
+    directory: &Path,
+    own: &Header,
+) -> Result<Vec<Known>, LogError> {
+    let mut known = read_headers(files, directory, own.first)?;
+    // One in which nothing was written begins where the next does.
+    known.retain(|known| known.header().number >= own.number);
+    if known.first().map(|known| known.header().segment) != Some(own.segment) {
+        // Another file system may be mounted there, or what a repair left of this one.
+        return Err(damaged(
+            &own.file_name(),
+            own.first,
+            "it was written by this run and is gone",
+        ));
+    }
+    for (before, next) in known.iter().zip(known.iter().skip(1)) {
+        check_link(files, directory, Some(before), next)?;
+    }
+    Ok(known)
+}
+
+/// The headers of the segments that begin at record `from` or later, in order.
+fn read_headers(files: &dyn Files, directory: &Path, from: u64) -> Result<Vec<Known>, LogError> {
     let mut known = Vec::new();
-    for name in names(files, directory)? {
+    let mut names = names(files, directory)?;
+    names.retain(|name| first_of(name) >= from);
+    for name in names {
         let path = directory.join(SEGMENTS).join(&name);
         let file = open(files, &path, Access::Read)?;
         let parsed = read_header(&*file).map_err(|error| unreadable(&path, &name, error))?;
@@ -107,11 +144,6 @@ pub(super) fn survey(files: &dyn Files, directory: &Path) -> Result<Vec<Known>, 
         known.push(Known { path, name, parsed });
     }
     known.sort_by_key(|known| known.header().number);
-    let mut before: Option<&Known> = None;
-    for next in &known {
-        check_link(files, directory, before, next)?;
-        before = Some(next);
-    }
     Ok(known)
 }
 
@@ -218,6 +250,8 @@ pub(super) fn settle(
         earlier_cut(files, directory, &cut)?
     };
     if file.size().map_err(reading)? != offset {
+        // A sync of this file may have failed before. This one asks for nothing of what that one lost: it makes the cut
+        // durable, which is a change of its own, through a file that was opened anew.
         file.truncate(offset)
             .and_then(|()| file.sync_data())
             .map_err(LogError::io("cutting", &last.path))?;

@@ -22,6 +22,11 @@ pub enum Health {
     Healthy,
     /// The disk is nearly full; only care is admitted.
     LowSpace,
+    /// The disk neither fails nor answers; everything is refused.
+    Stalled {
+        /// For how long.
+        waited: Duration,
+    },
 }
 
 /// How one witness is.

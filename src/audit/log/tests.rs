@@ -9,3 +9,4 @@ mod live;
 mod proofs;
 mod retired;
 mod scope;
+mod stall;

@@ -104,6 +104,13 @@ impl Ticket {
         let waiter = self.0.take()?;
         settle(&waiter, result).then(|| Arc::clone(&waiter.relay))
     }
+
+    /// Whether the other side is still there.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|waiter| Arc::strong_count(waiter) > 1)
+    }
 }
 
 impl Drop for Ticket {

@@ -4,7 +4,10 @@
 //! *Never*: answers before the sync returned, syncs a file again whose sync failed, or holds
 //! records back to gather more: a batch is what queued up while the last one was being synced.
 //! *On failure*: refuses everyone who waits, keeps what nobody waits for, and begins a new segment
-//! behind the last durable record as soon as the disk allows.
+//! behind the last durable record as soon as the disk allows ([`outage`]). What went wrong is the
+//! next record.
+
+mod outage;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -19,14 +22,17 @@ use super::error::LogError;
 use super::files::{Files, LockGuard};
 use super::header::{AcceptedLoss, Draft, Opened, Previous};
 use super::keys::MasterKey;
+use super::ledger::{Ledger, Mark};
 use super::notary::MailBox;
-use super::options::{Limits, Observer, Truncation};
-use super::queue::{Charge, Entry, Queue, Turn};
-use super::recover::{self, End, Recovered};
+use super::options::{Limits, Observer};
+use super::queue::{Charge, Entry, Payload, Queue, Turn};
+use super::recover::End;
 use super::segment::Segment;
+use super::spell::Spell;
 use super::status::Board;
 use super::waiting::{Position, Relay};
 use super::walk::BATCH_LIMIT;
+use super::watchdog::Hand;
 use crate::clock::SharedClock;
 
 /// How long a woken task may take to wake its neighbours before the writer does it.
@@ -87,7 +93,16 @@ pub(super) struct Writer {
     pub(super) mail: Arc<MailBox>,
     pub(super) observer: Box<dyn Observer>,
     pub(super) segment: Segment,
-    pub(super) batch: VecDeque<Entry>,
+    /// What is being made durable. The watchdog finds there who waits for it.
+    pub(super) hand: Arc<Hand>,
+    /// Records of the log's own that are to be written next.
+    pub(super) announced: VecDeque<Payload>,
+    /// What is over as soon as a batch is durable, one of a kind.
+    pub(super) troubles: Vec<Spell>,
+    /// The disk is nearly full.
+    pub(super) scarce: Option<Spell>,
+    /// What is open behind the last durable record.
+    pub(super) ledger: Ledger,
     /// Workers whose tasks were answered, and for how many batches they have not all been woken.
     pub(super) relays: Vec<(Arc<Relay>, u32)>,
     pub(super) unwitnessed: u64,
@@ -110,23 +125,51 @@ pub(super) enum LastAttempt {
 impl Writer {
     /// Runs until the log is closed. Says how many records could not be written.
     pub(super) fn run(mut self) -> usize {
+        let _ended = Ended(Arc::clone(&self.queue));
         self.look_at_space();
+        let mut taken = VecDeque::new();
         loop {
+            if !self.make_durable() {
+                return self.give_up();
+            }
             let timeout = self.timeout();
-            match self.queue.wait(&mut self.batch, timeout) {
+            match self.queue.wait(&mut taken, timeout) {
                 Turn::Stop => break,
                 Turn::Tick => self.look_at_space(),
-                Turn::Work => {}
+                Turn::Work => self.hand.records().append(&mut taken),
             }
             self.wake_leftovers();
+        }
+        self.close()
+    }
+
+    /// Writes what is in hand and what there is to say, whatever it takes; says whether that could be done.
+    fn make_durable(&mut self) -> bool {
+        loop {
             while let Err(error) = self.write() {
                 if !self.overcome(&error) {
-                    return self.give_up();
+                    return false;
                 }
             }
             self.checkpoint_if_due();
+            self.note_end_of_troubles();
+            if self.announced.is_empty() {
+                return true;
+            }
+            self.announce();
         }
-        self.close()
+    }
+
+    /// Puts what there is to say before what is in hand.
+    fn announce(&mut self) {
+        let mut records = self.hand.records();
+        if records.len() > self.maker.limits.slots.saturating_mul(2) {
+            // A disk that lets segments begin and takes no record, for days: enough was said of it.
+            self.announced.clear();
+        }
+        for payload in self.announced.drain(..).rev() {
+            records.push_front(Entry::of_the_log(payload));
+        }
     }
 
     /// How long the writer may sleep.
@@ -148,28 +191,35 @@ impl Writer {
 
     /// Makes the whole batch durable, in pieces where it is long.
     fn write(&mut self) -> Result<(), LogError> {
-        while !self.batch.is_empty() {
+        while !self.hand.records().is_empty() {
+            self.queue.begins();
             if self.segment.durable() >= self.maker.limits.segment_bytes {
                 self.rotate()?;
             }
             let first = self.segment.last().saturating_add(1);
-            let mut count = 0_usize;
-            for entry in &self.batch {
-                self.segment.push(entry.payload.bytes())?;
-                count = count.saturating_add(1);
-                if self.segment.pending_bytes() >= BATCH_LIMIT {
-                    break;
-                }
-            }
-            let began = self.maker.clock.monotonic();
+            let count = self.fill()?;
+            let began = self.queue.time();
             self.segment.commit()?;
-            let took = self.maker.clock.monotonic().saturating_sub(began);
+            let took = self.queue.time().saturating_sub(began);
             self.acknowledge(first, count, took);
         }
         Ok(())
     }
 
-    /// Answers the first `count` entries of the batch, which are durable.
+    /// Builds the frames of as many records as are written at once.
+    fn fill(&mut self) -> Result<usize, LogError> {
+        let mut count = 0_usize;
+        for entry in self.hand.records().iter() {
+            self.segment.push(entry.payload.bytes())?;
+            count = count.saturating_add(1);
+            if self.segment.pending_bytes() >= BATCH_LIMIT {
+                break;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Answers the first `count` records in hand, which are durable.
     fn acknowledge(&mut self, first: u64, count: usize, took: Duration) {
         let segment = self.segment.header().segment;
         let records = count as u64;
@@ -178,13 +228,13 @@ impl Writer {
         self.board
             .durable(self.segment.last(), self.segment.head(), records, took);
         let mut freed = Charge::default();
-        for entry in self.batch.iter().take(count) {
-            freed.add(entry.charge);
-        }
-        self.queue.release(freed);
         let mut sequence = first;
         let mut kick: Vec<Arc<Relay>> = Vec::new();
-        for entry in self.batch.drain(..count) {
+        // Out of the hand first: a task that is woken may have something to say to the queue.
+        let done: Vec<Entry> = self.hand.records().drain(..count).collect();
+        for entry in done {
+            freed.add(entry.charge);
+            self.ledger.note(entry.payload.mark());
             let answered = entry
                 .ticket
                 .and_then(|ticket| ticket.answer(Ok(Position { sequence, segment })));
@@ -195,6 +245,7 @@ impl Writer {
             }
             sequence = sequence.saturating_add(1);
         }
+        self.queue.release(freed);
         for relay in kick {
             relay.kick();
             if relay.is_waiting()
@@ -210,7 +261,7 @@ impl Writer {
 
     /// Wakes tasks whose neighbours did not.
     fn wake_leftovers(&mut self) {
-        let idle = self.batch.is_empty();
+        let idle = self.hand.records().is_empty();
         self.relays.retain_mut(|(relay, age)| {
             *age = age.saturating_add(1);
             if idle || *age > RELAY_BATCHES {
@@ -227,7 +278,22 @@ impl Writer {
         self.post_checkpoint();
         self.begin(next);
         self.look_at_space();
+        // Ahead of what is in hand: it is true behind the record before it.
+        self.carry_over();
         Ok(())
+    }
+
+    /// Has the new segment begin with what is open.
+    fn carry_over(&mut self) {
+        let Some(open) = self.ledger.open() else {
+            return;
+        };
+        let mut records = self.hand.records();
+        // Of a segment that was begun and could not be written.
+        records.retain(|entry| entry.payload.mark() != Mark::Carries);
+        for payload in self.observer.carried(open).into_iter().rev() {
+            records.push_front(Entry::of_the_log(payload.marked(Mark::Carries)));
+        }
     }
 
     /// The log's end as this thread knows it.
@@ -251,104 +317,6 @@ impl Writer {
             self.segment.last(),
             self.segment.head(),
         );
-    }
-
-    /// Deals with a failure until the log goes on; says whether it does.
-    fn overcome(&mut self, error: &LogError) -> bool {
-        self.refuse(&error.to_string());
-        loop {
-            let stopping = self.queue.back_off(self.pause);
-            if stopping && self.last_attempt == LastAttempt::Made {
-                return false;
-            }
-            if stopping {
-                self.last_attempt = LastAttempt::Made;
-            }
-            self.pause = self
-                .pause
-                .saturating_mul(2)
-                .min(self.maker.limits.retry_longest);
-            match self.reopen() {
-                Ok(()) => return true,
-                Err(error) => {
-                    tracing::error!(%error, "the audit log is still unavailable");
-                    self.refuse(&error.to_string());
-                }
-            }
-        }
-    }
-
-    /// Refuses everyone who waits.
-    fn refuse(&mut self, reason: &str) {
-        tracing::error!(
-            reason,
-            "the audit log cannot be written; nothing is admitted"
-        );
-        let reason: Arc<str> = reason.into();
-        let mut refused = self.queue.fail(&reason);
-        let (waited, kept): (VecDeque<_>, VecDeque<_>) = self
-            .batch
-            .drain(..)
-            .partition(|entry| entry.ticket.is_some());
-        self.batch = kept;
-        refused.extend(waited);
-        self.observer.failed(&reason);
-        let mut freed = Charge::default();
-        for entry in &refused {
-            freed.add(entry.charge);
-        }
-        self.queue.release(freed);
-        for entry in refused {
-            let answer = Err(LogError::Unavailable {
-                reason: Arc::clone(&reason),
-            });
-            if let Some(relay) = entry.ticket.and_then(|ticket| ticket.answer(answer)) {
-                relay.kick();
-                relay.pass_on();
-            }
-        }
-    }
-
-    /// Begins a new segment behind the last durable record.
-    fn reopen(&mut self) -> Result<(), LogError> {
-        let Maker {
-            files, directory, ..
-        } = &self.maker;
-        recover::sweep(&**files, directory)?;
-        let known = recover::survey(&**files, directory)?;
-        let durable = Some((self.segment.header().segment, self.segment.durable()));
-        let end = recover::settle(&**files, directory, &known, durable, Truncation::Refuse)?;
-        let (cut, previous) = (end.cut.clone(), end.previous.clone());
-        let segment = self.maker.continue_from(end, Opened::Recover, None)?;
-        self.begin(segment);
-        let recovered = Recovered {
-            cut,
-            accepted_loss: None,
-            last_seq: previous.sequence,
-            head: previous.head,
-            segment: self.segment.header().segment,
-            silent_witnesses: Vec::new(),
-        };
-        for payload in self.observer.recovered(&recovered).into_iter().rev() {
-            self.batch.push_front(Entry {
-                payload,
-                ticket: None,
-                charge: Charge::default(),
-            });
-        }
-        self.look_at_space();
-        self.queue.reopen();
-        Ok(())
-    }
-
-    fn look_at_space(&self) {
-        let folder = self.maker.directory.as_path();
-        match self.maker.files.free_space(folder) {
-            Ok(free) => self
-                .queue
-                .set_low_space(free < self.maker.limits.min_free_bytes),
-            Err(error) => tracing::warn!(%error, "the free space of the audit log is not known"),
-        }
     }
 
     fn checkpoint_if_due(&mut self) {
@@ -384,8 +352,9 @@ impl Writer {
 
     /// Closes the log in order.
     fn close(mut self) -> usize {
-        let left = self.queue.close();
-        self.batch.extend(left);
+        let mut left = self.queue.close();
+        self.hand.records().append(&mut left);
+        self.queue.begins();
         let written = self
             .write()
             .and_then(|()| self.segment.seal(self.maker.clock.now()));
@@ -397,9 +366,10 @@ impl Writer {
     }
 
     /// Refuses what is left.
-    fn give_up(mut self) -> usize {
-        self.batch.extend(self.queue.close());
-        let lost = self.batch.len();
+    fn give_up(self) -> usize {
+        let mut left = self.queue.close();
+        left.append(&mut self.hand.records());
+        let lost = left.len();
         if lost > 0 {
             tracing::error!(
                 records = lost,
@@ -407,5 +377,14 @@ impl Writer {
             );
         }
         lost
+    }
+}
+
+/// Tells that the writer is gone, however it ended.
+struct Ended(Arc<Queue>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.ended();
     }
 }

@@ -60,15 +60,16 @@ fn a_failing_operation_is_never_acknowledged_and_the_log_goes_on() {
         let report = kit.verify(&files);
         assert!(report.is_intact(), "operation {at}: {report:?}");
         assert!(refused <= 1);
+        assert_eq!(files.resynced(), 0, "operation {at}");
     }
 }
 
-#[test]
-fn what_a_failed_sync_wrote_is_not_believed() {
-    let mut kit = Kit::new();
-    kit.limits.checkpoint_records = 1000;
+/// A log with one record, on whose disk nothing is going on.
+pub(super) fn quiet(kit: &Kit) -> (FaultyFiles, Log, Receiver<Heard>) {
     let files = FaultyFiles::new();
-    let (log, _, heard) = kit.open_heard(&files).unwrap();
+    let (mut options, heard) = kit.options(&files);
+    options.limits.checkpoint_records = 1000;
+    let (log, _) = Log::open(options, Arc::new(files.clone()), Arc::new(Still)).unwrap();
     put(&log, "one").unwrap();
     // The first batch of a run is witnessed at once, by another thread and on the same disk.
     let is_witnessed = |status: LogStatus| {
@@ -81,6 +82,13 @@ fn what_a_failed_sync_wrote_is_not_believed() {
     while !is_witnessed(log.status()) {
         std::thread::yield_now();
     }
+    (files, log, heard)
+}
+
+#[test]
+fn what_a_failed_sync_wrote_is_not_believed() {
+    let kit = Kit::new();
+    let (files, log, heard) = quiet(&kit);
     // The next batch is one write and one sync: the sync fails.
     files.plan(files.operations() + 2, Injection::Fail);
     let [admit, outcome] = log.reserve::<2>(Priority::Routine).unwrap();
@@ -92,6 +100,70 @@ fn what_a_failed_sync_wrote_is_not_believed() {
     let cut = recovered.cut.unwrap();
     assert_eq!((recovered.last_seq, cut.last_seq), (1, 1));
     outcome.append_unwaited(payload("three"));
+    log.shutdown().unwrap();
+    assert_eq!(kit.read_all(&files), ["one", "recovered", "three"]);
+    assert!(kit.verify(&files).is_intact());
+    assert_eq!(files.resynced(), 0, "a sync that failed is not tried again");
+}
+
+/// The reason that was told for the next time of trouble, when it was over.
+fn why(heard: &Receiver<Heard>) -> (Trouble, String) {
+    loop {
+        if let Heard::Restored(spell, _) = heard.recv().unwrap() {
+            return (spell.what, spell.why.to_string());
+        }
+    }
+}
+
+#[test]
+fn why_the_log_was_not_written_is_told_when_it_is_again() {
+    for (injection, words) in [
+        (Injection::Full, "No space left on device"),
+        (Injection::Broken, "Input/output error"),
+        (Injection::ReadOnly, "Read-only file system"),
+    ] {
+        let kit = Kit::new();
+        let (files, log, heard) = quiet(&kit);
+        files.begin(injection);
+        let refused = put(&log, "two").unwrap_err();
+        assert!(matches!(refused, LogError::Unavailable { .. }), "{refused}");
+        assert!(matches!(log.status().health, Health::Failed { .. }));
+        assert!(log.reserve::<1>(Priority::Care).is_err());
+        // It tries and fails again.
+        assert!(matches!(heard.recv().unwrap(), Heard::Failed));
+        assert!(matches!(heard.recv().unwrap(), Heard::Failed));
+        files.repair();
+        let (what, why) = why(&heard);
+        assert_eq!(what, Trouble::Failed);
+        assert!(why.contains(words), "{why}");
+        put(&log, "three").unwrap();
+        log.shutdown().unwrap();
+        assert_eq!(kit.read_all(&files), ["one", "recovered", "three"]);
+        assert!(kit.verify(&files).is_intact());
+        assert_eq!(files.resynced(), 0);
+    }
+}
+
+#[test]
+fn a_disk_that_comes_back_without_what_was_durable_is_not_written_on() {
+    let kit = Kit::new();
+    let (files, log, heard) = quiet(&kit);
+    let path = segments(&files)[0].clone();
+    let durable = files.content(&path).unwrap();
+    files.begin(Injection::Broken);
+    assert!(put(&log, "two").is_err());
+    files.delete(&path);
+    files.repair();
+    // It looks, and stays where it is.
+    for _ in 0..3 {
+        while !matches!(heard.recv().unwrap(), Heard::Failed) {}
+    }
+    let Health::Failed { reason } = log.status().health else {
+        panic!("{:?}", log.status())
+    };
+    assert!(reason.contains("is gone"), "{reason}");
+    files.replace(&path, &durable);
+    put_again(&log, &heard, "three");
     log.shutdown().unwrap();
     assert_eq!(kit.read_all(&files), ["one", "recovered", "three"]);
     assert!(kit.verify(&files).is_intact());
@@ -160,7 +232,7 @@ fn little_space_is_kept_for_care() {
     kit.limits.checkpoint_records = 1;
     let files = FaultyFiles::new();
     files.set_free(kit.limits.min_free_bytes - 1);
-    let (log, _) = kit.open(&files).unwrap();
+    let (log, _, heard) = kit.open_heard(&files).unwrap();
     // The writer looks at the space when it begins; a record of care tells that it has begun.
     let [slot] = log.reserve::<1>(Priority::Care).unwrap();
     slot.append(payload("care")).wait().unwrap();
@@ -172,6 +244,17 @@ fn little_space_is_kept_for_care() {
         slot.append(payload("care")).wait().unwrap();
     }
     assert_eq!(log.status().health, Health::Healthy);
+    let Heard::Degraded(spell) = heard.recv().unwrap() else {
+        panic!("it is told at once")
+    };
+    assert_eq!(spell.what, Trouble::LowSpace);
+    assert_eq!(
+        &*spell.why,
+        "255 MiB are free on the disk of the audit log; the last 256 MiB are kept for care"
+    );
+    assert!(
+        matches!(heard.recv().unwrap(), Heard::Restored(spell, _) if spell.what == Trouble::LowSpace)
+    );
 }
 
 #[derive(Debug)]

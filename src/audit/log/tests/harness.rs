@@ -1,13 +1,16 @@
 //! A log on a disk in memory, and the keys that go with it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::audit::log::fault::FaultyFiles;
 use crate::audit::log::*;
-use crate::clock::{Clock, SharedClock};
+use crate::clock::{Clock, ManualClock, SharedClock};
 
 /// A clock that stands still, so that file lengths do not vary.
 #[derive(Debug)]
@@ -39,7 +42,10 @@ impl Clock for At {
 
 #[derive(Debug)]
 pub(super) enum Heard {
+    Carried(BTreeSet<Uuid>),
+    Degraded(Spell),
     Failed,
+    Restored(Spell, Duration),
     Recovered(Recovered),
 }
 
@@ -55,6 +61,21 @@ impl Observer for Ear {
         let _gone = self.0.send(Heard::Recovered(recovered.clone()));
         vec![payload("recovered")]
     }
+
+    fn carried(&mut self, open: &BTreeSet<Uuid>) -> Vec<Payload> {
+        let _gone = self.0.send(Heard::Carried(open.clone()));
+        Vec::new()
+    }
+
+    fn degraded(&mut self, spell: &Spell) -> Vec<Payload> {
+        let _gone = self.0.send(Heard::Degraded(spell.clone()));
+        Vec::new()
+    }
+
+    fn restored(&mut self, spell: &Spell, lasted: Duration) -> Vec<Payload> {
+        let _gone = self.0.send(Heard::Restored(spell.clone(), lasted));
+        Vec::new()
+    }
 }
 
 /// Keys and limits that many logs of one test share.
@@ -64,6 +85,8 @@ pub(super) struct Kit {
     _keys: tempfile::TempDir,
     pub(super) verifier: VerifierKey,
     pub(super) limits: Limits,
+    /// What disks are timed with: it stands still.
+    pub(super) watch: Arc<ManualClock>,
 }
 
 pub(super) fn dir() -> &'static Path {
@@ -99,6 +122,7 @@ impl Kit {
                 retry_longest: Duration::from_millis(1),
                 ..Limits::default()
             },
+            watch: Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH)),
         }
     }
 
@@ -135,6 +159,7 @@ impl Kit {
             witnesses: vec![Box::new(witness)],
             observer: Box::new(Ear(sender)),
             limits: self.limits,
+            watch: self.watch.clone(),
             truncation: Truncation::Refuse,
         };
         (options, heard)

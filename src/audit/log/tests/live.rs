@@ -326,3 +326,38 @@ proptest! {
         let _total = parse_segment(&bytes);
     }
 }
+
+#[test]
+fn a_new_segment_is_told_what_is_open_once_the_run_is_settled() {
+    let kit = Kit::new();
+    let files = FaultyFiles::new();
+    let (log, _, heard) = kit.open_heard(&files).unwrap();
+    let [a, b] = [1, 2].map(uuid::Uuid::from_u128);
+    let say = |mark: Mark| {
+        let [slot] = log.reserve::<1>(Priority::Care).unwrap();
+        let payload = payload(&text(0, 3000)).marked(mark);
+        slot.append(payload).wait().unwrap();
+    };
+    for mark in [
+        Mark::Opens(a),
+        Mark::Neither,
+        Mark::Settles,
+        Mark::Opens(b),
+        Mark::Neither,
+        Mark::Closes(a),
+        Mark::Neither,
+        Mark::Neither,
+    ] {
+        say(mark);
+    }
+    log.shutdown().unwrap();
+    drop(log);
+    let told: Vec<_> = heard
+        .iter()
+        .filter_map(|heard| match heard {
+            Heard::Carried(open) => Some(open.into_iter().collect::<Vec<_>>()),
+            Heard::Degraded(_) | Heard::Failed | Heard::Recovered(_) | Heard::Restored(..) => None,
+        })
+        .collect();
+    assert_eq!(told, [vec![a, b], vec![b]]);
+}
