@@ -122,7 +122,9 @@ fn make(
         | Piece::Manifest(_)
         | Piece::Expired(_)
         | Piece::Age(_)
-        | Piece::Removed(_) => Ok(()),
+        | Piece::Removed(_)
+        | Piece::Kept(_)
+        | Piece::Hold(_) => Ok(()),
     })?;
     report.end();
     let document = match args.format {

@@ -9,6 +9,7 @@
 
 pub mod alarm;
 pub mod api;
+mod archive;
 mod backup;
 pub mod care;
 pub mod chain;
@@ -50,6 +51,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::secret::Secret;
+pub use archive::{Archive, ArchiveLock, ArchiveTarget};
 pub use backup::{Backup, BackupContent, BackupSource, BackupTarget};
 pub use issuer::{Issuer, MfaEvidence, MfaRequire};
 pub use s3::S3Target;
@@ -348,6 +350,8 @@ pub struct Audit {
     pub reserve_bytes: u64,
     /// Calendar years that records are kept. Default and minimum 6.
     pub retention_years: u16,
+    /// Where ended segments are archived, if anywhere.
+    pub archive: Option<Archive>,
 }
 
 /// The store. `[store]`

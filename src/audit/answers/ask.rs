@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::export::Format;
+use crate::audit::hold::{self, Hold};
 use crate::audit::query::join::Joined;
-use crate::audit::retention::Expired;
+use crate::audit::retention::{Expired, Kept};
 use crate::audit::show::Filter;
 
 /// What an operator asks.
@@ -39,6 +40,8 @@ pub enum Ask {
         /// Whether it is to be removed.
         apply: bool,
     },
+    /// Legal holds.
+    Hold(hold::Ask),
 }
 
 /// A piece of an answer.
@@ -57,6 +60,10 @@ pub enum Piece {
     Age(Age),
     /// How many segments were removed.
     Removed(usize),
+    /// The first segment that is old enough to be removed and stays.
+    Kept(Kept),
+    /// A legal hold.
+    Hold(Hold),
 }
 
 /// What an export was: on record, and with whoever has the export.
@@ -90,6 +97,15 @@ pub struct Age {
 }
 
 impl Ask {
+    /// Whether it cannot be answered without what the store keeps: legal holds, and what is archived.
+    #[must_use]
+    pub const fn needs_store(&self) -> bool {
+        match self {
+            Self::Retention { .. } | Self::Hold(_) => true,
+            Self::Query { .. } | Self::Report { .. } | Self::Export { .. } => false,
+        }
+    }
+
     /// What is asked, for the record: the command, and the filter where there is one.
     pub(super) fn described(&self) -> (String, Option<&Filter>) {
         match self {
@@ -97,6 +113,7 @@ impl Ask {
             Self::Report { report, filter } => (format!("report {report}"), Some(filter)),
             Self::Export { format, filter } => (format!("export {format}"), Some(filter)),
             Self::Retention { .. } => ("retention".to_owned(), None),
+            Self::Hold(ask) => (ask.described().to_owned(), None),
         }
     }
 }

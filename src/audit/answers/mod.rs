@@ -9,17 +9,18 @@
 mod ask;
 mod exporting;
 mod holdings;
+mod retaining;
 
 use std::collections::BTreeMap;
-
-use jiff::Timestamp;
 
 pub use self::ask::{Age, Ask, Manifest, Piece};
 use self::exporting::Exporting;
 pub use self::holdings::Holdings;
+use self::retaining::Retaining;
+use super::hold::{Hold, HoldError};
 use super::log::LogError;
 use super::query::{Look, Query};
-use super::retention::{Expired, RetentionError};
+use super::retention::RetentionError;
 use super::show::ShowError;
 use super::trail::{Audit, AuditError};
 use crate::clock::SharedClock;
@@ -44,6 +45,9 @@ pub enum AnswerError {
     /// Removing segments.
     #[error(transparent)]
     Retention(#[from] RetentionError),
+    /// Setting or releasing a legal hold.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
     /// The question cannot be written on record.
     #[error("the filter cannot be written: {0}")]
     Filter(#[from] serde_json::Error),
@@ -66,18 +70,10 @@ pub struct Answering {
 
 #[derive(Debug)]
 enum Work {
-    Rows {
-        query: Box<Query>,
-        left: u64,
-    },
+    Rows { query: Box<Query>, left: u64 },
     Export(Box<Exporting>),
-    Retention {
-        apply: bool,
-        ended: bool,
-        found: Vec<Expired>,
-        holdings: Box<Holdings>,
-        now: Timestamp,
-    },
+    Retention(Box<Retaining>),
+    Holds(Vec<Hold>),
 }
 
 impl Answers {
@@ -130,13 +126,17 @@ impl Answers {
                     through,
                 )?))
             }
-            Ask::Retention { apply } => Work::Retention {
-                apply,
-                ended: false,
-                found: Vec::new(),
-                holdings: Box::new(self.holdings.clone()),
-                now: self.clock.now(),
-            },
+            Ask::Retention { apply } => {
+                let bars = self.holdings.bars().await?;
+                let (holdings, now) = (self.holdings.clone(), self.clock.now());
+                let retaining = Retaining::new(apply.then_some(through), holdings, bars, now);
+                Work::Retention(Box::new(retaining))
+            }
+            Ask::Hold(ask) => {
+                let holds = self.holdings.holds()?;
+                let by = (operator, self.clock.now());
+                Work::Holds(holds.answer(&self.audit, by, ask).await?)
+            }
         };
         Ok(Answering {
             operator: operator.to_owned(),
@@ -181,15 +181,11 @@ impl Answers {
                     .increment(manifest.lines);
                 Ok(vec![Piece::Manifest(manifest)])
             }
-            Work::Retention {
-                apply: true, found, ..
-            } => {
-                self.holdings
-                    .retire(&self.audit, &answering.operator, &found)
-                    .await?;
-                Ok(vec![Piece::Removed(found.len())])
+            Work::Retention(retaining) => {
+                let removed = retaining.finish(&self.audit, &answering.operator).await?;
+                Ok(removed.map(Piece::Removed).into_iter().collect())
             }
-            Work::Rows { .. } | Work::Retention { apply: false, .. } => Ok(Vec::new()),
+            Work::Rows { .. } | Work::Holds(_) => Ok(Vec::new()),
         }
     }
 }
@@ -207,21 +203,10 @@ impl Answering {
         match &mut self.work {
             Work::Rows { query, left } => rows(query, left),
             Work::Export(exporting) => exporting.step(),
-            Work::Retention {
-                ended,
-                found,
-                holdings,
-                now,
-                ..
-            } => {
-                if *ended {
-                    return Ok(None);
-                }
-                *ended = true;
-                *found = holdings.expired(*now)?;
-                let mut pieces = vec![Piece::Age(holdings.age(*now)?)];
-                pieces.extend(found.iter().cloned().map(Piece::Expired));
-                Ok(Some(pieces))
+            Work::Retention(retaining) => Ok(retaining.step()?),
+            Work::Holds(holds) => {
+                let pieces: Vec<Piece> = holds.drain(..).map(Piece::Hold).collect();
+                Ok((!pieces.is_empty()).then_some(pieces))
             }
         }
     }

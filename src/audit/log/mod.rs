@@ -22,6 +22,7 @@ mod keys;
 mod notary;
 mod note;
 mod options;
+mod outline;
 mod queue;
 mod reader;
 mod recover;
@@ -67,11 +68,14 @@ pub use headers::headers;
 pub use keys::{KeyError, KeyId, MasterKey};
 pub use note::{NoteError, SigningKey, VerifierKey};
 pub use options::{Limits, LogOptions, Observer, Truncation};
+pub use outline::outline;
 pub use queue::{Payload, Priority, Slot, TooLong};
 pub use reader::{Reader, Record, Sequences};
 pub use recover::Recovered;
 pub use report::{Fault, LogEnd, Notice, Problem, VerifyReport};
-pub use retired::{FEWEST_YEARS, RETIRED, Retired, is_over, kept_through, retirable, retire};
+pub use retired::{
+    FEWEST_YEARS, RETIRED, Retired, ended, is_over, kept_through, retirable, retire,
+};
 pub use status::{Health, LogStatus, WitnessStatus};
 pub use verify::verify;
 pub use waiting::{Appending, Position};

@@ -165,6 +165,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         Size(2 << 20)..=Size(1 << 40),
     );
     let retention_years = retention(&mut section);
+    let archive = super::archive::archive(&mut section, retention_years);
     section.done();
     Some(Audit {
         directory: directory?,
@@ -177,6 +178,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         checkpoint_interval,
         reserve_bytes: reserve.0,
         retention_years,
+        archive,
     })
 }
 
