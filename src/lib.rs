@@ -3,6 +3,7 @@
 //! Read [`gateway`] first: it is the request path, top to bottom. `docs/ARCHITECTURE.md` is the map.
 
 pub mod admin;
+pub mod archive;
 pub mod assembly;
 pub mod audit;
 pub mod backup;

@@ -30,6 +30,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("notify", 5),
     ("operate", 5),
     ("posture", 5),
+    ("archive", 5),
     ("backup", 5),
     ("segmentation", 5),
     ("training", 5),

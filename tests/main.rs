@@ -14,6 +14,7 @@ mod advisories;
 mod answers;
 mod api;
 mod architecture;
+mod archive;
 mod binary;
 mod break_glass;
 mod care;

@@ -192,6 +192,7 @@ mod tests {
                     | AdminRequest::Factor(_)
                     | AdminRequest::Incident(_)
                     | AdminRequest::Lockdown(_)
+                    | AdminRequest::Archive(_)
                     | AdminRequest::Backup(_)
                     | AdminRequest::Segmentation(_)
                     | AdminRequest::Posture(_)

@@ -57,6 +57,8 @@ pub enum AdminRequest {
     Lockdown(lockdown::Ask),
     /// Compares the build with the configured advisory feed; one value with what was found.
     CheckUpdates,
+    /// The archive of the trail; the values are those of [`crate::archive::Ask`].
+    Archive(crate::archive::Ask),
     /// Backups.
     Backup(crate::backup::Ask),
     /// Segmentation.

@@ -103,6 +103,9 @@ pub enum StartError {
     /// No key could be derived.
     #[error("the key for break-glass offers cannot be derived from the master key")]
     Offers,
+    /// The archive of the trail.
+    #[error("the archive of the trail: {0}")]
+    Archive(#[from] crate::archive::ArchiveError),
     /// Backups.
     #[error("backups: {0}")]
     Backup(#[from] crate::backup::BackupError),

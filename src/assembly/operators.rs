@@ -135,6 +135,12 @@ impl AdminApi for Operators {
                     let answer = self.rooms.tokens.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
+                AdminRequest::Archive(ask) => {
+                    let room = self.rooms.archives.as_ref();
+                    let room = room.ok_or_else(|| failed("`[audit.archive]` is not configured"))?;
+                    let answer = room.answer(operator.name(), ask).await;
+                    send(answer.map_err(failed)?, &replies).await
+                }
                 AdminRequest::Backup(ask) => self.backup(operator, ask, &replies).await,
                 AdminRequest::Posture(ask) => {
                     let answer = posture::answer(&self.parts, &self.rooms, operator.name(), ask);

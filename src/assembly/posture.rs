@@ -8,12 +8,15 @@ use serde_json::Value;
 use super::health::Parts;
 use super::rooms::Rooms;
 use crate::admin::health::{Check, Status};
+use crate::archive::State as ArchiveState;
 use crate::audit::log::Health;
 use crate::backup::State as BackupState;
 use crate::operate::cases::{Cases, Level, Which};
 use crate::operate::permissions::Review as SignedReview;
 use crate::posture::assessments::{Ask, Assessments, Standing};
-use crate::posture::running::{Backup, Drill, Kept, OpenCase, Outlet, Review, Running, Weight};
+use crate::posture::running::{
+    Archive, Backup, Drill, Kept, OpenCase, Outlet, Review, Running, Weight,
+};
 
 /// Answers an operator.
 ///
@@ -50,6 +53,8 @@ async fn running(parts: &Parts, rooms: &Rooms) -> Result<Running, String> {
     let active = parts.stages.policies.active();
     let backup = rooms.backups.as_ref().map(crate::backup::Backups::state);
     let review = rooms.permissions.reviewed();
+    let archives = rooms.archives.as_ref();
+    let archive = archives.map(crate::archive::Archives::state);
     Ok(Running {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uid: geteuid().as_raw(),
@@ -90,7 +95,7 @@ async fn running(parts: &Parts, rooms: &Rooms) -> Result<Running, String> {
         cases: open_cases(&rooms.cases).await?,
         glasses_unreviewed: glasses.unreviewed,
         glasses_overdue: glasses.overdue,
-        kept: kept(backup.unwrap_or_default(), review),
+        kept: kept(backup.unwrap_or_default(), review, archive),
     })
 }
 
@@ -110,8 +115,17 @@ async fn open_cases(cases: &Cases) -> Result<Vec<OpenCase>, String> {
 }
 
 /// What the store keeps of past work, as checks read it.
-pub(crate) fn kept(backup: BackupState, review: Option<SignedReview>) -> Kept {
+pub(crate) fn kept(
+    backup: BackupState,
+    review: Option<SignedReview>,
+    archive: Option<ArchiveState>,
+) -> Kept {
     Kept {
+        archive: archive.map(|archive| Archive {
+            complete: archive.complete,
+            failed: archive.failed.map(|failed| failed.reason),
+            problems: archive.verified.map_or(0, |verified| verified.problems),
+        }),
         backup: backup.newest.map(|made| Backup {
             id: made.id,
             at: made.time,

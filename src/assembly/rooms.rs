@@ -3,6 +3,7 @@
 //! A room acts on the stages through the store, the policies' standing and the trail, and through nothing else.
 //! *Owns*: one handle of each room.
 
+mod archived;
 mod care;
 mod glass;
 pub(super) mod permissions;
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use super::alarms::Alarms;
 use super::{StartError, containment, ended};
 use crate::admin::health::Check;
+use crate::archive::Archives;
 use crate::audit::answers::{Answers, Holdings};
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::trail::Audit;
@@ -127,6 +129,8 @@ pub(super) struct Rooms {
     emrs: Arc<Emrs>,
     /// What is known to be vulnerable in this build.
     pub(super) updates: Arc<Updates>,
+    /// The archive of the trail, where one is configured.
+    pub(super) archives: Option<Archives>,
     /// Backups, where they are configured.
     pub(super) backups: Option<Backups>,
     /// Probes for a way around the gateway.
@@ -188,8 +192,12 @@ impl Rooms {
         let probes = Probes::open(on.config, audit.clone(), clock.clone());
         let assessments = Assessments::open(store.clone(), audit.clone(), clock.clone()).await?;
         let provisions = provision::open(on, &containment, &break_glass).await?;
-        let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone());
+        let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone())
+            .with_store(store.clone());
+        let (kept, time) = (store.clone(), clock.clone());
+        let archives = Archives::open(on.config, kept, audit.clone(), holdings.clone(), time);
         Ok(Self {
+            archives: archives.await?,
             backups,
             probes,
             provisions,
@@ -261,6 +269,7 @@ impl Rooms {
         checks.extend(age.into_iter().map(retention::check));
         checks.push(updates::check(&self.updates.state()));
         checks.push(saved::backup(self.backups.as_ref()));
+        checks.extend(archived::check(self.archives.as_ref()));
         checks.push(saved::segmentation(&self.probes));
         checks.extend(prevention::checks(&self.emrs, self.clock.now()));
         checks.push(super::posture::check(&self.assessments));
@@ -284,6 +293,9 @@ impl Rooms {
         self.alarms.start(background, ending);
         if let Some(backups) = &self.backups {
             background.spawn(backups.clone().keep(end()));
+        }
+        if let Some(archives) = &self.archives {
+            background.spawn(archives.clone().keep_up(end()));
         }
         background.spawn(self.probes.clone().keep(end()));
         background.spawn(Arc::clone(&self.updates).run(end()));

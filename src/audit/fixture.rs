@@ -13,10 +13,13 @@ use super::entry::{Entry, Phase};
 use super::log::{MasterKey, SigningKey};
 use super::outcome::{End, Outcome};
 use super::query::join::{Ended, Joined};
+use crate::clock::SharedClock;
 use crate::config;
 use crate::request::facts::{Decision, Mapping, PatientSource, Verdict};
 use crate::request::principal::{Proof, User};
 use crate::request::{Action, Event, Facts, PatientRef, Principal, Role};
+use crate::secret::Secret;
+use crate::store::{MemoryStore, Store};
 
 /// A trail to be kept in `dir`, with keys made once.
 pub(crate) fn configured(dir: &Path) -> config::Audit {
@@ -40,6 +43,7 @@ pub(crate) fn configured(dir: &Path) -> config::Audit {
         reserve_bytes: 0,
         retention_years: 6,
         stall_after: Duration::from_mins(1),
+        archive: None,
     }
 }
 
@@ -59,6 +63,13 @@ pub(crate) fn limits() -> config::Limits {
         anonymous_records: rate,
         max_keys: 10,
     }
+}
+
+/// A store that nobody else has.
+pub(crate) async fn store(clock: SharedClock) -> Store {
+    let master = Secret::new(vec![7; 32]);
+    let home = Box::new(MemoryStore::new());
+    Store::open(home, &master, clock).await.unwrap()
 }
 
 /// When everything here happened.

@@ -4,6 +4,7 @@
 
 pub mod admit;
 pub mod answers;
+pub mod archived;
 pub mod csv;
 pub mod entry;
 mod events;
@@ -12,6 +13,7 @@ pub mod export;
 pub(crate) mod fixture;
 pub mod follow;
 pub mod handled;
+pub mod hold;
 pub mod log;
 pub mod open;
 pub mod outcome;

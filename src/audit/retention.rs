@@ -1,27 +1,34 @@
 //! Retention: what is older than it is listed, and removed only at an operator's word.
 //!
 //! The removal is on record with segment ids and heads, and a checkpoint that covers this record is at every witness,
-//! before the first file goes. *Never*: the segment that is written, a segment of which one record is younger, or a
-//! hole. *On failure*: [`RetentionError`]; what is not removed stays and can be removed again.
+//! before the first file goes. *Never*: the segment that is written, a segment of which one record is younger, one that
+//! has something under legal hold, one that the configured archive does not hold, or a hole: nothing behind such a
+//! segment either. *On failure*: [`RetentionError`]; what is not removed stays and can be removed again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::answers::Holdings;
+use super::archived::Shelf;
 use super::entry::{Entry, EntryError};
+use super::hold::{Book, Held, Hold, HoldError, Sieve};
 use super::log::{
     KeyError, LogError, Reader, Retired, Sequences, SigningKey, is_over, kept_through, retirable,
     retire,
 };
 use super::trail::{Audit, AuditError};
 use crate::request::Event;
+use crate::store::StoreError;
 
 /// How often the witnesses are looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// What stands in every record about a legal hold.
+const ABOUT_HOLDS: &[u8] = b"legal_hold_";
 
 /// Why nothing, or not everything, was removed.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +48,20 @@ pub enum RetentionError {
     /// A witness holds no proof of the record yet.
     #[error("nothing was removed: {0} did not take the checkpoint that has the removal on record")]
     Witness(String),
+    /// What is held is not known.
+    #[error("what is under legal hold is not known, so nothing may be removed: {0}")]
+    Hold(#[from] HoldError),
+    /// What the archive holds is not known.
+    #[error("what the archive holds is not known, so nothing may be removed: {0}")]
+    Store(#[from] StoreError),
+    /// Holds were set or released since the segments were looked at.
+    #[error("nothing was removed: legal holds changed in the meantime; ask again")]
+    Changed,
+    /// A hold is on record that the store does not know.
+    #[error(
+        "nothing was removed: hold {0} (matter {1}) is on record and was never released, but the store does not know it, as after a restore from an older backup; set it again with `chartgate audit hold add`"
+    )]
+    Forgotten(u64, String),
 }
 
 /// A segment that may be removed.
@@ -54,18 +75,129 @@ pub struct Expired {
     pub kept_through: jiff::civil::Date,
 }
 
+/// The first segment that is old enough and stays all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The segment.
+    pub segment: Retired,
+    /// Why it stays.
+    pub why: Why,
+    /// How many that are old enough stay with it: a removal leaves no hole.
+    pub behind: usize,
+}
+
+/// Why a segment that is old enough stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Something in it is under legal hold.
+    Held(Vec<Stop>),
+    /// A request in it has its outcome in a later segment, and may turn out to be under legal hold.
+    Undecided,
+    /// The archive does not hold it.
+    NotArchived,
+}
+
+/// A legal hold that stops a removal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// The hold.
+    pub hold: u64,
+    /// Its matter.
+    pub matter: String,
+}
+
+/// What retention found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What may be removed, oldest first.
+    pub expired: Vec<Expired>,
+    /// What is old enough and stays.
+    pub kept: Option<Kept>,
+}
+
+/// What beside age keeps segments.
+#[derive(Debug, Clone, Default)]
+pub struct Bars {
+    /// Legal holds.
+    book: Book,
+    /// What the archive holds, where one is configured.
+    archived: Option<BTreeSet<Uuid>>,
+}
+
+impl Bars {
+    fn holds(&self) -> Vec<Hold> {
+        self.book.in_force().cloned().collect()
+    }
+
+    /// The first of these that stays.
+    fn first(&self, expired: &[Expired], held: &Held) -> Option<(usize, Why)> {
+        let by_hold = held.segments.first().map(|(index, _)| *index);
+        let not_archived = self.archived.as_ref().and_then(|archived| {
+            let is_missing = |expired: &Expired| !archived.contains(&expired.segment.segment);
+            expired.iter().position(is_missing)
+        });
+        let first = [by_hold, held.uncertain, not_archived];
+        let first = first.into_iter().flatten().min()?;
+        let why = if by_hold == Some(first) {
+            let on_it = held.segments.iter().filter(|(index, _)| *index == first);
+            let stops = on_it.filter_map(|(_, id)| {
+                let hold = self.book.in_force().find(|hold| hold.id == *id)?;
+                Some(Stop {
+                    hold: hold.id,
+                    matter: hold.matter.clone(),
+                })
+            });
+            Why::Held(stops.collect())
+        } else if held.uncertain == Some(first) {
+            Why::Undecided
+        } else {
+            Why::NotArchived
+        };
+        Some((first, why))
+    }
+}
+
 impl Holdings {
-    /// The oldest segments whose every record is older than retention. Reads them: do not call it where nothing may
-    /// wait.
+    /// What beside age keeps segments, as it is now.
+    ///
+    /// # Errors
+    /// [`RetentionError`], where that cannot be told: nothing may be removed then.
+    pub async fn bars(&self) -> Result<Bars, RetentionError> {
+        let holds = self.holds()?;
+        let archived = match &self.archive {
+            Some(target) => {
+                let shelf = Shelf::new(holds.store().clone(), target);
+                let all = shelf.all().await?;
+                Some(all.into_values().map(|known| known.segment).collect())
+            }
+            None => None,
+        };
+        Ok(Bars {
+            book: holds.book().await?,
+            archived,
+        })
+    }
+
+    /// The oldest segments whose every record is older than retention and that nothing else keeps. Reads them: do not
+    /// call it where nothing may wait.
     ///
     /// # Errors
     /// [`RetentionError`].
-    pub fn expired(&self, now: Timestamp) -> Result<Vec<Expired>, RetentionError> {
+    pub fn expired(&self, now: Timestamp, bars: &Bars) -> Result<Found, RetentionError> {
         let headers = self.headers()?;
-        let mut expired = Vec::new();
+        let holds = bars.holds();
+        let mut sieve = Sieve::new(&holds);
+        let mut expired: Vec<Expired> = Vec::new();
         for segment in retirable(&headers, self.years, now) {
             // The clock may have jumped while it was written; what counts is each record.
-            let newest = self.newest_of(&segment)?.unwrap_or(Timestamp::MIN);
+            let mut newest = None;
+            let index = expired.len();
+            self.look(&segment, |entry| {
+                newest = newest.max(Some(entry.time));
+                sieve.see(index, entry);
+            })?;
+            let newest = newest.unwrap_or(Timestamp::MIN);
             if !is_over(newest, self.years, now) {
                 break;
             }
@@ -75,26 +207,81 @@ impl Holdings {
                 segment,
             });
         }
-        Ok(expired)
+        let kept = bars.first(&expired, &sieve.finish());
+        let kept = kept.and_then(|(first, why)| {
+            let stay = expired.split_off(first.min(expired.len()));
+            Some(Kept {
+                segment: stay.first()?.segment.clone(),
+                why,
+                behind: stay.len().saturating_sub(1),
+            })
+        });
+        Ok(Found { expired, kept })
     }
 
-    fn newest_of(&self, segment: &Retired) -> Result<Option<Timestamp>, RetentionError> {
+    /// Hands each record of an ended segment to `see`.
+    ///
+    /// # Errors
+    /// [`RetentionError`] for a record that cannot be read.
+    pub fn look(
+        &self,
+        segment: &Retired,
+        mut see: impl FnMut(&Entry),
+    ) -> Result<(), RetentionError> {
+        if segment.last < segment.first {
+            return Ok(());
+        }
         let range = Sequences {
             from: segment.first,
             to: segment.last,
         };
-        let files = Arc::clone(&self.files);
-        let mut reader = Reader::new(files, &self.directory, self.master.clone(), range);
-        let mut newest = None;
-        if segment.last < segment.first {
-            return Ok(newest);
-        }
+        let mut reader = self.reader(range);
         while let Some(record) = reader.next_record()? {
             let entry = Entry::from_bytes(&record.payload)
                 .map_err(|error| RetentionError::Entry(record.sequence, error))?;
-            newest = newest.max(Some(entry.time));
+            see(&entry);
         }
-        Ok(newest)
+        Ok(())
+    }
+
+    fn reader(&self, range: Sequences) -> Reader {
+        let files = Arc::clone(&self.files);
+        Reader::new(files, &self.directory, Arc::clone(&self.master), range)
+    }
+
+    /// Makes sure that the store knows every hold that is on record: one that was restored from an older backup does
+    /// not. Reads the whole trail, as a removal cannot be undone.
+    ///
+    /// # Errors
+    /// [`RetentionError::Forgotten`] for the first hold that is not known.
+    pub fn remembered(&self, through: u64, bars: &Bars) -> Result<(), RetentionError> {
+        let mut reader = self.reader(Sequences {
+            from: 0,
+            to: through,
+        });
+        let about_holds = memchr::memmem::Finder::new(ABOUT_HOLDS);
+        let mut in_force: BTreeMap<u64, String> = BTreeMap::new();
+        while let Some(record) = reader.next_record()? {
+            if about_holds.find(&record.payload).is_none() {
+                continue;
+            }
+            let entry = Entry::from_bytes(&record.payload)
+                .map_err(|error| RetentionError::Entry(record.sequence, error))?;
+            let said = |name: &str| entry.detail.get(name);
+            let Some(id) = said("hold").and_then(|id| id.parse().ok()) else {
+                continue;
+            };
+            if entry.event == Some(Event::LegalHoldSet) {
+                in_force.insert(id, said("matter").cloned().unwrap_or_default());
+            } else if entry.event == Some(Event::LegalHoldReleased) {
+                in_force.remove(&id);
+            }
+        }
+        in_force.retain(|_, matter| !bars.book.knows(matter));
+        match in_force.pop_first() {
+            Some((id, matter)) => Err(RetentionError::Forgotten(id, matter)),
+            None => Ok(()),
+        }
     }
 
     /// Removes these segments; returns when they are gone.
@@ -105,8 +292,14 @@ impl Holdings {
         &self,
         audit: &Audit,
         operator: &str,
-        expired: &[Expired],
+        (expired, bars): (&[Expired], &Bars),
     ) -> Result<(), RetentionError> {
+        let holds = self.holds()?;
+        // Until they are gone, no hold is set that nobody has looked at.
+        let _unchanged = holds.settle().await;
+        if holds.book().await? != bars.book {
+            return Err(RetentionError::Changed);
+        }
         let signer = SigningKey::read(&self.signing_key)?;
         let segments: Vec<Retired> = expired.iter().map(|e| e.segment.clone()).collect();
         let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
@@ -152,172 +345,4 @@ impl Holdings {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::audit::answers::{AnswerError, Answers, Ask, Piece};
-    use crate::audit::fixture;
-    use crate::audit::log::{MasterKey, RealFiles, Truncation, headers, verify};
-    use crate::audit::show::{Filter, Show};
-    use crate::clock::{Clock, SharedClock, SystemClock};
-    use crate::config;
-
-    /// The calendar stands still, time goes on.
-    #[derive(Debug)]
-    struct Calendar(Timestamp, SharedClock);
-
-    impl Clock for Calendar {
-        fn now(&self) -> Timestamp {
-            self.0
-        }
-
-        fn monotonic(&self) -> Duration {
-            self.1.monotonic()
-        }
-    }
-
-    fn configured(dir: &Path) -> config::Audit {
-        config::Audit {
-            segment_bytes: 1 << 26,
-            checkpoint_records: 1,
-            checkpoint_interval: Duration::from_secs(1),
-            ..fixture::configured(dir)
-        }
-    }
-
-    async fn open(config: &config::Audit, day: &str) -> (Audit, Answers) {
-        let limits = fixture::limits();
-        let time = format!("{day}T10:00:00Z").parse().unwrap();
-        let clock: SharedClock = Arc::new(Calendar(time, SystemClock::shared()));
-        let files = Arc::new(RealFiles);
-        let opened = Audit::open(
-            config,
-            &limits,
-            files.clone(),
-            clock.clone(),
-            Truncation::Refuse,
-        );
-        let (audit, _) = opened.await.unwrap();
-        let master = Arc::new(MasterKey::read(&config.master_key).unwrap());
-        let mut holdings = Holdings::new(config, files, master);
-        if !config
-            .witnesses
-            .iter()
-            .all(|path| path.parent().is_some_and(Path::is_dir))
-        {
-            // A witness that has no place will not get one by waiting.
-            holdings.patience = Duration::ZERO;
-        }
-        (audit.clone(), Answers::new(audit, holdings, clock))
-    }
-
-    async fn ask(answers: &Answers, ask: Ask) -> Result<Vec<Piece>, AnswerError> {
-        let mut answering = answers.begin("alice", ask).await?;
-        let mut pieces = Vec::new();
-        while let Some(step) = answering.step()? {
-            pieces.extend(step);
-        }
-        pieces.extend(answers.finish(answering).await?);
-        Ok(pieces)
-    }
-
-    fn segments(config: &config::Audit) -> usize {
-        headers(&RealFiles, &config.directory).unwrap().len()
-    }
-
-    fn is_intact(config: &config::Audit) -> bool {
-        let witness = std::fs::read_to_string(&config.witnesses[0]).unwrap();
-        let key = SigningKey::read(&config.signing_key).unwrap();
-        let report = verify(
-            &RealFiles,
-            &config.directory,
-            key.verifier(),
-            &[("witness", &witness)],
-            None,
-        );
-        report.unwrap().is_intact()
-    }
-
-    #[tokio::test]
-    async fn only_what_is_old_goes_only_when_told_and_on_record() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = configured(dir.path());
-        // Three runs, a segment each.
-        for day in ["2024-02-29", "2024-03-01", "2028-01-01"] {
-            let (audit, _) = open(&config, day).await;
-            audit.log().shutdown().unwrap();
-        }
-        // The second run began on 1 March 2024, so the first segment is kept through that day of 2030.
-        let (audit, answers) = open(&config, "2030-03-01").await;
-        let listed = ask(&answers, Ask::Retention { apply: true }).await.unwrap();
-        assert!(
-            matches!(listed[..], [Piece::Age(_), Piece::Removed(0)]),
-            "{listed:?}"
-        );
-        audit.log().shutdown().unwrap();
-        assert_eq!(segments(&config), 4);
-        drop((audit, answers));
-
-        let (audit, answers) = open(&config, "2030-03-02").await;
-        let listed = ask(&answers, Ask::Retention { apply: false })
-            .await
-            .unwrap();
-        let [Piece::Age(age), Piece::Expired(expired)] = &listed[..] else {
-            panic!("{listed:?}");
-        };
-        assert_eq!((age.segments, age.over), (5, 1));
-        assert_eq!(expired.kept_through.to_string(), "2030-03-01");
-        assert_eq!(segments(&config), 5, "listing removes nothing");
-        let removed = ask(&answers, Ask::Retention { apply: true }).await.unwrap();
-        assert_eq!(removed.last(), Some(&Piece::Removed(1)));
-        audit.log().shutdown().unwrap();
-        assert_eq!(segments(&config), 4);
-        assert!(is_intact(&config));
-        drop((audit, answers));
-
-        let (audit, _) = open(&config, "2030-03-03").await;
-        let master = Arc::new(MasterKey::read(&config.master_key).unwrap());
-        let all = Filter::default();
-        let mut show = Show::new(
-            Arc::new(RealFiles),
-            &config.directory,
-            master,
-            all,
-            u64::MAX,
-        );
-        let entries = std::iter::from_fn(|| show.next_match().unwrap());
-        let retired: Vec<_> = entries
-            .filter(|shown| shown.entry.event == Some(Event::AuditRetired))
-            .collect();
-        assert_eq!(retired.len(), 1);
-        let detail = &retired[0].entry.detail;
-        assert_eq!(detail["operator"], "alice");
-        assert!(
-            detail["segments"].contains(&expired.segment.head.to_string()),
-            "{detail:?}"
-        );
-        drop(audit);
-    }
-
-    #[tokio::test]
-    async fn without_its_witness_nothing_goes() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut config = configured(dir.path());
-        for day in ["2020-01-01", "2020-01-02"] {
-            let (audit, _) = open(&config, day).await;
-            audit.log().shutdown().unwrap();
-        }
-        config.witnesses = vec![dir.path().join("no/such/place")];
-        let (audit, answers) = open(&config, "2030-01-01").await;
-        let refused = ask(&answers, Ask::Retention { apply: true })
-            .await
-            .unwrap_err();
-        assert!(
-            refused.to_string().contains("nothing was removed"),
-            "{refused}"
-        );
-        audit.log().shutdown().unwrap();
-        assert_eq!(segments(&config), 3);
-    }
-}
+mod tests;

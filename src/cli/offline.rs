@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::console::Failure;
-use crate::audit::log::{RealFiles, Truncation};
+use crate::audit::log::{MasterKey, RealFiles, Truncation};
 use crate::audit::open::OpenError;
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::request::Event;
+use crate::store::Store;
 
 /// Who runs the command, as the records name them.
 ///
@@ -36,6 +37,17 @@ pub(super) async fn open(config: &Config, clock: &SharedClock) -> Result<Audit, 
     let files = Arc::new(RealFiles);
     let opened = Audit::open(audit, limits, files, clock.clone(), Truncation::Refuse).await;
     opened.map(|(audit, _)| audit)
+}
+
+/// Opens the store, where no gateway holds it.
+///
+/// # Errors
+/// [`Failure`] where its key or its file cannot be read.
+pub(super) async fn store(config: &Config, clock: &SharedClock) -> Result<Store, Failure> {
+    let key = MasterKey::read(&config.store.key).map_err(Failure::of)?;
+    let (path, inputs) = (&config.store.path, key.derive_inputs());
+    let opened = Store::embedded_with(path, &inputs, clock.clone()).await;
+    opened.map_err(Failure::of)
 }
 
 /// Closes it in good order.

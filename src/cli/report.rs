@@ -123,7 +123,9 @@ fn make(
         | Piece::Expired(_)
         | Piece::Age(_)
         | Piece::Removed(_)
-        | Piece::Proof(_) => Ok(()),
+        | Piece::Proof(_)
+        | Piece::Kept(_)
+        | Piece::Hold(_) => Ok(()),
     })?;
     report.end();
     let document = match args.format {

@@ -197,7 +197,10 @@ async fn from_disk(
     let operator = offline::operator(config)?;
     let audit = offline::open(config, clock).await.map_err(Failure::of)?;
     let master = Arc::new(MasterKey::read(&config.audit.master_key).map_err(Failure::of)?);
-    let holdings = Holdings::new(&config.audit, Arc::new(RealFiles), master);
+    let mut holdings = Holdings::new(&config.audit, Arc::new(RealFiles), master);
+    if question.needs_store() {
+        holdings = holdings.with_store(offline::store(config, clock).await?);
+    }
     let answers = Answers::new(audit.clone(), holdings, clock.clone());
     let answered = answer(&answers, operator, question, each).await;
     offline::close(&audit).await?;

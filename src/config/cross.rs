@@ -9,7 +9,7 @@ use super::problem::Severity;
 use super::providers;
 use super::second_factor::FactorMethod;
 use super::source::{Document, says};
-use super::{BackupContent, BackupTarget, Config, Emr};
+use super::{ArchiveTarget, BackupContent, BackupTarget, Config, Emr};
 
 /// Checks a configuration whose sections are each fine.
 pub(super) fn check(document: &Document<'_>, config: &Config) {
@@ -20,6 +20,7 @@ pub(super) fn check(document: &Document<'_>, config: &Config) {
     witnesses(document, config);
     sockets(document, config);
     backups(document, config);
+    archive(document, config);
     providers::check(document, config);
     super::api::check(document, config);
 }
@@ -250,6 +251,23 @@ fn sockets(document: &Document<'_>, config: &Config) {
             message,
             "use a shorter path, like \"/run/chartgate/admin.sock\"",
         );
+    }
+}
+
+/// An archive that would lie in what it archives.
+fn archive(document: &Document<'_>, config: &Config) {
+    let archive = config.audit.archive.as_ref();
+    let Some(ArchiveTarget::Directory(target)) = archive.map(|archive| &archive.target) else {
+        return;
+    };
+    let (target, trail) = (lexical(target), lexical(&config.audit.directory));
+    if target.starts_with(&trail) || trail.starts_with(&target) {
+        let message = format!(
+            "the archive `{}` shares a directory with the trail",
+            target.display()
+        );
+        let remedy = "put the archive into a directory of its own, best on a share whose files cannot be changed";
+        refuse(document, "audit.archive.directory", message, remedy);
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod alarm;
 pub mod api;
+mod archive;
 mod backup;
 pub mod care;
 pub mod chain;
@@ -50,6 +51,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::secret::Secret;
+pub use archive::{Archive, ArchiveLock, ArchiveTarget};
 pub use backup::{Backup, BackupContent, BackupSource, BackupTarget};
 pub use issuer::{Issuer, MfaEvidence, MfaRequire};
 pub use s3::S3Target;
@@ -350,6 +352,8 @@ pub struct Audit {
     pub retention_years: u16,
     /// A disk that has not answered for this long is not waited for: everything is refused until it does. Default 5 s.
     pub stall_after: Duration,
+    /// Where ended segments are archived, if anywhere.
+    pub archive: Option<Archive>,
 }
 
 /// The store. `[store]`

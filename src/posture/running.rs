@@ -45,6 +45,20 @@ pub struct Kept {
     pub drill: Option<Drill>,
     /// The last review of permissions.
     pub review: Option<Review>,
+    /// The archive of the trail.
+    #[serde(default)]
+    pub archive: Option<Archive>,
+}
+
+/// The archive of the trail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archive {
+    /// When it last had every ended segment.
+    pub complete: Option<Timestamp>,
+    /// Why the newest run failed.
+    pub failed: Option<String>,
+    /// What the newest verification found.
+    pub problems: usize,
 }
 
 /// A backup.

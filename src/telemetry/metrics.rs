@@ -95,6 +95,10 @@ metrics! {
     AUDIT_AVAILABLE = "chartgate_audit_available", Gauge, [], "1 while the trail takes records, 0 while everything is refused because it takes none.";
     AUDIT_UNRECORDED = "chartgate_audit_unrecorded_total", Counter, [], "Requests that were refused without a record because the trail took none.";
     AUDIT_EXPORTED_LINES = "chartgate_audit_exported_lines_total", Counter, ["format"], "Lines that were exported from the trail, by format.";
+    ARCHIVE_AGE = "chartgate_archive_age_seconds", Gauge, [], "Time since the archive of the trail last had every ended segment; where it never had, since the start.";
+    ARCHIVE_SEGMENTS = "chartgate_archive_segments", Gauge, [], "Segments of the trail that the archive holds.";
+    ARCHIVE_FAILURES = "chartgate_archive_failures_total", Counter, [], "Runs of the archive that failed, or that left a segment out.";
+    LEGAL_HOLDS = "chartgate_legal_holds", Gauge, [], "Legal holds in force.";
     WITNESSES_FAILING = "chartgate_witnesses_failing", Gauge, [], "Witnesses that did not take the newest checkpoint.";
     POLICY_GENERATION = "chartgate_policy_generation", Gauge, [], "Generation of policies, lockdown, grants and training in force.";
     POLICY_RELOADS = "chartgate_policy_reloads_total", Counter, ["result"], "Policy bundles that were to be put in force: `activated`, `unchanged` or `rejected`.";

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::proving::Named;
 use crate::audit::export::Format;
 use crate::audit::log::{Content, Proof};
+use crate::audit::hold::{self, Hold};
 use crate::audit::query::join::Joined;
-use crate::audit::retention::Expired;
+use crate::audit::retention::{Expired, Kept};
 use crate::audit::show::Filter;
 
 /// What an operator asks.
@@ -48,6 +49,8 @@ pub enum Ask {
         /// Whether it says what they say.
         content: Content,
     },
+    /// Legal holds.
+    Hold(hold::Ask),
 }
 
 /// A piece of an answer.
@@ -68,6 +71,10 @@ pub enum Piece {
     Removed(usize),
     /// A proof.
     Proof(Box<Proof>),
+    /// The first segment that is old enough to be removed and stays.
+    Kept(Kept),
+    /// A legal hold.
+    Hold(Hold),
 }
 
 /// What an export was: on record, and with whoever has the export.
@@ -101,6 +108,15 @@ pub struct Age {
 }
 
 impl Ask {
+    /// Whether it cannot be answered without what the store keeps: legal holds, and what is archived.
+    #[must_use]
+    pub const fn needs_store(&self) -> bool {
+        match self {
+            Self::Retention { .. } | Self::Hold(_) => true,
+            Self::Query { .. } | Self::Report { .. } | Self::Export { .. } => false,
+        }
+    }
+
     /// What is asked, for the record: the command, and the filter where there is one.
     pub(super) fn described(&self) -> (String, Option<&Filter>) {
         match self {
@@ -112,6 +128,7 @@ impl Ask {
                 Content::Opened => (format!("prove {named}"), None),
                 Content::Sealed => (format!("prove {named} without content"), None),
             },
+            Self::Hold(ask) => (ask.described().to_owned(), None),
         }
     }
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::ask::Age;
+use crate::audit::hold::{HoldError, Holds};
 use crate::audit::log::{Files, Header, LogError, MasterKey, Sequences, headers, retirable};
 use crate::audit::query::{Query, first_sequence};
 use crate::audit::show::{Filter, Show};
 use crate::config;
+use crate::store::Store;
 
 /// How long witnesses may take beyond the checkpoint interval.
 const WITNESS_PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +29,9 @@ pub struct Holdings {
     pub(in crate::audit) years: u16,
     /// How long witnesses may take to hold what is on record.
     pub(in crate::audit) patience: Duration,
+    /// The target of the archive, where one is configured: it must hold what is removed here.
+    pub(in crate::audit) archive: Option<String>,
+    holds: Option<Holds>,
 }
 
 impl Holdings {
@@ -41,10 +46,35 @@ impl Holdings {
             witness_files: config.witnesses.clone(),
             years: config.retention_years,
             patience: config.checkpoint_interval.saturating_add(WITNESS_PATIENCE),
+            archive: config
+                .archive
+                .as_ref()
+                .map(|archive| archive.target.describe()),
+            holds: None,
         }
     }
 
-    pub(in crate::audit) fn headers(&self) -> Result<Vec<Header>, LogError> {
+    /// The same with the store, which knows what is under legal hold and what is archived: without it nothing is
+    /// removed.
+    #[must_use]
+    pub fn with_store(mut self, store: Store) -> Self {
+        self.holds = Some(Holds::new(store));
+        self
+    }
+
+    /// The legal holds.
+    ///
+    /// # Errors
+    /// [`HoldError::NoStore`] where the store is not open.
+    pub fn holds(&self) -> Result<&Holds, HoldError> {
+        self.holds.as_ref().ok_or(HoldError::NoStore)
+    }
+
+    /// The headers of all segments, in order.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn headers(&self) -> Result<Vec<Header>, LogError> {
         headers(&*self.files, &self.directory)
     }
 

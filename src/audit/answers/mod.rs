@@ -10,19 +10,20 @@ mod ask;
 mod exporting;
 mod holdings;
 mod proving;
+mod retaining;
 
 use std::collections::BTreeMap;
-
-use jiff::Timestamp;
 
 pub use self::ask::{Age, Ask, Manifest, Piece};
 use self::exporting::Exporting;
 pub use self::holdings::Holdings;
+use self::retaining::Retaining;
+use super::hold::{Hold, HoldError};
 use self::proving::Proving;
 pub use self::proving::{Named, NoName};
 use super::log::{KeyError, LogError, ProveError};
 use super::query::{Look, Query};
-use super::retention::{Expired, RetentionError};
+use super::retention::RetentionError;
 use super::show::ShowError;
 use super::trail::{Audit, AuditError};
 use crate::clock::SharedClock;
@@ -59,6 +60,9 @@ pub enum AnswerError {
     /// The thread that worked on it is gone.
     #[error("the work on the answer broke off")]
     Broken,
+    /// Setting or releasing a legal hold.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
     /// The question cannot be written on record.
     #[error("the filter cannot be written: {0}")]
     Filter(#[from] serde_json::Error),
@@ -81,18 +85,10 @@ pub struct Answering {
 
 #[derive(Debug)]
 enum Work {
-    Rows {
-        query: Box<Query>,
-        left: u64,
-    },
+    Rows { query: Box<Query>, left: u64 },
     Export(Box<Exporting>),
-    Retention {
-        apply: bool,
-        ended: bool,
-        found: Vec<Expired>,
-        holdings: Box<Holdings>,
-        now: Timestamp,
-    },
+    Retention(Box<Retaining>),
+    Holds(Vec<Hold>),
     Prove(Box<Proving>),
 }
 
@@ -146,13 +142,16 @@ impl Answers {
                     through,
                 )?))
             }
-            Ask::Retention { apply } => Work::Retention {
-                apply,
-                ended: false,
-                found: Vec::new(),
-                holdings: Box::new(self.holdings.clone()),
-                now: self.clock.now(),
-            },
+            Ask::Retention { apply } => {
+                let bars = self.holdings.bars().await?;
+                let (holdings, now) = (self.holdings.clone(), self.clock.now());
+                let retaining = Retaining::new(apply.then_some(through), holdings, bars, now);
+                Work::Retention(Box::new(retaining))
+            }
+            Ask::Hold(ask) => {
+                let holds = self.holdings.holds()?;
+                let by = (operator, self.clock.now());
+                Work::Holds(holds.answer(&self.audit, by, ask).await?)
             Ask::Prove { named, content } => {
                 count("proof");
                 let proving = Proving::new(&self.holdings, named, content, through)?;
@@ -202,19 +201,15 @@ impl Answers {
                     .increment(manifest.lines);
                 Ok(vec![Piece::Manifest(manifest)])
             }
-            Work::Retention {
-                apply: true, found, ..
-            } => {
-                self.holdings
-                    .retire(&self.audit, &answering.operator, &found)
-                    .await?;
-                Ok(vec![Piece::Removed(found.len())])
+            Work::Retention(retaining) => {
+                let removed = retaining.finish(&self.audit, &answering.operator).await?;
+                Ok(removed.map(Piece::Removed).into_iter().collect())
             }
             Work::Prove(proving) => {
                 let proof = proving.finish(&self.audit, &self.holdings).await?;
                 Ok(vec![Piece::Proof(Box::new(proof))])
             }
-            Work::Rows { .. } | Work::Retention { apply: false, .. } => Ok(Vec::new()),
+            Work::Rows { .. } | Work::Holds(_) => Ok(Vec::new()),
         }
     }
 }
@@ -233,21 +228,10 @@ impl Answering {
             Work::Rows { query, left } => rows(query, left),
             Work::Export(exporting) => exporting.step(),
             Work::Prove(proving) => proving.step(),
-            Work::Retention {
-                ended,
-                found,
-                holdings,
-                now,
-                ..
-            } => {
-                if *ended {
-                    return Ok(None);
-                }
-                *ended = true;
-                *found = holdings.expired(*now)?;
-                let mut pieces = vec![Piece::Age(holdings.age(*now)?)];
-                pieces.extend(found.iter().cloned().map(Piece::Expired));
-                Ok(Some(pieces))
+            Work::Retention(retaining) => Ok(retaining.step()?),
+            Work::Holds(holds) => {
+                let pieces: Vec<Piece> = holds.drain(..).map(Piece::Hold).collect();
+                Ok((!pieces.is_empty()).then_some(pieces))
             }
         }
     }

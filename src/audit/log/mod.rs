@@ -4,9 +4,9 @@
 //!
 //! *Owns*: the directory of the trail, its lock, its three threads and its keys.
 //! *Never*: says that a record is durable before the disk said so.
-#![doc = include_str!("../../../docs/audit.md")]
 //! *On failure*: refuses every record until a new segment could be begun, or, where the disk does not answer, until it
 //! does.
+#![doc = include_str!("../../../docs/audit.md")]
 
 mod checkpoint;
 mod code;
@@ -28,6 +28,7 @@ mod note;
 mod options;
 mod proof;
 mod prove;
+mod outline;
 mod queue;
 mod reader;
 mod recover;
@@ -79,11 +80,14 @@ pub use note::{NoteError, SigningKey, VerifierKey};
 pub use options::{Limits, LogOptions, Observer, Truncation};
 pub use proof::{Established, Proof, ProofError};
 pub use prove::{Content, ProveError, Subject, prove};
+pub use outline::outline;
 pub use queue::{Payload, Priority, Slot, TooLong};
 pub use reader::{Reader, Record, Sequences};
 pub use recover::Recovered;
 pub use report::{Damage, Fault, LogEnd, Notice, Problem, VerifyReport};
-pub use retired::{FEWEST_YEARS, RETIRED, Retired, is_over, kept_through, retirable, retire};
+pub use retired::{
+    FEWEST_YEARS, RETIRED, Retired, ended, is_over, kept_through, retirable, retire,
+};
 pub use spell::{Spell, Trouble};
 pub use status::{Health, LogStatus, WitnessStatus};
 pub use tree::TreeHead;

@@ -144,14 +144,24 @@ pub fn is_over(time: Timestamp, years: u16, now: Timestamp) -> bool {
     now.to_zoned(TimeZone::UTC).date() > kept_through(time, years)
 }
 
-/// The oldest segments, in order, that were ended so long ago that retention is over. The newest never is among them.
+/// The segments, in order, that another follows, each with the time at which that one was begun: nothing is written in
+/// them any more.
 #[must_use]
-pub fn retirable(headers: &[Header], years: u16, now: Timestamp) -> Vec<Retired> {
+pub fn ended(headers: &[Header], now: Timestamp) -> Vec<(Retired, Timestamp)> {
     headers
         .iter()
         .zip(headers.iter().skip(1))
-        .take_while(|(_, next)| is_over(next.created, years, now))
-        .map(|(header, next)| Retired::between(header, next, now))
+        .map(|(header, next)| (Retired::between(header, next, now), next.created))
+        .collect()
+}
+
+/// The oldest segments, in order, that were ended so long ago that retention is over. The newest never is among them.
+#[must_use]
+pub fn retirable(headers: &[Header], years: u16, now: Timestamp) -> Vec<Retired> {
+    ended(headers, now)
+        .into_iter()
+        .take_while(|(_, end)| is_over(*end, years, now))
+        .map(|(segment, _)| segment)
         .collect()
 }
 

@@ -81,9 +81,13 @@ pub(super) fn run(
             manifest = Some(said);
             Ok(())
         }
-        Piece::Row(_) | Piece::Expired(_) | Piece::Age(_) | Piece::Removed(_) | Piece::Proof(_) => {
-            Ok(())
-        }
+        Piece::Row(_)
+        | Piece::Expired(_)
+        | Piece::Age(_)
+        | Piece::Removed(_)
+        | Piece::Proof(_)
+        | Piece::Kept(_)
+        | Piece::Hold(_) => Ok(()),
     })?;
     let manifest = manifest.ok_or_else(|| {
         Failure::Failed("the export broke off; it is not on record as complete".to_owned())

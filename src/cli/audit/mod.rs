@@ -1,8 +1,10 @@
 //! `chartgate audit`: reading and verifying the trail.
 
 pub mod check_proof;
+pub mod archive;
 pub mod export;
 pub mod prove;
+pub mod hold;
 pub mod query;
 pub mod retention;
 pub mod show;
@@ -20,6 +22,12 @@ pub enum AuditCommand {
     Query(query::QueryArgs),
     /// Export records: FHIR R4, OCSF, CSV, JSON lines.
     Export(export::ExportArgs),
+    /// The archive of the trail: bring it up to date, list, verify, restore.
+    #[command(subcommand)]
+    Archive(archive::ArchiveCommand),
+    /// Legal holds: what may not be removed, however old it is.
+    #[command(subcommand)]
+    Hold(hold::HoldCommand),
     /// What is older than the retention, and its removal.
     Retention(retention::RetentionArgs),
     /// Show the entries of the trail.
@@ -44,6 +52,8 @@ pub fn run(
     match command {
         AuditCommand::Query(args) => query::run(args, console, clock),
         AuditCommand::Export(args) => export::run(args, console, clock),
+        AuditCommand::Archive(command) => archive::run(command, console, clock),
+        AuditCommand::Hold(command) => hold::run(command, console, clock),
         AuditCommand::Retention(args) => retention::run(args, console, clock),
         AuditCommand::Show(args) => show::run(args, console, clock),
         AuditCommand::Prove(args) => prove::run(args, console, clock),

@@ -6,8 +6,9 @@ use clap::Args;
 
 use crate::audit::answers::{Age, Ask, Piece};
 use crate::audit::query::answer::instant;
-use crate::audit::retention::Expired;
+use crate::audit::retention::{Expired, Kept, Why};
 use crate::cli::console::{Console, Failure};
+use crate::cli::gateway::printable;
 use crate::cli::trail;
 use crate::clock::SharedClock;
 
@@ -15,7 +16,9 @@ use crate::clock::SharedClock;
 ///
 /// Records are kept for `audit.retention_years` calendar years, at least six. Nothing is removed by itself. A removal
 /// goes on record with ids and heads of the segments, waits until every witness holds a checkpoint of that, and leaves
-/// signed notes by which `chartgate audit verify` knows that the trail may begin later. It cannot be undone.
+/// signed notes by which `chartgate audit verify` knows that the trail may begin later. It cannot be undone. What is under
+/// legal hold stays, and so does what a configured archive does not hold; nothing behind such a segment is removed
+/// either.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Examples:\n  chartgate audit retention\n  chartgate audit retention --apply --config /etc/chartgate/chartgate.toml"
@@ -46,7 +49,12 @@ pub(super) fn run(
         Piece::Removed(count) => console.line(format_args!(
             "{count} segments are removed; that is on record"
         )),
-        Piece::Row(_) | Piece::Text(_) | Piece::Manifest(_) | Piece::Proof(_) => Ok(()),
+        Piece::Kept(kept) => console.line(keeping(&kept)),
+        Piece::Row(_)
+        | Piece::Text(_)
+        | Piece::Manifest(_)
+        | Piece::Proof(_)
+        | Piece::Hold(_) => Ok(()),
     })?;
     if !args.apply {
         let said = match found {
@@ -64,6 +72,32 @@ fn describe(age: &Age) -> String {
         "the trail begins at {oldest}, in {} segments; records are kept for {} calendar years",
         age.segments, age.years
     )
+}
+
+/// What keeps a segment that is old enough.
+fn keeping(kept: &Kept) -> String {
+    let why = match &kept.why {
+        Why::Held(stops) => {
+            let holds: Vec<String> = stops
+                .iter()
+                .map(|stop| format!("hold {} (matter {})", stop.hold, stop.matter))
+                .collect();
+            format!("something in it is under legal {}", holds.join(" and "))
+        }
+        Why::Undecided => "a request in it ended in a later segment that is not old enough, and may fall under a legal hold on a patient".to_owned(),
+        Why::NotArchived => {
+            "the archive does not hold it; run `chartgate audit archive run`, and see why".to_owned()
+        }
+    };
+    let behind = match kept.behind {
+        0 => String::new(),
+        behind => format!("; {behind} old segments behind it stay with it"),
+    };
+    let segment = &kept.segment;
+    printable(&format!(
+        "segment {} {} stays: {why}{behind}",
+        segment.number, segment.segment
+    ))
 }
 
 fn segment(expired: &Expired) -> String {

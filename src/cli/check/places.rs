@@ -7,7 +7,7 @@ use rustix::fs::{Access, access};
 
 use crate::config::problem::Severity;
 use crate::config::source::{Document, says};
-use crate::config::{BackupTarget, Config};
+use crate::config::{ArchiveTarget, BackupTarget, Config};
 
 /// Checks each place that the gateway writes to.
 pub(super) fn check(document: &Document<'_>, config: &Config) {
@@ -31,11 +31,30 @@ pub(super) fn check(document: &Document<'_>, config: &Config) {
             document.at(Severity::Warning, "backup.target", says(message, remedy));
         }
     }
+    archive(document, config);
     for (key, path) in [
         ("audit.directory", config.audit.directory.as_path()),
         ("store.path", &config.store.path),
     ] {
         closed(document, key, path);
+    }
+}
+
+/// An archive in a directory: one next to the trail is lost with it.
+fn archive(document: &Document<'_>, config: &Config) {
+    let Some(archive) = &config.audit.archive else {
+        return;
+    };
+    let ArchiveTarget::Directory(target) = &archive.target else {
+        return;
+    };
+    let key = "audit.archive.directory";
+    directory(document, key, target);
+    closed(document, key, target);
+    if on_one_disk(&config.audit.directory, target) {
+        let message = "the archive is on the same file system as the trail";
+        let remedy = "use a share whose files cannot be changed once written, or a bucket with Object Lock: an archive next to the trail is lost, and changed, with it";
+        document.at(Severity::Warning, key, says(message, remedy));
     }
 }
 

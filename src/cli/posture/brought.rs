@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::archive::State as ArchiveState;
 use crate::assembly::posture as rooms;
 use crate::audit::log::MasterKey;
 use crate::backup::State as BackupState;
@@ -51,7 +52,14 @@ async fn copied(config: &Config, clock: &SharedClock) -> Known<Kept> {
         .await
         .map_err(|error| text(&error))?;
     let review = Review::last(&store).await.map_err(|error| text(&error))?;
-    Ok(rooms::kept(backup, review))
+    let archive = match &config.audit.archive {
+        Some(archive) => {
+            let state = ArchiveState::of(&store, &archive.target.describe()).await;
+            Some(state.map_err(|error| text(&error))?)
+        }
+        None => None,
+    };
+    Ok(rooms::kept(backup, review, archive))
 }
 
 /// A directory that only this user can enter, gone when this is.

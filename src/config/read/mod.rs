@@ -2,6 +2,7 @@
 
 mod alarm;
 mod api;
+mod archive;
 mod backup;
 mod break_glass;
 mod care;

@@ -166,6 +166,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
     );
     let retention_years = retention(&mut section);
     let stall_after = section.within("stall_after", secs(5), secs(1)..=secs(60));
+    let archive = super::archive::archive(&mut section, retention_years);
     section.done();
     Some(Audit {
         directory: directory?,
@@ -179,6 +180,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         reserve_bytes: reserve.0,
         retention_years,
         stall_after,
+        archive,
     })
 }
 

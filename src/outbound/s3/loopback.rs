@@ -1,5 +1,7 @@
 //! A small object store on loopback that believes no signature it has not recomputed.
 
+pub(crate) mod locked;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,13 +13,17 @@ use crate::outbound::sigv4::{self, Signed, Signer};
 /// What the store holds, by path.
 pub(crate) type Objects = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
-struct Request {
-    method: String,
-    path: String,
-    query: String,
+/// What the store was asked.
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
     headers: Vec<(String, String)>,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
+
+/// What it answers: a status, headers, and a body, which a HEAD only measures.
+pub(crate) type Reply = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
 fn request(stream: &TcpStream) -> Option<Request> {
     let mut reader = BufReader::new(stream);
@@ -51,7 +57,14 @@ fn request(stream: &TcpStream) -> Option<Request> {
 }
 
 impl Request {
-    fn header(&self, name: &str) -> &str {
+    /// A parameter of the query.
+    pub(crate) fn part(&self, name: &str) -> Option<String> {
+        let mut pairs = form_urlencoded::parse(self.query.as_bytes());
+        let found = pairs.find(|(key, _)| key == name);
+        found.map(|(_, value)| value.into_owned())
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value.as_str())
     }
@@ -117,15 +130,9 @@ fn listing(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
     text + "</ListBucketResult>"
 }
 
-fn answer(request: &Request, account: &S3Target, objects: &Objects) -> (u16, Vec<u8>) {
-    if !request.is_signed(account) {
-        return (
-            403,
-            b"<Error><Code>SignatureDoesNotMatch</Code></Error>".to_vec(),
-        );
-    }
+fn answer(request: &Request, objects: &Objects) -> Reply {
     let mut objects = objects.lock().unwrap();
-    match request.method.as_str() {
+    let (status, body) = match request.method.as_str() {
         "PUT" => {
             objects.insert(request.path.clone(), request.body.clone());
             (200, Vec::new())
@@ -135,11 +142,20 @@ fn answer(request: &Request, account: &S3Target, objects: &Objects) -> (u16, Vec
             Some(object) => (200, object.clone()),
             None => (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec()),
         },
-    }
+    };
+    (status, Vec::new(), body)
 }
 
 /// Serves until the process ends; gives the account, and what it holds.
 pub(crate) fn store(secret: &str) -> (S3Target, Objects) {
+    let objects = Objects::default();
+    let kept = Arc::clone(&objects);
+    let account = serve(secret, move |request| answer(request, &kept));
+    (account, objects)
+}
+
+/// Answers requests that are signed, until the process ends; gives the account.
+pub(crate) fn serve(secret: &str, answer: impl Fn(&Request) -> Reply + Send + 'static) -> S3Target {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let account = S3Target {
         endpoint: format!("http://{}", listener.local_addr().unwrap())
@@ -152,24 +168,29 @@ pub(crate) fn store(secret: &str) -> (S3Target, Objects) {
         secret_access_key: secret.to_owned().into(),
         ca: None,
     };
-    let objects = Objects::default();
-    let (known, kept) = (account.clone(), Arc::clone(&objects));
+    let known = account.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let Some(request) = request(&stream) else {
                 continue;
             };
-            let (status, body) = answer(&request, &known, &kept);
-            let length = body.len();
-            let head = format!(
-                "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
-            );
+            let (status, headers, body) = if request.is_signed(&known) {
+                answer(&request)
+            } else {
+                let code = "<Error><Code>SignatureDoesNotMatch</Code></Error>";
+                (403, Vec::new(), code.as_bytes().to_vec())
+            };
+            let mut head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\n");
+            for (name, value) in headers {
+                head.push_str(&format!("{name}: {value}\r\n"));
+            }
+            head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
             stream.write_all(head.as_bytes()).unwrap();
             if request.method != "HEAD" {
                 stream.write_all(&body).unwrap();
             }
         }
     });
-    (account, objects)
+    account
 }

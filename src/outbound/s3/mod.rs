@@ -36,6 +36,7 @@ use crate::config::S3Target;
 
 #[cfg(test)]
 pub(crate) mod loopback;
+pub mod versions;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]

@@ -8,13 +8,18 @@ use crate::config::alarm::{Level, Selection, Webhook};
 use crate::config::client::{BrowserVersion, Browsers, Reaction, Readers, SignInBanner};
 use crate::config::fixture::Fixture;
 use crate::config::inspection::Mode;
-use crate::config::{Assertion, BackupContent, BackupSource, Config, Probe as ConfiguredProbe};
+use crate::config::{
+    Archive, ArchiveLock, ArchiveTarget, Assertion, BackupContent, BackupSource, Config,
+    Probe as ConfiguredProbe, S3Target,
+};
 use crate::posture::advisories::Finding;
 use crate::posture::facts::{
     Bundle, Certificate, Clock, Detections, Disks, Facts, Faults, Guarded, Key, Leaf, Listener,
     Plain, Prevention, Probe, Probed, Profile, Synchronised, Taken, Trail,
 };
-use crate::posture::running::{Backup, Drill, Kept, OpenCase, Outlet, Review, Running, Weight};
+use crate::posture::running::{
+    self, Backup, Drill, Kept, OpenCase, Outlet, Review, Running, Weight,
+};
 use crate::posture::updates::Comparison;
 use crate::secret::Secret;
 
@@ -46,6 +51,19 @@ fn config() -> Config {
             content: BackupContent::Directory("/srv/emr".into()),
         }];
     }
+    config.audit.archive = Some(Archive {
+        target: ArchiveTarget::S3(Box::new(S3Target {
+            endpoint: "https://s3.hospital.example".parse().unwrap(),
+            bucket: "trail".to_owned(),
+            region: "us-east-1".to_owned(),
+            prefix: String::new(),
+            access_key_id: "chartgate".to_owned(),
+            secret_access_key: Secret::new("secret".to_owned()),
+            ca: None,
+        })),
+        lock: ArchiveLock::Retention,
+        every: HOUR,
+    });
     config.notify.webhooks = vec![Webhook {
         selection: Selection {
             name: "security-team".to_owned(),
@@ -125,6 +143,11 @@ fn kept(now: Timestamp) -> Kept {
             reviewer: "alice".to_owned(),
             bundle: "hospital 1".to_owned(),
             sha256: "d1".to_owned(),
+        }),
+        archive: Some(running::Archive {
+            complete: Some(an_hour_ago),
+            failed: None,
+            problems: 0,
         }),
     }
 }

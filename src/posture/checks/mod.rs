@@ -4,6 +4,7 @@
 //! demands both.
 //! *Never*: a check that asks the world itself, or that passes where something is not known.
 
+mod archive;
 mod backups;
 #[cfg(test)]
 pub(in crate::posture) mod fixture;
@@ -225,6 +226,7 @@ pub fn all() -> impl Iterator<Item = &'static Check> {
         sign_in::CHECKS,
         permissions::CHECKS,
         trail::CHECKS,
+        archive::CHECKS,
         keys::CHECKS,
         backups::CHECKS,
         network::CHECKS,

@@ -18,6 +18,7 @@ fn fixtures() -> impl Iterator<Item = &'static Fixture> {
         super::sign_in::FIXTURES,
         super::permissions::FIXTURES,
         super::trail::FIXTURES,
+        super::archive::FIXTURES,
         super::keys::FIXTURES,
         super::backups::FIXTURES,
         super::network::FIXTURES,
@@ -144,6 +145,7 @@ fn what_is_not_known_never_passes_nor_fails() {
             "witness-reached",
             "trail-durable",
             "clock-true",
+            "trail-archived",
             "backup-fresh",
             "restore-drilled",
             "no-bypass",
@@ -184,6 +186,7 @@ fn what_does_not_load_is_unknown_to_prevention_and_training() {
 #[test]
 fn what_holds_and_wants_a_look_warns() {
     let cases: &[Fixture] = &[
+        ("trail-archived", |facts| facts.config.audit.archive = None),
         ("inspection-blocks", |facts| {
             if let Ok(prevention) = &mut facts.profiles[0].prevention {
                 prevention.exceptions = vec![("upload".to_owned(), Mode::Off)];

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::audit::log::MasterKey;
 use crate::config::client_key::ClientKey;
-use crate::config::{BackupTarget, Config, chain, secrets};
+use crate::config::{ArchiveTarget, BackupTarget, Config, chain, secrets};
 use crate::posture::facts::{Certificate, Clock, Disks, Guarded, Key, Known, Leaf, Synchronised};
 
 /// Most files of a policy bundle that are looked at.
@@ -93,6 +93,10 @@ pub(super) fn written(config: &Config) -> Vec<Guarded> {
     if let Some(backup) = &config.backup
         && let BackupTarget::Directory(directory) = &backup.target
     {
+        places.push(directory.clone());
+    }
+    let archive = config.audit.archive.as_ref();
+    if let Some(ArchiveTarget::Directory(directory)) = archive.map(|archive| &archive.target) {
         places.push(directory.clone());
     }
     // What the gateway has not written yet cannot be open.

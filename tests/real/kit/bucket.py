@@ -7,12 +7,16 @@ import json
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from . import net
 
 # The account, its key, its policy and the bucket are made before the store begins to ask who calls.
 UNASKED = 4
 RIGHTS = ["s3:GetObject", "s3:PutObject", "s3:ListBucket"]
+# What an archive needs beside, and what must not help anybody.
+LOCKED = ["s3:GetObjectVersion", "s3:PutObjectRetention", "s3:GetObjectRetention", "s3:PutObjectLegalHold", "s3:GetObjectLegalHold",
+          "s3:ListBucketVersions", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"]
 
 
 class Bucket:
@@ -20,8 +24,9 @@ class Bucket:
     # Names that one page of a listing has; a store has a thousand, and nobody waits for so many to be made.
     PAGE = 40
 
-    def __init__(self, stage, cache, authority, name):
-        self._stage, self._cache, self._authority, self.name = stage, cache, authority, name
+    def __init__(self, stage, cache, authority, name, locked=False):
+        """`locked`: with Object Lock, and so with versions."""
+        self._stage, self._cache, self._authority, self.name, self._locked = stage, cache, authority, name, locked
         self.port = net.free_port()
         self.url = f"https://localhost:{self.port}"
         self.account = self.secret = None
@@ -37,9 +42,10 @@ class Bucket:
         iam.create_user(UserName="chartgate")
         made = iam.create_access_key(UserName="chartgate")["AccessKey"]
         self.account, self.secret = made["AccessKeyId"], made["SecretAccessKey"]
-        allowed = {"Effect": "Allow", "Action": [*RIGHTS, "s3:DeleteObject", "iam:PutUserPolicy"], "Resource": "*"}
+        allowed = {"Effect": "Allow", "Action": [*RIGHTS, *(LOCKED if self._locked else []), "s3:DeleteObject", "iam:PutUserPolicy"], "Resource": "*"}
         self._policy(iam, "owner", [allowed])
-        self._client("s3", "nobody", "nothing").create_bucket(Bucket=self.name, CreateBucketConfiguration={"LocationConstraint": self.REGION})
+        self._client("s3", "nobody", "nothing").create_bucket(Bucket=self.name, CreateBucketConfiguration={"LocationConstraint": self.REGION},
+                                                                   **({"ObjectLockEnabledForBucket": True} if self._locked else {}))
         self._objects = self._client("s3", self.account, self.secret)
         return self
 
@@ -65,6 +71,23 @@ class Bucket:
 
     def remove(self, name):
         self._objects.delete_object(Bucket=self.name, Key=name)
+
+    def head(self, name, version=None):
+        """What the store says of an object, or of a version of it."""
+        return self._objects.head_object(Bucket=self.name, Key=name, **({"VersionId": version} if version else {}))
+
+    def versions(self, name):
+        """The versions of an object, delete markers left out."""
+        found = self._objects.list_object_versions(Bucket=self.name, Prefix=name)
+        return [entry["VersionId"] for entry in found.get("Versions", []) if entry["Key"] == name]
+
+    def refused(self, call, **arguments):
+        """The code with which the store refuses; `None` where it does as it is told."""
+        try:
+            getattr(self._objects, call)(Bucket=self.name, **arguments)
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+        return None
 
     def download(self, directory):
         """All of it as files, named as in the bucket."""
