@@ -253,6 +253,9 @@ fn unknown_outcome() -> Outcome {
         millis: 0,
         patients: Vec::new(),
         watermark: None,
+        appeared: Vec::new(),
+        appeared_more: 0,
+        appeared_unknown: None,
     }
 }
 
