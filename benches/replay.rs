@@ -112,6 +112,9 @@ fn write(config: &Config, requests: usize) {
                 millis: 42,
                 patients: Vec::new(),
                 watermark: None,
+                appeared: Vec::new(),
+                appeared_more: 0,
+                appeared_unknown: None,
             };
             let end = Entry::outcome(&node, clock.now(), admission.id, outcome);
             let slots = loop {

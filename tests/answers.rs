@@ -18,6 +18,9 @@ async fn a_day() -> House {
     let house = House::open().await;
     let mut doctor = house.at_work("dr.okafor").await;
     doctor.visit(&house.url("/patients/search?q=a")).await;
+    doctor
+        .visit(&house.url("/patients/search?q=nobody-of-this-name"))
+        .await;
     doctor.visit(&house.url("/patients/select?set_pid=4")).await;
     doctor.visit(&house.url("/chart/results")).await;
     for (path, fields) in [
@@ -274,7 +277,13 @@ async fn exports_are_whole_and_on_record(house: &House) {
     };
     let events = documents(&read("fhir"));
     let found = balp::check_all(&events);
-    for profile in ["PatientRead", "Query", "PatientCreate", "PatientUpdate"] {
+    for profile in [
+        "PatientRead",
+        "Query",
+        "PatientQuery",
+        "PatientCreate",
+        "PatientUpdate",
+    ] {
         assert!(found.contains(profile), "{profile} {found:?}");
     }
     let shapes: BTreeSet<&str> = events

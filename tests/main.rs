@@ -13,6 +13,7 @@
 mod advisories;
 mod answers;
 mod api;
+mod appeared;
 mod architecture;
 mod archive;
 mod binary;

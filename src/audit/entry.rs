@@ -215,8 +215,15 @@ impl Entry {
         Ok(serde_json::from_slice(bytes)?)
     }
 
-    /// Every patient that the record concerns.
+    /// Every patient that the record concerns, those included who only appeared in a list.
     pub fn patients(&self) -> impl Iterator<Item = &PatientRef> {
+        let outcome = self.outcome.iter();
+        self.charts()
+            .chain(outcome.flat_map(|outcome| &outcome.appeared))
+    }
+
+    /// The patients whose charts the record is about.
+    pub fn charts(&self) -> impl Iterator<Item = &PatientRef> {
         let mapped = self.facts.iter().filter_map(|facts| facts.mapping.as_ref());
         mapped
             .flat_map(|mapping| &mapping.patients)

@@ -169,6 +169,9 @@ pub(crate) fn ended(action: Action, patients: &[&str], end: End, status: Option<
         millis: 42,
         patients: Vec::new(),
         watermark: None,
+        appeared: Vec::new(),
+        appeared_more: 0,
+        appeared_unknown: None,
     };
     let mut entry = Entry::admit(&"gw1".into(), time(), &facts(action, patients)).read_back();
     entry.id = Uuid::from_u128(0x0195_5a3c_0000_7000_8000_0000_0000_0001);
@@ -181,6 +184,19 @@ pub(crate) fn ended(action: Action, patients: &[&str], end: End, status: Option<
             outcome,
         }),
     }
+}
+
+/// A request for this action that ended well, and whose answer listed these.
+pub(crate) fn listed(action: Action, charts: &[&str], ids: &[&str]) -> Joined {
+    let mut joined = done(action, charts);
+    if let Some(end) = &mut joined.end {
+        let appeared = ids.iter().map(|id| PatientRef {
+            source: PatientSource::Appeared,
+            ..patient(id)
+        });
+        end.outcome.appeared = appeared.collect();
+    }
+    joined
 }
 
 /// A refusal of a reading.

@@ -258,5 +258,8 @@ fn unknown_outcome() -> Outcome {
         millis: 0,
         patients: Vec::new(),
         watermark: None,
+        appeared: Vec::new(),
+        appeared_more: 0,
+        appeared_unknown: None,
     }
 }

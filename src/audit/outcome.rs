@@ -2,9 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::log::MAX_PAYLOAD;
 use crate::refusal::Refusal;
+use crate::request::appeared::Appeared;
 use crate::request::facts::PatientRef;
 use crate::request::watermark::Marking;
+
+/// What patients that appeared in an answer may take of its record, in bytes; the rest of it is short.
+pub const MOST_APPEARED_BYTES: usize = MAX_PAYLOAD - 64 * 1024;
 
 /// How an exchange with the EMR ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,6 +50,21 @@ pub struct Outcome {
     /// What became of the watermark, where the permit obliges one: `carried`, `part`, `empty` or `impossible`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<String>,
+    /// Patients whom the answer named where the profile says that patients stand (`appears`): in a list. Apart from
+    /// `patients`: nobody opened these charts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub appeared: Vec<PatientRef>,
+    /// How many more appeared than a record can name.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub appeared_more: u64,
+    /// Why those who appeared may not be all: a word of [`Unheard`](crate::request::appeared::Unheard).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub appeared_unknown: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Where an outcome is written to: capacity for it was reserved at admission, so this can neither block nor fail.
@@ -87,6 +107,9 @@ impl OutcomeGuard {
                 millis: 0,
                 patients: Vec::new(),
                 watermark: None,
+                appeared: Vec::new(),
+                appeared_more: 0,
+                appeared_unknown: None,
             },
         }
     }
@@ -121,6 +144,13 @@ impl OutcomeGuard {
         self.outcome.watermark = Some(marking.word().to_owned());
     }
 
+    /// Who appeared in the answer.
+    pub fn appeared(&mut self, appeared: Appeared) {
+        self.outcome.appeared = appeared.patients;
+        self.outcome.appeared_more = appeared.more;
+        self.outcome.appeared_unknown = appeared.unknown.map(|unheard| unheard.word().to_owned());
+    }
+
     /// The admission was not recorded, so there is no outcome either.
     pub(super) fn discard(mut self) {
         self.sink = None;
@@ -137,7 +167,11 @@ impl Drop for OutcomeGuard {
         if let Some(sink) = self.sink.take() {
             let taken = self.clock.monotonic().saturating_sub(self.started);
             self.outcome.millis = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
-            sink.write(self.outcome.clone());
+            let appeared = std::mem::take(&mut self.outcome.appeared);
+            sink.write(Outcome {
+                appeared,
+                ..self.outcome.clone()
+            });
         }
     }
 }

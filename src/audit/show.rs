@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::entry::{Entry, EntryError, Phase};
 use super::events;
 use super::log::{Files, LogError, MasterKey, Reader, Sequences};
+use super::outcome::Outcome;
 use crate::request::Principal;
 use crate::request::facts::{Action, Verdict};
 
@@ -212,10 +213,7 @@ pub fn line(shown: &Shown) -> String {
     let what = mapping.map_or_else(String::new, |m| {
         format!("{} {}", m.action.name(), m.section)
     });
-    let patients: Vec<&str> = entry
-        .patients()
-        .map(|patient| patient.id.as_str())
-        .collect();
+    let charts: Vec<&str> = entry.charts().map(|patient| patient.id.as_str()).collect();
     let place = facts.map_or_else(String::new, |f| format!("{} {}", f.method, f.path));
     let (phase, result) = match entry.phase {
         Phase::Admit => ("admit", String::new()),
@@ -223,11 +221,13 @@ pub fn line(shown: &Shown) -> String {
         Phase::Event => (entry.event.map_or("event", events::name), detail(entry)),
         Phase::Outcome => ("outcome", outcome(entry)),
     };
-    let patients = if patients.is_empty() {
-        String::new()
-    } else {
-        format!("patient {}", patients.join(","))
-    };
+    let mut patients = String::new();
+    if !charts.is_empty() {
+        patients = format!("patient {}", charts.join(","));
+    }
+    if let Some(listed) = entry.outcome.as_ref().and_then(listed_in) {
+        patients = format!("{patients} {listed}").trim_start().to_owned();
+    }
     let request = facts.map_or("", |f| f.request.as_str());
     let fields = [
         format!("{:>8}", shown.seq),
@@ -246,6 +246,25 @@ pub fn line(shown: &Shown) -> String {
         .map(|field| printable(&field))
         .collect();
     kept.join("  ")
+}
+
+/// How many patients appeared in a list, and why that may not be all; nothing where there was none.
+pub(super) fn listed(count: u64, unknown: &str) -> Option<String> {
+    match (count, unknown) {
+        (0, "") => None,
+        (0, reason) => Some(format!("in a list: unknown ({reason})")),
+        (count, "") => Some(format!("{count} in a list")),
+        (count, reason) => Some(format!("{count} in a list, perhaps more ({reason})")),
+    }
+}
+
+fn listed_in(outcome: &Outcome) -> Option<String> {
+    let named = u64::try_from(outcome.appeared.len()).unwrap_or(u64::MAX);
+    let count = named.saturating_add(outcome.appeared_more);
+    listed(
+        count,
+        outcome.appeared_unknown.as_deref().unwrap_or_default(),
+    )
 }
 
 /// SECURITY: what came from outside cannot move the cursor or forge a line on the reader's terminal.

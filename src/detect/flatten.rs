@@ -117,10 +117,11 @@ fn mapping_of(mapping: &Mapping, fields: &mut Fields) {
     fields.text("patch", inspected.patch.as_deref());
 }
 
-/// Patients of an outcome are those that it adds: the admission's have been seen with the admission.
+/// Patients of an outcome are those that it adds: the admission's have been seen with the admission. Those who only
+/// appeared in a list are nobody's opened chart, and rules that count charts do not count them.
 fn patients_of(entry: &Entry, fields: &mut Fields) {
     let mut patients: Vec<String> = Vec::new();
-    for patient in entry.patients().take(MOST_PATIENTS) {
+    for patient in entry.charts().take(MOST_PATIENTS) {
         if !patients.contains(&patient.id) {
             patients.push(patient.id.clone());
         }
@@ -234,6 +235,14 @@ pub(super) mod tests {
             millis: 3,
             patients: Vec::new(),
             watermark: None,
+            // A list opens nobody's chart.
+            appeared: vec![PatientRef {
+                system: "urn:x".to_owned(),
+                id: "9".to_owned(),
+                source: PatientSource::Appeared,
+            }],
+            appeared_more: 0,
+            appeared_unknown: None,
         };
         let fields = flattener.flatten(&Entry::outcome(
             &"gw".into(),

@@ -4,7 +4,8 @@
 //! as the head of the answer is there, before any byte of it goes to the client; so a browser never holds an EMR
 //! session that is not bound yet.
 //!
-//! *Never*: a look into a body; where a profile says that answers teach something, a [`Listener`] is sent along.
+//! *Never*: a look into a body; where a profile says that answers teach something, or name patients, [`Listeners`] are sent
+//! along.
 //! *On failure*: nobody is selected, and what could not be kept is unknown to the next request.
 
 use std::sync::Arc;
@@ -15,9 +16,11 @@ use http::response::Parts;
 use jiff::Timestamp;
 
 use super::answer::NewSession;
+use super::appear::Expected;
 use super::bindings::{Bindings, CookieKey, EmrSession, Owner};
 use super::emrs::{Emr, Emrs};
 use super::lessons::Listener;
+use super::listeners::Listeners;
 use super::profile::{Effect, Route};
 use super::sessions::OwnSessions;
 use super::set_cookie::{self, Change as CookieChange};
@@ -78,8 +81,8 @@ pub trait Answer {
     /// The head, and the outcome that it belongs to; none where a live stream carries it.
     fn head(&mut self) -> (&Parts, Option<&mut OutcomeGuard>);
 
-    /// Somebody listens to the body as it passes.
-    fn listen(&mut self, listener: Listener);
+    /// These listen to the body as it passes.
+    fn listen(&mut self, listeners: Listeners);
 }
 
 /// An answer whose consequences for EMR session and selected patient are in force.
@@ -131,7 +134,7 @@ enum SignedOut {
 
 /// Draws the consequences of an answer's head.
 pub async fn classify<T: Answer>(mut exchange: Exchange, mut answer: T) -> Classified<T> {
-    let listener = exchange.listener.take();
+    let lessons = exchange.listener.take();
     let reading = {
         let (head, outcome) = answer.head();
         let reading = exchange.read(head);
@@ -143,10 +146,11 @@ pub async fn classify<T: Answer>(mut exchange: Exchange, mut answer: T) -> Class
         }
         reading
     };
-    let listener = listener.filter(|listener| listener.cares_for(answer.head().0));
-    if let Some(listener) = listener {
-        answer.listen(listener);
-    }
+    let head = answer.head().0;
+    let route = exchange.route.as_ref();
+    let appear = route.and_then(|route| Expected::of(route, head));
+    let listeners = Listeners::of(lessons, appear, head);
+    answer.listen(listeners);
     let login = reading.login;
     let emr = Arc::clone(&exchange.emr);
     exchange.conclude(reading).await;
@@ -192,8 +196,9 @@ impl Exchange {
     }
 
     /// Whether somebody wants to listen to the answer.
-    pub(super) const fn is_listened_to(&self) -> bool {
-        self.listener.is_some()
+    pub(super) fn is_listened_to(&self) -> bool {
+        let is_list = |route: &Arc<Route>| !route.appears().is_empty();
+        self.listener.is_some() || self.route.as_ref().is_some_and(is_list)
     }
 
     /// The EMR, with its profile, for cookies and redirects on the way back.

@@ -1,4 +1,4 @@
-//! A way into the mapping for the fuzz target `route`, which holds no session.
+//! A way into the mapping for the fuzz target `route`, which holds no session, and into answers for `appear`.
 //!
 //! *Never*: a part of what ships. It is compiled with `--cfg fuzzing` alone, because it skips screening and identity.
 
@@ -8,14 +8,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::appear::Expected;
 use super::bindings::{BindingStore, Bindings, StoreFuture};
 use super::emrs::{Emr, Emrs};
+use super::listeners::Listeners;
 use super::profile::Profile;
+use crate::audit::outcome::End;
 use crate::clock::SharedClock;
 use crate::identity::identify::Identified;
 use crate::identity::session::SessionId;
 use crate::limit::screen::Screened;
 use crate::refusal::Refusal;
+use crate::request::appeared::Appeared;
 use crate::request::facts::Mapping;
 use crate::request::principal::{Proof, User};
 use crate::request::{Principal, Received};
@@ -74,6 +78,20 @@ impl Rig {
             Err(refused) => Err(refused.refusal()),
         }
     }
+}
+
+/// Who appears in an answer of this media type to the first route of `profile`, and whether it was heard whole.
+#[must_use]
+pub fn appeared(profile: &Profile, kind: &str, pieces: &[&[u8]]) -> Option<Appeared> {
+    let head = http::Response::builder().header(http::header::CONTENT_TYPE, kind);
+    let head = head.body(()).ok()?.into_parts().0;
+    let expected = Expected::of(profile.routes().first()?, &head)?;
+    let listeners = Listeners::of(None, Some(expected), &head);
+    let mut listening = listeners.begin();
+    for piece in pieces {
+        listening.hear(piece);
+    }
+    listening.appeared(End::Complete)
 }
 
 /// No EMR session was obtained before.

@@ -174,6 +174,35 @@ impl Pointer {
     pub(super) fn is_list(&self) -> bool {
         self.tokens.contains(&Token::Each)
     }
+
+    /// How many steps it takes.
+    pub(super) const fn depth(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether it goes on with this step after the first `depth`, in an answer of the EMR.
+    pub(super) fn leads(&self, depth: usize, step: Step<'_>) -> bool {
+        match (self.tokens.get(depth), step) {
+            (Some(Token::Each), _) => true,
+            (Some(Token::Key(key)), Step::Key(name)) => key == name,
+            // RFC 6901 §4: no leading zeros.
+            (Some(Token::Key(key)), Step::Index(at)) => {
+                key.parse() == Ok(at) && (key == "0" || !key.starts_with(['0', '+']))
+            }
+            (Some(Token::Key(_)), Step::Other) | (None, _) => false,
+        }
+    }
+}
+
+/// A step from an array or object into what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step<'k> {
+    /// To the member of this name.
+    Key(&'k str),
+    /// To the element at this position.
+    Index(usize),
+    /// To a member whose name no pointer spells out.
+    Other,
 }
 
 /// Reads one value at a depth.

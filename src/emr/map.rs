@@ -109,7 +109,7 @@ impl Mapped {
 
     /// Whether the answer is listened to as it passes, so that it has to come whole and as plain text.
     #[must_use]
-    pub const fn is_listened_to(&self) -> bool {
+    pub fn is_listened_to(&self) -> bool {
         self.exchange.is_listened_to()
     }
 

@@ -6,6 +6,7 @@
 //! *Never*: a hospital's decision (that is policy), a repair of what has two readings.
 
 mod answer;
+mod appear;
 pub mod bindings;
 mod choose;
 pub mod classify;
@@ -22,6 +23,7 @@ mod inspection;
 mod json;
 pub mod lessons;
 mod links;
+pub mod listeners;
 pub mod map;
 mod overrides;
 mod patches;

@@ -1,5 +1,6 @@
 //! Drives requests through the mapping and answers through the classification, with the shipped profiles.
 
+mod appears;
 mod caching;
 mod fields;
 mod inspection;
@@ -23,7 +24,7 @@ use jiff::Timestamp;
 use super::bindings::{BindingStore, Bindings, StoreFuture};
 use super::classify::{Answer, Classified, Exchange, Held, classify};
 use super::emrs::Emrs;
-use super::lessons::Listener;
+use super::listeners::Listeners;
 use super::map::Mapped;
 use super::profile::Profile;
 use super::sessions::OwnSessions;
@@ -261,7 +262,7 @@ impl Exchanged {
 struct Answered {
     head: http::response::Parts,
     outcome: OutcomeGuard,
-    listener: Option<Listener>,
+    listeners: Option<Listeners>,
 }
 
 impl Answer for Answered {
@@ -269,8 +270,8 @@ impl Answer for Answered {
         (&self.head, Some(&mut self.outcome))
     }
 
-    fn listen(&mut self, listener: Listener) {
-        self.listener = Some(listener);
+    fn listen(&mut self, listeners: Listeners) {
+        self.listeners = Some(listeners);
     }
 }
 
@@ -291,7 +292,7 @@ async fn answered(exchange: Exchange, answer: http::response::Builder) -> Exchan
         Answered {
             head,
             outcome: guard,
-            listener: None,
+            listeners: None,
         },
     )
     .await;

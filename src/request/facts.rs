@@ -36,6 +36,8 @@ pub enum PatientSource {
     Sticky,
     /// From an earlier answer of the EMR, which said whose it is that the request names.
     Linked,
+    /// From the answer itself: a list that was shown.
+    Appeared,
 }
 
 /// The clinical actions of the policy vocabulary.

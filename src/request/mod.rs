@@ -5,6 +5,7 @@
 pub mod address;
 pub mod allowance;
 pub mod answer;
+pub mod appeared;
 pub mod body;
 pub mod browser;
 pub mod certificate;

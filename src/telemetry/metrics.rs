@@ -65,6 +65,7 @@ metrics! {
     REFUSALS = "chartgate_refusals_total", Counter, ["code"], "Requests that were refused, by code.";
     BANNERS = "chartgate_banners_total", Counter, ["result"], "Pages of an EMR that a notice was to be put on: `shown`, `appended` where they have no body tag, `passed` without it.";
     WATERMARKS = "chartgate_watermarks_total", Counter, ["result"], "Pages of an EMR that a watermark was to be put on: `shown`, `appended` where they have no body tag, `passed` where they hold nothing but frames, `refused` where it cannot be put on.";
+    LISTS = "chartgate_lists_total", Counter, ["result"], "Answers of an EMR that list patients, where its profile says so: `heard`, `more` than a record can name, `unknown` where not all could be read.";
     REASONS = "chartgate_reasons_total", Counter, ["reason"], "Reasons that were stated where a permit obliges one, by their code.";
     LOCK_OVERLAYS = "chartgate_lock_overlays_total", Counter, ["result"], "Pages of an EMR that the script of the screen lock was to be put on: `shown`, `appended` where they have no body tag, `passed` without it.";
     DEVICE_KEYS = "chartgate_device_keys_total", Counter, ["outcome"], "Keys of devices that sessions are bound to: `registered`; proofs of them: `proven`, `challenged`, `refused`.";

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use super::recorded::RecordedBody;
 use crate::audit::outcome::{End, OutcomeGuard};
 use crate::emr::classify::{Answer, Exchange};
-use crate::emr::lessons::Listener;
+use crate::emr::listeners::Listeners;
 use crate::emr::profile::RouteTraits;
 use crate::identity::identify::Identified;
 use crate::limit::charge::Limited;
@@ -153,9 +153,9 @@ impl Answer for Answered {
         (&self.parts, guard)
     }
 
-    fn listen(&mut self, listener: Listener) {
+    fn listen(&mut self, listeners: Listeners) {
         match &mut self.delivery {
-            Delivery::Body(body) => body.listen(listener),
+            Delivery::Body(body) => body.listen(listeners),
             Delivery::Switched => {}
         }
     }

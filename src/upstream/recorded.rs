@@ -17,7 +17,7 @@ use super::outgoing::{Flow, clean_trailers};
 use super::pool::Lease;
 use super::streams::{Ended, LiveStream, StreamHandle};
 use crate::audit::outcome::{End, OutcomeGuard};
-use crate::emr::lessons::Listener;
+use crate::emr::listeners::{Listeners, Listening};
 use crate::identity::identify::SessionEnd;
 use crate::request::BodyError;
 
@@ -26,7 +26,7 @@ pub struct RecordedBody {
     source: Source,
     exchange: Option<Exchange>,
     watch: Watch,
-    listener: Option<Box<Listener>>,
+    listening: Listening,
     session: SessionEnd,
     // Made when the back end is silent for the first time: most answers are there at once.
     over: Option<LocalBoxFuture<'static, ()>>,
@@ -92,7 +92,7 @@ impl RecordedBody {
                 timer: None,
                 since: None,
             },
-            listener: None,
+            listening: Listening::none(),
             session: SessionEnd::none(),
             over: None,
         }
@@ -107,7 +107,7 @@ impl RecordedBody {
                 stream: std::sync::Arc::clone(handle.stream()),
                 ended: Box::pin(async move { handle.ended().await }),
             },
-            listener: None,
+            listening: Listening::none(),
             session: SessionEnd::none(),
             over: None,
         }
@@ -128,7 +128,7 @@ impl RecordedBody {
                 timer: None,
                 since: None,
             },
-            listener: None,
+            listening: Listening::none(),
             session: SessionEnd::none(),
             over: None,
         }
@@ -145,9 +145,9 @@ impl RecordedBody {
         self.exchange.as_mut().map(|exchange| &mut exchange.guard)
     }
 
-    /// Somebody listens to the body as it passes.
-    pub(super) fn listen(&mut self, listener: Listener) {
-        self.listener = Some(Box::new(listener));
+    /// These listen to the body as it passes.
+    pub(super) fn listen(&mut self, listeners: Listeners) {
+        self.listening = listeners.begin();
     }
 
     /// Gives up the body; what is known so far is the outcome.
@@ -156,7 +156,10 @@ impl RecordedBody {
     }
 
     fn finish(&mut self, end: End) {
-        if let Some(exchange) = self.exchange.take() {
+        if let Some(mut exchange) = self.exchange.take() {
+            if let Some(appeared) = self.listening.appeared(end) {
+                exchange.guard.appeared(appeared);
+            }
             exchange.finish(end);
         }
     }
@@ -169,9 +172,7 @@ impl RecordedBody {
 
     /// Every byte was there. What the answer teaches is known before its end is passed on.
     fn complete(&mut self) {
-        if let Some(listener) = self.listener.take() {
-            listener.finish();
-        }
+        self.listening.learn();
         self.finish(End::Complete);
     }
 
@@ -219,11 +220,7 @@ impl RecordedBody {
     }
 
     fn arrived(&mut self, data: &[u8]) {
-        if let Some(listener) = &mut self.listener
-            && !listener.hear(data)
-        {
-            self.listener = None;
-        }
+        self.listening.hear(data);
         let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
         match &mut self.watch {
             Watch::Stall { since, .. } => *since = None,

@@ -32,6 +32,8 @@ use crate::request::Event;
 /// Pieces that one step yields, and records that it looks at, so that it does not hold a thread.
 const PIECES: usize = 256;
 const RECORDS: usize = 20_000;
+/// How many patients of lists they may name.
+const LISTED: usize = 20_000;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -242,9 +244,11 @@ fn rows(query: &mut Query, left: &mut u64) -> Result<Option<Vec<Piece>>, AnswerE
         return Ok(None);
     }
     let mut pieces = Vec::new();
+    let mut listed = 0_usize;
     for _ in 0..RECORDS {
         match query.look()? {
             Look::Answer(joined) => {
+                listed = listed.saturating_add(joined.listed());
                 pieces.push(Piece::Row(joined));
                 *left = left.saturating_sub(1);
             }
@@ -252,7 +256,7 @@ fn rows(query: &mut Query, left: &mut u64) -> Result<Option<Vec<Piece>>, AnswerE
             Look::End if pieces.is_empty() => return Ok(None),
             Look::End => break,
         }
-        if pieces.len() >= PIECES || *left == 0 {
+        if pieces.len() >= PIECES || listed >= LISTED || *left == 0 {
             break;
         }
     }

@@ -38,24 +38,30 @@ pub(super) const UNSTATED: &str = "unknown";
 /// The events of a record.
 #[must_use]
 pub fn events(joined: &Joined) -> Vec<Value> {
+    let mut events = Vec::new();
+    each(joined, &mut |event| events.push(event));
+    events
+}
+
+/// Gives the events of a record out one by one.
+pub fn each(joined: &Joined, out: &mut dyn FnMut(Value)) {
     match joined.entry.phase {
-        Phase::Admit | Phase::Outcome | Phase::Refuse => request(joined),
-        Phase::Event => happening(joined),
+        Phase::Admit | Phase::Outcome | Phase::Refuse => request(joined, out),
+        Phase::Event => happening(joined, out),
     }
 }
 
-fn request(joined: &Joined) -> Vec<Value> {
+fn request(joined: &Joined, out: &mut dyn FnMut(Value)) {
     let kind = Kind::of_request(joined);
-    let mut events = Vec::new();
     for (number, patient) in each_patient(joined).into_iter().enumerate() {
-        events.push(access(joined, kind, patient, number));
+        let kind = patient.map_or(kind, |patient| kind.of_patient(joined, patient));
+        out(access(joined, kind, patient, number));
         if let Some(patient) = patient
             && is_disclosure(joined)
         {
-            events.push(disclosure(joined, patient, number));
+            out(disclosure(joined, patient, number));
         }
     }
-    events
 }
 
 /// The patients, or nobody once.
@@ -132,9 +138,8 @@ fn disclosure(joined: &Joined, patient: &PatientRef, number: usize) -> Value {
     Value::Object(event)
 }
 
-fn happening(joined: &Joined) -> Vec<Value> {
+fn happening(joined: &Joined, out: &mut dyn FnMut(Value)) {
     let kind = Kind::of_event(joined);
-    let mut events = Vec::new();
     for (number, patient) in each_patient(joined).into_iter().enumerate() {
         let mut event = frame(joined, kind, &suffix("", number));
         if kind == Kind::EmergencyStarted {
@@ -147,9 +152,8 @@ fn happening(joined: &Joined) -> Vec<Value> {
         if !entities.is_empty() {
             event.insert("entity".to_owned(), Value::Array(entities));
         }
-        events.push(Value::Object(event));
+        out(Value::Object(event));
     }
-    events
 }
 
 /// What every event has: type, action, times, outcome, source.

@@ -62,13 +62,14 @@ impl fmt::Display for Format {
 /// The lines of a joined record, each with its line end; none for [`Format::Jsonl`], which is of single records.
 #[must_use]
 pub fn lines(format: Format, joined: &Joined) -> Vec<String> {
-    let json = |events: Vec<serde_json::Value>| {
-        let lines = events.into_iter().map(|event| format!("{event}\n"));
-        lines.collect()
-    };
     match format {
-        Format::Fhir => json(fhir::events(joined)),
-        Format::Ocsf => json(vec![ocsf::event(joined)]),
+        Format::Fhir => {
+            // One by one: a list has an event for each of its patients.
+            let mut lines = Vec::new();
+            fhir::each(joined, &mut |event| lines.push(format!("{event}\n")));
+            lines
+        }
+        Format::Ocsf => vec![format!("{}\n", ocsf::event(joined))],
         Format::Csv => vec![csv::line(Answer::of(joined).columns())],
         Format::Jsonl => Vec::new(),
     }

@@ -16,6 +16,8 @@ use crate::audit::query::join::Joined;
 use crate::request::{Event, Principal};
 
 const VERSION: &str = "1.8.0";
+/// Most patients of a list that an event names: what receives it has bounds of its own. FHIR and CSV name all.
+const LISTED: usize = 100;
 const CALLBACK: &str = "/.chartgate/callback";
 
 /// The event of a record.
@@ -307,6 +309,18 @@ fn unmapped(answer: &Answer) -> Map<String, Value> {
             unmapped.insert(key.to_owned(), json!(text));
         }
     }
+    if !answer.appeared.is_empty() {
+        let some: Vec<&str> = answer
+            .appeared
+            .iter()
+            .take(LISTED)
+            .map(String::as_str)
+            .collect();
+        unmapped.insert("patient.appeared".to_owned(), json!(some.join(",")));
+    }
+    if let Some(listed) = answer.listed() {
+        unmapped.insert("patient.appeared_count".to_owned(), json!(listed));
+    }
     for (key, value) in &answer.detail {
         unmapped.insert(format!("detail.{key}"), json!(value));
     }
@@ -401,6 +415,21 @@ mod tests {
                 assert!(event.get(*key).is_some(), "{class} {key}: {event}");
             }
         }
+    }
+
+    #[test]
+    fn a_list_is_counted_and_begun() {
+        let ids: Vec<String> = (0..500).map(|id| id.to_string()).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let mut joined = sample::listed(Action::Search, &[], &ids);
+        let listed = event(&joined)["unmapped"].clone();
+        assert_eq!(listed["patient.appeared_count"], "500 in a list");
+        let named = listed["patient.appeared"].as_str().unwrap();
+        assert_eq!(named.split(',').count(), LISTED);
+        assert!(listed.get("patient.id").is_none());
+        joined.end.as_mut().unwrap().outcome.appeared_more = 7;
+        let listed = event(&joined)["unmapped"].clone();
+        assert_eq!(listed["patient.appeared_count"], "507 in a list");
     }
 
     #[test]

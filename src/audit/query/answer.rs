@@ -3,6 +3,7 @@
 //! The columns are a format: later versions add columns at the end and rename none.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,7 +12,8 @@ use super::join::Joined;
 use crate::audit::entry::Phase;
 use crate::audit::events;
 use crate::audit::outcome::End;
-use crate::request::facts::Verdict;
+use crate::audit::show::listed;
+use crate::request::facts::{PatientRef, PatientSource, Verdict};
 
 /// A row. Text that is not known is empty, and left out of JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -116,6 +118,18 @@ pub struct Answer {
     pub node: String,
     /// The record's own id.
     pub id: String,
+    /// Patients who only appeared in a list, by identifier.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub appeared: Vec<String>,
+    /// The system that each is of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub appeared_systems: Vec<Arc<str>>,
+    /// How many more appeared than the record names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub appeared_more: Option<u64>,
+    /// Why these may not be all.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub appeared_unknown: String,
 }
 
 /// The columns of CSV, in order.
@@ -155,6 +169,10 @@ pub const COLUMNS: &[&str] = &[
     "outcome_seq",
     "node",
     "id",
+    "appeared",
+    "appeared_systems",
+    "appeared_more",
+    "appeared_unknown",
 ];
 
 impl Answer {
@@ -182,8 +200,12 @@ impl Answer {
         row.who(joined);
         row.ended(joined);
         for patient in joined.patients() {
-            row.patients.push(patient.id.clone());
-            row.patient_systems.push(patient.system.clone());
+            if patient.source == PatientSource::Appeared {
+                row.list(patient);
+            } else {
+                row.patients.push(patient.id.clone());
+                row.patient_systems.push(patient.system.clone());
+            }
         }
         if let Some(named) = entry.detail.get("patient")
             && !row.patients.contains(named)
@@ -192,6 +214,15 @@ impl Answer {
             row.patient_systems.push(String::new());
         }
         row
+    }
+
+    /// Somebody appeared in its list; lists of thousands share the name of their system.
+    fn list(&mut self, patient: &PatientRef) {
+        let same = self.appeared_systems.last();
+        let same = same.filter(|last| ***last == *patient.system).cloned();
+        let system = same.unwrap_or_else(|| patient.system.as_str().into());
+        self.appeared.push(patient.id.clone());
+        self.appeared_systems.push(system);
     }
 
     fn known(&mut self, joined: &Joined) {
@@ -247,6 +278,8 @@ impl Answer {
         self.bytes_in = Some(outcome.bytes_in);
         self.millis = Some(outcome.millis);
         self.outcome_seq = Some(end.seq);
+        self.appeared_more = Some(outcome.appeared_more).filter(|more| *more > 0);
+        self.appeared_unknown = outcome.appeared_unknown.clone().unwrap_or_default();
         if let Some(code) = &outcome.refusal {
             self.refusal.clone_from(code);
         }
@@ -292,6 +325,10 @@ impl Answer {
             "outcome_seq" => number(self.outcome_seq),
             "node" => self.node.clone(),
             "id" => self.id.clone(),
+            "appeared" => self.appeared.join(";"),
+            "appeared_systems" => self.appeared_systems.join(";"),
+            "appeared_more" => number(self.appeared_more),
+            "appeared_unknown" => self.appeared_unknown.clone(),
             _ => return None,
         })
     }
@@ -301,6 +338,14 @@ impl Answer {
     pub fn columns(&self) -> Vec<String> {
         let text = |name: &&str| self.column(name).unwrap_or_default();
         COLUMNS.iter().map(text).collect()
+    }
+
+    /// How many patients appeared in its list, and whether that is all.
+    #[must_use]
+    pub fn listed(&self) -> Option<String> {
+        let named = u64::try_from(self.appeared.len()).unwrap_or(u64::MAX);
+        let count = named.saturating_add(self.appeared_more.unwrap_or_default());
+        listed(count, &self.appeared_unknown)
     }
 
     /// The event's particulars on one line.

@@ -1,11 +1,11 @@
 //! Joins an admission with its outcome while the trail goes by.
 //!
 //! *Owns*: what is held back. Answers come in the order of the trail; a request that is still open when
-//! `WINDOW` later ones have gone by (a live stream, a long download) is set aside and comes when it ends.
+//! `WINDOW` later ones have gone by, or lists of `LISTED` patients (a live stream, a long download) is set aside and comes when it ends.
 //! Memory is bounded by that window and by what can be in flight at once.
 //! *Never*: an answer lost or given twice.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ use crate::request::PatientRef;
 
 /// How many answers wait for one whose outcome has not come.
 const WINDOW: usize = 4096;
+/// How many patients of lists they may name in all.
+const LISTED: usize = 500_000;
 
 /// How an admitted request ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,29 +45,37 @@ pub struct Joined {
 }
 
 impl Joined {
-    /// The patients concerned, each once, in order.
+    /// The patients concerned, each once, in order. Those who only appeared in a list come last, and say so
+    /// ([`PatientSource::Appeared`](crate::request::facts::PatientSource::Appeared)).
     #[must_use]
     pub fn patients(&self) -> Vec<&PatientRef> {
-        let mut patients: Vec<&PatientRef> = Vec::new();
-        let later = self.end.iter().flat_map(|end| &end.outcome.patients);
-        for patient in self.entry.patients().chain(later) {
-            let known =
-                |known: &&PatientRef| known.system == patient.system && known.id == patient.id;
-            if !patients.iter().any(known) {
-                patients.push(patient);
-            }
-        }
-        patients
+        let mut seen = HashSet::new();
+        let later = self.end.iter().flat_map(|end| named(&end.outcome));
+        let all = self.entry.patients().chain(later);
+        all.filter(|patient| seen.insert((&patient.system, &patient.id)))
+            .collect()
     }
 
     fn is_about(&self, patient: &str) -> bool {
         self.entry.is_about(patient)
             || self.end.as_ref().is_some_and(|end| {
-                let named =
+                let is_it =
                     |p: &PatientRef| p.id == patient || format!("{}|{}", p.system, p.id) == patient;
-                end.outcome.patients.iter().any(named)
+                named(&end.outcome).any(is_it)
             })
     }
+
+    /// How many patients its list named.
+    pub(crate) fn listed(&self) -> usize {
+        self.end
+            .as_ref()
+            .map_or(0, |end| end.outcome.appeared.len())
+    }
+}
+
+/// Whom an outcome names beyond its admission.
+fn named(outcome: &Outcome) -> impl Iterator<Item = &PatientRef> {
+    outcome.patients.iter().chain(&outcome.appeared)
 }
 
 #[derive(Debug)]
@@ -79,6 +89,7 @@ struct Held {
 pub struct Join {
     filter: Filter,
     window: BTreeMap<u64, Held>,
+    listed: usize,
     late: BTreeMap<u64, Joined>,
     /// Where each open admission waits.
     open: HashMap<Uuid, u64>,
@@ -92,6 +103,7 @@ impl Join {
         Self {
             filter,
             window: BTreeMap::new(),
+            listed: 0,
             late: BTreeMap::new(),
             open: HashMap::new(),
             ready: VecDeque::new(),
@@ -153,6 +165,7 @@ impl Join {
         } else if let Some(held) = self.window.get_mut(&at) {
             held.joined.end = end;
             held.open = false;
+            self.listed = self.listed.saturating_add(held.joined.listed());
         }
     }
 
@@ -165,12 +178,13 @@ impl Join {
     fn advance(&mut self) {
         while let Some(first) = self.window.first_entry() {
             let open = first.get().open;
-            if open && self.window.len() <= WINDOW {
+            if open && self.window.len() <= WINDOW && self.listed <= LISTED {
                 return;
             }
             let Some((seq, held)) = self.window.pop_first() else {
                 return;
             };
+            self.listed = self.listed.saturating_sub(held.joined.listed());
             if held.open {
                 self.late.insert(seq, held.joined);
             } else if self.wants(&held.joined) {

@@ -10,11 +10,13 @@ use super::answer::{Answer, COLUMNS};
 
 /// Most answers that are sorted at once.
 pub const MOST: usize = 100_000;
+/// Most patients of lists that they may name in all.
+const MOST_LISTED: usize = 2_000_000;
 
 /// More answers than can be sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "more than {MOST} records match, which is as many as are kept in memory; narrow it down with --since, --until and the other filters, or give --limit"
+    "more than {MOST} records match, or their lists name too many patients to be kept in memory; narrow it down with --since, --until and the other filters, or give --limit"
 )]
 pub struct TooMany;
 
@@ -102,6 +104,7 @@ pub struct Sorted {
     direction: Direction,
     limit: Option<usize>,
     kept: BinaryHeap<Ranked>,
+    listed: usize,
 }
 
 impl Sorted {
@@ -113,6 +116,7 @@ impl Sorted {
             direction,
             limit,
             kept: BinaryHeap::new(),
+            listed: 0,
         }
     }
 
@@ -121,16 +125,21 @@ impl Sorted {
     /// # Errors
     /// [`TooMany`].
     pub fn push(&mut self, answer: Answer) -> Result<(), TooMany> {
+        self.listed = self.listed.saturating_add(answer.appeared.len());
         self.kept.push(Ranked {
             field: self.field,
             direction: self.direction,
             answer,
         });
         if self.kept.len() > self.limit.unwrap_or(usize::MAX).min(MOST) {
-            self.kept.pop();
+            let dropped = self.kept.pop().map_or(0, |last| last.answer.appeared.len());
+            self.listed = self.listed.saturating_sub(dropped);
             if self.limit.is_none_or(|limit| limit > MOST) {
                 return Err(TooMany);
             }
+        }
+        if self.listed > MOST_LISTED {
+            return Err(TooMany);
         }
         Ok(())
     }

@@ -38,7 +38,14 @@ pub fn line(answer: &Answer) -> String {
     }
     let seq = answer.seq.to_string();
     let time = instant(answer.time);
-    let patients = answer.patients.join(",");
+    let listed = answer.listed();
+    let patients: Vec<&str> = answer
+        .patients
+        .iter()
+        .chain(&listed)
+        .map(String::as_str)
+        .collect();
+    let patients = patients.join(",");
     columns([
         seq.as_str(),
         &time,
@@ -86,6 +93,8 @@ mod tests {
             outcome: "complete",
             status: Some(200),
             request: "r1".to_owned(),
+            appeared: vec!["8".to_owned(), "9".to_owned()],
+            appeared_more: Some(3),
             ..Answer::default()
         };
         let shown = line(&answer);
@@ -93,7 +102,7 @@ mod tests {
         for part in [
             "dr.okafor",
             "Read notes",
-            " 4 ",
+            " 4,5 in a list ",
             "allow",
             "200",
             "care-reads",

@@ -170,7 +170,8 @@ impl Report {
         if is_shell(joined) {
             return Ok(());
         }
-        let answer = Answer::of(joined);
+        let mut answer = Answer::of(joined);
+        self.note_list(&mut answer);
         self.learn_reason(joined, &answer);
         let who = self.who(&answer);
         self.count(&answer, &who);
@@ -192,6 +193,22 @@ impl Report {
             } else if !row.grant.is_empty() {
                 row.why = format!("{}; glass broken, grant {}", row.why, row.grant);
             }
+        }
+    }
+
+    /// Says of a patient's row that they only appeared in a list: nobody opened the chart.
+    fn note_list(&self, answer: &mut Answer) {
+        let Subject::Patient(patient) = &self.subject else {
+            return;
+        };
+        let is_it = |(id, system): (&String, &str)| {
+            id == patient || patient.strip_suffix(id.as_str()) == Some(&format!("{system}|"))
+        };
+        let systems = answer.patient_systems.iter().map(String::as_str);
+        let opened = answer.patients.iter().zip(systems).any(is_it);
+        let systems = answer.appeared_systems.iter().map(|system| &**system);
+        if !opened && answer.appeared.iter().zip(systems).any(is_it) {
+            answer.action.push_str(" in a list");
         }
     }
 
@@ -230,7 +247,10 @@ impl Report {
     fn count(&mut self, answer: &Answer, who: &str) {
         let names = match self.subject {
             Subject::Patient(_) | Subject::Activity => vec![who.to_owned()],
-            Subject::User(_) if answer.patients.is_empty() => vec!["no patient".to_owned()],
+            Subject::User(_) if answer.patients.is_empty() => {
+                let listed = answer.listed().map(|_| "in lists only");
+                vec![listed.unwrap_or("no patient").to_owned()]
+            }
             Subject::User(_) => answer.patients.clone(),
         };
         for name in names {

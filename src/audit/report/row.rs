@@ -59,7 +59,7 @@ impl Row {
             roles: answer.roles.join(", "),
             what,
             section: answer.section.clone(),
-            patients: answer.patients.join(", "),
+            patients: patients(answer),
             decision: answer.decision.clone(),
             result: result(answer),
             why: why(answer, staff),
@@ -105,6 +105,18 @@ impl Row {
             request,
         ]
     }
+}
+
+/// Those whose charts it is about; of a list, how many it named. Who they were is not for everybody who reads this.
+fn patients(answer: &Answer) -> String {
+    let listed = answer.listed();
+    let texts: Vec<&str> = answer
+        .patients
+        .iter()
+        .chain(&listed)
+        .map(String::as_str)
+        .collect();
+    texts.join(", ")
 }
 
 fn result(answer: &Answer) -> String {

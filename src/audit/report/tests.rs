@@ -57,6 +57,46 @@ fn a_patients_report_says_who_when_and_why() {
 }
 
 #[test]
+fn a_list_is_told_from_an_opened_chart_and_names_nobody_else() {
+    let records = [
+        sample::listed(Action::Search, &[], &["4", "5", "6"]),
+        sample::listed(Action::Read, &["4"], &["4", "5"]),
+    ];
+    let report = |subject: Subject| {
+        let filter = subject.filter(None, None);
+        let mut report = Report::new(subject, Staff::Named, &filter, sample::time());
+        for joined in &records {
+            report.push(joined).unwrap();
+        }
+        report.end();
+        report
+    };
+    for asked in ["4", "urn:example:pid|4"] {
+        let of = report(Subject::Patient(asked.to_owned()));
+        let what: Vec<(&str, &str)> = of
+            .rows
+            .iter()
+            .map(|row| (row.what.as_str(), row.patients.as_str()))
+            .collect();
+        assert_eq!(
+            what,
+            [
+                ("Search in a list", "3 in a list"),
+                ("Read", "4, 1 in a list")
+            ]
+        );
+        assert!(text(&of).contains("Read 1, Search in a list 1"));
+        let page = html(&of).unwrap();
+        assert!(page.contains("Search in a list"), "{page}");
+    }
+    let of = report(Subject::Patient("5".to_owned()));
+    assert!(of.rows.iter().all(|row| row.what.ends_with("in a list")));
+    let of = report(Subject::User("dr.okafor".to_owned()));
+    let groups: Vec<&String> = of.groups.keys().collect();
+    assert_eq!(groups, ["4", "in lists only"]);
+}
+
+#[test]
 fn staff_can_be_left_out_everywhere() {
     let report = of(Subject::Patient("4".to_owned()), Staff::Numbered);
     for form in [text(&report), report.csv(), html(&report).unwrap()] {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use http::Method;
 
-use super::parse::header_name;
+use super::parse::{RawAppears, header_name};
 use super::problem::Problems;
 use super::raw::{
     RawAnswer, RawCookies, RawHead, RawLogin, RawLogout, RawRoute, RawSession, RawSource, RawStatus,
@@ -57,8 +57,32 @@ impl Identifiers {
         line: usize,
         problems: &mut Problems<'_>,
     ) -> IdPattern {
-        let form = raw.patient_pattern.or(self.form).unwrap_or(IdForm::Token);
-        let length = raw.patient_max_length.or(self.max_length).unwrap_or(MAX_ID);
+        self.pattern_or((None, None), raw, line, problems)
+    }
+
+    /// The form of patients at one place of a list.
+    pub(super) fn pattern_of_list(
+        &self,
+        raw: &RawRoute,
+        list: &RawAppears,
+        line: usize,
+        problems: &mut Problems<'_>,
+    ) -> IdPattern {
+        let own = (list.patient_pattern, list.patient_max_length);
+        self.pattern_or(own, raw, line, problems)
+    }
+
+    fn pattern_or(
+        &self,
+        (form, length): (Option<IdForm>, Option<usize>),
+        raw: &RawRoute,
+        line: usize,
+        problems: &mut Problems<'_>,
+    ) -> IdPattern {
+        let form = form.or(raw.patient_pattern).or(self.form);
+        let form = form.unwrap_or(IdForm::Token);
+        let length = length.or(raw.patient_max_length).or(self.max_length);
+        let length = length.unwrap_or(MAX_ID);
         if length == 0 || length > LONGEST_ID {
             problems.add(
                 line,

@@ -18,6 +18,7 @@ use super::raw::{
 use super::{Effect, Login, Modes, PatientRule, Problem, Profile, Route, Source};
 use crate::emr::profile::route::{Need, Polling};
 
+mod appears;
 mod caching;
 mod inspect;
 mod limits;
@@ -26,6 +27,7 @@ mod patches;
 mod routes;
 mod step_up;
 
+pub(super) use appears::RawAppears;
 pub(super) use limits::duration;
 use routes::RouteReader;
 pub(super) use routes::header_name;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::parse::RawAppears;
 use super::{BindUser, DomainScope, HeldPost, InspectedBody, MethodOverride, SameSite};
 use crate::config::inspection::Mode;
 use crate::emr::id::IdForm;
@@ -208,6 +209,8 @@ pub(super) struct RawRoute {
     pub(super) patient_max_length: Option<usize>,
     pub(super) selects: Option<bool>,
     pub(super) clears: Option<bool>,
+    #[serde(default)]
+    pub(super) appears: Vec<RawAppears>,
     pub(super) success: Option<RawAnswer>,
     pub(super) guard: Option<bool>,
     pub(super) poll: Option<bool>,

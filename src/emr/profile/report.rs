@@ -141,6 +141,7 @@ impl Route {
             && self.information_types == later.information_types
             && self.patient == later.patient
             && self.same == later.same
+            && self.appears == later.appears
             && self.effect == later.effect;
         if means_the_same
             || self.place == Place::Guard

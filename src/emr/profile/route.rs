@@ -7,6 +7,7 @@ use http::{HeaderName, Method};
 use super::{HeldPost, Modes, RouteTraits};
 use crate::config::inspection::Mode;
 use crate::emr::answer::AnswerRule;
+use crate::emr::appear::Rules;
 use crate::emr::id::IdPattern;
 use crate::emr::json::Pointer;
 use crate::emr::pattern::{Captures, PathPattern};
@@ -241,6 +242,7 @@ pub struct Route {
     pub(super) patient: PatientRule,
     pub(super) same: Vec<PatientRule>,
     pub(super) lessons: Vec<Lesson>,
+    pub(super) appears: Rules,
     pub(super) need: Need,
     pub(super) effect: Effect,
     pub(super) poll: Polling,
@@ -379,6 +381,11 @@ impl Route {
     /// What its answers teach.
     pub(in crate::emr) fn lessons(&self) -> &[Lesson] {
         &self.lessons
+    }
+
+    /// Where in its answers patients stand.
+    pub(in crate::emr) const fn appears(&self) -> &Rules {
+        &self.appears
     }
 
     pub(in crate::emr) const fn need(&self) -> Need {

@@ -19,7 +19,8 @@ fn json() -> http::response::Builder {
 /// The listener that the answer to a call gets.
 async fn listener(emrs: &Emrs, call: Call, answer: http::response::Builder) -> Option<Listener> {
     let done = call.exchange(emrs, answer).await;
-    done.classified.into_answer().listener
+    let listeners = done.classified.into_answer().listeners;
+    listeners?.lessons.map(|listener| *listener)
 }
 
 /// Answers a call with this body, in pieces.

@@ -121,7 +121,9 @@ GET /xapi/v0.1/patient/3/ => api-out-of-place Administer administration
 const ORTHANC_REQUESTS: &str = r#"
 GET /app/explorer.html => explorer Navigate shell
 GET /system => server Navigate shell
+GET /patients?expand => patients Search imaging
 GET /studies?expand => lists Search imaging
+POST /tools/find {"Level":"Patient","Query":{"PatientID":"1"}} => find-patients Search imaging
 POST /tools/find {"Level":"Study","Query":{"PatientID":"1"}} => find Search imaging
 POST /tools/lookup 1CT1 => lookup Search imaging
 GET /dicom-web/studies?PatientID=1&includefield=a&includefield=b => qido Search imaging

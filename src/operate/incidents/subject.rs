@@ -1,6 +1,6 @@
 //! Which records of the trail concern an incident.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{IncidentError, MOST_RECORDS};
-use crate::audit::entry::Entry;
+use crate::audit::entry::{Entry, Phase};
 use crate::audit::log::{MasterKey, Reader, RealFiles, Sequences, headers};
 use crate::audit::show::ShowError;
 use crate::operate::cases::Case;
@@ -52,11 +52,22 @@ impl Subject {
         let range = Sequences { from, to: end };
         let mut reader = Reader::new(Arc::new(RealFiles), directory, master, range);
         let mut found = BTreeSet::new();
+        // Who looked at a list of which only the outcome knows that it concerns this.
+        let mut open: HashMap<Uuid, u64> = HashMap::new();
         while let Some(record) = reader.next_record()? {
             let sequence = record.sequence;
             let entry = Entry::from_bytes(&record.payload)
                 .map_err(|source| ShowError::Entry { sequence, source })?;
+            let admission = match entry.phase {
+                Phase::Admit => {
+                    open.insert(entry.id, sequence);
+                    None
+                }
+                Phase::Outcome => entry.of.and_then(|of| open.remove(&of)),
+                Phase::Refuse | Phase::Event => None,
+            };
             if self.concerns(&entry) {
+                found.extend(admission);
                 // The outcome of an admission names it, and nothing else.
                 self.records.insert(entry.id.to_string());
                 found.insert(sequence);

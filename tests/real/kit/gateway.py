@@ -133,6 +133,11 @@ class Gateway:
             raise RuntimeError(f"audit show ended with {done.returncode}: {done.stderr[-1500:]}")
         return [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
 
+    def run(self, *arguments):
+        """A command that asks the gateway, with its exit code and text."""
+        done = subprocess.run([binary(), *arguments, "--config", self.config], capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
     def verify(self):
         """`chartgate audit verify`, with its exit code and text."""
         done = subprocess.run([binary(), "audit", "verify", "--config", self.config], capture_output=True, text=True)

@@ -63,6 +63,19 @@ async function guidedEntry(page) {
   await look(page, 'opal-allergy-written');
 }
 
+// A list of Opal's own, and a search: both name patients whose charts nobody opens.
+async function lists(page) {
+  const answered = page.waitForResponse((response) => response.url().startsWith(`${BASE}/api/v0.1/patientlist/`));
+  await page.goto(`${BASE}/#/list/`);
+  const list = await answered;
+  const rows = await list.json();
+  await page.waitForLoadState('networkidle');
+  await look(page, 'opal-list');
+  say('list answered', { path: new URL(list.url()).pathname, patients: rows.map((row) => String(row.demographics[0].patient_id)) });
+  const found = await page.evaluate(async (url) => (await fetch(url)).json(), `${BASE}/search/simple/?query=MRN00000`);
+  say('search answered', found.object_list.map((row) => String(row.patient_id)));
+}
+
 async function refusals(page) {
   // From Opal's own page: the gateway's pages may not fetch anything.
   const api = await page.evaluate(async (url) => {
@@ -109,6 +122,7 @@ await work(async () => {
   await workInChart(page);
   await otherPatients(page);
   await guidedEntry(page);
+  await lists(page);
   await refusals(page);
   await signOut(context, page);
   await context.close();

@@ -51,6 +51,7 @@ def body(it):
         records = gateway.trail()
         what_the_trail_says(it, records)
         only_asked_for(it, gateway)
+        lists_are_on_record(it, gateway, seen, records)
         code, text = gateway.verify()
         it.check("`audit verify` is green on the running gateway's trail", code == 0, text)
         it.check("the gateway ends in good order", gateway.stop() == 0, gateway.process.text()[-800:])
@@ -151,6 +152,26 @@ def only_asked_for(it, gateway):
     it.check("`--user` keeps that user only", chosen and all(trail.first(r, "subject") == "dr.adams" for r in chosen), trail.brief(chosen))
     reads = [r for r in gateway.trail() if trail.first(r, "event") == "audit_read"]
     it.check("each reading of the trail is itself on record", len(reads) >= 3, trail.brief(reads))
+
+
+def lists_are_on_record(it, gateway, seen, records):
+    acts = trail.select(records, phase="admit", subject="dr.adams")
+    ended = {trail.first(r, "of"): r["entry"]["outcome"] for r in trail.select(records, phase="outcome")}
+
+    def listed(path):
+        return [[p["id"] for p in ended[r["entry"]["id"]].get("appeared", [])] for r in acts if trail.first(r, "path") == path]
+
+    shown = seen.get("list answered", {})
+    expected = list(dict.fromkeys(shown.get("patients", [])))
+    it.check("Opal's own page shows a list", len(expected) > 10, shown)
+    it.equal("every patient of the list is on record, in a list", listed(shown.get("path")), [expected])
+    found = seen.get("search answered", [])
+    it.check("a search finds patients", bool(found), found)
+    it.equal("and they are on record", listed("/search/simple/"), [list(dict.fromkeys(found))])
+    never = next((one for one in expected if one not in (PATIENT, str(int(PATIENT) + 1))), None)
+    opened = [r for r in acts if never in trail.patients([r])]
+    code, text = gateway.run("report", "patient", str(never))
+    it.check("whose chart nobody opened is in a list", not opened and code == 0 and "Search in a list" in text, (never, text))
 
 
 def secrets_stay_secret(it, gateway, seen):

@@ -184,6 +184,9 @@ def what_the_trail_says(it, records, study, patient):
     searched = [r for r in trail.select(acts, action="Search", **by) if trail.first(r, "path") == "/dicom-web/studies"]
     it.check("the trail has dr.adams searching", bool(searched), trail.brief(acts))
     asked = {trail.first(r, "fields").get("PatientID") for r in searched if trail.first(r, "fields")}
+    ended = {trail.first(r, "of"): r["entry"]["outcome"] for r in trail.select(records, phase="outcome")}
+    found = {p["id"] for r in searched for p in ended.get(r["entry"]["id"], {}).get("appeared", [])}
+    it.check("and who was found, by DICOM's patient id", "1CT1" in found, found)
     it.check("and for which patient id", "1CT1" in asked, [trail.first(r, "mapping") for r in searched])
     read = [r for r in trail.select(acts, **by) if trail.first(r, "path") == f"/dicom-web/studies/{study}"]
     it.check("the trail has dr.adams retrieving the study", bool(read) and trail.first(read[0], "action") in ("Read", "Export"), trail.brief(acts))

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::coding;
 use super::kinds::Verb;
 use crate::audit::query::join::Joined;
+use crate::request::facts::PatientSource;
 use crate::request::{Action, Event, Facts, PatientRef};
 
 const ENTITY_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";
@@ -24,7 +25,7 @@ pub(super) fn of_request(
         return Vec::new();
     };
     let mut entities = vec![transaction(facts)];
-    entities.extend(patient.map(|patient| person(patient, &[])));
+    entities.extend(patient.map(|patient| person(patient, &found(patient))));
     entities.push(if verb == Some(Verb::Query) {
         query(facts)
     } else {
@@ -80,6 +81,14 @@ fn transaction(facts: &Facts) -> Value {
         "what": { "identifier": { "value": facts.request } },
         "type": { "system": OWN_TYPE, "code": "XrequestId" },
     })
+}
+
+/// How a patient came into it, where that is no matter of course.
+fn found(patient: &PatientRef) -> Vec<Value> {
+    match patient.source {
+        PatientSource::Request | PatientSource::Sticky | PatientSource::Linked => Vec::new(),
+        PatientSource::Appeared => vec![json!({ "type": "appeared", "valueString": "in a list" })],
+    }
 }
 
 fn person(patient: &PatientRef, details: &[Value]) -> Value {

@@ -6,7 +6,8 @@ use super::{DCM, EVENT_TYPE, INTERACTION, LIFECYCLE, coding};
 use crate::audit::entry::Phase;
 use crate::audit::events;
 use crate::audit::query::join::Joined;
-use crate::request::Action;
+use crate::request::facts::PatientSource;
+use crate::request::{Action, PatientRef};
 
 /// What a request does, as REST sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +106,25 @@ impl Kind {
             Some(Action::Administer) => Self::Restricted,
             Some(action) => Verb::of(action).map_or(Self::Operation, Self::Rest),
             None => Self::Operation,
+        }
+    }
+
+    /// The same for one of its patients: whoever only appeared in a list was found, not opened. What takes a list
+    /// out, or hands it on, does so to everybody in it.
+    pub(super) fn of_patient(self, joined: &Joined, patient: &PatientRef) -> Self {
+        let facts = joined.entry.facts.as_ref();
+        let action = facts.and_then(|f| f.mapping.as_ref()).map(|m| m.action);
+        match (patient.source, action) {
+            (PatientSource::Appeared, Some(Action::Read | Action::Navigate)) => {
+                Self::Rest(Verb::Query)
+            }
+            (
+                PatientSource::Request
+                | PatientSource::Sticky
+                | PatientSource::Linked
+                | PatientSource::Appeared,
+                _,
+            ) => self,
         }
     }
 

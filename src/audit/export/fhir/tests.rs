@@ -99,6 +99,41 @@ fn the_right_profile_is_claimed_for_each_action() {
 }
 
 #[test]
+fn whoever_appeared_in_a_list_has_an_event_of_their_own() {
+    let claimed = |action, charts: &[&str]| {
+        let events = events(&sample::listed(action, charts, &["4", "5"]));
+        let of = |event: &Value| {
+            let ids = event["entity"].as_array().unwrap().iter();
+            let patient = ids.clone().find(|entity| entity["role"]["code"] == "1");
+            let id = patient.unwrap()["what"]["identifier"]["value"].clone();
+            let listed = patient.unwrap()["detail"][0]["valueString"] == "in a list";
+            let mark = if listed { " listed" } else { "" };
+            let profile = profile(event).unwrap_or("-");
+            format!("{} {profile}{mark}", id.as_str().unwrap())
+        };
+        events.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        claimed(Action::Search, &[]),
+        ["4 PatientQuery listed", "5 PatientQuery listed"]
+    );
+    // A chart that is opened, and a list beside it.
+    assert_eq!(
+        claimed(Action::Read, &["5", "6"]),
+        ["5 PatientRead", "6 PatientRead", "4 PatientQuery listed"]
+    );
+    assert_eq!(
+        claimed(Action::Export, &[]),
+        ["4 PatientRead listed", "5 PatientRead listed"]
+    );
+    let research = with_purpose(sample::listed(Action::Export, &[], &["4", "5"]), "HRESCH");
+    assert_eq!(events(&research).len(), 4, "each of them was disclosed");
+    let mut cut = sample::listed(Action::Search, &[], &["4", "5"]);
+    cut.end.as_mut().unwrap().outcome.end = End::Abandoned;
+    assert!(events(&cut).iter().all(|event| profile(event).is_none()));
+}
+
+#[test]
 fn what_goes_outside_is_a_disclosure_and_care_is_none() {
     let names = |action, purpose| {
         let joined = with_purpose(sample::done(action, &["4"]), purpose);

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::audit::fixture as sample;
 use crate::audit::outcome::End;
-use crate::request::Event;
+use crate::request::facts::PatientSource;
+use crate::request::{Action, Event};
 
 fn outcome_of(of: Uuid, patients: Vec<PatientRef>) -> Entry {
     let outcome = Outcome {
@@ -19,6 +20,9 @@ fn outcome_of(of: Uuid, patients: Vec<PatientRef>) -> Entry {
         millis: 1,
         patients,
         watermark: None,
+        appeared: Vec::new(),
+        appeared_more: 0,
+        appeared_unknown: None,
     };
     Entry::outcome(&"gw1".into(), Timestamp::UNIX_EPOCH, of, outcome)
 }
@@ -45,6 +49,58 @@ fn a_patient_whom_only_the_outcome_names_is_found() {
     assert_eq!(found[0].patients()[0].id, "4");
     join.end();
     assert!(drain(&mut join).is_empty());
+}
+
+#[test]
+fn whoever_only_appeared_in_a_list_is_found() {
+    let asked = |patient: &str| {
+        let filter = Filter {
+            patient: Some(patient.to_owned()),
+            ..Filter::default()
+        };
+        let mut join = Join::new(filter);
+        let search = sample::admission(&["7"]);
+        let mut ended = outcome_of(search.id, Vec::new());
+        let listed = sample::listed(Action::Search, &[], &["4", "5", "7", "4"]);
+        ended.outcome = listed.end.map(|end| end.outcome);
+        join.push(1, search);
+        join.push(2, ended);
+        drain(&mut join)
+    };
+    for patient in ["5", "urn:example:pid|4", "7"] {
+        let found = asked(patient);
+        assert_eq!(found.len(), 1, "{patient}");
+        let ids: Vec<(&str, bool)> = found[0]
+            .patients()
+            .iter()
+            .map(|p| (p.id.as_str(), p.source == PatientSource::Appeared))
+            .collect();
+        assert_eq!(ids, [("7", false), ("4", true), ("5", true)]);
+    }
+    assert!(asked("8").is_empty() && asked("urn:other|4").is_empty());
+}
+
+#[test]
+fn lists_of_many_patients_do_not_pile_up_behind_a_stream() {
+    let mut join = Join::new(Filter::default());
+    join.push(1, sample::admission(&["4"]));
+    let ids: Vec<String> = (0..10_000).map(|id| id.to_string()).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let list = sample::listed(Action::Search, &[], &ids)
+        .end
+        .unwrap()
+        .outcome;
+    let mut seen = 0;
+    for number in 0..60 {
+        let search = sample::admission(&[]);
+        let mut ended = outcome_of(search.id, Vec::new());
+        ended.outcome = Some(list.clone());
+        join.push(2 * number + 2, search);
+        join.push(2 * number + 3, ended);
+        seen += drain(&mut join).len();
+    }
+    assert!(join.late.len() == 1 && seen > 0, "the stream is set aside");
+    assert_eq!(seen + join.window.len(), 60);
 }
 
 #[test]

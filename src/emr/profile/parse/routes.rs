@@ -44,6 +44,7 @@ impl RouteReader<'_> {
         let patient = self.patient(&raw, &paths, at, problems);
         let same = self.same_patient(&raw, &paths, at, problems);
         let lessons = self.lessons(&raw, &paths, patient.as_ref(), at, problems);
+        let appears = self.appears(&raw, at, problems);
         let effect = effect(&raw, patient.as_ref(), at, problems);
         let (body_limit, body_timeout) = limits(&raw, at, problems);
         let no_store = no_store(&raw, at, problems);
@@ -66,6 +67,7 @@ impl RouteReader<'_> {
             patient,
             same,
             lessons,
+            appears: appears.into(),
             effect,
             poll: super::polling(raw.poll),
             held_post: raw.held_post.unwrap_or_default(),
