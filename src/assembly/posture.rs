@@ -10,10 +10,13 @@ use super::rooms::Rooms;
 use crate::admin::health::{Check, Status};
 use crate::audit::log::Health;
 use crate::backup::State as BackupState;
+use crate::operate::activity_review::Review as SignedActivity;
 use crate::operate::cases::{Cases, Level, Which};
 use crate::operate::permissions::Review as SignedReview;
 use crate::posture::assessments::{Ask, Assessments, Standing};
-use crate::posture::running::{Backup, Drill, Kept, OpenCase, Outlet, Review, Running, Weight};
+use crate::posture::running::{
+    ActivityReview, Backup, Drill, Kept, OpenCase, Outlet, Review, Running, Weight,
+};
 
 /// Answers an operator.
 ///
@@ -86,7 +89,7 @@ async fn running(parts: &Parts, rooms: &Rooms) -> Result<Running, String> {
         cases: open_cases(&rooms.cases).await?,
         glasses_unreviewed: glasses.unreviewed,
         glasses_overdue: glasses.overdue,
-        kept: kept(backup.unwrap_or_default(), review),
+        kept: kept(backup.unwrap_or_default(), review, rooms.activity.last()),
     })
 }
 
@@ -106,7 +109,11 @@ async fn open_cases(cases: &Cases) -> Result<Vec<OpenCase>, String> {
 }
 
 /// What the store keeps of past work, as checks read it.
-pub(crate) fn kept(backup: BackupState, review: Option<SignedReview>) -> Kept {
+pub(crate) fn kept(
+    backup: BackupState,
+    review: Option<SignedReview>,
+    activity: Option<SignedActivity>,
+) -> Kept {
     Kept {
         backup: backup.newest.map(|made| Backup {
             id: made.id,
@@ -127,6 +134,10 @@ pub(crate) fn kept(backup: BackupState, review: Option<SignedReview>) -> Kept {
             reviewer: review.reviewer,
             bundle: review.bundle,
             sha256: review.sha256,
+        }),
+        activity: activity.map(|review| ActivityReview {
+            reviewer: review.reviewer,
+            until: review.until,
         }),
     }
 }

@@ -39,6 +39,7 @@ pub(crate) fn configured(dir: &Path) -> config::Audit {
         checkpoint_interval: Duration::from_secs(10),
         reserve_bytes: 0,
         retention_years: 6,
+        review_interval: Duration::from_hours(7 * 24),
     }
 }
 
@@ -115,6 +116,7 @@ pub(crate) fn facts(action: Action, patients: &[&str]) -> Facts {
             emr_user: None,
             inspected: crate::request::facts::Inspected::default(),
             demand: crate::request::Demand::NONE,
+            disclosure: None,
         })),
         decision: Some(Decision {
             verdict: Verdict::Allow,
@@ -130,6 +132,7 @@ pub(crate) fn facts(action: Action, patients: &[&str]) -> Facts {
             considered: Vec::new(),
             reasons: Vec::new(),
             shadow: None,
+            stated: Vec::new(),
         }),
         generation: 7,
         bundle: None,

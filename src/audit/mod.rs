@@ -5,6 +5,7 @@
 pub mod admit;
 pub mod answers;
 pub mod csv;
+pub mod disclosed;
 pub mod entry;
 mod events;
 pub mod export;

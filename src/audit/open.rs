@@ -84,7 +84,25 @@ impl Audit {
         clock: SharedClock,
         truncation: Truncation,
     ) -> Result<(Self, Settled), OpenError> {
-        Self::open_within(LOCK_PATIENCE, config, limits, files, clock, truncation).await
+        Self::open_telling(config, limits, files, clock, truncation, None).await
+    }
+
+    /// The same; `changed` is what changed of the configuration, and goes on record before *started*.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_telling(
+        config: &config::Audit,
+        limits: &config::Limits,
+        files: Arc<dyn Files>,
+        clock: SharedClock,
+        truncation: Truncation,
+        changed: Option<&BTreeMap<String, String>>,
+    ) -> Result<(Self, Settled), OpenError> {
+        let opened = Self::open_within(LOCK_PATIENCE, config, limits, files, clock, truncation);
+        let (audit, settled, found) = opened.await?;
+        audit.settle(&found.recovered, found.left, changed).await?;
+        Ok((audit, settled))
     }
 
     async fn open_within(
@@ -94,7 +112,7 @@ impl Audit {
         files: Arc<dyn Files>,
         clock: SharedClock,
         truncation: Truncation,
-    ) -> Result<(Self, Settled), OpenError> {
+    ) -> Result<(Self, Settled, Found), OpenError> {
         let master = Arc::new(MasterKey::read(&config.master_key)?);
         let mut left = patience.attempts;
         let (log, recovered) = loop {
@@ -126,12 +144,16 @@ impl Audit {
             cut_bytes: recovered.cut.as_ref().map_or(0, |cut| cut.bytes),
             before: left.before,
         };
-        audit.settle(&recovered, left).await?;
-        Ok((audit, settled))
+        Ok((audit, settled, Found { recovered, left }))
     }
 
     /// INVARIANT: *started* is recorded last. A run without it was not settled, and the next start looks further back.
-    async fn settle(&self, recovered: &Recovered, left: Left) -> Result<(), AuditError> {
+    async fn settle(
+        &self,
+        recovered: &Recovered,
+        left: Left,
+        changed: Option<&BTreeMap<String, String>>,
+    ) -> Result<(), AuditError> {
         let unknown = left.open.len();
         for admission in left.open {
             let entry = Entry::outcome(&self.shared.node, self.now(), admission, unknown_outcome());
@@ -147,6 +169,10 @@ impl Audit {
         }
         if recovered.cut.is_some() || recovered.accepted_loss.is_some() || unknown > 0 || unclean {
             self.event(Event::Recovered, None, detail).await?;
+        }
+        if let Some(changed) = changed {
+            self.event(Event::ConfigurationChanged, None, changed.clone())
+                .await?;
         }
         let build = BTreeMap::from([("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
         self.event(Event::Started, None, build).await
@@ -254,6 +280,12 @@ fn unknown_outcome() -> Outcome {
         patients: Vec::new(),
         watermark: None,
     }
+}
+
+/// What was found when the trail was opened.
+struct Found {
+    recovered: Recovered,
+    left: Left,
 }
 
 /// What earlier runs left behind.
@@ -443,15 +475,17 @@ mod tests {
             attempts,
             pause: Duration::from_millis(1),
         };
-        Audit::open_within(
+        let limits = limits();
+        let opened = Audit::open_within(
             patience,
             config,
-            &limits(),
+            &limits,
             Arc::new(RealFiles),
             SystemClock::shared(),
             Truncation::Refuse,
-        )
-        .await
+        );
+        let (audit, settled, _) = opened.await?;
+        Ok((audit, settled))
     }
 
     #[tokio::test]

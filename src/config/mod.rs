@@ -35,6 +35,7 @@ pub mod second_factor;
 pub mod secrets;
 mod section;
 pub mod sessions;
+pub mod settings;
 pub mod source;
 pub mod step_up;
 #[cfg(test)]
@@ -99,6 +100,8 @@ pub struct Config {
     pub notify: alarm::Notify,
     /// The gateway's own log.
     pub log: Log,
+    /// What the file writes, setting by setting.
+    pub settings: settings::Settings,
 }
 
 /// Listeners, TLS and HTTP limits. `[server]`
@@ -348,6 +351,8 @@ pub struct Audit {
     pub reserve_bytes: u64,
     /// Calendar years that records are kept. Default and minimum 6.
     pub retention_years: u16,
+    /// How often activity is reviewed. Default 7 days.
+    pub review_interval: Duration,
 }
 
 /// The store. `[store]`

@@ -1,6 +1,7 @@
 //! Drives requests through the mapping and answers through the classification, with the shipped profiles.
 
 mod caching;
+mod disclosure;
 mod fields;
 mod inspection;
 mod links;

@@ -45,6 +45,9 @@ pub struct Kept {
     pub drill: Option<Drill>,
     /// The last review of permissions.
     pub review: Option<Review>,
+    /// The last review of activity.
+    #[serde(default)]
+    pub activity: Option<ActivityReview>,
 }
 
 /// A backup.
@@ -86,6 +89,15 @@ pub struct Review {
     pub bundle: String,
     /// Its digest.
     pub sha256: String,
+}
+
+/// A review of activity that was signed off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivityReview {
+    /// By whom.
+    pub reviewer: String,
+    /// The end of the period that was looked at.
+    pub until: Timestamp,
 }
 
 /// Somewhere that the gateway sends to.

@@ -13,6 +13,7 @@ use crate::backup::State as BackupState;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::detect::{RuleSet, examples};
+use crate::operate::activity_review::Review as ActivityReview;
 use crate::operate::permissions::Review;
 use crate::posture::facts::{Detections, Known, Look, Probe, Probed, Scope};
 use crate::posture::running::{Kept, Running};
@@ -51,7 +52,10 @@ async fn copied(config: &Config, clock: &SharedClock) -> Known<Kept> {
         .await
         .map_err(|error| text(&error))?;
     let review = Review::last(&store).await.map_err(|error| text(&error))?;
-    Ok(rooms::kept(backup, review))
+    let activity = ActivityReview::last(&store)
+        .await
+        .map_err(|error| text(&error))?;
+    Ok(rooms::kept(backup, review, activity))
 }
 
 /// A directory that only this user can enter, gone when this is.

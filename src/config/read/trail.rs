@@ -165,6 +165,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         Size(2 << 20)..=Size(1 << 40),
     );
     let retention_years = retention(&mut section);
+    let review_interval = review_interval(&mut section);
     section.done();
     Some(Audit {
         directory: directory?,
@@ -177,6 +178,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         checkpoint_interval,
         reserve_bytes: reserve.0,
         retention_years,
+        review_interval,
     })
 }
 
@@ -196,6 +198,12 @@ fn retention(section: &mut Section<'_>) -> u16 {
         says(message, "choose a value from 6 to 100, or leave it out"),
     );
     LEAST
+}
+
+/// How often activity is reviewed.
+fn review_interval(section: &mut Section<'_>) -> Duration {
+    let days = |days: u64| Duration::from_hours(days.saturating_mul(24));
+    section.within("review_interval", days(7), days(1)..=days(366))
 }
 
 /// The machine's name, where `audit.node` is left out.

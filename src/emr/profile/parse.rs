@@ -19,6 +19,7 @@ use super::{Effect, Login, Modes, PatientRule, Problem, Profile, Route, Source};
 use crate::emr::profile::route::{Need, Polling};
 
 mod caching;
+mod disclosure;
 mod inspect;
 mod limits;
 mod links;

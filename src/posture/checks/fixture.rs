@@ -14,7 +14,9 @@ use crate::posture::facts::{
     Bundle, Certificate, Clock, Detections, Disks, Facts, Faults, Guarded, Key, Leaf, Listener,
     Plain, Prevention, Probe, Probed, Profile, Synchronised, Taken, Trail,
 };
-use crate::posture::running::{Backup, Drill, Kept, OpenCase, Outlet, Review, Running, Weight};
+use crate::posture::running::{
+    ActivityReview, Backup, Drill, Kept, OpenCase, Outlet, Review, Running, Weight,
+};
 use crate::posture::updates::Comparison;
 use crate::secret::Secret;
 
@@ -125,6 +127,10 @@ fn kept(now: Timestamp) -> Kept {
             reviewer: "alice".to_owned(),
             bundle: "hospital 1".to_owned(),
             sha256: "d1".to_owned(),
+        }),
+        activity: Some(ActivityReview {
+            reviewer: "alice".to_owned(),
+            until: an_hour_ago,
         }),
     }
 }
