@@ -228,6 +228,7 @@ async fn a_reason_is_stated_once_and_names_what_it_opened() {
     assert_eq!(recorded(&admission), ["reason=900s"]);
     let decision = admission.facts.as_ref().unwrap().decision.clone().unwrap();
     assert_eq!(decision.reasons, [stated["stated"].clone()]);
+    assert_eq!(decision.stated, ["TREAT"]);
     let all = house.trail().into_iter();
     let event = all
         .filter(|entry| entry.event == Some(Event::ReasonStated))

@@ -182,6 +182,8 @@ mod tests {
                     }
                     AdminRequest::ReloadCertificates
                     | AdminRequest::CheckUpdates
+                    | AdminRequest::Activity(_)
+                    | AdminRequest::Disclosure(_)
                     | AdminRequest::Answers(_)
                     | AdminRequest::Policy(_)
                     | AdminRequest::BreakGlass(_)

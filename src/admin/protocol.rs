@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::audit::answers::Ask;
 use crate::audit::show::Filter;
 use crate::operate::{
-    break_glass, cases, containment, emergency, factors, incidents, lockdown, permissions, tokens,
+    activity_review, break_glass, cases, containment, disclosures, emergency, factors, incidents,
+    lockdown, permissions, tokens,
 };
 
 /// The version of this protocol. A new request kind is not a new version; a changed meaning is.
@@ -43,6 +44,10 @@ pub enum AdminRequest {
     Policy(permissions::Ask),
     /// Broken glasses and their reviews.
     BreakGlass(break_glass::Ask),
+    /// Reviews of activity; the value is that of [`activity_review::Ask`].
+    Activity(activity_review::Ask),
+    /// Disclosures that did not pass the gateway; the value is that of [`disclosures::Ask`].
+    Disclosure(disclosures::Ask),
     /// About cases; the values are those of [`cases::Ask`].
     Case(cases::Ask),
     /// About locks and sessions; the values are those of [`containment::Ask`].

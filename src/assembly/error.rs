@@ -8,6 +8,7 @@ use crate::audit::open::OpenError;
 use crate::identity::IdentityError;
 use crate::limit::charge::UnknownAction;
 use crate::operate::cases::CaseError;
+use crate::operate::configuration::ConfigurationError;
 use crate::operate::containment::ContainmentError;
 use crate::operate::incidents::IncidentError;
 use crate::operate::lockdown::LockdownError;
@@ -29,6 +30,9 @@ pub enum StartError {
     /// The store.
     #[error("the store: {0}")]
     Store(#[from] StoreError),
+    /// The settings of the last start.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
     /// Certificates.
     #[error("certificates:\n{}", lines(.0))]
     Certificates(Vec<CertificateError>),
@@ -41,6 +45,9 @@ pub enum StartError {
     /// What the store holds of policies: the bundles of before, the last review.
     #[error("policies and their review: {0}")]
     Review(#[from] ReviewError),
+    /// The last review of activity.
+    #[error(transparent)]
+    Activity(#[from] crate::operate::activity_review::ActivityError),
     /// The newest assessment of the posture.
     #[error("the assessment of the posture: {0}")]
     Posture(#[from] crate::posture::assessments::AssessmentError),

@@ -40,6 +40,7 @@ use crate::identity::{Banner, Identity};
 use crate::limit::browsers::Browsers;
 use crate::limit::charge::Charges;
 use crate::limit::screen::Screen;
+use crate::operate::configuration::Comparison as Configuration;
 use crate::operate::permissions;
 use crate::policy::bundle::Bundle;
 use crate::policy::decide::Policies;
@@ -119,14 +120,17 @@ impl Running {
         let bundle = permissions::Start::find(&config.policy, &store)
             .await?
             .bundle;
+        let settings = Configuration::of(&config.settings, &store).await?;
         let (audit, settled) = Audit::open_on(
             ground,
             &config.audit,
             &config.limits,
             clock.clone(),
             truncation,
+            settings.detail(),
         )
         .await?;
+        settings.remember(&store, clock.now()).await?;
         crate::backup::settle(&store, &config.store.path, &audit).await?;
 
         let prepared = Prepared {

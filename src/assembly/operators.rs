@@ -87,6 +87,14 @@ impl AdminApi for Operators {
                     let answer = self.rooms.break_glass.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
+                AdminRequest::Activity(ask) => {
+                    let review = self.rooms.activity.answer(operator.name(), ask).await;
+                    replies.send(&review.map_err(failed)?).await
+                }
+                AdminRequest::Disclosure(ask) => {
+                    let recorded = self.rooms.disclosures.answer(operator.name(), ask).await;
+                    replies.send(&recorded.map_err(failed)?).await
+                }
                 AdminRequest::Case(ask) => {
                     let answer = self.rooms.cases.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await

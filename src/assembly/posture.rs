@@ -11,11 +11,12 @@ use crate::admin::health::{Check, Status};
 use crate::archive::State as ArchiveState;
 use crate::audit::log::Health;
 use crate::backup::State as BackupState;
+use crate::operate::activity_review::Review as SignedActivity;
 use crate::operate::cases::{Cases, Level, Which};
 use crate::operate::permissions::Review as SignedReview;
 use crate::posture::assessments::{Ask, Assessments, Standing};
 use crate::posture::running::{
-    Archive, Backup, Drill, Kept, OpenCase, Outlet, Review, Running, Weight,
+    ActivityReview, Archive, Backup, Drill, Kept, OpenCase, Outlet, Review, Running, Weight,
 };
 
 /// Answers an operator.
@@ -95,7 +96,12 @@ async fn running(parts: &Parts, rooms: &Rooms) -> Result<Running, String> {
         cases: open_cases(&rooms.cases).await?,
         glasses_unreviewed: glasses.unreviewed,
         glasses_overdue: glasses.overdue,
-        kept: kept(backup.unwrap_or_default(), review, archive),
+        kept: kept(
+            backup.unwrap_or_default(),
+            review,
+            rooms.activity.last(),
+            archive,
+        ),
     })
 }
 
@@ -118,6 +124,7 @@ async fn open_cases(cases: &Cases) -> Result<Vec<OpenCase>, String> {
 pub(crate) fn kept(
     backup: BackupState,
     review: Option<SignedReview>,
+    activity: Option<SignedActivity>,
     archive: Option<ArchiveState>,
 ) -> Kept {
     Kept {
@@ -145,6 +152,10 @@ pub(crate) fn kept(
             reviewer: review.reviewer,
             bundle: review.bundle,
             sha256: review.sha256,
+        }),
+        activity: activity.map(|review| ActivityReview {
+            reviewer: review.reviewer,
+            until: review.until,
         }),
     }
 }

@@ -3,6 +3,7 @@
 //! A room acts on the stages through the store, the policies' standing and the trail, and through nothing else.
 //! *Owns*: one handle of each room.
 
+mod activity;
 mod archived;
 mod care;
 mod glass;
@@ -37,10 +38,12 @@ use crate::desk::{Desk, Desks, Hatch};
 use crate::emr::emrs::Emrs;
 use crate::feeds::CareFeeds;
 use crate::identity::Identity;
+use crate::operate::activity_review::ActivityReviews;
 use crate::operate::break_glass::BreakGlass;
 use crate::operate::cases::Cases;
 use crate::operate::containment::Containment;
 use crate::operate::devices::Devices;
+use crate::operate::disclosures::Disclosures;
 use crate::operate::emergency::EmergencyAccounts;
 use crate::operate::factors::Factors;
 use crate::operate::incidents::{self, Incidents};
@@ -109,6 +112,10 @@ pub(super) struct Rooms {
     /// Break-glass.
     pub(super) break_glass: BreakGlass,
     reasons: Reasons,
+    /// Reviews of activity.
+    pub(super) activity: ActivityReviews,
+    /// Disclosures that did not pass the gateway.
+    pub(super) disclosures: Disclosures,
     /// Cases.
     pub(super) cases: Arc<Cases>,
     /// Locks and sessions.
@@ -208,6 +215,8 @@ impl Rooms {
             updates: Updates::new(on.config.update.clone(), audit.clone(), clock.clone()),
             answers: Answers::new(audit.clone(), holdings, clock.clone()),
             permissions,
+            activity: activity::open(on).await?,
+            disclosures: Disclosures::new(audit.clone(), clock.clone()),
             break_glass,
             reasons: Reasons {
                 audit: audit.clone(),
@@ -256,6 +265,7 @@ impl Rooms {
     /// How each room is: the lines of `chartgate status`.
     pub(super) async fn checks(&self) -> Vec<Check> {
         let mut checks = permissions::checks(&self.permissions);
+        checks.push(activity::check(&self.activity));
         checks.push(glass::check(self.break_glass.condition().await));
         if let Some(accounts) = &self.emergency {
             checks.push(sealed::check(accounts.condition().await));
@@ -288,6 +298,7 @@ impl Rooms {
         let end = || ended(ending.clone());
         background.spawn(self.permissions.clone().watch(end()));
         background.spawn(permissions::measure(self.permissions.clone(), end()));
+        background.spawn(activity::measure(self.activity.clone(), end()));
         background.spawn(self.break_glass.clone().keep_up(end()));
         background.spawn(containment::keep_time(self.clone(), ending.clone()));
         self.alarms.start(background, ending);

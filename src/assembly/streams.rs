@@ -234,6 +234,7 @@ mod tests {
                 emr_user: None,
                 inspected: crate::request::facts::Inspected::default(),
                 demand: crate::request::Demand::NONE,
+                disclosure: None,
             })),
             decision: None,
             generation: 1,

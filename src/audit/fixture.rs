@@ -44,6 +44,7 @@ pub(crate) fn configured(dir: &Path) -> config::Audit {
         retention_years: 6,
         stall_after: Duration::from_mins(1),
         archive: None,
+        review_interval: Duration::from_hours(7 * 24),
     }
 }
 
@@ -127,6 +128,7 @@ pub(crate) fn facts(action: Action, patients: &[&str]) -> Facts {
             emr_user: None,
             inspected: crate::request::facts::Inspected::default(),
             demand: crate::request::Demand::NONE,
+            disclosure: None,
         })),
         decision: Some(Decision {
             verdict: Verdict::Allow,
@@ -142,6 +144,7 @@ pub(crate) fn facts(action: Action, patients: &[&str]) -> Facts {
             considered: Vec::new(),
             reasons: Vec::new(),
             shadow: None,
+            stated: Vec::new(),
         }),
         generation: 7,
         bundle: None,

@@ -6,6 +6,7 @@ pub mod admit;
 pub mod answers;
 pub mod archived;
 pub mod csv;
+pub mod disclosed;
 pub mod entry;
 mod events;
 pub mod export;

@@ -118,10 +118,11 @@ impl Audit {
         clock: SharedClock,
         truncation: Truncation,
     ) -> Result<(Self, Settled), OpenError> {
-        Self::open_on(Ground::of(files), config, limits, clock, truncation).await
+        Self::open_on(Ground::of(files), config, limits, clock, truncation, None).await
     }
 
-    /// The same on a ground of the caller's.
+    /// The same on a ground of the caller's; `changed` is what changed of the configuration, and goes on record before
+    /// *started*.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -131,8 +132,12 @@ impl Audit {
         limits: &config::Limits,
         clock: SharedClock,
         truncation: Truncation,
+        changed: Option<&BTreeMap<String, String>>,
     ) -> Result<(Self, Settled), OpenError> {
-        Self::open_within(LOCK_PATIENCE, ground, config, limits, clock, truncation).await
+        let opened = Self::open_within(LOCK_PATIENCE, ground, config, limits, clock, truncation);
+        let (audit, settled, found) = opened.await?;
+        audit.settle(&found.recovered, found.left, changed).await?;
+        Ok((audit, settled))
     }
 
     async fn open_within(
@@ -142,7 +147,7 @@ impl Audit {
         limits: &config::Limits,
         clock: SharedClock,
         truncation: Truncation,
-    ) -> Result<(Self, Settled), OpenError> {
+    ) -> Result<(Self, Settled, Found), OpenError> {
         let master = Arc::new(MasterKey::read(&config.master_key)?);
         let files = Arc::clone(&ground.files);
         let unrecorded = Arc::<Unrecorded>::default();
@@ -181,12 +186,16 @@ impl Audit {
             cut_bytes: recovered.cut.as_ref().map_or(0, |cut| cut.bytes),
             before: left.before,
         };
-        audit.settle(&recovered, left).await?;
-        Ok((audit, settled))
+        Ok((audit, settled, Found { recovered, left }))
     }
 
     /// INVARIANT: *started* is recorded last. A run without it was not settled, and the next start looks further back.
-    async fn settle(&self, recovered: &Recovered, left: Left) -> Result<(), AuditError> {
+    async fn settle(
+        &self,
+        recovered: &Recovered,
+        left: Left,
+        changed: Option<&BTreeMap<String, String>>,
+    ) -> Result<(), AuditError> {
         let unknown = left.open.len();
         for admission in left.open {
             let entry = Entry::outcome(&self.shared.node, self.now(), admission, unknown_outcome());
@@ -202,6 +211,10 @@ impl Audit {
         }
         if recovered.cut.is_some() || recovered.accepted_loss.is_some() || unknown > 0 || unclean {
             self.event(Event::Recovered, None, detail).await?;
+        }
+        if let Some(changed) = changed {
+            self.event(Event::ConfigurationChanged, None, changed.clone())
+                .await?;
         }
         let build = BTreeMap::from([("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
         self.event(Event::Started, None, build).await
@@ -262,4 +275,10 @@ fn unknown_outcome() -> Outcome {
         appeared_more: 0,
         appeared_unknown: None,
     }
+}
+
+/// What was found when the trail was opened.
+struct Found {
+    recovered: Recovered,
+    left: Left,
 }

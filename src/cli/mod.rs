@@ -12,6 +12,7 @@ pub mod check;
 pub mod console;
 pub mod demo;
 pub mod detect;
+pub mod disclosure;
 pub mod emergency;
 pub mod factor;
 mod gateway;
@@ -78,6 +79,8 @@ enum Command {
     Demo(demo::DemoArgs),
     #[command(subcommand)]
     Detect(detect::DetectCommand),
+    #[command(subcommand)]
+    Disclosure(disclosure::DisclosureCommand),
     #[command(subcommand)]
     EmergencyAccount(emergency::EmergencyCommand),
     #[command(subcommand)]
@@ -175,6 +178,7 @@ fn dispatch(
         Command::Check(args) => check::run(args, console, clock),
         Command::Demo(args) => demo::run(args, console, clock),
         Command::Detect(command) => detect::run(command, console),
+        Command::Disclosure(command) => disclosure::run(command, console, clock),
         Command::EmergencyAccount(command) => emergency::run(command, console),
         Command::Factor(command) => factor::run(command, console),
         Command::Incident(command) => incident::run(command, console, clock),

@@ -1,15 +1,23 @@
-//! `chartgate report`: who opened this chart, what a user did, what happened at all.
+//! `chartgate report`: who opened this chart, what of it went outside, what a user did, what happened at all.
 
 use std::path::PathBuf;
 
+use aws_lc_rs::digest;
 use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
 
 use super::console::{Console, Failure};
+use super::gateway::{self, printable};
 use super::output::Output;
 use super::trail::{self, Period};
+use crate::admin::protocol::AdminRequest;
 use crate::audit::answers::{Ask, Piece};
-use crate::audit::report::{Report, Staff, Subject, html, text};
+use crate::audit::query::join::Joined;
+use crate::audit::report::disclosures::{Accounting, Scope};
+use crate::audit::report::{Report, Staff, Subject, TooLong, html, text};
 use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::operate::activity_review::{Ask as Review, Review as SignedOff, SignOff};
 
 /// Reports for a person: text, CSV, or one HTML page that needs nothing else.
 #[derive(Debug, Subcommand)]
@@ -28,9 +36,26 @@ pub enum ReportCommand {
         after_long_help = "Examples:\n  chartgate report user dr.grey --since 30d --format csv --output dr.grey.csv"
     )]
     User(OneArgs),
-    /// What happened, by person: admitted, refused, break-glass.
-    #[command(after_long_help = "Examples:\n  chartgate report activity --since 7d")]
-    Activity(AllArgs),
+    /// What of this chart went to somebody outside: an accounting of disclosures.
+    ///
+    /// Date, recipient and address as far as known, what, and what for (45 CFR 164.528), of the last six calendar years
+    /// unless a period is named; with what was put on record by `chartgate disclosure record`. Disclosures for treatment,
+    /// payment and operations, and files and paper that may not have gone outside, only with --all (45 CFR 170.210(d)).
+    #[command(
+        after_long_help = "Examples:\n  chartgate report disclosures 4 --format html --output disclosures-4.html\n  \
+                           chartgate report disclosures 4 --all --since 2026-01-01 --format csv"
+    )]
+    Disclosures(DisclosuresArgs),
+    /// What happened, by person: admitted, refused, break-glass; with --sign-off, reviewed.
+    ///
+    /// --sign-off asks, then puts on record under your name that you reviewed what was shown (45 CFR
+    /// 164.308(a)(1)(ii)(D)): period, rows and the SHA-256 of the report as --format csv writes it. `chartgate status`
+    /// shows when the next review is due (`audit.review_interval`).
+    #[command(
+        after_long_help = "Examples:\n  chartgate report activity --since 7d\n  \
+                           chartgate report activity --since 7d --sign-off --note 'nothing unusual'"
+    )]
+    Activity(ActivityArgs),
 }
 
 /// A report about one.
@@ -41,6 +66,35 @@ pub struct OneArgs {
     id: String,
     #[command(flatten)]
     rest: AllArgs,
+}
+
+/// An accounting of disclosures.
+#[derive(Debug, Args)]
+pub struct DisclosuresArgs {
+    /// The patient's identifier in the EMR.
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Also those for treatment, payment and operations, and every file and paper copy.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    rest: AllArgs,
+}
+
+/// A report of activity, and its review.
+#[derive(Debug, Args)]
+pub struct ActivityArgs {
+    #[command(flatten)]
+    rest: AllArgs,
+    /// Sign off, at the running gateway, that you reviewed what is shown.
+    #[arg(long, requires = "since", conflicts_with = "without_staff")]
+    sign_off: bool,
+    /// What there is to say with the signature.
+    #[arg(long, value_name = "TEXT", requires = "sign_off", default_value = "")]
+    note: String,
+    /// Sign without being asked.
+    #[arg(long, requires = "sign_off")]
+    yes: bool,
 }
 
 /// What all reports take.
@@ -83,17 +137,54 @@ pub fn run(
     clock: &SharedClock,
 ) -> Result<(), Failure> {
     match command {
-        ReportCommand::Patient(args) => make(
-            Subject::Patient(args.id.clone()),
-            &args.rest,
-            console,
-            clock,
-        ),
-        ReportCommand::User(args) => {
-            make(Subject::User(args.id.clone()), &args.rest, console, clock)
+        ReportCommand::Patient(args) => {
+            let subject = Subject::Patient(args.id.clone());
+            make(subject, &args.rest, console, clock).map(|_made| ())
         }
-        ReportCommand::Activity(args) => make(Subject::Activity, args, console, clock),
+        ReportCommand::User(args) => {
+            let subject = Subject::User(args.id.clone());
+            make(subject, &args.rest, console, clock).map(|_made| ())
+        }
+        ReportCommand::Disclosures(args) => disclosures(args, console, clock),
+        ReportCommand::Activity(args) => activity(args, console, clock),
     }
+}
+
+impl AllArgs {
+    const fn staff(&self) -> Staff {
+        if self.without_staff {
+            Staff::Numbered
+        } else {
+            Staff::Named
+        }
+    }
+
+    /// Hands each row of the answer to `each`.
+    fn ask(
+        &self,
+        question: Ask,
+        clock: &SharedClock,
+        mut each: impl FnMut(&Joined) -> Result<(), TooLong>,
+    ) -> Result<(), Failure> {
+        trail::ask(&self.config, question, clock, |piece| match piece {
+            Piece::Row(joined) => each(&joined).map_err(Failure::of),
+            Piece::Text(_)
+            | Piece::Manifest(_)
+            | Piece::Expired(_)
+            | Piece::Age(_)
+            | Piece::Removed(_)
+            | Piece::Proof(_)
+            | Piece::Kept(_)
+            | Piece::Hold(_) => Ok(()),
+        })
+    }
+}
+
+/// What was shown.
+struct Made {
+    since: Option<Timestamp>,
+    until: Timestamp,
+    report: Report,
 }
 
 fn make(
@@ -101,32 +192,17 @@ fn make(
     args: &AllArgs,
     console: &mut Console<'_>,
     clock: &SharedClock,
-) -> Result<(), Failure> {
+) -> Result<Made, Failure> {
     let now = clock.now();
     let (since, until) = args.period.bounds(now)?;
     let filter = subject.filter(since, until);
-    let staff = if args.without_staff {
-        Staff::Numbered
-    } else {
-        Staff::Named
-    };
     let mut output = Output::to(args.output.as_deref())?;
     let question = Ask::Report {
         report: subject.name(),
         filter: filter.clone(),
     };
-    let mut report = Report::new(subject, staff, &filter, now);
-    trail::ask(&args.config, question, clock, |piece| match piece {
-        Piece::Row(joined) => report.push(&joined).map_err(Failure::of),
-        Piece::Text(_)
-        | Piece::Manifest(_)
-        | Piece::Expired(_)
-        | Piece::Age(_)
-        | Piece::Removed(_)
-        | Piece::Proof(_)
-        | Piece::Kept(_)
-        | Piece::Hold(_) => Ok(()),
-    })?;
+    let mut report = Report::new(subject, args.staff(), &filter, now);
+    args.ask(question, clock, |joined| report.push(joined))?;
     report.end();
     let document = match args.format {
         Form::Text => text(&report),
@@ -134,5 +210,79 @@ fn make(
         Form::Html => html(&report).map_err(Failure::of)?,
     };
     output.text(&document, console)?;
+    output.finish(&[])?;
+    let until = until.unwrap_or(now);
+    Ok(Made {
+        since,
+        until,
+        report,
+    })
+}
+
+fn disclosures(
+    args: &DisclosuresArgs,
+    console: &mut Console<'_>,
+    clock: &SharedClock,
+) -> Result<(), Failure> {
+    let DisclosuresArgs { id, all, rest } = args;
+    let now = clock.now();
+    let period = rest.period.bounds(now)?;
+    let scope = if *all { Scope::All } else { Scope::Accountable };
+    let mut accounting = Accounting::new(id, (scope, rest.staff()), period, now);
+    let mut output = Output::to(rest.output.as_deref())?;
+    let question = Ask::Report {
+        report: accounting.name(),
+        filter: accounting.filter(),
+    };
+    rest.ask(question, clock, |joined| accounting.push(joined))?;
+    accounting.end();
+    let document = match rest.format {
+        Form::Text => accounting.text(),
+        Form::Csv => accounting.csv(),
+        Form::Html => accounting.html().map_err(Failure::of)?,
+    };
+    output.text(&document, console)?;
     output.finish(&[])
+}
+
+fn activity(
+    args: &ActivityArgs,
+    console: &mut Console<'_>,
+    clock: &SharedClock,
+) -> Result<(), Failure> {
+    let made = make(Subject::Activity, &args.rest, console, clock)?;
+    let (true, Some(since)) = (args.sign_off, made.since) else {
+        return Ok(());
+    };
+    let csv = made.report.csv();
+    let until = made.until;
+    if !args.yes {
+        let question = format!(
+            "Sign off that you reviewed this, from {since:.0} to {until:.0}? Type yes to sign: "
+        );
+        if console.ask(&question)?.trim() != "yes" {
+            return Err(Failure::Failed("nothing was signed off".to_owned()));
+        }
+    }
+    let signed = SignOff {
+        since,
+        until,
+        report: hex::encode(digest::digest(&digest::SHA256, csv.as_bytes())),
+        rows: made.report.csv_rows(),
+        note: args.note.clone(),
+    };
+    let config = Config::load_for_reading(&args.rest.config).map_err(Failure::Problems)?;
+    let ask = AdminRequest::Activity(Review::SignOff(signed));
+    gateway::ask(&config, ask, |value| {
+        let review: SignedOff = serde_json::from_value(value).map_err(Failure::of)?;
+        if let Some((from, to)) = review.gap {
+            console.note(format_args!(
+                "nobody has reviewed activity from {from:.0} to {to:.0}"
+            ))?;
+        }
+        console.note(printable(&format!(
+            "signed off by {} at {:.0}: activity from {:.0} to {:.0}, sha256 {}",
+            review.reviewer, review.at, review.since, review.until, review.report
+        )))
+    })
 }

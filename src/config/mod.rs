@@ -36,6 +36,7 @@ pub mod second_factor;
 pub mod secrets;
 mod section;
 pub mod sessions;
+pub mod settings;
 pub mod source;
 pub mod step_up;
 #[cfg(test)]
@@ -101,6 +102,8 @@ pub struct Config {
     pub notify: alarm::Notify,
     /// The gateway's own log.
     pub log: Log,
+    /// What the file writes, setting by setting.
+    pub settings: settings::Settings,
 }
 
 /// Listeners, TLS and HTTP limits. `[server]`
@@ -354,6 +357,8 @@ pub struct Audit {
     pub stall_after: Duration,
     /// Where ended segments are archived, if anywhere.
     pub archive: Option<Archive>,
+    /// How often activity is reviewed. Default 7 days.
+    pub review_interval: Duration,
 }
 
 /// The store. `[store]`

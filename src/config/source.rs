@@ -1,6 +1,7 @@
 //! The text of `chartgate.toml`, and where in it a key stands.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -84,6 +85,7 @@ pub struct Document<'s> {
     source: &'s Source,
     root: Spanned<DeTable<'s>>,
     problems: RefCell<Problems>,
+    files: RefCell<BTreeSet<String>>,
 }
 
 impl<'s> Document<'s> {
@@ -113,6 +115,7 @@ impl<'s> Document<'s> {
                 source,
                 root,
                 problems,
+                files: RefCell::default(),
             })
         } else {
             problems.sort();
@@ -124,6 +127,16 @@ impl<'s> Document<'s> {
     #[must_use]
     pub const fn source(&self) -> &'s Source {
         self.source
+    }
+
+    /// Notes that the value at a key names a file that was read.
+    pub(super) fn names_file(&self, key: String) {
+        self.files.borrow_mut().insert(key);
+    }
+
+    /// The keys whose values name files that were read.
+    pub(super) fn named_files(&self) -> BTreeSet<String> {
+        self.files.borrow().clone()
     }
 
     /// The table of the whole file.

@@ -209,6 +209,7 @@ pub(super) mod tests {
                 emr_user: None,
                 inspected: crate::request::facts::Inspected::default(),
                 demand: crate::request::Demand::NONE,
+                disclosure: None,
             })),
             decision: None,
             generation: 1,

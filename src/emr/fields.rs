@@ -7,10 +7,10 @@ use http::HeaderMap;
 use super::content::Content;
 use super::form::{self, FieldError};
 use super::id::IdPattern;
-use super::profile::{FieldTest, PatientRule, Route, Source};
+use super::profile::{FieldTest, PatientRule, Route, Source, Told};
 use crate::refusal::Refusal;
-use crate::request::Target;
 use crate::request::facts::{PatientRef, PatientSource};
+use crate::request::{Disclosure, Target};
 
 /// Most patients that one request may name.
 const MOST_PATIENTS: usize = 256;
@@ -204,6 +204,34 @@ impl Inputs<'_> {
             }
         }
         Ok(fields)
+    }
+
+    /// What the request says of a copy that it hands out: of each place the first one that names something.
+    pub(super) fn disclosed(&self, route: &Route) -> Result<Option<Disclosure>, Refusal> {
+        let Some(rule) = route.disclosure() else {
+            return Ok(None);
+        };
+        let told = |told: &Told| match told {
+            Told::Nothing => Ok(None),
+            Told::Text(text) => Ok(Some(text.clone())),
+            Told::Places(places) => {
+                for place in places {
+                    let value = self.one(place)?.filter(|value| !value.trim().is_empty());
+                    if let Some(value) = value {
+                        return Ok(Some(shortened(value.trim())));
+                    }
+                }
+                Ok(None)
+            }
+        };
+        let purpose = told(&rule.purpose)?;
+        let disclosure = Disclosure {
+            recipient: told(&rule.recipient)?,
+            address: told(&rule.address)?,
+            description: told(&rule.description)?,
+            purpose: purpose.map(|word| rule.codes.get(&word).cloned().unwrap_or(word)),
+        };
+        Ok((!disclosure.is_empty()).then_some(disclosure))
     }
 
     fn query(&self) -> &str {

@@ -254,6 +254,7 @@ impl Emrs {
             // SECURITY: what looks like an attack is on record by rule and field. The value is not: it may be what it
             // was meant to steal, and it goes on to every reader of the trail.
             mapping.fields.clear();
+            mapping.disclosure = None;
         }
         clean
     }
@@ -281,6 +282,7 @@ impl Emrs {
             .await?;
         let inputs = choice.inputs(identified.received());
         mapping.fields = inputs.recorded(route)?;
+        mapping.disclosure = inputs.disclosed(route)?.map(Box::new);
         if let Some(login) = login {
             let user = inputs.one(&login.user)?;
             if let Some(user) = &user {
@@ -382,6 +384,7 @@ pub(crate) fn mapping_of(route: Option<&Route>) -> Mapping {
         emr_user: None,
         inspected: Inspected::default(),
         demand: route.map_or(Demand::NONE, Route::demand),
+        disclosure: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod appears;
 mod caching;
+mod disclosure;
 mod fields;
 mod inspection;
 mod links;

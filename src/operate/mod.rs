@@ -4,10 +4,13 @@
 //! *Owns*: cases, grants, locks, lockdowns; each in its table of the store, each change on record first.
 //! *Never*: an act without a name behind it, be it an operator's or a rule's.
 
+pub mod activity_review;
 pub mod break_glass;
 pub mod cases;
+pub mod configuration;
 pub mod containment;
 pub mod devices;
+pub mod disclosures;
 pub mod emergency;
 pub mod factors;
 pub mod incidents;

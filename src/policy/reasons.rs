@@ -70,6 +70,8 @@ impl Subject {
 pub struct Stated {
     /// Its id on the trail.
     pub id: Arc<str>,
+    /// What for: a code of HL7 v3 `PurposeOfUse`.
+    pub code: Arc<str>,
     /// When.
     pub at: Timestamp,
 }
@@ -142,6 +144,7 @@ mod tests {
         };
         let stated = Stated {
             id: "rs-1".into(),
+            code: "TREAT".into(),
             at: enquiry.at,
         };
         reasons.state(&enquiry, &stated);

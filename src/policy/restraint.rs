@@ -40,6 +40,8 @@ pub(super) enum Reason {
     Stated {
         /// The reasons on the trail, each once.
         ids: Vec<Arc<str>>,
+        /// What for, each purpose once.
+        codes: Vec<Arc<str>>,
         /// Until when the first of them holds.
         until: Timestamp,
     },
@@ -47,25 +49,37 @@ pub(super) enum Reason {
     Missing,
 }
 
+/// A reason that was stated for one patient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ground {
+    /// Its id on the trail, or that of the break-glass grant that stands for it.
+    pub(super) id: Arc<str>,
+    /// What for; a grant states no purpose of its own.
+    pub(super) code: Option<Arc<str>>,
+    /// Until when it holds.
+    pub(super) until: Timestamp,
+}
+
 impl Reason {
     /// Looks it up for each of `patients`, or once where there is none.
     pub(super) fn for_all(
         patients: &[PatientRef],
-        mut stated: impl FnMut(Option<&PatientRef>) -> Option<(Arc<str>, Timestamp)>,
+        mut stated: impl FnMut(Option<&PatientRef>) -> Option<Ground>,
     ) -> Self {
         let nobody = patients.is_empty().then_some(None);
-        let mut ids = Vec::new();
+        let (mut ids, mut codes) = (Vec::new(), Vec::new());
         let mut until = Timestamp::MAX;
         for patient in patients.iter().map(Some).chain(nobody) {
-            let Some((id, end)) = stated(patient) else {
+            let Some(ground) = stated(patient) else {
                 return Self::Missing;
             };
-            until = until.min(end);
-            if !ids.contains(&id) {
-                ids.push(id);
+            until = until.min(ground.until);
+            if !ids.contains(&ground.id) {
+                ids.push(ground.id);
             }
+            codes.extend(ground.code.filter(|code| !codes.contains(code)));
         }
-        Self::Stated { ids, until }
+        Self::Stated { ids, codes, until }
     }
 
     /// What it refuses to `principal`. A program has no form to state it on.
@@ -85,11 +99,12 @@ impl Reason {
         }
     }
 
-    /// What the record names.
-    pub(super) fn into_ids(self) -> Vec<String> {
+    /// What the record names: the reasons, and the purposes that they state.
+    pub(super) fn into_recorded(self) -> (Vec<String>, Vec<String>) {
+        let texts = |list: Vec<Arc<str>>| list.iter().map(ToString::to_string).collect();
         match self {
-            Self::Stated { ids, .. } => ids.iter().map(ToString::to_string).collect(),
-            Self::NotAsked | Self::Missing => Vec::new(),
+            Self::Stated { ids, codes, .. } => (texts(ids), texts(codes)),
+            Self::NotAsked | Self::Missing => (Vec::new(), Vec::new()),
         }
     }
 }
@@ -102,9 +117,15 @@ mod tests {
     #[test]
     fn a_reason_is_there_for_every_patient_or_not_at_all() {
         let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let ground = |id: &str, code: Option<&str>, second| Ground {
+            id: Arc::from(id),
+            code: code.map(Arc::from),
+            until: at(second),
+        };
         let stated = |patient: Option<&PatientRef>| match patient.map(|one| one.id.as_str()) {
-            Some("1") | None => Some((Arc::from("rs-1"), at(10))),
-            Some("2") => Some((Arc::from("rs-2"), at(5))),
+            Some("1") | None => Some(ground("rs-1", Some("HLEGAL"), 10)),
+            Some("2") => Some(ground("rs-2", Some("HLEGAL"), 5)),
+            Some("4") => Some(ground("bg-1", None, 20)),
             Some(_) => None,
         };
         let of = |ids: &[&str]| {
@@ -113,8 +134,10 @@ mod tests {
         };
         assert_eq!(of(&[]).until(), Some(at(10)));
         assert_eq!(of(&["1", "2", "1"]).until(), Some(at(5)));
-        assert_eq!(of(&["1", "2", "1"]).into_ids(), ["rs-1", "rs-2"]);
+        let (ids, codes) = of(&["1", "2", "1", "4"]).into_recorded();
+        assert_eq!(ids, ["rs-1", "rs-2", "bg-1"]);
+        assert_eq!(codes, ["HLEGAL"], "each purpose once; a grant states none");
         assert_eq!(of(&["1", "3"]), Reason::Missing);
-        assert!(of(&["3"]).into_ids().is_empty());
+        assert_eq!(of(&["3"]).into_recorded(), (vec![], vec![]));
     }
 }

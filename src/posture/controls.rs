@@ -425,7 +425,7 @@ pub const CONTROLS: &[Control] = &[
         "45 CFR 170.315(d)(11)",
         Onc,
         "Accounting of disclosures",
-        "disclosures that do not pass the gateway: paper, telephone, interfaces beside it",
+        "putting on record what does not pass the gateway (`chartgate disclosure record`): paper, telephone, interfaces beside it",
         "health information management",
     ),
     rest(

@@ -48,6 +48,9 @@ pub struct Kept {
     /// The archive of the trail.
     #[serde(default)]
     pub archive: Option<Archive>,
+    /// The last review of activity.
+    #[serde(default)]
+    pub activity: Option<ActivityReview>,
 }
 
 /// The archive of the trail.
@@ -100,6 +103,15 @@ pub struct Review {
     pub bundle: String,
     /// Its digest.
     pub sha256: String,
+}
+
+/// A review of activity that was signed off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivityReview {
+    /// By whom.
+    pub reviewer: String,
+    /// The end of the period that was looked at.
+    pub until: Timestamp,
 }
 
 /// Somewhere that the gateway sends to.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::demand::Demand;
+use super::disclosure::Disclosure;
 use super::edition::{BundleMark, Edition};
 use super::principal::Principal;
 use super::situation::{Situation, Words};
@@ -170,6 +171,9 @@ pub struct Mapping {
     /// What the profile demands of the sign-in on this route; nothing in records of before it could.
     #[serde(default, skip_serializing_if = "Demand::is_none")]
     pub demand: Demand,
+    /// To whom a copy goes, and what for, where the profile says where that stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disclosure: Option<Box<Disclosure>>,
 }
 
 /// What was found in the values of a request. Never a value.
@@ -257,6 +261,10 @@ pub struct Decision {
     /// What the candidate bundle in the shadow would have said, where that differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<Box<Shadowed>>,
+    /// What `reasons` were stated for, each purpose once: codes of HL7 v3 `PurposeOfUse`. Empty in records of before
+    /// they were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stated: Vec<String>,
 }
 
 /// What a candidate bundle would have said instead. It decided nothing.

@@ -106,6 +106,7 @@ metrics! {
     SHADOW_COMPARED = "chartgate_policy_shadow_compared_total", Counter, [], "Decisions that the candidate bundle in the shadow was asked about.";
     SHADOW_DIFFERING = "chartgate_policy_shadow_differing_total", Counter, ["difference"], "Decisions that the candidate would have made otherwise: `refused`, `permitted`, `obliged`, `failed`.";
     REVIEW_DUE = "chartgate_permission_review_due_seconds", Gauge, [], "Seconds until the next review of permissions is due; negative when overdue, 0 when none was ever signed off.";
+    ACTIVITY_REVIEW_DUE = "chartgate_activity_review_due_seconds", Gauge, [], "Seconds until the next review of activity is due; negative when overdue, 0 when none was ever signed off.";
     DETECT_EVENTS = "chartgate_detect_events_total", Counter, [], "Records of the trail that the detection rules have seen.";
     DETECT_LAG = "chartgate_detect_lag_records", Gauge, [], "Durable records that the detection rules have not seen yet.";
     ALARMS = "chartgate_alarms_total", Counter, ["rule", "level"], "Alarms that detection rules raised.";

@@ -184,6 +184,7 @@ pub(crate) fn limited(
         emr_user: None,
         inspected: crate::request::facts::Inspected::default(),
         demand: crate::request::Demand::NONE,
+        disclosure: None,
     };
     let mapped = Mapped::for_test(identified, 0, traits, mapping);
     Limited::for_test(Authorized::for_test(mapped, Obligations::default(), until))

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::proving::Named;
 use crate::audit::export::Format;
-use crate::audit::log::{Content, Proof};
 use crate::audit::hold::{self, Hold};
+use crate::audit::log::{Content, Proof};
 use crate::audit::query::join::Joined;
 use crate::audit::retention::{Expired, Kept};
 use crate::audit::show::Filter;

@@ -17,10 +17,10 @@ use std::collections::BTreeMap;
 pub use self::ask::{Age, Ask, Manifest, Piece};
 use self::exporting::Exporting;
 pub use self::holdings::Holdings;
-use self::retaining::Retaining;
-use super::hold::{Hold, HoldError};
 use self::proving::Proving;
 pub use self::proving::{Named, NoName};
+use self::retaining::Retaining;
+use super::hold::{Hold, HoldError};
 use super::log::{KeyError, LogError, ProveError};
 use super::query::{Look, Query};
 use super::retention::RetentionError;
@@ -154,6 +154,7 @@ impl Answers {
                 let holds = self.holdings.holds()?;
                 let by = (operator, self.clock.now());
                 Work::Holds(holds.answer(&self.audit, by, ask).await?)
+            }
             Ask::Prove { named, content } => {
                 count("proof");
                 let proving = Proving::new(&self.holdings, named, content, through)?;

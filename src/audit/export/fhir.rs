@@ -16,10 +16,11 @@ use self::agents::Party;
 pub(in crate::audit) use self::kinds::Kind;
 use self::kinds::Verb;
 use super::judged::{Judgement, judge};
+pub(super) use crate::audit::disclosed::UNSTATED;
+use crate::audit::disclosed::disclosed;
 use crate::audit::entry::Phase;
 use crate::audit::query::answer::instant;
 use crate::audit::query::join::Joined;
-use crate::request::Action;
 use crate::request::PatientRef;
 
 const PROFILE: &str = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.";
@@ -29,11 +30,6 @@ const INTERACTION: &str = "http://hl7.org/fhir/restful-interaction";
 const LIFECYCLE: &str = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle";
 const REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
 const SOURCE_TYPE: &str = "http://terminology.hl7.org/CodeSystem/security-source-type";
-/// Treatment, payment and operations: what is done for these is no disclosure. Nor is what nobody stated a purpose of:
-/// only a route that is mapped as Disclose says of itself that data go outside.
-const ORDINARY: &[&str] = &["TREAT", "ETREAT", "HPAYMT", "HOPERAT", "BTG", UNSTATED, ""];
-/// The purpose of use that policy records where nobody stated one.
-pub(super) const UNSTATED: &str = "unknown";
 
 /// The events of a record.
 #[must_use]
@@ -53,11 +49,12 @@ pub fn each(joined: &Joined, out: &mut dyn FnMut(Value)) {
 
 fn request(joined: &Joined, out: &mut dyn FnMut(Value)) {
     let kind = Kind::of_request(joined);
+    let is_outside = disclosed(joined).is_some_and(|one| one.basis.is_outside());
     for (number, patient) in each_patient(joined).into_iter().enumerate() {
         let kind = patient.map_or(kind, |patient| kind.of_patient(joined, patient));
         out(access(joined, kind, patient, number));
         if let Some(patient) = patient
-            && is_disclosure(joined)
+            && is_outside
         {
             out(disclosure(joined, patient, number));
         }
@@ -72,33 +69,6 @@ fn each_patient(joined: &Joined) -> Vec<Option<&PatientRef>> {
     } else {
         patients.into_iter().map(Some).collect()
     }
-}
-
-/// Whether data went outside: a disclosure by name, or an export for another purpose than care and its running.
-fn is_disclosure(joined: &Joined) -> bool {
-    let Some(facts) = &joined.entry.facts else {
-        return false;
-    };
-    let action = facts.mapping.as_ref().map(|mapping| mapping.action);
-    let purpose = facts.decision.as_ref().map_or("", |d| d.purpose.as_str());
-    joined.entry.phase != Phase::Refuse
-        && match action {
-            Some(Action::Disclose) => true,
-            Some(Action::Export | Action::Print) => !ORDINARY.contains(&purpose),
-            Some(
-                Action::Search
-                | Action::Read
-                | Action::Create
-                | Action::Update
-                | Action::Delete
-                | Action::Order
-                | Action::Sign
-                | Action::Administer
-                | Action::Navigate
-                | Action::Unmapped,
-            )
-            | None => false,
-        }
 }
 
 /// The access itself, in the shape of its verb.

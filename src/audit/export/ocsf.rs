@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 pub(in crate::audit) use self::class::Class;
 use super::judged::{Judgement, judge};
+use crate::audit::disclosed::disclosed;
 use crate::audit::entry::Phase;
 use crate::audit::events;
 use crate::audit::query::answer::Answer;
@@ -35,7 +36,8 @@ pub fn event(joined: &Joined) -> Value {
         2005 => incident(&mut event, joined, &answer, class),
         _ => api(&mut event, joined, &answer),
     }
-    let unmapped = unmapped(&answer);
+    let mut unmapped = unmapped(&answer);
+    disclosure(&mut unmapped, joined);
     event.insert("unmapped".to_owned(), Value::Object(unmapped));
     Value::Object(event)
 }
@@ -325,6 +327,23 @@ fn unmapped(answer: &Answer) -> Map<String, Value> {
         unmapped.insert(format!("detail.{key}"), json!(value));
     }
     unmapped
+}
+
+/// What went to someone outside, if something did.
+fn disclosure(unmapped: &mut Map<String, Value>, joined: &Joined) {
+    let Some(found) = disclosed(joined).filter(|found| found.basis.is_outside()) else {
+        return;
+    };
+    let texts = [
+        ("disclosure.basis", found.basis.word()),
+        ("disclosure.recipient", found.recipient.unwrap_or_default()),
+        ("disclosure.address", found.address.unwrap_or_default()),
+        ("disclosure.description", &found.what),
+        ("disclosure.purpose", &found.purposes.join(",")),
+    ];
+    for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        unmapped.insert(key.to_owned(), json!(text));
+    }
 }
 
 #[cfg(test)]

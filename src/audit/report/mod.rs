@@ -4,8 +4,11 @@
 //! out; each person is then a number, the same in the whole report.
 //! *On failure*: [`TooLong`]; a part of a report is never taken for the whole.
 
+mod chart;
+pub mod disclosures;
 mod page;
 mod row;
+mod tally;
 mod text;
 
 use std::collections::BTreeMap;
@@ -20,6 +23,7 @@ use super::show::Filter;
 use crate::request::{Action, Event};
 pub use page::html;
 pub use row::{COLUMNS, Row};
+use tally::Tally;
 pub use text::text;
 
 /// Most rows, and most groups, of a report.
@@ -141,6 +145,7 @@ pub struct Report {
     rows: Vec<Row>,
     groups: BTreeMap<String, Group>,
     numbers: BTreeMap<String, usize>,
+    tally: Tally,
     /// Reasons for which glass was broken, by grant.
     reasons: BTreeMap<String, String>,
 }
@@ -158,6 +163,7 @@ impl Report {
             rows: Vec::new(),
             groups: BTreeMap::new(),
             numbers: BTreeMap::new(),
+            tally: Tally::new(),
             reasons: BTreeMap::new(),
         }
     }
@@ -175,6 +181,7 @@ impl Report {
         self.learn_reason(joined, &answer);
         let who = self.who(&answer);
         self.count(&answer, &who);
+        self.tally.count(&answer);
         if self.subject != Subject::Activity {
             let row = Row::of(&answer, who, self.staff);
             self.rows.push(row);
@@ -220,7 +227,9 @@ impl Report {
         if let Some(grant) = detail(&["grant", "id"]) {
             let said: Vec<&str> = ["reason_code", "code", "reason", "reason_text", "text"]
                 .iter()
-                .filter_map(|key| answer.detail.get(*key).map(String::as_str))
+                .filter_map(|key| answer.detail.get_key_value(*key))
+                .filter(|(key, value)| self.staff == Staff::Named || row::is_nobodys(key, value))
+                .map(|(_, value)| value.as_str())
                 .collect();
             self.reasons.insert(grant.clone(), said.join(", "));
         }
@@ -315,6 +324,15 @@ impl Report {
             sum(|group| group.refused),
             sum(|group| group.broken_glass),
         )
+    }
+
+    /// How many rows its CSV has, without the heading.
+    #[must_use]
+    pub fn csv_rows(&self) -> usize {
+        match self.subject {
+            Subject::Activity => self.groups.len(),
+            Subject::Patient(_) | Subject::User(_) => self.rows.len(),
+        }
     }
 
     /// The rows as CSV; of an activity report, its groups.

@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use super::chart::{Chart, charts};
 use super::{Group, Report, Row, Subject};
 use crate::audit::query::answer::instant;
 
@@ -19,6 +20,7 @@ struct Page<'r> {
     groups: Vec<&'r Group>,
     rows: &'r [Row],
     has_rows: bool,
+    charts: Vec<Chart>,
 }
 
 /// The report as a page.
@@ -44,6 +46,7 @@ pub fn html(report: &Report) -> Result<String, askama::Error> {
         groups: report.groups.values().collect(),
         rows: &report.rows,
         has_rows: report.subject != Subject::Activity,
+        charts: charts(report),
     }
     .render()
 }

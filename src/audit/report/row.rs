@@ -131,9 +131,8 @@ fn result(answer: &Answer) -> String {
 
 fn why(answer: &Answer, staff: Staff) -> String {
     if !answer.event.is_empty() {
-        let named = |key: &str| matches!(key, "user" | "operator" | "reviewer" | "by" | "notified");
         let pairs = answer.detail.iter();
-        let kept = pairs.filter(|(key, _)| staff == Staff::Named || !named(key));
+        let kept = pairs.filter(|(key, value)| staff == Staff::Named || is_nobodys(key, value));
         let kept: Vec<String> = kept.map(|(key, value)| format!("{key}={value}")).collect();
         return kept.join("; ");
     }
@@ -145,4 +144,45 @@ fn why(answer: &Answer, staff: Staff) -> String {
         parts.push(format!("by {}", answer.policies.join(", ")));
     }
     parts.join("; ")
+}
+
+/// Particulars of events that cannot name anybody: ids, words of ours, times, and what an accounting has to say. What
+/// people typed may name a colleague.
+const NOBODYS: &[&str] = &[
+    "address",
+    "case",
+    "code",
+    "count",
+    "date",
+    "expires",
+    "grant",
+    "holds",
+    "how",
+    "id",
+    "kind",
+    "level",
+    "outcome",
+    "policies",
+    "purpose",
+    "reason",
+    "reason_code",
+    "reason_form",
+    "result",
+    "rule",
+    "stated",
+    "step",
+    "to",
+    "until",
+    "verdict",
+    "ward",
+    "what",
+];
+
+/// Whether a particular may stand where staff are left out. A reason is one only as a code.
+pub(super) fn is_nobodys(key: &str, value: &str) -> bool {
+    let is_code = || {
+        let fits = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+        value.len() <= 12 && value.bytes().all(fits)
+    };
+    NOBODYS.contains(&key) && (!matches!(key, "reason" | "code" | "reason_code") || is_code())
 }

@@ -1,10 +1,10 @@
 //! `chartgate audit`: reading and verifying the trail.
 
-pub mod check_proof;
 pub mod archive;
+pub mod check_proof;
 pub mod export;
-pub mod prove;
 pub mod hold;
+pub mod prove;
 pub mod query;
 pub mod retention;
 pub mod show;

@@ -14,6 +14,7 @@ use crate::backup::State as BackupState;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::detect::{RuleSet, examples};
+use crate::operate::activity_review::Review as ActivityReview;
 use crate::operate::permissions::Review;
 use crate::posture::facts::{Detections, Known, Look, Probe, Probed, Scope};
 use crate::posture::running::{Kept, Running};
@@ -52,6 +53,9 @@ async fn copied(config: &Config, clock: &SharedClock) -> Known<Kept> {
         .await
         .map_err(|error| text(&error))?;
     let review = Review::last(&store).await.map_err(|error| text(&error))?;
+    let activity = ActivityReview::last(&store)
+        .await
+        .map_err(|error| text(&error))?;
     let archive = match &config.audit.archive {
         Some(archive) => {
             let state = ArchiveState::of(&store, &archive.target.describe()).await;
@@ -59,7 +63,7 @@ async fn copied(config: &Config, clock: &SharedClock) -> Known<Kept> {
         }
         None => None,
     };
-    Ok(rooms::kept(backup, review, archive))
+    Ok(rooms::kept(backup, review, activity, archive))
 }
 
 /// A directory that only this user can enter, gone when this is.

@@ -171,7 +171,10 @@ fn key(
     RsaAlgorithm(rsa): RsaAlgorithm,
 ) -> Option<ClientKey> {
     match ClientKey::read(&path, id, rsa) {
-        Ok(key) => Some(key),
+        Ok(key) => {
+            section.document().names_file(section.key(name));
+            Some(key)
+        }
         Err(said) => {
             section.error(name, said);
             None

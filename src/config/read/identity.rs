@@ -98,7 +98,10 @@ fn line_of(
     path: &std::path::Path,
 ) -> Option<crate::secret::Secret<String>> {
     match secrets::read_line(path) {
-        Ok(secret) => Some(secret),
+        Ok(secret) => {
+            section.document().names_file(section.key(key));
+            Some(secret)
+        }
         Err(said) => {
             section.error(key, said);
             None

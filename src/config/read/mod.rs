@@ -29,6 +29,7 @@ use std::path::PathBuf;
 
 use super::secrets;
 use super::section::Section;
+use super::settings::Settings;
 use super::source::{Document, says};
 use super::{Certificate, Config};
 
@@ -81,6 +82,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         detection: detection?,
         notify: notify?,
         log,
+        settings: Settings::of(document),
     })
 }
 
@@ -129,7 +131,10 @@ fn optional_file(section: &mut Section<'_>, key: &'static str) -> Option<PathBuf
 
 fn existing(section: &Section<'_>, key: &str, path: PathBuf) -> Option<PathBuf> {
     match std::fs::File::open(&path).and_then(|file| file.metadata()) {
-        Ok(metadata) if metadata.is_file() => Some(path),
+        Ok(metadata) if metadata.is_file() => {
+            section.document().names_file(section.key(key));
+            Some(path)
+        }
         Ok(_) => {
             let message = format!("`{}` is not a file", path.display());
             section.error(key, says(message, "name the file itself"));

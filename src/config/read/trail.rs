@@ -167,6 +167,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
     let retention_years = retention(&mut section);
     let stall_after = section.within("stall_after", secs(5), secs(1)..=secs(60));
     let archive = super::archive::archive(&mut section, retention_years);
+    let review_interval = review_interval(&mut section);
     section.done();
     Some(Audit {
         directory: directory?,
@@ -181,6 +182,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         retention_years,
         stall_after,
         archive,
+        review_interval,
     })
 }
 
@@ -200,6 +202,12 @@ fn retention(section: &mut Section<'_>) -> u16 {
         says(message, "choose a value from 6 to 100, or leave it out"),
     );
     LEAST
+}
+
+/// How often activity is reviewed.
+fn review_interval(section: &mut Section<'_>) -> Duration {
+    let days = |days: u64| Duration::from_hours(days.saturating_mul(24));
+    section.within("review_interval", days(7), days(1)..=days(366))
 }
 
 /// The machine's name, where `audit.node` is left out.

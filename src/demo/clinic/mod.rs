@@ -10,6 +10,7 @@
 
 mod api;
 mod chart;
+mod copies;
 mod diagnostics;
 mod documents;
 mod emr;
@@ -142,6 +143,7 @@ fn charts() -> Router<Arc<Emr>> {
             get(summary::demographics).post(summary::update_demographics),
         )
         .route("/chart/print", get(summary::print))
+        .route("/chart/send", get(copies::form).post(copies::send))
         .route("/chart/notes", get(entries::notes).post(entries::add_note))
         .route(
             "/chart/orders",

@@ -23,7 +23,7 @@ const CLINIC_LINKS: [(&str, &str); 7] = [
 ];
 
 /// The links that need a current patient.
-const CHART_LINKS: [(&str, &str); 11] = [
+const CHART_LINKS: [(&str, &str); 12] = [
     ("/chart", "Summary"),
     ("/chart/demographics", "Demographics"),
     ("/chart/notes", "Notes"),
@@ -35,6 +35,7 @@ const CHART_LINKS: [(&str, &str); 11] = [
     ("/chart/sensitive", "Protected notes"),
     ("/chart/psychotherapy", "Psychotherapy"),
     ("/chart/print", "Print chart"),
+    ("/chart/send", "Send a copy"),
 ];
 
 /// One cell of a table.

@@ -109,6 +109,7 @@ async fn every_page_opens_and_head_answers_without_a_body() {
         "/chart/psychotherapy",
         "/chart/documents",
         "/chart/print",
+        "/chart/send",
         "/billing",
         "/schedule",
         "/registration",

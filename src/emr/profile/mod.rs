@@ -8,6 +8,7 @@
 
 mod bypath;
 mod compare;
+mod disclosure;
 mod head;
 mod headers;
 mod held;
@@ -25,6 +26,7 @@ use http::Method;
 
 pub use bypath::ByPath;
 pub use compare::RouteChange;
+pub(super) use disclosure::Told;
 pub use headers::{Frames, PageHeaders, Sniffing, names_directive};
 pub use held::{HeldPost, KeepAlive};
 pub use patch::Patch;

@@ -20,6 +20,7 @@ use crate::emr::profile::route::{Need, Polling};
 
 mod appears;
 mod caching;
+mod disclosure;
 mod inspect;
 mod limits;
 mod links;

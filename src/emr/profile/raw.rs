@@ -180,6 +180,30 @@ pub(super) enum RawCache {
     Emr,
 }
 
+/// A text, one place, or several of which the first that names something counts.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a text, { form = .. }, or a list of such places"
+)]
+pub(super) enum RawTold {
+    Text(String),
+    One(RawSource),
+    Several(Vec<RawSource>),
+}
+
+/// `disclosure = { recipient = .., address = .., description = .., purpose = .., codes = { .. } }`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDisclosure {
+    pub(super) recipient: Option<RawTold>,
+    pub(super) address: Option<RawTold>,
+    pub(super) description: Option<RawTold>,
+    pub(super) purpose: Option<RawTold>,
+    #[serde(default)]
+    pub(super) codes: BTreeMap<String, String>,
+}
+
 /// `[[route]]`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -230,6 +254,7 @@ pub(super) struct RawRoute {
     pub(super) cache: Option<RawCache>,
     pub(super) cache_reason: Option<String>,
     pub(super) step_up: Option<RawStepUp>,
+    pub(super) disclosure: Option<RawDisclosure>,
 }
 
 /// `step_up = { max_age = "5m", factor = "phishing-resistant" }`

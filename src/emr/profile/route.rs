@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
+use super::disclosure::DisclosureRule;
 use super::{HeldPost, Modes, RouteTraits};
 use crate::config::inspection::Mode;
 use crate::emr::answer::AnswerRule;
@@ -256,6 +257,7 @@ pub struct Route {
     pub(super) record: Record,
     pub(super) inspect: Modes,
     pub(super) demand: Demand,
+    pub(super) disclosure: Option<DisclosureRule>,
 }
 
 /// How a route stands among the others.
@@ -406,6 +408,11 @@ impl Route {
 
     pub(in crate::emr) fn allow(&self) -> &[Ambiguity] {
         &self.allow
+    }
+
+    /// Where a request of it says to whom a copy goes, and what for.
+    pub(in crate::emr) const fn disclosure(&self) -> Option<&DisclosureRule> {
+        self.disclosure.as_ref()
     }
 
     pub(in crate::emr) const fn record(&self) -> &Record {

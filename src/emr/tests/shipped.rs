@@ -42,6 +42,8 @@ GET /chart/documents => documents Read documents 4
 GET /chart/documents/9 => document Read documents 4
 POST /upload data => upload Create documents 4
 GET /chart/print => print Print export 4
+GET /chart/send => copy-form Read export 4
+POST /chart/send recipient=x => copy-send Disclose export 4
 GET /patients/12/export.csv => chart-export Export export 12
 GET /reports/patients.csv => patients-export Export export
 GET /billing => billing Read billing

@@ -376,6 +376,7 @@ fn facts_of(mut facts: Facts, offer: &Offer) -> Facts {
         emr_user: None,
         inspected: crate::request::facts::Inspected::default(),
         demand: crate::request::Demand::NONE,
+        disclosure: None,
     }));
     facts
 }

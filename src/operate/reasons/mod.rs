@@ -70,6 +70,7 @@ impl Reasons {
         // INVARIANT: on record; only now it opens anything.
         let stated = Stated {
             id: id.as_str().into(),
+            code: code.code().into(),
             at: now,
         };
         self.policies.reasons().state(enquiry, &stated);
@@ -93,6 +94,7 @@ fn facts_of(mut facts: Facts, enquiry: &Enquiry) -> Facts {
         emr_user: None,
         inspected: Inspected::default(),
         demand: Demand::NONE,
+        disclosure: None,
     }));
     facts
 }

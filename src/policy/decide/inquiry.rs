@@ -13,7 +13,7 @@ use crate::policy::question::{
     CareRelation, Circumstances, Grant, PrincipalKind, Purpose, Question, Training,
 };
 use crate::policy::reasons::{Reasons, Subject};
-use crate::policy::restraint::{Conduct, Reason};
+use crate::policy::restraint::{Conduct, Ground, Reason};
 use crate::request::facts::{Considered, Mapping, Verdict};
 use crate::request::{Action, Facts, PatientRef, Principal, Situation};
 
@@ -231,7 +231,11 @@ impl<'a> Inquiry<'a> {
             let mut known = self.concerned.iter();
             let known = known.find(|concerned| concerned.patient == patient);
             if let Some(grant) = known.and_then(|concerned| self.grant_for(concerned)) {
-                return Some((Arc::from(grant.id.as_str()), grant.expires));
+                return Some(Ground {
+                    id: Arc::from(grant.id.as_str()),
+                    code: None,
+                    until: grant.expires,
+                });
             }
             let subject = Subject::new(
                 (&self.principal, session),
@@ -241,7 +245,11 @@ impl<'a> Inquiry<'a> {
             );
             let stated = self.reasons.stated(&subject)?;
             let until = stated.holds_until(holds, self.now)?;
-            Some((stated.id, until))
+            Some(Ground {
+                id: stated.id,
+                code: Some(stated.code),
+                until,
+            })
         })
     }
 

@@ -129,6 +129,7 @@ impl Ruling {
     }
 
     pub(super) fn into_decision(self, circumstances: &Circumstances) -> Decision {
+        let (reasons, stated) = self.reason.into_recorded();
         Decision {
             verdict: self.outcome.verdict,
             policies: self.outcome.policies,
@@ -145,8 +146,9 @@ impl Ruling {
             grant: self.grant.map(|grant| grant.id),
             obligations: self.outcome.obligations.as_recorded(),
             considered: self.considered,
-            reasons: self.reason.into_ids(),
+            reasons,
             shadow: None,
+            stated,
         }
     }
 }

@@ -133,6 +133,7 @@ impl Case {
             emr_user: None,
             inspected: crate::request::facts::Inspected::default(),
             demand: self.demand,
+            disclosure: None,
         };
         Mapped::for_test(identified, 0, traits, mapping)
     }
@@ -181,6 +182,7 @@ fn a_permit_is_on_record_with_every_input() {
             considered: Vec::new(),
             reasons: Vec::new(),
             shadow: None,
+            stated: Vec::new(),
         }
     );
     assert_eq!(authorized.valid_until(), at(SESSION_END));

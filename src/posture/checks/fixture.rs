@@ -18,7 +18,7 @@ use crate::posture::facts::{
     Plain, Prevention, Probe, Probed, Profile, Synchronised, Taken, Trail,
 };
 use crate::posture::running::{
-    self, Backup, Drill, Kept, OpenCase, Outlet, Review, Running, Weight,
+    self, ActivityReview, Backup, Drill, Kept, OpenCase, Outlet, Review, Running, Weight,
 };
 use crate::posture::updates::Comparison;
 use crate::secret::Secret;
@@ -148,6 +148,10 @@ fn kept(now: Timestamp) -> Kept {
             complete: Some(an_hour_ago),
             failed: None,
             problems: 0,
+        }),
+        activity: Some(ActivityReview {
+            reviewer: "alice".to_owned(),
+            until: an_hour_ago,
         }),
     }
 }

@@ -117,6 +117,18 @@ pub(super) const CHECKS: &[Check] = &[
         },
     },
     Check {
+        id: "activity-review",
+        area: Area::Monitoring,
+        level: Level::Medium,
+        asks: "Did somebody review what happened, and sign it off, within the interval?",
+        controls: &[
+            "45 CFR 164.308(a)(1)(ii)(D)",
+            "45 CFR 164.312(b)",
+            "45 CFR 170.315(d)(3)",
+        ],
+        judge: activity,
+    },
+    Check {
         id: "response-plan",
         area: Area::Monitoring,
         level: Level::Medium,
@@ -160,6 +172,25 @@ pub(super) fn outlets(outlets: &[Outlet]) -> (String, Vec<String>) {
         names.join(", ")
     };
     (good, bad)
+}
+
+/// Whether somebody looked at what happened, and signed that.
+fn activity(facts: &Facts) -> Verdict {
+    let remedy = "run `chartgate report activity --since 7d --sign-off`";
+    let kept = match &facts.kept {
+        Ok(kept) => kept,
+        Err(why) => return unknown(why),
+    };
+    let Some(last) = &kept.activity else {
+        return fail("no review of activity was ever signed off", remedy);
+    };
+    let age = since(last.until, facts);
+    let evidence = format!("reviewed until {} ago by {}", span(age), last.reviewer);
+    if age > facts.config.audit.review_interval {
+        fail(evidence, remedy)
+    } else {
+        pass(evidence)
+    }
 }
 
 fn detections(found: &Detections) -> Verdict {
@@ -267,6 +298,14 @@ pub(super) const FIXTURES: &[super::tests::Fixture] = &[
     }),
     ("break-glass-reviewed", |facts| {
         change(facts, |running| running.glasses_overdue = 1);
+    }),
+    ("activity-review", |facts| {
+        if let Ok(kept) = &mut facts.kept {
+            kept.activity = None;
+        }
+    }),
+    ("activity-review", |facts| {
+        facts.config.audit.review_interval = Duration::from_secs(1);
     }),
     ("response-plan", |facts| facts.plan = Ok(7)),
 ];

@@ -153,6 +153,7 @@ fn what_is_not_known_never_passes_nor_fails() {
             "alarms-arrive",
             "cases-closed",
             "break-glass-reviewed",
+            "activity-review",
             "not-root",
             "no-core-dumps",
             "version-running",

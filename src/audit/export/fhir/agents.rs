@@ -206,6 +206,7 @@ fn person(joined: &Joined, who: &Principal, kind: &Value) -> Map<String, Value> 
             put("policy", json!(policies));
         }
         let mut purposes = vec![decision.purpose.as_str()];
+        purposes.extend(decision.stated.iter().map(String::as_str));
         if decision.grant.is_some() {
             purposes.push("BTG");
         }

@@ -137,11 +137,23 @@ fn data(facts: &Facts) -> Value {
     if let Some(mapping) = mapping {
         let label = json!([{ "system": CONFIDENTIALITY, "code": mapping.sensitivity }]);
         object.insert("securityLabel".to_owned(), label);
-        let details = json!([
-            { "type": "action", "valueString": mapping.action.name() },
-            { "type": "route", "valueString": mapping.route },
-        ]);
-        object.insert("detail".to_owned(), details);
+        let mut details = vec![
+            json!({ "type": "action", "valueString": mapping.action.name() }),
+            json!({ "type": "route", "valueString": mapping.route }),
+        ];
+        if let Some(told) = &mapping.disclosure {
+            let particulars = [
+                ("recipient", &told.recipient),
+                ("recipient.address", &told.address),
+                ("description", &told.description),
+                ("purpose", &told.purpose),
+            ];
+            for (name, text) in particulars {
+                let text = text.iter();
+                details.extend(text.map(|text| json!({ "type": name, "valueString": text })));
+            }
+        }
+        object.insert("detail".to_owned(), Value::Array(details));
     }
     entity
 }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::audit::fixture as sample;
 use crate::audit::outcome::End;
-use crate::request::Event;
 use crate::request::facts::Decision;
+use crate::request::{Action, Event};
 
 const GOLDEN: &str = include_str!("../golden/fhir.ndjson");
 

@@ -2,6 +2,7 @@
 
 use http::{HeaderName, Method};
 
+use super::super::disclosure::DisclosureRule;
 use super::super::head::{Identifiers, answer, source};
 use super::super::problem::Problems;
 use super::super::raw::{RawPaths, RawPatient, RawRecord, RawRoute, RawSource, RawTest};
@@ -11,7 +12,7 @@ use super::super::{
     PatientRule, Record, Route, RouteTraits, Source, Test,
 };
 use super::caching::no_store;
-use super::{inspect, limits, links, step_up};
+use super::{disclosure, inspect, limits, links, step_up};
 use crate::emr::answer::AnswerRule;
 use crate::emr::json::Pointer;
 use crate::emr::pattern::PathPattern;
@@ -49,6 +50,7 @@ impl RouteReader<'_> {
         let (body_limit, body_timeout) = limits(&raw, at, problems);
         let no_store = no_store(&raw, at, problems);
         let demand = step_up::demand(raw.step_up.as_ref(), at("step_up"), problems);
+        let disclosure = disclosure::rule(&raw, &paths, at("disclosure"), problems);
         let patient = patient?;
         let login_user = self
             .login
@@ -93,6 +95,7 @@ impl RouteReader<'_> {
             record,
             inspect: inspect::modes(&raw.inspect),
             demand,
+            disclosure,
             id: raw.id,
         };
         let read = Read {
@@ -443,10 +446,13 @@ fn body_need(
     problems: &mut Problems<'_>,
 ) -> BodyNeed {
     let decisive = || route.decisive().chain(read.login_user);
+    let told = || route.disclosure.iter().flat_map(DisclosureRule::places);
     let form = read.inspected == Some(InspectedBody::Form)
+        || told().any(|s| matches!(s, Source::Form(_)))
         || decisive().any(|s| matches!(s, Source::Form(_)))
         || !route.record.form.is_empty();
     let json = read.inspected == Some(InspectedBody::Json)
+        || told().any(|s| matches!(s, Source::Json(_)))
         || decisive().any(|s| matches!(s, Source::Json(_)))
         || !route.record.json.is_empty();
     let query = decisive().any(|s| matches!(s, Source::Query(_)));
