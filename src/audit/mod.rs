@@ -6,13 +6,16 @@ pub mod admit;
 pub mod answers;
 pub mod csv;
 pub mod entry;
-mod events;
+pub mod events;
 pub mod export;
+pub mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod follow;
 pub mod handled;
+pub mod index;
 pub mod log;
+pub mod named;
 pub mod open;
 pub mod outcome;
 pub mod query;

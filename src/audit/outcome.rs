@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::named::Named;
 use crate::refusal::Refusal;
 use crate::request::facts::PatientRef;
 use crate::request::watermark::Marking;
@@ -45,6 +46,13 @@ pub struct Outcome {
     /// What became of the watermark, where the permit obliges one: `carried`, `part`, `empty` or `impossible`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<String>,
+}
+
+impl Outcome {
+    /// Every name by which the outcome speaks of a patient.
+    pub fn named(&self) -> impl Iterator<Item = Named<'_>> {
+        self.patients.iter().map(Named::of)
+    }
 }
 
 /// Where an outcome is written to: capacity for it was reserved at admission, so this can neither block nor fail.

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::console::{Console, Failure};
 use super::output::Output;
 use super::trail::{self, Period};
-use crate::audit::answers::{Ask, Piece};
+use crate::audit::answers::Ask;
 use crate::audit::report::{Report, Staff, Subject, html, text};
 use crate::clock::SharedClock;
 
@@ -116,14 +116,15 @@ fn make(
         filter: filter.clone(),
     };
     let mut report = Report::new(subject, staff, &filter, now);
-    trail::ask(&args.config, question, clock, |piece| match piece {
-        Piece::Row(joined) => report.push(&joined).map_err(Failure::of),
-        Piece::Text(_)
-        | Piece::Manifest(_)
-        | Piece::Expired(_)
-        | Piece::Age(_)
-        | Piece::Removed(_) => Ok(()),
+    let mut unindexed = 0_usize;
+    trail::ask(&args.config, question, clock, |piece| {
+        match trail::row(piece) {
+            Ok(joined) => report.push(&joined).map_err(Failure::of)?,
+            Err(count) => unindexed = unindexed.max(count),
+        }
+        Ok(())
     })?;
+    trail::say_unindexed(unindexed, console)?;
     report.end();
     let document = match args.format {
         Form::Text => text(&report),

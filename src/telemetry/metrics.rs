@@ -93,6 +93,8 @@ metrics! {
     AUDIT_FAILURES = "chartgate_audit_failures_total", Counter, [], "Times that the trail stopped being durable; everything is refused until it recovers.";
     AUDIT_READINGS = "chartgate_audit_readings_total", Counter, ["kind"], "Questions that were asked of the trail: `query`, `report`, `export`.";
     AUDIT_EXPORTED_LINES = "chartgate_audit_exported_lines_total", Counter, ["format"], "Lines that were exported from the trail, by format.";
+    AUDIT_UNINDEXED = "chartgate_audit_unindexed_segments", Gauge, [], "Closed segments of the trail without an index; questions read them through.";
+    AUDIT_INDEX_FAULTS = "chartgate_audit_index_faults_total", Counter, [], "Parts of the trail's index that were damaged, of another trail, or could not be written.";
     WITNESSES_FAILING = "chartgate_witnesses_failing", Gauge, [], "Witnesses that did not take the newest checkpoint.";
     POLICY_GENERATION = "chartgate_policy_generation", Gauge, [], "Generation of policies, lockdown, grants and training in force.";
     POLICY_RELOADS = "chartgate_policy_reloads_total", Counter, ["result"], "Policy bundles that were to be put in force: `activated`, `unchanged` or `rejected`.";

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::export::Format;
+use crate::audit::index::Progress;
 use crate::audit::query::join::Joined;
 use crate::audit::retention::Expired;
 use crate::audit::show::Filter;
@@ -39,6 +40,12 @@ pub enum Ask {
         /// Whether it is to be removed.
         apply: bool,
     },
+    /// The index made anew.
+    Reindex {
+        /// That of one segment, by its id, number or file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<String>,
+    },
 }
 
 /// A piece of an answer.
@@ -57,6 +64,10 @@ pub enum Piece {
     Age(Age),
     /// How many segments were removed.
     Removed(usize),
+    /// How many segments had to be read through so far, because their index was missing or of no use.
+    ReadThrough(usize),
+    /// How far the making of the index is.
+    Indexed(Progress),
 }
 
 /// What an export was: on record, and with whoever has the export.
@@ -97,6 +108,8 @@ impl Ask {
             Self::Report { report, filter } => (format!("report {report}"), Some(filter)),
             Self::Export { format, filter } => (format!("export {format}"), Some(filter)),
             Self::Retention { .. } => ("retention".to_owned(), None),
+            Self::Reindex { only: None } => ("reindex".to_owned(), None),
+            Self::Reindex { only: Some(only) } => (format!("reindex {only}"), None),
         }
     }
 }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::ask::Age;
-use crate::audit::log::{Files, Header, LogError, MasterKey, Sequences, headers, retirable};
+use crate::audit::filter::Filter;
+use crate::audit::index::Index;
+use crate::audit::log::{Files, Header, LogError, MasterKey, Sequences, retirable};
 use crate::audit::query::{Query, first_sequence};
-use crate::audit::show::{Filter, Show};
+use crate::audit::show::Show;
 use crate::config;
 
 /// How long witnesses may take beyond the checkpoint interval.
@@ -21,6 +23,7 @@ pub struct Holdings {
     pub(in crate::audit) files: Arc<dyn Files>,
     pub(in crate::audit) directory: PathBuf,
     pub(in crate::audit) master: Arc<MasterKey>,
+    pub(in crate::audit) index: Index,
     pub(in crate::audit) signing_key: PathBuf,
     pub(in crate::audit) years: u16,
     /// How long witnesses may take to hold what is on record.
@@ -32,6 +35,7 @@ impl Holdings {
     #[must_use]
     pub fn new(config: &config::Audit, files: Arc<dyn Files>, master: Arc<MasterKey>) -> Self {
         Self {
+            index: Index::new(Arc::clone(&files), &config.directory, Arc::clone(&master)),
             files,
             directory: config.directory.clone(),
             master,
@@ -42,10 +46,11 @@ impl Holdings {
     }
 
     pub(in crate::audit) fn headers(&self) -> Result<Vec<Header>, LogError> {
-        headers(&*self.files, &self.directory)
+        let segments = self.index.segments()?;
+        Ok(segments.iter().map(|s| s.header().clone()).collect())
     }
 
-    /// How far back it reaches; reads the segments' headers.
+    /// How far back it reaches; reads the headers of segments that are not known yet.
     ///
     /// # Errors
     /// [`LogError`].
@@ -60,9 +65,8 @@ impl Holdings {
     }
 
     /// Joined rows up to the record `through`.
-    pub(super) fn query(&self, filter: Filter, through: u64) -> Result<Query, LogError> {
-        let (files, master) = (Arc::clone(&self.files), Arc::clone(&self.master));
-        Query::new(files, &self.directory, master, filter, through)
+    pub(super) fn query(&self, filter: Filter, through: u64) -> Query {
+        Query::new(&self.index, filter, through)
     }
 
     /// Single records up to the record `through`.

@@ -9,6 +9,7 @@
 mod ask;
 mod exporting;
 mod holdings;
+mod rows;
 
 use std::collections::BTreeMap;
 
@@ -17,8 +18,9 @@ use jiff::Timestamp;
 pub use self::ask::{Age, Ask, Manifest, Piece};
 use self::exporting::Exporting;
 pub use self::holdings::Holdings;
+use self::rows::{ReadThrough, Rows};
+use super::index::{Index, Reindex};
 use super::log::LogError;
-use super::query::{Look, Query};
 use super::retention::{Expired, RetentionError};
 use super::show::ShowError;
 use super::trail::{Audit, AuditError};
@@ -44,6 +46,9 @@ pub enum AnswerError {
     /// Removing segments.
     #[error(transparent)]
     Retention(#[from] RetentionError),
+    /// There is no such segment.
+    #[error("no closed segment is `{0}`; a segment is named by its id, its number or its file")]
+    Segment(String),
     /// The question cannot be written on record.
     #[error("the filter cannot be written: {0}")]
     Filter(#[from] serde_json::Error),
@@ -66,10 +71,8 @@ pub struct Answering {
 
 #[derive(Debug)]
 enum Work {
-    Rows {
-        query: Box<Query>,
-        left: u64,
-    },
+    Rows(Box<Rows>),
+    Reindex(Box<Reindex>),
     Export(Box<Exporting>),
     Retention {
         apply: bool,
@@ -99,6 +102,12 @@ impl Answers {
         self.holdings.age(self.clock.now())
     }
 
+    /// The index of the trail, for who keeps it up.
+    #[must_use]
+    pub const fn index(&self) -> &Index {
+        &self.holdings.index
+    }
+
     /// Puts the question on record, and begins to answer it.
     ///
     /// # Errors
@@ -109,17 +118,13 @@ impl Answers {
         let work = match ask {
             Ask::Query { filter, limit } => {
                 count("query");
-                Work::Rows {
-                    query: Box::new(self.holdings.query(filter, through)?),
-                    left: limit.unwrap_or(u64::MAX),
-                }
+                let query = self.holdings.query(filter, through);
+                Work::Rows(Box::new(Rows::new(query, limit)))
             }
             Ask::Report { filter, .. } => {
                 count("report");
-                Work::Rows {
-                    query: Box::new(self.holdings.query(filter, through)?),
-                    left: u64::MAX,
-                }
+                let query = self.holdings.query(filter, through);
+                Work::Rows(Box::new(Rows::new(query, None)))
             }
             Ask::Export { format, filter } => {
                 count("export");
@@ -129,6 +134,11 @@ impl Answers {
                     filter,
                     through,
                 )?))
+            }
+            Ask::Reindex { only } => {
+                let work = self.holdings.index.reindex(only.as_deref())?;
+                let unknown = || AnswerError::Segment(only.unwrap_or_default());
+                Work::Reindex(Box::new(work.ok_or_else(unknown)?))
             }
             Ask::Retention { apply } => Work::Retention {
                 apply,
@@ -189,7 +199,18 @@ impl Answers {
                     .await?;
                 Ok(vec![Piece::Removed(found.len())])
             }
-            Work::Rows { .. } | Work::Retention { apply: false, .. } => Ok(Vec::new()),
+            Work::Reindex(work) => {
+                let progress = work.progress();
+                let detail = BTreeMap::from([
+                    ("operator".to_owned(), answering.operator),
+                    ("segments".to_owned(), progress.done.to_string()),
+                    ("records".to_owned(), progress.records.to_string()),
+                    ("failed".to_owned(), progress.failed.join("; ")),
+                ]);
+                self.audit.event(Event::IndexRebuilt, None, detail).await?;
+                Ok(vec![Piece::Indexed(progress.clone())])
+            }
+            Work::Rows(_) | Work::Retention { apply: false, .. } => Ok(Vec::new()),
         }
     }
 }
@@ -205,7 +226,11 @@ impl Answering {
     /// [`AnswerError`].
     pub fn step(&mut self) -> Result<Option<Vec<Piece>>, AnswerError> {
         match &mut self.work {
-            Work::Rows { query, left } => rows(query, left),
+            Work::Rows(rows) => rows.step(),
+            Work::Reindex(work) => {
+                let step = work.step()?;
+                Ok(step.map(|progress| vec![Piece::Indexed(progress.clone())]))
+            }
             Work::Export(exporting) => exporting.step(),
             Work::Retention {
                 ended,
@@ -225,26 +250,4 @@ impl Answering {
             }
         }
     }
-}
-
-fn rows(query: &mut Query, left: &mut u64) -> Result<Option<Vec<Piece>>, AnswerError> {
-    if *left == 0 {
-        return Ok(None);
-    }
-    let mut pieces = Vec::new();
-    for _ in 0..RECORDS {
-        match query.look()? {
-            Look::Answer(joined) => {
-                pieces.push(Piece::Row(joined));
-                *left = left.saturating_sub(1);
-            }
-            Look::Nothing => {}
-            Look::End if pieces.is_empty() => return Ok(None),
-            Look::End => break,
-        }
-        if pieces.len() >= PIECES || *left == 0 {
-            break;
-        }
-    }
-    Ok(Some(pieces))
 }

@@ -2,6 +2,7 @@
 
 pub mod export;
 pub mod query;
+pub mod reindex;
 pub mod retention;
 pub mod show;
 pub mod verify;
@@ -18,6 +19,8 @@ pub enum AuditCommand {
     Query(query::QueryArgs),
     /// Export records: FHIR R4, OCSF, CSV, JSON lines.
     Export(export::ExportArgs),
+    /// Make the index of the trail anew.
+    Reindex(reindex::ReindexArgs),
     /// What is older than the retention, and its removal.
     Retention(retention::RetentionArgs),
     /// Show the entries of the trail.
@@ -38,6 +41,7 @@ pub fn run(
     match command {
         AuditCommand::Query(args) => query::run(args, console, clock),
         AuditCommand::Export(args) => export::run(args, console, clock),
+        AuditCommand::Reindex(args) => reindex::run(args, console, clock),
         AuditCommand::Retention(args) => retention::run(args, console, clock),
         AuditCommand::Show(args) => show::run(args, console, clock),
         AuditCommand::Verify(args) => verify::run(args, console),
@@ -206,6 +210,36 @@ mod tests {
             "{}",
             retention.out
         );
+        let reindexed = answered(&["audit", "reindex"]);
+        assert!(reindexed.out.contains("indexed"), "{}", reindexed.out);
+        assert!(reindexed.err.contains("100%"), "{}", reindexed.err);
+        let only = call(&["audit", "reindex", "--only", "77", "--config", &config]);
+        assert_eq!(only.exit, Exit::Failed);
+        assert!(
+            only.err.contains("no closed segment is `77`"),
+            "{}",
+            only.err
+        );
+        let found = answered(&[
+            "audit",
+            "query",
+            "--event",
+            "index-rebuilt",
+            "--format",
+            "json",
+        ]);
+        assert_eq!(found.out.lines().count(), 1, "{}", found.out);
+        let apart = call(&[
+            "audit",
+            "export",
+            "--format",
+            "jsonl",
+            "--outcome",
+            "cut",
+            "--config",
+            &config,
+        ]);
+        assert_eq!(apart.exit, Exit::Configuration);
         let again = call(&[
             "audit", "export", "--format", "csv", "--output", &output, "--config", &config,
         ]);

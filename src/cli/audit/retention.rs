@@ -46,7 +46,11 @@ pub(super) fn run(
         Piece::Removed(count) => console.line(format_args!(
             "{count} segments are removed; that is on record"
         )),
-        Piece::Row(_) | Piece::Text(_) | Piece::Manifest(_) => Ok(()),
+        Piece::Row(_)
+        | Piece::Text(_)
+        | Piece::Manifest(_)
+        | Piece::ReadThrough(_)
+        | Piece::Indexed(_) => Ok(()),
     })?;
     if !args.apply {
         let said = match found {
