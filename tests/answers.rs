@@ -95,6 +95,7 @@ fn documents(text: &str) -> Vec<Value> {
 async fn the_day_is_answered_reported_and_exported() {
     let house = a_day().await;
     rows_are_joined(&house).await;
+    what_is_asked_for_is_looked_up(&house).await;
     reports_name_who_and_why(&house).await;
     exports_are_whole_and_on_record(&house).await;
     a_request_is_proven_to_somebody_else(&house).await;
@@ -139,6 +140,34 @@ async fn a_request_is_proven_to_somebody_else(house: &House) {
         .iter()
         .find(|entry| entry.id != admission.id && entry.of != Some(admission.id));
     assert!(!checked.out.contains(&other.unwrap().id.to_string()));
+}
+
+async fn what_is_asked_for_is_looked_up(house: &House) {
+    let rows = async |filters: &[&str]| {
+        let command = [&["audit", "query", "--format", "json"], filters].concat();
+        documents(&ask(house, &command).await.out)
+    };
+    let every = rows(&[]).await;
+    let of = |key: &str, value: &str| every.iter().filter(|row| row[key] == value).count();
+    assert!(of("outcome", "complete") > 5 && of("event", "login") > 3);
+    let complete = rows(&["--outcome", "complete"]).await;
+    assert_eq!(complete.len(), of("outcome", "complete"));
+    let logins = rows(&["--event", "login"]).await;
+    assert_eq!(logins.len(), of("event", "login"));
+    let here = rows(&["--address", "127.0.0.0/8", "--action", "export"]).await;
+    assert_eq!(here.len(), of("action", "Export"));
+    assert!(rows(&["--address", "192.0.2.7"]).await.is_empty());
+    let request = every.iter().find(|row| row["action"] == "Export");
+    let request = request.and_then(|row| row["request"].as_str()).unwrap();
+    assert_eq!(rows(&["--request", request]).await.len(), 1);
+    let said = ask(house, &["audit", "reindex"]).await;
+    assert!(
+        said.out.contains("on record") && said.err.contains("100%"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    assert_eq!(rows(&["--event", "index-rebuilt"]).await.len(), 1);
 }
 
 async fn rows_are_joined(house: &House) {

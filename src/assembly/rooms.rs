@@ -308,6 +308,12 @@ impl Rooms {
         if let Some(archives) = &self.archives {
             background.spawn(archives.clone().keep_up(end()));
         }
+        background.spawn(
+            self.answers
+                .index()
+                .clone()
+                .keep_up(self.audit.clone(), end()),
+        );
         background.spawn(self.probes.clone().keep(end()));
         background.spawn(Arc::clone(&self.updates).run(end()));
         background.spawn(self.training.clone().run(end()));

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::named::Named;
 use super::outcome::Outcome;
 use crate::request::facts::Verdict;
 use crate::request::held::Holding;
@@ -204,15 +205,12 @@ impl Entry {
     /// # Errors
     /// [`EntryError`] for anything that is not an entry of a version that this build knows.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EntryError> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            v: u32,
+        match serde_json::from_slice::<Self>(bytes) {
+            Ok(entry) if entry.v == VERSION => Ok(entry),
+            Ok(entry) => Err(EntryError::Version(entry.v)),
+            // A newer version may have another shape: what it is counts, not where reading stopped.
+            Err(malformed) => Err(newer(bytes).map_or(malformed.into(), EntryError::Version)),
         }
-        let Versioned { v } = serde_json::from_slice(bytes)?;
-        if v != VERSION {
-            return Err(EntryError::Version(v));
-        }
-        Ok(serde_json::from_slice(bytes)?)
     }
 
     /// Every patient that the record concerns, those included who only appeared in a list.
@@ -230,22 +228,23 @@ impl Entry {
             .chain(self.outcome.iter().flat_map(|outcome| &outcome.patients))
     }
 
-    /// Whether the record concerns this patient: an identifier in any system, or `system|identifier`. An event names
-    /// its patient among its particulars.
+    /// Every name by which the record speaks of a patient; an event names its patient among its particulars.
+    ///
+    /// What is asked of the trail by patient, and what its index holds, comes from here and from nowhere else.
+    pub fn named(&self) -> impl Iterator<Item = Named<'_>> {
+        let mapped = self.facts.iter().filter_map(|facts| facts.mapping.as_ref());
+        let mapped = mapped.flat_map(|mapping| &mapping.patients).map(Named::of);
+        let ended = self.outcome.iter().flat_map(Outcome::named);
+        let stated = self.detail.get("patient").map(|text| Named::Stated(text));
+        mapped.chain(ended).chain(stated)
+    }
+
+    /// Whether the record concerns the patient who goes by any of these identifiers: one of any system, or
+    /// `system|identifier`.
     #[must_use]
-    pub fn is_about(&self, patient: &str) -> bool {
-        let named = self
-            .detail
-            .get("patient")
-            .is_some_and(|named| named == patient);
-        let same = |known: &PatientRef| {
-            known.id == patient
-                || patient
-                    .strip_suffix(known.id.as_str())
-                    .and_then(|rest| rest.strip_suffix('|'))
-                    == Some(known.system.as_str())
-        };
-        named || self.patients().any(same)
+    pub fn is_about<'s>(&self, identifiers: impl IntoIterator<Item = &'s str> + Clone) -> bool {
+        self.named()
+            .any(|named| named.is_one_of(identifiers.clone()))
     }
 
     /// Whether the request was admitted or refused; `None` for what is neither.
@@ -259,9 +258,20 @@ impl Entry {
     }
 }
 
+/// The version that a document states, where it is not this one.
+fn newer(bytes: &[u8]) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        v: u32,
+    }
+    let stated = serde_json::from_slice::<Versioned>(bytes).ok()?.v;
+    (stated != VERSION).then_some(stated)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::fixture;
 
     #[test]
     fn a_newer_version_is_refused_by_name() {
@@ -275,6 +285,32 @@ mod tests {
         entry.v = 2;
         let error = Entry::from_bytes(&entry.to_bytes().unwrap()).unwrap_err();
         assert!(error.to_string().contains("version 2"), "{error}");
+        let other = br#"{"v":3,"phase":"imagined"}"#;
+        let error = Entry::from_bytes(other).unwrap_err();
+        assert!(error.to_string().contains("version 3"), "{error}");
+        let broken = br#"{"v":1,"phase":"imagined"}"#;
+        let error = Entry::from_bytes(broken).unwrap_err();
+        assert!(matches!(error, EntryError::Malformed(_)), "{error}");
+    }
+
+    #[test]
+    fn a_patient_is_found_by_each_of_the_names_that_they_go_by() {
+        let about = |entry: &Entry, sought: &[&str]| entry.is_about(sought.iter().copied());
+        let chart = fixture::admission(&["4"]);
+        assert!(about(&chart, &["4"]));
+        assert!(about(&chart, &["urn:example:pid|4"]));
+        assert!(about(&chart, &["9", "urn:example:pid|4"]));
+        assert!(!about(&chart, &["urn:other|4"]) && !about(&chart, &["9", "44"]));
+        assert!(!about(&chart, &[]));
+        let event =
+            |patient: &str| fixture::event(Event::BreakGlass, None, &[("patient", patient)]).entry;
+        for stated in ["4", "urn:example:pid|4"] {
+            let event = event(stated);
+            assert!(about(&event, &["4"]), "{stated}");
+            assert!(about(&event, &["urn:example:pid|4"]), "{stated}");
+            assert!(!about(&event, &["14"]) && !about(&event, &["urn:example:pid|14"]));
+        }
+        assert!(!about(&event("urn:example:pid|4"), &["urn:other|4"]));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The one table of what the trail, its listings and its exports say of each event.
 
+use serde::de::{self, Deserialize, Deserializer, IntoDeserializer};
+
 use super::export::fhir::Kind;
 use super::export::ocsf::Class;
 use super::log::Priority;
@@ -130,7 +132,85 @@ pub(super) const fn traits(event: Event) -> Traits {
     }
 }
 
+/// Every event, as the type itself lists them.
+pub fn all() -> impl Iterator<Item = Event> {
+    let read = |name: &&'static str| {
+        Event::deserialize(IntoDeserializer::<de::value::Error>::into_deserializer(
+            *name,
+        ))
+        .ok()
+    };
+    variants().iter().filter_map(read)
+}
+
+/// The names under which the type's values are stored.
+fn variants() -> &'static [&'static str] {
+    let mut seen: &'static [&'static str] = &[];
+    let _none_is_given = Event::deserialize(Variants(&mut seen));
+    seen
+}
+
+/// Gives no value; takes down what the names of the values would be.
+struct Variants<'s>(&'s mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Variants<'_> {
+    type Error = de::value::Error;
+
+    fn deserialize_any<V: de::Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(de::Error::custom("there is no value"))
+    }
+
+    fn deserialize_enum<V: de::Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = variants;
+        Err(de::Error::custom("there is no value"))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// The event of this name: as listings have it (`login`, `page`), or as records do (`page_shown`).
+#[must_use]
+pub fn by_name(text: &str) -> Option<Event> {
+    let text = text.to_ascii_lowercase().replace('_', "-");
+    let stored = variants().iter().map(|stored| stored.replace('_', "-"));
+    let mut both = all().zip(stored);
+    both.find(|(event, stored)| name(*event) == text || *stored == text)
+        .map(|(event, _)| event)
+}
+
 /// The name of an event.
-pub(super) const fn name(event: Event) -> &'static str {
+#[must_use]
+pub const fn name(event: Event) -> &'static str {
     traits(event).name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_event_is_found_by_the_name_that_listings_give_it() {
+        let names: BTreeSet<&str> = all().map(name).collect();
+        assert_eq!(names.len(), all().count(), "a name stands for two events");
+        assert!(names.len() > 80, "{}", names.len());
+        for event in all() {
+            assert_eq!(by_name(name(event)), Some(event));
+        }
+        assert_eq!(by_name("page_shown"), Some(Event::PageShown));
+        assert_eq!(
+            by_name("Backchannel-Logout"),
+            Some(Event::BackchannelLogout)
+        );
+        assert_eq!(by_name("nothing"), None);
+    }
 }

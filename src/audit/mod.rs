@@ -8,14 +8,17 @@ pub mod archived;
 pub mod csv;
 pub mod disclosed;
 pub mod entry;
-mod events;
+pub mod events;
 pub mod export;
+pub mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod follow;
 pub mod handled;
 pub mod hold;
+pub mod index;
 pub mod log;
+pub mod named;
 pub mod open;
 pub mod outcome;
 pub mod query;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::log::MAX_PAYLOAD;
+use super::named::Named;
 use crate::refusal::Refusal;
 use crate::request::appeared::Appeared;
 use crate::request::facts::PatientRef;
@@ -65,6 +66,13 @@ pub struct Outcome {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
 const fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+impl Outcome {
+    /// Every name by which the outcome speaks of a patient.
+    pub fn named(&self) -> impl Iterator<Item = Named<'_>> {
+        self.patients.iter().chain(&self.appeared).map(Named::of)
+    }
 }
 
 /// Where an outcome is written to: capacity for it was reserved at admission, so this can neither block nor fail.

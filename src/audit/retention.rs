@@ -319,6 +319,7 @@ impl Holdings {
         audit.event(Event::AuditRetired, None, detail).await?;
         self.witnessed(audit).await?;
         retire(&*self.files, &self.directory, &signer, &segments)?;
+        self.index.forget_removed()?;
         Ok(())
     }
 

@@ -2,18 +2,17 @@
 //!
 //! *Never*: a reading without a record of it; whoever calls this records [`crate::request::Event::AuditRead`] first.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, EntryError, Phase};
 use super::events;
+pub use super::filter::{Ending, Filter};
 use super::log::{Files, LogError, MasterKey, Reader, Sequences};
 use super::outcome::Outcome;
-use crate::request::Principal;
-use crate::request::facts::{Action, Verdict};
 
 /// Why the trail could not be shown.
 #[derive(Debug, thiserror::Error)]
@@ -31,95 +30,6 @@ pub enum ShowError {
     },
 }
 
-/// What to show. Everything that is set must match.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Filter {
-    /// A patient's identifier, in any system; or `system|identifier`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patient: Option<String>,
-    /// A user's name or stable id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// A request id, or the id of an entry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<String>,
-    /// Nothing older.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Timestamp>,
-    /// Nothing newer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-    /// Admitted requests, or refused ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decision: Option<Verdict>,
-    /// The code of a refusal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<String>,
-    /// A clinical action.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub action: Option<Action>,
-    /// A section of the chart.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub section: Option<String>,
-}
-
-impl Filter {
-    /// Whether the entry itself matches.
-    #[must_use]
-    pub fn matches(&self, entry: &Entry) -> bool {
-        self.selects(entry) && self.concerns(entry)
-    }
-
-    /// Whether the entry concerns the patient asked for, if one is.
-    #[must_use]
-    pub fn concerns(&self, entry: &Entry) -> bool {
-        self.patient
-            .as_ref()
-            .is_none_or(|patient| entry.is_about(patient))
-    }
-
-    /// Whether the entry matches in everything but the patient, whom only the outcome may name.
-    #[must_use]
-    pub fn selects(&self, entry: &Entry) -> bool {
-        let mapping = || entry.facts.as_ref().and_then(|f| f.mapping.as_ref());
-        self.user.as_ref().is_none_or(|name| is_by(entry, name))
-            && self.request.as_ref().is_none_or(|id| is_of(entry, id))
-            && self.since.is_none_or(|since| entry.time >= since)
-            && self.until.is_none_or(|until| entry.time <= until)
-            && self
-                .decision
-                .is_none_or(|decision| entry.verdict() == Some(decision))
-            && self
-                .refusal
-                .as_ref()
-                .is_none_or(|code| entry.refusal.as_ref() == Some(code))
-            && self
-                .action
-                .is_none_or(|action| mapping().is_some_and(|m| m.action == action))
-            && self
-                .section
-                .as_ref()
-                .is_none_or(|section| mapping().is_some_and(|m| m.section == *section))
-    }
-}
-
-fn is_by(entry: &Entry, name: &str) -> bool {
-    let principal = entry.facts.as_ref().and_then(|f| f.principal.as_ref());
-    principal.is_some_and(|p| is_user(p, name))
-        || ["user", "operator"]
-            .iter()
-            .any(|key| entry.detail.get(*key).is_some_and(|value| value == name))
-}
-
-fn is_of(entry: &Entry, id: &str) -> bool {
-    entry.id.to_string() == *id || entry.facts.as_ref().is_some_and(|f| f.request == id)
-}
-
-fn is_user(principal: &Principal, name: &str) -> bool {
-    principal.display() == name || principal.id() == name
-}
-
 /// An entry with its position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
@@ -135,7 +45,7 @@ pub struct Show {
     reader: Reader,
     filter: Filter,
     /// Admissions shown whose outcome has not come yet; bounded by what can be in flight.
-    awaited: std::collections::BTreeSet<uuid::Uuid>,
+    awaited: BTreeSet<uuid::Uuid>,
 }
 
 impl Show {
@@ -164,7 +74,7 @@ impl Show {
         Self {
             reader: Reader::new(files, directory, master, range),
             filter,
-            awaited: std::collections::BTreeSet::new(),
+            awaited: BTreeSet::new(),
         }
     }
 

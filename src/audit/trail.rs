@@ -143,6 +143,11 @@ impl Audit {
         &self.log
     }
 
+    /// Time since a fixed point, for whoever works in the background.
+    pub(super) fn monotonic(&self) -> std::time::Duration {
+        self.shared.clock.monotonic()
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.shared.clock.now()
     }

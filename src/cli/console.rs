@@ -106,6 +106,15 @@ impl<'c> Console<'c> {
         Ok(writeln!(self.err, "{line}")?)
     }
 
+    /// Whether [`Self::progress`] is seen; otherwise lines are due.
+    #[must_use]
+    pub const fn shows_progress(&self) -> bool {
+        match self.err_paint {
+            Paint::Plain => false,
+            Paint::Colour => true,
+        }
+    }
+
     /// Says how far the work is, over what was said before: on a terminal only. An empty line takes it away.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use super::gateway::{self, printable};
 use super::output::Output;
 use super::trail::{self, Period};
 use crate::admin::protocol::AdminRequest;
-use crate::audit::answers::{Ask, Piece};
+use crate::audit::answers::Ask;
 use crate::audit::query::join::Joined;
 use crate::audit::report::disclosures::{Accounting, Scope};
 use crate::audit::report::{Report, Staff, Subject, TooLong, html, text};
@@ -163,20 +163,19 @@ impl AllArgs {
     fn ask(
         &self,
         question: Ask,
+        console: &mut Console<'_>,
         clock: &SharedClock,
         mut each: impl FnMut(&Joined) -> Result<(), TooLong>,
     ) -> Result<(), Failure> {
-        trail::ask(&self.config, question, clock, |piece| match piece {
-            Piece::Row(joined) => each(&joined).map_err(Failure::of),
-            Piece::Text(_)
-            | Piece::Manifest(_)
-            | Piece::Expired(_)
-            | Piece::Age(_)
-            | Piece::Removed(_)
-            | Piece::Proof(_)
-            | Piece::Kept(_)
-            | Piece::Hold(_) => Ok(()),
-        })
+        let mut unindexed = 0_usize;
+        trail::ask(&self.config, question, clock, |piece| {
+            match trail::row(piece) {
+                Ok(joined) => each(&joined).map_err(Failure::of)?,
+                Err(count) => unindexed = unindexed.max(count),
+            }
+            Ok(())
+        })?;
+        trail::say_unindexed(unindexed, console)
     }
 }
 
@@ -202,7 +201,7 @@ fn make(
         filter: filter.clone(),
     };
     let mut report = Report::new(subject, args.staff(), &filter, now);
-    args.ask(question, clock, |joined| report.push(joined))?;
+    args.ask(question, console, clock, |joined| report.push(joined))?;
     report.end();
     let document = match args.format {
         Form::Text => text(&report),
@@ -234,7 +233,7 @@ fn disclosures(
         report: accounting.name(),
         filter: accounting.filter(),
     };
-    rest.ask(question, clock, |joined| accounting.push(joined))?;
+    rest.ask(question, console, clock, |joined| accounting.push(joined))?;
     accounting.end();
     let document = match rest.format {
         Form::Text => accounting.text(),

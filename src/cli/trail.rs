@@ -2,25 +2,31 @@
 //!
 //! *Never*: an answer whose asking is not on record: the room that answers records it in both cases.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
+use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::console::Failure;
+use super::console::{Console, Failure};
 use super::offline;
 use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::protocol::AdminRequest;
 use crate::audit::answers::{Answers, Ask, Holdings, Piece};
+use crate::audit::events;
+use crate::audit::filter::{Ending, Filter};
 use crate::audit::log::{MasterKey, RealFiles};
-use crate::audit::show::Filter;
+use crate::audit::query::join::Joined;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::config::unit::parse_duration;
+use crate::request::Event;
 use crate::request::facts::{Action, Verdict};
 
 /// What narrows a question down. Everything that is given must match.
@@ -49,6 +55,15 @@ pub(super) struct Narrowing {
     /// Only the request with this id, as refusal pages show it.
     #[arg(long, value_name = "ID")]
     request: Option<String>,
+    /// Only from this address, or from a network (`10.20.0.0/16`).
+    #[arg(long, value_name = "ADDRESS", value_parser = network)]
+    address: Option<IpNet>,
+    /// Only this event (`login`, `break-glass`, `policy`, …).
+    #[arg(long, value_name = "EVENT", value_parser = event)]
+    event: Option<Event>,
+    /// Only admitted requests that ended so, or are `open`.
+    #[arg(long, value_name = "OUTCOME", value_parser = outcome)]
+    outcome: Option<Ending>,
 }
 
 /// A period.
@@ -90,6 +105,11 @@ impl Period {
 }
 
 impl Narrowing {
+    /// Whether it asks how requests ended.
+    pub(super) const fn names_an_outcome(&self) -> bool {
+        self.outcome.is_some()
+    }
+
     /// The filter that it means.
     ///
     /// # Errors
@@ -110,6 +130,10 @@ impl Narrowing {
             refusal: self.refusal.clone(),
             action: self.action,
             section: self.section.clone(),
+            aliases: BTreeSet::new(),
+            address: self.address,
+            event: self.event,
+            outcome: self.outcome,
         })
     }
 }
@@ -125,6 +149,27 @@ pub(super) fn since(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     };
     let (since, _) = period.bounds(now)?;
     Ok(since.unwrap_or(now))
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address.to_canonical()));
+    }
+    let network = text.parse::<IpNet>().map(|network| network.trunc());
+    network.map_err(|_| "no address (`10.20.4.17`) and no network (`10.20.0.0/16`)".to_owned())
+}
+
+fn event(text: &str) -> Result<Event, String> {
+    events::by_name(text).ok_or_else(|| {
+        let names: Vec<&str> = events::all().map(events::name).collect();
+        format!("no event of that name; there are {}", names.join(", "))
+    })
+}
+
+fn outcome(text: &str) -> Result<Ending, String> {
+    serde_json::from_value(Value::String(text.replace('-', "_"))).map_err(|_| {
+        "it is `open`, `complete`, `abandoned`, `upstream_failed`, `cut` or `unknown`".to_owned()
+    })
 }
 
 fn action(text: &str) -> Result<Action, String> {
@@ -146,6 +191,37 @@ fn instant(text: &str, now: Timestamp, of_day: Time) -> Option<Timestamp> {
     let day = text.parse::<Date>().ok()?;
     let zoned = day.to_datetime(of_day).to_zoned(TimeZone::UTC).ok()?;
     Some(zoned.timestamp())
+}
+
+/// The row that a piece is; otherwise how many segments it says were read through.
+pub(super) fn row(piece: Piece) -> Result<Box<Joined>, usize> {
+    match piece {
+        Piece::Row(joined) => Ok(joined),
+        Piece::ReadThrough(count) => Err(count),
+        Piece::Text(_)
+        | Piece::Manifest(_)
+        | Piece::Expired(_)
+        | Piece::Age(_)
+        | Piece::Removed(_)
+        | Piece::Proof(_)
+        | Piece::Kept(_)
+        | Piece::Hold(_)
+        | Piece::Indexed(_) => Err(0),
+    }
+}
+
+/// Says that the index was of no use for so many segments.
+///
+/// # Errors
+/// [`Failure::Output`].
+pub(super) fn say_unindexed(segments: usize, console: &mut Console<'_>) -> Result<(), Failure> {
+    if segments == 0 {
+        return Ok(());
+    }
+    console.note(format_args!(
+        "{segments} segments had no index that could be used and were read through; the answer is complete, and they \
+         are indexed now"
+    ))
 }
 
 /// Asks, and hands each piece of the answer to `each`.
@@ -229,6 +305,7 @@ async fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::outcome::End;
 
     #[test]
     fn a_day_counts_from_its_beginning_to_its_end() {
@@ -251,6 +328,24 @@ mod tests {
             ("2026-11-21T12:00:00Z", "2026-11-22T11:00:00Z")
         );
         assert_eq!(period("yesterday", "1h"), None);
+    }
+
+    #[test]
+    fn addresses_events_and_outcomes_are_read() {
+        let read = |text: &str| network(text).map(|net| net.to_string());
+        assert_eq!(read("10.20.4.17"), Ok("10.20.4.17/32".to_owned()));
+        assert_eq!(read("::ffff:10.20.4.17"), Ok("10.20.4.17/32".to_owned()));
+        assert_eq!(read("10.20.4.17/16"), Ok("10.20.0.0/16".to_owned()));
+        assert_eq!(read("2001:db8::/48"), Ok("2001:db8::/48".to_owned()));
+        assert!(read("10.20").unwrap_err().contains("10.20.0.0/16"));
+        assert_eq!(event("break-glass"), Ok(Event::BreakGlass));
+        assert!(event("tea").unwrap_err().contains("break-glass"));
+        assert_eq!(outcome("open"), Ok(Ending::Open));
+        assert_eq!(
+            outcome("upstream-failed"),
+            Ok(Ending::Ended(End::UpstreamFailed))
+        );
+        assert!(outcome("good").unwrap_err().contains("abandoned"));
     }
 
     #[test]

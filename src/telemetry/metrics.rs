@@ -100,6 +100,8 @@ metrics! {
     ARCHIVE_SEGMENTS = "chartgate_archive_segments", Gauge, [], "Segments of the trail that the archive holds.";
     ARCHIVE_FAILURES = "chartgate_archive_failures_total", Counter, [], "Runs of the archive that failed, or that left a segment out.";
     LEGAL_HOLDS = "chartgate_legal_holds", Gauge, [], "Legal holds in force.";
+    AUDIT_UNINDEXED = "chartgate_audit_unindexed_segments", Gauge, [], "Closed segments of the trail without an index; questions read them through.";
+    AUDIT_INDEX_FAULTS = "chartgate_audit_index_faults_total", Counter, [], "Parts of the trail's index that were damaged, of another trail, or could not be written.";
     WITNESSES_FAILING = "chartgate_witnesses_failing", Gauge, [], "Witnesses that did not take the newest checkpoint.";
     POLICY_GENERATION = "chartgate_policy_generation", Gauge, [], "Generation of policies, lockdown, grants and training in force.";
     POLICY_RELOADS = "chartgate_policy_reloads_total", Counter, ["result"], "Policy bundles that were to be put in force: `activated`, `unchanged` or `rejected`.";

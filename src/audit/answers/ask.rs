@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::proving::Named;
 use crate::audit::export::Format;
 use crate::audit::hold::{self, Hold};
+use crate::audit::index::Progress;
 use crate::audit::log::{Content, Proof};
 use crate::audit::query::join::Joined;
 use crate::audit::retention::{Expired, Kept};
@@ -51,6 +52,12 @@ pub enum Ask {
     },
     /// Legal holds.
     Hold(hold::Ask),
+    /// The index made anew.
+    Reindex {
+        /// That of one segment, by its id, number or file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<String>,
+    },
 }
 
 /// A piece of an answer.
@@ -75,6 +82,10 @@ pub enum Piece {
     Kept(Kept),
     /// A legal hold.
     Hold(Hold),
+    /// How many segments had to be read through so far, because their index was missing or of no use.
+    ReadThrough(usize),
+    /// How far the making of the index is.
+    Indexed(Progress),
 }
 
 /// What an export was: on record, and with whoever has the export.
@@ -113,7 +124,11 @@ impl Ask {
     pub const fn needs_store(&self) -> bool {
         match self {
             Self::Retention { .. } | Self::Hold(_) => true,
-            Self::Query { .. } | Self::Report { .. } | Self::Export { .. } => false,
+            Self::Query { .. }
+            | Self::Report { .. }
+            | Self::Export { .. }
+            | Self::Prove { .. }
+            | Self::Reindex { .. } => false,
         }
     }
 
@@ -129,6 +144,8 @@ impl Ask {
                 Content::Sealed => (format!("prove {named} without content"), None),
             },
             Self::Hold(ask) => (ask.described().to_owned(), None),
+            Self::Reindex { only: None } => ("reindex".to_owned(), None),
+            Self::Reindex { only: Some(only) } => (format!("reindex {only}"), None),
         }
     }
 }

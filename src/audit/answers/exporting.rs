@@ -4,17 +4,19 @@ use aws_lc_rs::digest;
 
 use super::ask::{Manifest, Piece};
 use super::holdings::Holdings;
-use super::{AnswerError, PIECES, RECORDS};
+use super::{AnswerError, PIECES, RECORDS, ReadThrough};
 use crate::audit::export::{self, Format};
+use crate::audit::filter::Filter;
 use crate::audit::log::LogError;
 use crate::audit::query::{Look, Query};
-use crate::audit::show::{Filter, Show};
+use crate::audit::show::Show;
 
 pub(super) struct Exporting {
     source: Source,
     manifest: Manifest,
     digest: digest::Context,
     heading: Option<String>,
+    read_through: ReadThrough,
 }
 
 impl std::fmt::Debug for Exporting {
@@ -41,7 +43,7 @@ impl Exporting {
     ) -> Result<Self, LogError> {
         let source = match format {
             Format::Fhir | Format::Ocsf | Format::Csv => {
-                Source::Joined(Box::new(holdings.query(filter.clone(), through)?))
+                Source::Joined(Box::new(holdings.query(filter.clone(), through)))
             }
             Format::Jsonl => Source::Single(Box::new(holdings.show(filter.clone(), through)?)),
         };
@@ -57,6 +59,7 @@ impl Exporting {
             },
             digest: digest::Context::new(&digest::SHA256),
             heading: Some(format.heading()),
+            read_through: ReadThrough::default(),
         })
     }
 
@@ -91,7 +94,11 @@ impl Exporting {
             let bytes = text.len() as u64;
             self.manifest.bytes = self.manifest.bytes.saturating_add(bytes);
         }
-        Ok(Some(texts.into_iter().map(Piece::Text).collect()))
+        let mut pieces: Vec<Piece> = texts.into_iter().map(Piece::Text).collect();
+        if let Source::Joined(query) = &self.source {
+            pieces.extend(self.read_through.more(query));
+        }
+        Ok(Some(pieces))
     }
 
     pub(super) fn manifest(self) -> Manifest {

@@ -7,10 +7,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::ask::Age;
+use crate::audit::filter::Filter;
 use crate::audit::hold::{HoldError, Holds};
-use crate::audit::log::{Files, Header, LogError, MasterKey, Sequences, headers, retirable};
+use crate::audit::index::Index;
+use crate::audit::log::{Files, Header, LogError, MasterKey, Sequences, retirable};
 use crate::audit::query::{Query, first_sequence};
-use crate::audit::show::{Filter, Show};
+use crate::audit::show::Show;
 use crate::config;
 use crate::store::Store;
 
@@ -23,6 +25,7 @@ pub struct Holdings {
     pub(in crate::audit) files: Arc<dyn Files>,
     pub(in crate::audit) directory: PathBuf,
     pub(in crate::audit) master: Arc<MasterKey>,
+    pub(in crate::audit) index: Index,
     pub(in crate::audit) signing_key: PathBuf,
     /// Files that witnesses keep on this host's volumes.
     pub(in crate::audit) witness_files: Vec<PathBuf>,
@@ -39,6 +42,7 @@ impl Holdings {
     #[must_use]
     pub fn new(config: &config::Audit, files: Arc<dyn Files>, master: Arc<MasterKey>) -> Self {
         Self {
+            index: Index::new(Arc::clone(&files), &config.directory, Arc::clone(&master)),
             files,
             directory: config.directory.clone(),
             master,
@@ -75,10 +79,11 @@ impl Holdings {
     /// # Errors
     /// [`LogError`].
     pub fn headers(&self) -> Result<Vec<Header>, LogError> {
-        headers(&*self.files, &self.directory)
+        let segments = self.index.segments()?;
+        Ok(segments.iter().map(|s| s.header().clone()).collect())
     }
 
-    /// How far back it reaches; reads the segments' headers.
+    /// How far back it reaches; reads the headers of segments that are not known yet.
     ///
     /// # Errors
     /// [`LogError`].
@@ -93,9 +98,8 @@ impl Holdings {
     }
 
     /// Joined rows up to the record `through`.
-    pub(super) fn query(&self, filter: Filter, through: u64) -> Result<Query, LogError> {
-        let (files, master) = (Arc::clone(&self.files), Arc::clone(&self.master));
-        Query::new(files, &self.directory, master, filter, through)
+    pub(super) fn query(&self, filter: Filter, through: u64) -> Query {
+        Query::new(&self.index, filter, through)
     }
 
     /// Single records up to the record `through`.

@@ -11,6 +11,7 @@ mod exporting;
 mod holdings;
 mod proving;
 mod retaining;
+mod rows;
 
 use std::collections::BTreeMap;
 
@@ -20,9 +21,10 @@ pub use self::holdings::Holdings;
 use self::proving::Proving;
 pub use self::proving::{Named, NoName};
 use self::retaining::Retaining;
+use self::rows::{ReadThrough, Rows};
 use super::hold::{Hold, HoldError};
+use super::index::{Index, Reindex};
 use super::log::{KeyError, LogError, ProveError};
-use super::query::{Look, Query};
 use super::retention::RetentionError;
 use super::show::ShowError;
 use super::trail::{Audit, AuditError};
@@ -65,6 +67,9 @@ pub enum AnswerError {
     /// Setting or releasing a legal hold.
     #[error(transparent)]
     Hold(#[from] HoldError),
+    /// There is no such segment.
+    #[error("no closed segment is `{0}`; a segment is named by its id, its number or its file")]
+    Segment(String),
     /// The question cannot be written on record.
     #[error("the filter cannot be written: {0}")]
     Filter(#[from] serde_json::Error),
@@ -87,7 +92,8 @@ pub struct Answering {
 
 #[derive(Debug)]
 enum Work {
-    Rows { query: Box<Query>, left: u64 },
+    Rows(Box<Rows>),
+    Reindex(Box<Reindex>),
     Export(Box<Exporting>),
     Retention(Box<Retaining>),
     Holds(Vec<Hold>),
@@ -113,6 +119,12 @@ impl Answers {
         self.holdings.age(self.clock.now())
     }
 
+    /// The index of the trail, for who keeps it up.
+    #[must_use]
+    pub const fn index(&self) -> &Index {
+        &self.holdings.index
+    }
+
     /// Puts the question on record, and begins to answer it.
     ///
     /// # Errors
@@ -123,17 +135,13 @@ impl Answers {
         let work = match ask {
             Ask::Query { filter, limit } => {
                 count("query");
-                Work::Rows {
-                    query: Box::new(self.holdings.query(filter, through)?),
-                    left: limit.unwrap_or(u64::MAX),
-                }
+                let query = self.holdings.query(filter, through);
+                Work::Rows(Box::new(Rows::new(query, limit)))
             }
             Ask::Report { filter, .. } => {
                 count("report");
-                Work::Rows {
-                    query: Box::new(self.holdings.query(filter, through)?),
-                    left: u64::MAX,
-                }
+                let query = self.holdings.query(filter, through);
+                Work::Rows(Box::new(Rows::new(query, None)))
             }
             Ask::Export { format, filter } => {
                 count("export");
@@ -143,6 +151,11 @@ impl Answers {
                     filter,
                     through,
                 )?))
+            }
+            Ask::Reindex { only } => {
+                let work = self.holdings.index.reindex(only.as_deref())?;
+                let unknown = || AnswerError::Segment(only.unwrap_or_default());
+                Work::Reindex(Box::new(work.ok_or_else(unknown)?))
             }
             Ask::Retention { apply } => {
                 let bars = self.holdings.bars().await?;
@@ -212,7 +225,18 @@ impl Answers {
                 let proof = proving.finish(&self.audit, &self.holdings).await?;
                 Ok(vec![Piece::Proof(Box::new(proof))])
             }
-            Work::Rows { .. } | Work::Holds(_) => Ok(Vec::new()),
+            Work::Reindex(work) => {
+                let progress = work.progress();
+                let detail = BTreeMap::from([
+                    ("operator".to_owned(), answering.operator),
+                    ("segments".to_owned(), progress.done.to_string()),
+                    ("records".to_owned(), progress.records.to_string()),
+                    ("failed".to_owned(), progress.failed.join("; ")),
+                ]);
+                self.audit.event(Event::IndexRebuilt, None, detail).await?;
+                Ok(vec![Piece::Indexed(progress.clone())])
+            }
+            Work::Rows(_) | Work::Holds(_) => Ok(Vec::new()),
         }
     }
 }
@@ -228,7 +252,11 @@ impl Answering {
     /// [`AnswerError`].
     pub fn step(&mut self) -> Result<Option<Vec<Piece>>, AnswerError> {
         match &mut self.work {
-            Work::Rows { query, left } => rows(query, left),
+            Work::Rows(rows) => rows.step(),
+            Work::Reindex(work) => {
+                let step = work.step()?;
+                Ok(step.map(|progress| vec![Piece::Indexed(progress.clone())]))
+            }
             Work::Export(exporting) => exporting.step(),
             Work::Prove(proving) => proving.step(),
             Work::Retention(retaining) => Ok(retaining.step()?),
@@ -238,28 +266,4 @@ impl Answering {
             }
         }
     }
-}
-
-fn rows(query: &mut Query, left: &mut u64) -> Result<Option<Vec<Piece>>, AnswerError> {
-    if *left == 0 {
-        return Ok(None);
-    }
-    let mut pieces = Vec::new();
-    let mut listed = 0_usize;
-    for _ in 0..RECORDS {
-        match query.look()? {
-            Look::Answer(joined) => {
-                listed = listed.saturating_add(joined.listed());
-                pieces.push(Piece::Row(joined));
-                *left = left.saturating_sub(1);
-            }
-            Look::Nothing => {}
-            Look::End if pieces.is_empty() => return Ok(None),
-            Look::End => break,
-        }
-        if pieces.len() >= PIECES || listed >= LISTED || *left == 0 {
-            break;
-        }
-    }
-    Ok(Some(pieces))
 }

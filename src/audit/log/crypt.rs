@@ -1,4 +1,4 @@
-//! Digests, key derivation and sealing: the only file that touches ciphers.
+//! Digests, key derivation and sealing: with `derived` the only file that touches ciphers.
 //!
 //! *Never*: keeps a key longer than its owner; a derived key is wiped after its one use.
 

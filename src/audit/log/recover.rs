@@ -131,23 +131,28 @@ fn read_headers(files: &dyn Files, directory: &Path, from: u64) -> Result<Vec<Kn
     let mut names = names(files, directory)?;
     names.retain(|name| first_of(name) >= from);
     for name in names {
-        let path = directory.join(SEGMENTS).join(&name);
-        let file = open(files, &path, Access::Read)?;
-        let parsed = read_header(&*file).map_err(|error| unreadable(&path, &name, error))?;
-        if parsed.header.file_name() != name {
-            return Err(damaged(
-                &name,
-                first_of(&name),
-                "the name does not fit the header",
-            ));
-        }
-        known.push(Known { path, name, parsed });
+        known.push(self::known(files, directory, name)?);
     }
     known.sort_by_key(|known| known.header().number);
     Ok(known)
 }
 
-fn check_link(
+/// Reads the header of one segment.
+pub(super) fn known(files: &dyn Files, directory: &Path, name: String) -> Result<Known, LogError> {
+    let path = directory.join(SEGMENTS).join(&name);
+    let file = open(files, &path, Access::Read)?;
+    let parsed = read_header(&*file).map_err(|error| unreadable(&path, &name, error))?;
+    if parsed.header.file_name() != name {
+        return Err(damaged(
+            &name,
+            first_of(&name),
+            "the name does not fit the header",
+        ));
+    }
+    Ok(Known { path, name, parsed })
+}
+
+pub(super) fn check_link(
     files: &dyn Files,
     directory: &Path,
     before: Option<&Known>,

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::audit::entry::{Entry, Phase};
+use crate::audit::filter::Filter;
 use crate::audit::outcome::Outcome;
-use crate::audit::show::Filter;
 use crate::request::PatientRef;
 
 /// How many answers wait for one whose outcome has not come.
@@ -54,15 +54,6 @@ impl Joined {
         let all = self.entry.patients().chain(later);
         all.filter(|patient| seen.insert((&patient.system, &patient.id)))
             .collect()
-    }
-
-    fn is_about(&self, patient: &str) -> bool {
-        self.entry.is_about(patient)
-            || self.end.as_ref().is_some_and(|end| {
-                let is_it =
-                    |p: &PatientRef| p.id == patient || format!("{}|{}", p.system, p.id) == patient;
-                named(&end.outcome).any(is_it)
-            })
     }
 
     /// How many patients its list named.
@@ -170,8 +161,8 @@ impl Join {
     }
 
     fn wants(&self, joined: &Joined) -> bool {
-        let patient = self.filter.patient.as_ref();
-        patient.is_none_or(|patient| joined.is_about(patient))
+        let outcome = joined.end.as_ref().map(|end| &end.outcome);
+        self.filter.wants(&joined.entry, outcome)
     }
 
     /// Gives out what nothing stands before any more.

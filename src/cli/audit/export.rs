@@ -69,6 +69,12 @@ pub(super) fn run(
         format: args.format.into(),
         filter: args.narrowing.filter(clock.now())?,
     };
+    if args.format == Form::Jsonl && args.narrowing.names_an_outcome() {
+        let message = "`--format jsonl` has admissions and outcomes apart, so --outcome says nothing of the admissions; \
+                       use another format";
+        return Err(Failure::Configuration(message.to_owned()));
+    }
+    let mut unindexed = 0_usize;
     let mut output = Output::to(args.output.as_deref())?;
     let mut digest = digest::Context::new(&digest::SHA256);
     let mut manifest: Option<Manifest> = None;
@@ -81,14 +87,20 @@ pub(super) fn run(
             manifest = Some(said);
             Ok(())
         }
+        Piece::ReadThrough(count) => {
+            unindexed = unindexed.max(count);
+            Ok(())
+        }
         Piece::Row(_)
         | Piece::Expired(_)
         | Piece::Age(_)
         | Piece::Removed(_)
         | Piece::Proof(_)
         | Piece::Kept(_)
-        | Piece::Hold(_) => Ok(()),
+        | Piece::Hold(_)
+        | Piece::Indexed(_) => Ok(()),
     })?;
+    trail::say_unindexed(unindexed, console)?;
     let manifest = manifest.ok_or_else(|| {
         Failure::Failed("the export broke off; it is not on record as complete".to_owned())
     })?;

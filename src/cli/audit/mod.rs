@@ -6,6 +6,7 @@ pub mod export;
 pub mod hold;
 pub mod prove;
 pub mod query;
+pub mod reindex;
 pub mod retention;
 pub mod show;
 pub mod verify;
@@ -28,6 +29,8 @@ pub enum AuditCommand {
     /// Legal holds: what may not be removed, however old it is.
     #[command(subcommand)]
     Hold(hold::HoldCommand),
+    /// Make the index of the trail anew.
+    Reindex(reindex::ReindexArgs),
     /// What is older than the retention, and its removal.
     Retention(retention::RetentionArgs),
     /// Show the entries of the trail.
@@ -54,6 +57,7 @@ pub fn run(
         AuditCommand::Export(args) => export::run(args, console, clock),
         AuditCommand::Archive(command) => archive::run(command, console, clock),
         AuditCommand::Hold(command) => hold::run(command, console, clock),
+        AuditCommand::Reindex(args) => reindex::run(args, console, clock),
         AuditCommand::Retention(args) => retention::run(args, console, clock),
         AuditCommand::Show(args) => show::run(args, console, clock),
         AuditCommand::Prove(args) => prove::run(args, console, clock),
@@ -224,6 +228,36 @@ mod tests {
             "{}",
             retention.out
         );
+        let reindexed = answered(&["audit", "reindex"]);
+        assert!(reindexed.out.contains("indexed"), "{}", reindexed.out);
+        assert!(reindexed.err.contains("100%"), "{}", reindexed.err);
+        let only = call(&["audit", "reindex", "--only", "77", "--config", &config]);
+        assert_eq!(only.exit, Exit::Failed);
+        assert!(
+            only.err.contains("no closed segment is `77`"),
+            "{}",
+            only.err
+        );
+        let found = answered(&[
+            "audit",
+            "query",
+            "--event",
+            "index-rebuilt",
+            "--format",
+            "json",
+        ]);
+        assert_eq!(found.out.lines().count(), 1, "{}", found.out);
+        let apart = call(&[
+            "audit",
+            "export",
+            "--format",
+            "jsonl",
+            "--outcome",
+            "cut",
+            "--config",
+            &config,
+        ]);
+        assert_eq!(apart.exit, Exit::Configuration);
         let again = call(&[
             "audit", "export", "--format", "csv", "--output", &output, "--config", &config,
         ]);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::audit::answers::{Ask, Piece};
+use crate::audit::answers::Ask;
 use crate::audit::csv;
 use crate::audit::query::answer::{Answer, COLUMNS};
 use crate::audit::query::sort::{Direction, Field, Sorted};
@@ -22,6 +22,7 @@ use crate::clock::SharedClock;
 #[command(
     after_long_help = "Examples:\n  chartgate audit query --patient 4 --since 30d\n  \
                              chartgate audit query --decision deny --since 24h --sort user\n  \
+                             chartgate audit query --address 10.20.0.0/16 --event login --since 2026-11-01\n  \
                              chartgate audit query --action export --format csv > exports.csv\n  \
                              chartgate audit query --sort bytes_out --descending --limit 10"
 )]
@@ -80,9 +81,14 @@ pub(super) fn run(
         limit: limit.and_then(|limit| u64::try_from(limit).ok()),
     };
     heading(args.format, console)?;
+    let mut unindexed = 0_usize;
     trail::ask(&args.config, question, clock, |piece| {
-        let Piece::Row(joined) = piece else {
-            return Ok(());
+        let joined = match trail::row(piece) {
+            Ok(joined) => joined,
+            Err(count) => {
+                unindexed = unindexed.max(count);
+                return Ok(());
+            }
         };
         let answer = Answer::of(&joined);
         match &mut sorted {
@@ -93,7 +99,7 @@ pub(super) fn run(
     for answer in sorted.into_iter().flat_map(Sorted::into_answers) {
         print(&answer, args.format, console)?;
     }
-    Ok(())
+    trail::say_unindexed(unindexed, console)
 }
 
 fn heading(form: Form, console: &mut Console<'_>) -> Result<(), Failure> {

@@ -50,9 +50,13 @@ pub(super) fn run(
             "{count} segments are removed; that is on record"
         )),
         Piece::Kept(kept) => console.line(keeping(&kept)),
-        Piece::Row(_) | Piece::Text(_) | Piece::Manifest(_) | Piece::Proof(_) | Piece::Hold(_) => {
-            Ok(())
-        }
+        Piece::Row(_)
+        | Piece::Text(_)
+        | Piece::Manifest(_)
+        | Piece::Proof(_)
+        | Piece::Hold(_)
+        | Piece::ReadThrough(_)
+        | Piece::Indexed(_) => Ok(()),
     })?;
     if !args.apply {
         let said = match found {
