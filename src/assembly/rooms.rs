@@ -5,6 +5,7 @@
 
 mod care;
 mod glass;
+mod links;
 pub(super) mod permissions;
 mod prevention;
 mod provision;
@@ -25,6 +26,7 @@ use super::alarms::Alarms;
 use super::{StartError, containment, ended};
 use crate::admin::health::Check;
 use crate::audit::answers::{Answers, Holdings};
+use crate::audit::links::Known;
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::trail::Audit;
 use crate::backup::Backups;
@@ -34,6 +36,7 @@ use crate::desk::offers::Offers;
 use crate::desk::{Desk, Desks, Hatch};
 use crate::emr::emrs::Emrs;
 use crate::feeds::CareFeeds;
+use crate::feeds::links::LinkFeed;
 use crate::identity::Identity;
 use crate::operate::break_glass::BreakGlass;
 use crate::operate::cases::Cases;
@@ -139,6 +142,8 @@ pub(super) struct Rooms {
     pub(super) provisions: Option<Provisions>,
     /// Who treats whom, where feeds say it.
     care: Option<CareFeeds>,
+    /// Which identifiers are the same patient, where feeds say it.
+    links: Option<LinkFeed>,
     reports: Reports,
     devices: Devices,
     audit: Audit,
@@ -188,17 +193,19 @@ impl Rooms {
         let probes = Probes::open(on.config, audit.clone(), clock.clone());
         let assessments = Assessments::open(store.clone(), audit.clone(), clock.clone()).await?;
         let provisions = provision::open(on, &containment, &break_glass).await?;
+        let known = Known::default();
         let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone());
         Ok(Self {
             backups,
             probes,
             provisions,
             care: care::open(on).await?,
+            links: links::open(on, known.clone()).await?,
             audit: audit.clone(),
             emrs: on.emrs.clone(),
             assessments,
             updates: Updates::new(on.config.update.clone(), audit.clone(), clock.clone()),
-            answers: Answers::new(audit.clone(), holdings, clock.clone()),
+            answers: Answers::new(audit.clone(), holdings, clock.clone()).with_links(known),
             permissions,
             break_glass,
             reasons: Reasons {
@@ -271,6 +278,9 @@ impl Rooms {
         if let Some(feeds) = &self.care {
             checks.push(care::check(&feeds.condition().await));
         }
+        if let Some(feed) = &self.links {
+            checks.push(links::check(&feed.condition().await));
+        }
         checks
     }
 
@@ -293,6 +303,9 @@ impl Rooms {
         }
         if let Some(feeds) = &self.care {
             background.spawn(feeds.clone().run(end()));
+        }
+        if let Some(feed) = &self.links {
+            background.spawn(feed.clone().run(end()));
         }
     }
 }

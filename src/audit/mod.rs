@@ -12,6 +12,7 @@ pub mod export;
 pub(crate) mod fixture;
 pub mod follow;
 pub mod handled;
+pub mod links;
 pub mod log;
 pub mod open;
 pub mod outcome;
