@@ -78,6 +78,9 @@ pub enum StartError {
     /// Training.
     #[error("training: {0}")]
     Training(#[from] crate::training::TrainingError),
+    /// The patient link feed.
+    #[error(transparent)]
+    Links(#[from] crate::feeds::links::LinkError),
     /// A care relation feed.
     #[error("{0}")]
     Care(#[from] crate::feeds::FeedError),

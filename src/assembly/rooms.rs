@@ -7,6 +7,7 @@ mod activity;
 mod archived;
 mod care;
 mod glass;
+mod links;
 pub(super) mod permissions;
 mod prevention;
 mod provision;
@@ -28,6 +29,7 @@ use super::{StartError, containment, ended};
 use crate::admin::health::Check;
 use crate::archive::Archives;
 use crate::audit::answers::{Answers, Holdings};
+use crate::audit::links::Known;
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::trail::Audit;
 use crate::backup::Backups;
@@ -37,6 +39,7 @@ use crate::desk::offers::Offers;
 use crate::desk::{Desk, Desks, Hatch};
 use crate::emr::emrs::Emrs;
 use crate::feeds::CareFeeds;
+use crate::feeds::links::LinkFeed;
 use crate::identity::Identity;
 use crate::operate::activity_review::ActivityReviews;
 use crate::operate::break_glass::BreakGlass;
@@ -150,6 +153,8 @@ pub(super) struct Rooms {
     pub(super) provisions: Option<Provisions>,
     /// Who treats whom, where feeds say it.
     care: Option<CareFeeds>,
+    /// Which identifiers are the same patient, where feeds say it.
+    links: Option<LinkFeed>,
     reports: Reports,
     devices: Devices,
     audit: Audit,
@@ -199,6 +204,7 @@ impl Rooms {
         let probes = Probes::open(on.config, audit.clone(), clock.clone());
         let assessments = Assessments::open(store.clone(), audit.clone(), clock.clone()).await?;
         let provisions = provision::open(on, &containment, &break_glass).await?;
+        let known = Known::default();
         let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone())
             .with_store(store.clone());
         let (kept, time) = (store.clone(), clock.clone());
@@ -209,11 +215,12 @@ impl Rooms {
             probes,
             provisions,
             care: care::open(on).await?,
+            links: links::open(on, known.clone()).await?,
             audit: audit.clone(),
             emrs: on.emrs.clone(),
             assessments,
             updates: Updates::new(on.config.update.clone(), audit.clone(), clock.clone()),
-            answers: Answers::new(audit.clone(), holdings, clock.clone()),
+            answers: Answers::new(audit.clone(), holdings, clock.clone()).with_links(known),
             permissions,
             activity: activity::open(on).await?,
             disclosures: Disclosures::new(audit.clone(), clock.clone()),
@@ -290,6 +297,9 @@ impl Rooms {
         if let Some(feeds) = &self.care {
             checks.push(care::check(&feeds.condition().await));
         }
+        if let Some(feed) = &self.links {
+            checks.push(links::check(&feed.condition().await));
+        }
         checks
     }
 
@@ -322,6 +332,9 @@ impl Rooms {
         }
         if let Some(feeds) = &self.care {
             background.spawn(feeds.clone().run(end()));
+        }
+        if let Some(feed) = &self.links {
+            background.spawn(feed.clone().run(end()));
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod follow;
 pub mod handled;
 pub mod hold;
 pub mod index;
+pub mod links;
 pub mod log;
 pub mod named;
 pub mod open;

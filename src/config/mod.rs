@@ -23,6 +23,7 @@ pub mod inspection;
 pub mod issuer;
 #[cfg(test)]
 mod issuer_tests;
+pub mod links;
 pub mod load;
 pub mod lock;
 pub mod problem;
@@ -84,6 +85,8 @@ pub struct Config {
     pub provisioning: Option<provision::Provisioning>,
     /// Who treats whom, where feeds say it.
     pub care: Option<care::CareFeeds>,
+    /// Which identifiers are the same patient. `[patient_links]`
+    pub patient_links: Option<links::PatientLinks>,
     /// Known vulnerabilities.
     pub update: Update,
     /// Backups, where there are any.

@@ -4,20 +4,20 @@
 //!
 //! *Never*: a message twice, or an older one over a newer one.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::SystemTime;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::directory::Directory;
 use super::hl7::{Message, messages};
+use super::numbering::Numbering;
 use super::staff::Staff;
 use crate::policy::care::{Builder, Full, Link, Span, Teams};
 
-/// Most files of the directory, most bytes of one, and most patients.
-const MOST_FILES: usize = 1_000_000;
-const LARGEST: u64 = 16 * 1024 * 1024;
+/// Most patients.
 const MOST_PATIENTS: usize = 1_000_000;
 /// Attending, referring, consulting and admitting doctors.
 const DOCTORS: [usize; 4] = [7, 8, 9, 17];
@@ -28,10 +28,8 @@ const VIP: &str = "VIP";
 /// How messages are read.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
-    /// The numbering system of each assigning authority.
-    pub(super) authorities: BTreeMap<String, String>,
-    /// That of identifiers without an authority, or of all where no authority is listed.
-    pub(super) system: String,
+    /// Which systems identifiers are of.
+    pub(super) numbering: Numbering,
     /// The issuer whose users are named.
     pub(super) issuer: String,
     /// For how long a team goes on after discharge.
@@ -51,14 +49,11 @@ struct Stay {
     left: Option<Timestamp>,
 }
 
-/// A name in the directory, and what the file looked like.
-type Seen = (std::ffi::OsString, Option<SystemTime>, u64);
-
 /// What the messages said so far.
 #[derive(Debug, Default)]
 pub(super) struct Ward {
     stays: HashMap<(String, String), Stay>,
-    seen: HashSet<Seen>,
+    directory: Directory,
     taken: u64,
 }
 
@@ -77,51 +72,16 @@ impl Ward {
         directory: &Path,
         reading: &Reading,
     ) -> Result<Option<SystemTime>, String> {
-        let entries = std::fs::read_dir(directory).map_err(|error| error.to_string())?;
-        let mut files = Vec::new();
-        for entry in entries.take(MOST_FILES.saturating_add(1)) {
-            let entry = entry.map_err(|error| error.to_string())?;
-            let name = entry.file_name();
-            // A file that is being written has another name until it is whole, by custom.
-            if name.as_encoded_bytes().starts_with(b".") || has_ending(&name, &["tmp", "part"]) {
-                continue;
-            }
-            let metadata = entry.metadata().map_err(|error| error.to_string())?;
-            if metadata.is_file() {
-                files.push((name, metadata.modified().ok(), metadata.len()));
-            }
-        }
-        if files.len() > MOST_FILES {
-            return Err(format!(
-                "there are more than {MOST_FILES} files; remove those that are old"
-            ));
-        }
-        let newest = files.iter().filter_map(|(_, at, _)| *at).max();
-        let mut fresh: Vec<_> = files
-            .iter()
-            .filter(|file| !self.seen.contains(*file))
-            .cloned()
-            .collect();
-        fresh.sort();
-        for file in fresh {
-            let told = |problem: String| format!("{}: {problem}", file.0.display());
-            if file.2 > LARGEST {
-                return Err(told(format!("the file is larger than {LARGEST} bytes")));
-            }
-            let bytes =
-                std::fs::read(directory.join(&file.0)).map_err(|error| told(error.to_string()))?;
-            // Names may be in another character set; numbers and codes are ASCII.
-            let text = String::from_utf8_lossy(&bytes);
-            for message in messages(&text) {
-                self.take(&message, reading).map_err(&told)?;
+        let mut seen = std::mem::take(&mut self.directory);
+        let newest = seen.look(directory, |text| {
+            for message in messages(text) {
+                self.take(&message, reading)?;
                 self.taken = self.taken.saturating_add(1);
             }
-            self.seen.insert(file);
-        }
-        // What was removed from the directory need not be remembered.
-        let there: HashSet<_> = files.into_iter().collect();
-        self.seen.retain(|file| there.contains(file));
-        Ok(newest)
+            Ok(())
+        });
+        self.directory = seen;
+        newest
     }
 
     fn take(&mut self, message: &Message<'_>, reading: &Reading) -> Result<(), String> {
@@ -150,7 +110,7 @@ impl Ward {
             vip: !message.first("PV1", VIP_FIELD).is_empty(),
             left: ends.then(|| message.discharged(&reading.zone).unwrap_or(as_of)),
         };
-        for patient in patients(message, reading) {
+        for patient in reading.numbering.known(message.identifiers("PID", 3)) {
             if self.stays.len() >= MOST_PATIENTS {
                 self.forget_who_left(as_of, reading.after_discharge);
             }
@@ -231,25 +191,6 @@ impl Ward {
     }
 }
 
-fn has_ending(name: &std::ffi::OsStr, endings: &[&str]) -> bool {
-    let ending = Path::new(name)
-        .extension()
-        .and_then(std::ffi::OsStr::to_str);
-    ending.is_some_and(|ending| endings.contains(&ending))
-}
-
-/// The patient by every number that a numbering system is known of.
-fn patients(message: &Message<'_>, reading: &Reading) -> Vec<(String, String)> {
-    let identifiers = message.identifiers("PID", 3).into_iter();
-    let known = identifiers.filter_map(|(id, authority)| {
-        let system = reading.authorities.get(&authority);
-        let any =
-            (authority.is_empty() || reading.authorities.is_empty()).then_some(&reading.system);
-        Some((system.or(any)?.clone(), id))
-    });
-    known.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,8 +203,10 @@ mod tests {
 
     fn reading() -> Reading {
         Reading {
-            authorities: BTreeMap::from([("HOSP".to_owned(), "urn:mrn".to_owned())]),
-            system: "urn:mrn".to_owned(),
+            numbering: Numbering {
+                authorities: [("HOSP".to_owned(), "urn:mrn".to_owned())].into(),
+                system: "urn:mrn".to_owned(),
+            },
             issuer: "main".to_owned(),
             after_discharge: SignedDuration::from_hours(24),
             zone: TimeZone::UTC,

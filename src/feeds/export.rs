@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 
 use super::FeedError;
 use super::adt::{Reading, Ward};
+use super::numbering::Numbering;
 use super::one::{Found, moment};
 use super::staff::Staff;
 use crate::config::care::{Adt, CareFeeds};
@@ -33,8 +34,10 @@ impl Export {
     /// The export of the configuration.
     pub(super) fn new(adt: &Adt, settings: &CareFeeds) -> Self {
         let reading = Reading {
-            authorities: adt.authorities.clone(),
-            system: settings.system.clone(),
+            numbering: Numbering {
+                authorities: adt.authorities.clone(),
+                system: settings.system.clone(),
+            },
             issuer: settings.issuer.clone(),
             after_discharge: SignedDuration::try_from(adt.after_discharge)
                 .unwrap_or(SignedDuration::MAX),

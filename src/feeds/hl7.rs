@@ -23,6 +23,15 @@ pub(super) struct Message<'t> {
     segments: Vec<&'t str>,
 }
 
+/// A person as a message names them: identifiers with their assigning authorities.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// Those that they have.
+    pub(super) identifiers: Vec<(String, String)>,
+    /// Those of whoever was merged into them.
+    pub(super) merged: Vec<(String, String)>,
+}
+
 /// The messages of a file: one, or a batch of them.
 pub(super) fn messages(text: &str) -> impl Iterator<Item = Message<'_>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -59,19 +68,24 @@ impl<'t> Message<'t> {
 
     /// A field of the first segment of this kind, by its number in the standard.
     fn field(&self, segment: &str, number: usize) -> &'t str {
+        let mut lines = self.segments.iter();
+        let line = lines.find(|line| self.is_of(line, segment));
+        line.map_or("", |line| self.field_of(line, segment, number))
+    }
+
+    fn is_of(&self, line: &str, segment: &str) -> bool {
+        line.strip_prefix(segment)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(self.marks.field))
+    }
+
+    fn field_of(&self, line: &'t str, segment: &str, number: usize) -> &'t str {
         // The field separator of MSH is its own first field.
         let number = if segment == "MSH" {
             number.saturating_sub(1)
         } else {
             number
         };
-        let mut lines = self.segments.iter();
-        let line = lines.find(|line| {
-            line.strip_prefix(segment)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(self.marks.field))
-        });
-        line.and_then(|line| line.split(self.marks.field).nth(number))
-            .unwrap_or_default()
+        line.split(self.marks.field).nth(number).unwrap_or_default()
     }
 
     /// The trigger: `A01`.
@@ -95,7 +109,31 @@ impl<'t> Message<'t> {
 
     /// The identifiers of a field with their assigning authorities: `PID-3`.
     pub(super) fn identifiers(&self, segment: &str, number: usize) -> Vec<(String, String)> {
-        self.repetitions(segment, number, |parts, marks| {
+        self.identifiers_in(self.field(segment, number))
+    }
+
+    /// The people of a message about identities: each with the identifiers of `PID-3` and, where one was merged into
+    /// them, those of `MRG-1`.
+    pub(super) fn people(&self) -> Vec<Identity> {
+        let mut people: Vec<Identity> = Vec::new();
+        for line in &self.segments {
+            if self.is_of(line, "PID") {
+                people.push(Identity {
+                    identifiers: self.identifiers_in(self.field_of(line, "PID", 3)),
+                    merged: Vec::new(),
+                });
+            } else if self.is_of(line, "MRG")
+                && let Some(person) = people.last_mut()
+            {
+                let merged = self.identifiers_in(self.field_of(line, "MRG", 1));
+                person.merged.extend(merged);
+            }
+        }
+        people
+    }
+
+    fn identifiers_in(&self, field: &str) -> Vec<(String, String)> {
+        self.repetitions(field, |parts, marks| {
             let authority = parts.get(3).copied().unwrap_or_default();
             let authority = authority.split(marks.sub).next().unwrap_or_default();
             (parts.first().copied().unwrap_or_default(), authority)
@@ -104,7 +142,7 @@ impl<'t> Message<'t> {
 
     /// The first component of each repetition of a field: the numbers of doctors.
     pub(super) fn numbers(&self, segment: &str, number: usize) -> Vec<String> {
-        let all = self.repetitions(segment, number, |parts, _| {
+        let all = self.repetitions(self.field(segment, number), |parts, _| {
             (parts.first().copied().unwrap_or_default(), "")
         });
         all.into_iter().map(|(id, _)| id).collect()
@@ -119,11 +157,9 @@ impl<'t> Message<'t> {
 
     fn repetitions(
         &self,
-        segment: &str,
-        number: usize,
+        field: &str,
         pick: impl for<'p> Fn(&[&'p str], Marks) -> (&'p str, &'p str),
     ) -> Vec<(String, String)> {
-        let field = self.field(segment, number);
         let each = field.split(self.marks.repetition).map(|one| {
             let parts: Vec<_> = one.split(self.marks.component).collect();
             let (id, more) = pick(&parts, self.marks);

@@ -9,8 +9,11 @@
 
 mod adt;
 mod csv;
+mod directory;
 mod export;
 mod hl7;
+pub mod links;
+mod numbering;
 mod one;
 mod staff;
 #[cfg(test)]

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 pub use self::ask::{Age, Ask, Manifest, Piece};
 use self::exporting::Exporting;
 pub use self::holdings::Holdings;
+use super::links::Known;
 use self::proving::Proving;
 pub use self::proving::{Named, NoName};
 use self::retaining::Retaining;
@@ -81,6 +82,7 @@ pub struct Answers {
     audit: Audit,
     holdings: Holdings,
     clock: SharedClock,
+    links: Known,
 }
 
 /// An answer on its way.
@@ -103,12 +105,19 @@ enum Work {
 impl Answers {
     /// Answers about this trail.
     #[must_use]
-    pub const fn new(audit: Audit, holdings: Holdings, clock: SharedClock) -> Self {
+    pub fn new(audit: Audit, holdings: Holdings, clock: SharedClock) -> Self {
         Self {
             audit,
             holdings,
             clock,
+            links: Known::default(),
         }
+    }
+
+    /// With what is known of patients who have several identifiers.
+    #[must_use]
+    pub fn with_links(self, links: Known) -> Self {
+        Self { links, ..self }
     }
 
     /// How far back the trail reaches.

@@ -1,9 +1,6 @@
 //! `[care]`
 
-use std::collections::BTreeMap;
 use std::time::Duration;
-
-use jiff::tz::TimeZone;
 
 use super::identity::optional_secret;
 use super::{optional_file, path};
@@ -23,12 +20,7 @@ pub(super) fn care(root: &mut Section<'_>, identity: Option<&Identity>) -> Optio
         let remedy = "name the issuer at which these people sign in";
         section.error("issuer", says(message, remedy));
     }
-    let system: Option<String> = section.required("system", "system = \"urn:hospital:mrn\"");
-    if system.as_ref().is_some_and(|system| system.contains('|')) {
-        let message = "`system` is no numbering system";
-        let remedy = "write the URI that the EMR profile has as `patient_system`";
-        section.error("system", says(message, remedy));
-    }
+    let system = super::adt::system(&mut section);
     // Not looked for here: a feed that comes later is taken over then, and one that is missing is an alarm.
     let file = section
         .optional::<String>("file")
@@ -100,21 +92,10 @@ fn download(section: &mut Section<'_>) -> Result<Option<Download>, Noted> {
 fn adt(mut section: Section<'_>) -> Option<Adt> {
     let directory = path(&mut section, "directory", "directory = \"feeds/adt\"");
     let staff = path(&mut section, "staff", "staff = \"feeds/adt-staff.csv\"");
-    let authorities: BTreeMap<String, String> = section.map("authorities").unwrap_or_default();
-    if authorities.values().any(|system| system.contains('|')) {
-        let message = "an assigning authority stands for no numbering system";
-        let remedy = "write `authorities = { HOSP = \"urn:hospital:mrn\" }`";
-        section.error("authorities", says(message, remedy));
-    }
+    let authorities = super::adt::authorities(&mut section);
     let days = |days: u64| Duration::from_hours(days.saturating_mul(24));
     let after_discharge = section.within("after_discharge", days(3), Duration::ZERO..=days(90));
-    let written: String = section.or("time_zone", "UTC".to_owned());
-    let time_zone = TimeZone::get(&written).ok();
-    if time_zone.is_none() {
-        let message = format!("`{written}` is no time zone that is known here");
-        let remedy = "write a name of the IANA list, such as \"Europe/Berlin\" or \"UTC\"";
-        section.error("time_zone", says(message, remedy));
-    }
+    let time_zone = super::adt::time_zone(&mut section);
     section.done();
     Some(Adt {
         directory: directory?,

@@ -1,5 +1,6 @@
 //! Reads a whole document into a [`Config`], section by section.
 
+mod adt;
 mod alarm;
 mod api;
 mod archive;
@@ -13,6 +14,7 @@ mod emr;
 mod identity;
 mod inspection;
 mod issuer;
+mod links;
 mod lock;
 mod provision;
 mod refresh;
@@ -50,6 +52,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let training = training::training(&mut root);
     let provisioning = provision::provisioning(&mut root, identity.as_ref());
     let care = care::care(&mut root, identity.as_ref());
+    let patient_links = links::patient_links(&mut root);
     let update = trail::update(&mut root);
     let backup = backup::backup(&mut root);
     let segmentation = segmentation::segmentation(&mut root, emrs.as_deref());
@@ -73,6 +76,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         training,
         provisioning,
         care,
+        patient_links,
         update,
         backup,
         segmentation,
