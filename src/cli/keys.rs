@@ -1,5 +1,6 @@
 //! `chartgate keys`: which keys there are, new keys in place of old ones, and the way back to a lost one.
 
+mod protect;
 mod rotate;
 mod status;
 
@@ -18,6 +19,8 @@ pub enum KeysCommand {
     Status(status::StatusArgs),
     /// Put a new key in force; the old one still opens what it sealed.
     Rotate(rotate::RotateArgs),
+    /// Seal the key files by what `[keys]` names: a key management service, or a hardware security module.
+    Protect(protect::ProtectArgs),
     /// Get a key back from its recovery file and the code on paper.
     Recover(RecoverArgs),
 }
@@ -52,6 +55,7 @@ pub fn run(
     match command {
         KeysCommand::Status(args) => status::run(args, console, clock),
         KeysCommand::Rotate(args) => rotate::run(args, console, clock),
+        KeysCommand::Protect(args) => protect::run(args, console, clock),
         KeysCommand::Recover(args) => recover(args, console),
     }
 }
@@ -67,6 +71,10 @@ fn recover(args: &RecoverArgs, console: &mut Console<'_>) -> Result<(), Failure>
         KeyError::Code(_)
         | KeyError::Exposed { .. }
         | KeyError::Io { .. }
+        | KeyError::Homeless { .. }
+        | KeyError::InClear { .. }
+        | KeyError::Kms { .. }
+        | KeyError::Token { .. }
         | KeyError::Malformed { .. }
         | KeyError::Name(_) => Failure::of(error),
     })?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::keys::KeyFile;
 use super::s3::S3Target;
 
 /// Backups. `[backup]`
@@ -13,7 +14,7 @@ pub struct Backup {
     /// Where they go.
     pub target: BackupTarget,
     /// The key file that seals them; never part of a backup.
-    pub key: PathBuf,
+    pub key: KeyFile,
     /// How often one is made. Default 24 h.
     pub schedule: Duration,
     /// One that is older is an alarm. Default 36 h.

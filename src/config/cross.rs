@@ -317,7 +317,7 @@ fn backups(document: &Document<'_>, config: &Config) {
                 "a backup that saves the backups never ends: separate them",
             );
         }
-        let keys = [
+        let keys: [&Path; 4] = [
             &backup.key,
             &config.audit.master_key,
             &config.audit.signing_key,

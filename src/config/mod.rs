@@ -23,6 +23,7 @@ pub mod inspection;
 pub mod issuer;
 #[cfg(test)]
 mod issuer_tests;
+pub mod keys;
 pub mod links;
 pub mod load;
 pub mod lock;
@@ -339,7 +340,7 @@ pub struct Audit {
     /// Its directory.
     pub directory: PathBuf,
     /// The master key file.
-    pub master_key: PathBuf,
+    pub master_key: keys::KeyFile,
     /// The checkpoint signing key file.
     pub signing_key: PathBuf,
     /// Files outside the data directory that checkpoints are copied to. At least one.
@@ -370,7 +371,7 @@ pub struct Store {
     /// The embedded database's file.
     pub path: PathBuf,
     /// The key file that seals its values (the trail's master key file may serve).
-    pub key: PathBuf,
+    pub key: keys::KeyFile,
 }
 
 /// Breaking the glass. `[break_glass]`

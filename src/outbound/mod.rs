@@ -4,6 +4,7 @@
 //! *Never*: plain HTTP to another machine; a connection reused; a redirect followed (a redirected request would carry
 //! its secrets along).
 
+pub mod kms;
 pub mod s3;
 pub mod sigv4;
 

@@ -6,7 +6,7 @@
 //! and backups need it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
@@ -17,6 +17,7 @@ use crate::cli::console::{Console, Failure};
 use crate::cli::offline;
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::config::keys::KeyFile;
 use crate::request::Event;
 use crate::store::Store;
 
@@ -58,14 +59,14 @@ impl Which {
         }
     }
 
-    fn file(self, config: &Config) -> Result<&Path, Failure> {
+    fn file(self, config: &Config) -> Result<&KeyFile, Failure> {
         match self {
             Self::Master => Ok(&config.audit.master_key),
             Self::Store => Ok(&config.store.key),
             Self::Backup => config
                 .backup
                 .as_ref()
-                .map(|backup| backup.key.as_path())
+                .map(|backup| &backup.key)
                 .ok_or_else(|| {
                     Failure::Configuration("no backups are configured: add [backup]".to_owned())
                 }),
@@ -147,7 +148,7 @@ async fn rotate(
     ))
 }
 
-async fn open(config: &Config, clock: &SharedClock) -> Result<Audit, Failure> {
+pub(super) async fn open(config: &Config, clock: &SharedClock) -> Result<Audit, Failure> {
     match offline::open(config, clock).await {
         Ok(audit) => Ok(audit),
         Err(OpenError::Log(LogError::Locked { .. })) => Err(Failure::Failed(

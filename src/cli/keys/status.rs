@@ -13,6 +13,7 @@ use crate::audit::log::{MasterKey, RealFiles, SigningKey, headers};
 use crate::cli::console::{Console, Failure};
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::config::keys::KeyFile;
 
 /// Show which keys there are, how old each is, what it seals, and whether it can be recovered.
 ///
@@ -35,6 +36,8 @@ pub struct StatusArgs {
 struct Described {
     name: &'static str,
     file: PathBuf,
+    /// What the file is sealed by; nothing where it lies in clear.
+    sealed_by: Option<String>,
     id: String,
     age_days: Option<i64>,
     seals: String,
@@ -100,6 +103,9 @@ fn print(key: &Described, console: &mut Console<'_>) -> Result<(), Failure> {
         }
     };
     console.line(format_args!("         {} ({recovery})", key.file.display()))?;
+    if let Some(by) = &key.sealed_by {
+        console.line(format_args!("         sealed by {by}"))?;
+    }
     for older in &key.older {
         console.line(format_args!("         older, still opens: {older}"))?;
     }
@@ -134,6 +140,7 @@ fn describe(config: &Config, now: Timestamp) -> Result<Vec<Described>, Failure> 
         id: signing.verifier().name().to_owned(),
         age_days: age(&config.audit.signing_key, None, now),
         file: config.audit.signing_key.clone(),
+        sealed_by: None,
         seals: "signs checkpoints and backups".to_owned(),
         recovery: Recovery::NotNeeded,
         older: Vec::new(),
@@ -141,7 +148,7 @@ fn describe(config: &Config, now: Timestamp) -> Result<Vec<Described>, Failure> 
     Ok(keys)
 }
 
-fn described(name: &'static str, file: &Path, now: Timestamp) -> Result<Described, Failure> {
+fn described(name: &'static str, file: &KeyFile, now: Timestamp) -> Result<Described, Failure> {
     let key = MasterKey::read(file).map_err(Failure::of)?;
     let id = key.id().to_string();
     let recovery = match MasterKey::recovered_by(&file.with_extension("recovery")) {
@@ -151,7 +158,8 @@ fn described(name: &'static str, file: &Path, now: Timestamp) -> Result<Describe
     };
     Ok(Described {
         name,
-        file: file.to_owned(),
+        file: file.to_path_buf(),
+        sealed_by: file.home().map(ToString::to_string),
         age_days: age(file, key.created(), now),
         seals: String::new(),
         recovery,

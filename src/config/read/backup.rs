@@ -45,7 +45,7 @@ pub(super) fn backup(root: &mut Section<'_>) -> Option<Backup> {
     Some(Backup {
         configuration: std::path::absolute(&configuration).unwrap_or(configuration),
         target: target?,
-        key: key?,
+        key: key?.into(),
         schedule,
         max_age,
         sources,

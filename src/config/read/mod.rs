@@ -14,6 +14,7 @@ mod emr;
 mod identity;
 mod inspection;
 mod issuer;
+mod keys;
 mod links;
 mod lock;
 mod provision;
@@ -33,7 +34,7 @@ use super::secrets;
 use super::section::Section;
 use super::settings::Settings;
 use super::source::{Document, says};
-use super::{Certificate, Config};
+use super::{Backup, Certificate, Config};
 
 /// Reads every section; what is wrong is noted in the document.
 ///
@@ -62,7 +63,15 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let detection = alarm::detection(&mut root);
     let notify = alarm::notify(&mut root);
     let log = server::log(&mut root);
+    let home = keys::keys(&mut root);
     root.done();
+    let (mut audit, mut store, mut backup) = (audit?, store?, backup);
+    audit.master_key = audit.master_key.sealed_by(home.clone());
+    store.key = store.key.sealed_by(home.clone());
+    backup = backup.map(|backup| Backup {
+        key: backup.key.clone().sealed_by(home),
+        ..backup
+    });
     Some(Config {
         server: server?,
         certificates: certificates?,
@@ -70,8 +79,8 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         emrs: emrs?,
         policy: policy?,
         limits,
-        audit: audit?,
-        store: store?,
+        audit,
+        store,
         break_glass,
         training,
         provisioning,

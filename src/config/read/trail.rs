@@ -171,7 +171,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
     section.done();
     Some(Audit {
         directory: directory?,
-        master_key: master_key?,
+        master_key: master_key?.into(),
         signing_key: signing_key?,
         witnesses: witnesses?,
         node: node?,
@@ -244,7 +244,7 @@ pub(super) fn store(root: &mut Section<'_>) -> Option<Store> {
     section.done();
     Some(Store {
         path: file?,
-        key: key?,
+        key: key?.into(),
     })
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::audit::log::MasterKey;
 use crate::config::client_key::ClientKey;
+use crate::config::keys::KeyFile;
 use crate::config::{ArchiveTarget, BackupTarget, Config, chain, secrets};
 use crate::posture::facts::{Certificate, Clock, Disks, Guarded, Key, Known, Leaf, Synchronised};
 
@@ -59,7 +60,7 @@ pub(super) fn secrets(config: &Config) -> Vec<Guarded> {
         &config.audit.signing_key,
         &config.store.key,
     ];
-    files.extend(config.backup.iter().map(|backup| backup.key.as_path()));
+    files.extend(config.backup.iter().map(|backup| &*backup.key));
     files.extend(config.certificates.iter().map(|pair| pair.key.as_path()));
     for issuer in &config.identity.issuers {
         files.extend(issuer.client_auth.keys().map(ClientKey::path));
@@ -186,7 +187,7 @@ pub(super) fn keys(config: &Config) -> Vec<Key> {
     keys
 }
 
-fn key(name: &'static str, file: &Path) -> Key {
+fn key(name: &'static str, file: &KeyFile) -> Key {
     let text = |error: crate::audit::log::KeyError| error.to_string();
     Key {
         name,

@@ -7,10 +7,13 @@
 //! key; the recovery code is returned once, at generation.
 //! *On failure*: refuses; a key file that others can read is treated as lost, not as usable.
 
+mod file;
+mod sealed;
+#[cfg(feature = "pkcs11")]
+mod token;
+
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -18,9 +21,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use zeroize::{Zeroize, Zeroizing};
 
+use self::file::{read_limited, replace_private};
+pub(super) use self::file::{read_private, write_private, write_public};
 use super::code::RecoveryCode;
 use super::crypt::{self, CryptError};
-use crate::config::secrets;
+use crate::config::keys::KeyFile;
+use crate::outbound::kms::KmsError;
 use crate::secret::Secret;
 
 /// One key, age unknown.
@@ -33,8 +39,6 @@ const RECOVERY_HEADER: &str = "chartgate-master-recovery-v1";
 const RING_RECOVERY_HEADER: &str = "chartgate-master-recovery-v2";
 const KEY_ID_DOMAIN: &[u8] = b"chartgate/audit/master-key-id/v1\0";
 const RECOVERY_DOMAIN: &[u8] = b"chartgate/audit/master-recovery/v1\0";
-/// Key files are a line for each key; anything longer is not one.
-const KEY_FILE_LIMIT: u64 = 64 * 1024;
 /// The most keys of one file: a rotation each month for twenty years.
 const MOST_KEYS: usize = 240;
 const KEY_BYTES: usize = 32;
@@ -76,6 +80,42 @@ pub enum KeyError {
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// It is sealed, and nothing is configured that opens it.
+    #[error(
+        "key file {path} is sealed by {by}, and the configuration does not say how to reach that: add `[keys.{section}]`"
+    )]
+    Homeless {
+        /// The file.
+        path: PathBuf,
+        /// What sealed it.
+        by: String,
+        /// The section that is missing.
+        section: &'static str,
+    },
+    /// It lies in clear, and must not.
+    #[error(
+        "key file {path} lies in clear, though `[keys]` says what seals it: stop the gateway and run `chartgate keys protect`"
+    )]
+    InClear {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key management service did not seal or open it.
+    #[error("key file {path}: {source}")]
+    Kms {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: KmsError,
+    },
+    /// The hardware security module did not seal or open it.
+    #[error("key file {path}: the token: {problem}")]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        problem: String,
     },
     /// The recovery code has a typing error.
     #[error("the recovery code is not valid: {0}")]
@@ -203,22 +243,25 @@ impl MasterKey {
     /// Writes the key to a new file that only the owner can read.
     ///
     /// # Errors
-    /// [`KeyError::Io`]; an existing file is never overwritten.
-    pub fn write(&self, path: &Path) -> Result<(), KeyError> {
-        write_private(path, self.file_text().as_bytes())
+    /// [`KeyError::Io`]; an existing file is never overwritten. [`KeyError::Kms`], [`KeyError::Token`] where what seals
+    /// it did not.
+    pub fn write(&self, file: impl Into<KeyFile>) -> Result<(), KeyError> {
+        let file = file.into();
+        write_private(&file, sealed::text(&file, self.file_text())?.as_bytes())
     }
 
     /// Puts the key in place of the file at `path`, all or nothing.
     ///
     /// # Errors
     /// [`KeyError::Io`]; the file is then what it was.
-    pub fn replace(&self, path: &Path) -> Result<(), KeyError> {
+    pub fn replace(&self, file: impl Into<KeyFile>) -> Result<(), KeyError> {
+        let file = file.into();
         if self.older.len() >= MOST_KEYS {
             let source = io::Error::other("it holds as many keys as a key file can");
-            let path = path.to_owned();
+            let path = file.to_path_buf();
             return Err(KeyError::Io { path, source });
         }
-        replace_private(path, self.file_text().as_bytes())
+        replace_private(&file, sealed::text(&file, self.file_text())?.as_bytes())
     }
 
     fn file_text(&self) -> Zeroizing<String> {
@@ -247,9 +290,30 @@ impl MasterKey {
     /// Reads the key from its file.
     ///
     /// # Errors
-    /// [`KeyError::Exposed`] where others may read it, [`KeyError::Malformed`], [`KeyError::Io`].
-    pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let text = read_private(path)?;
+    /// [`KeyError::Exposed`] where others may read it, [`KeyError::InClear`] where it should be sealed and is not,
+    /// [`KeyError::Homeless`] where it is the other way round; [`KeyError::Kms`], [`KeyError::Token`] where it is not
+    /// opened; [`KeyError::Malformed`], [`KeyError::Io`].
+    pub fn read(file: impl Into<KeyFile>) -> Result<Self, KeyError> {
+        let file = file.into();
+        let text = read_private(&file)?;
+        if file.home().is_some() && !sealed::is_sealed(&text) {
+            return Err(KeyError::InClear {
+                path: file.to_path_buf(),
+            });
+        }
+        Self::parse(&file, &sealed::opened(&file, text)?)
+    }
+
+    /// Reads a file that may lie in clear, or be sealed under another key of the same home, to seal it as configured.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_to_protect(file: &KeyFile) -> Result<Self, KeyError> {
+        let text = read_private(file)?;
+        Self::parse(file, &sealed::opened(file, text)?)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, KeyError> {
         let parsed = match text.split_once('\n') {
             Some((MASTER_HEADER, rest)) => {
                 decode_key(rest.trim_end()).map(|bytes| Self::from_bytes(bytes, None))
@@ -410,91 +474,6 @@ fn decode_key(text: &str) -> Option<[u8; 32]> {
     let key = <[u8; 32]>::try_from(bytes.as_slice()).ok();
     bytes.zeroize();
     key
-}
-
-/// Writes a new file with mode 0600 and makes it durable.
-pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
-    write_new(path, bytes, 0o600)
-}
-
-/// Puts a file with mode 0600 in place of another, all or nothing, durably.
-fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
-    let failed = |source| KeyError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    // What an interrupted replacement left behind was never in force.
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        Ok(()) | Err(_) => {}
-    }
-    write_private(&new, bytes)?;
-    std::fs::rename(&new, path)
-        .and_then(|()| {
-            let parent = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-        })
-        .map_err(failed)
-}
-
-/// Writes a new file that everyone may read and makes it durable.
-pub(super) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
-    write_new(path, bytes, 0o644)
-}
-
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .map_err(|source| KeyError::Io {
-            path: path.to_owned(),
-            source,
-        })
-}
-
-fn read_limited(path: &Path) -> Result<Zeroizing<String>, KeyError> {
-    let mut text = Zeroizing::new(String::new());
-    std::fs::File::open(path)
-        .and_then(|file| file.take(KEY_FILE_LIMIT).read_to_string(&mut text))
-        .map_err(|source| KeyError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-    Ok(text)
-}
-
-/// Reads a file that others than its owner cannot read or write.
-pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
-    let io_error = |source| KeyError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    // SECURITY: the mode is taken from the opened file, so that the name cannot be swapped
-    // between the check and the reading.
-    let file = std::fs::File::open(path).map_err(io_error)?;
-    let metadata = file.metadata().map_err(io_error)?;
-    if secrets::is_exposed(&metadata) {
-        return Err(KeyError::Exposed {
-            path: path.to_owned(),
-            mode: metadata.mode() & 0o777,
-        });
-    }
-    let mut text = Zeroizing::new(String::new());
-    file.take(KEY_FILE_LIMIT)
-        .read_to_string(&mut text)
-        .map_err(io_error)?;
-    Ok(text)
 }
 
 #[cfg(test)]
