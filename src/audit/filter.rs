@@ -49,6 +49,9 @@ pub struct Filter {
     /// Further identifiers of the patient: a record about any of them matches. Without a patient they say nothing.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub aliases: BTreeSet<String>,
+    /// Only the identifier itself, not those that the link feed says are the same patient's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exact: bool,
     /// A client's address, or a network (`10.20.0.0/16`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpNet>,

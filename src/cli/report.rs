@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::console::{Console, Failure};
 use super::gateway::{self, printable};
 use super::output::Output;
-use super::trail::{self, Period};
+use super::trail::{self, Asides, Period};
 use crate::admin::protocol::AdminRequest;
 use crate::audit::answers::Ask;
 use crate::audit::query::join::Joined;
@@ -159,23 +159,23 @@ impl AllArgs {
         }
     }
 
-    /// Hands each row of the answer to `each`.
+    /// Hands each row of the answer to `each`. Returns further identifiers of the patient asked about.
     fn ask(
         &self,
         question: Ask,
         console: &mut Console<'_>,
         clock: &SharedClock,
         mut each: impl FnMut(&Joined) -> Result<(), TooLong>,
-    ) -> Result<(), Failure> {
-        let mut unindexed = 0_usize;
+    ) -> Result<Vec<String>, Failure> {
+        let mut asides = Asides::default();
         trail::ask(&self.config, question, clock, |piece| {
-            match trail::row(piece) {
-                Ok(joined) => each(&joined).map_err(Failure::of)?,
-                Err(count) => unindexed = unindexed.max(count),
+            match asides.row(piece) {
+                Some(joined) => each(&joined).map_err(Failure::of),
+                None => Ok(()),
             }
-            Ok(())
         })?;
-        trail::say_unindexed(unindexed, console)
+        asides.say(console)?;
+        Ok(asides.aliases)
     }
 }
 
@@ -201,7 +201,8 @@ fn make(
         filter: filter.clone(),
     };
     let mut report = Report::new(subject, args.staff(), &filter, now);
-    args.ask(question, console, clock, |joined| report.push(joined))?;
+    let also = args.ask(question, console, clock, |joined| report.push(joined))?;
+    report.also_known_as(also);
     report.end();
     let document = match args.format {
         Form::Text => text(&report),
@@ -233,7 +234,7 @@ fn disclosures(
         report: accounting.name(),
         filter: accounting.filter(),
     };
-    rest.ask(question, console, clock, |joined| accounting.push(joined))?;
+    let _also_known_as = rest.ask(question, console, clock, |joined| accounting.push(joined))?;
     accounting.end();
     let document = match rest.format {
         Form::Text => accounting.text(),

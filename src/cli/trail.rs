@@ -21,11 +21,13 @@ use crate::admin::protocol::AdminRequest;
 use crate::audit::answers::{Answers, Ask, Holdings, Piece};
 use crate::audit::events;
 use crate::audit::filter::{Ending, Filter};
+use crate::audit::links::Known;
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::query::join::Joined;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::config::unit::parse_duration;
+use crate::feeds::links;
 use crate::request::Event;
 use crate::request::facts::{Action, Verdict};
 
@@ -64,6 +66,9 @@ pub(super) struct Narrowing {
     /// Only admitted requests that ended so, or are `open`.
     #[arg(long, value_name = "OUTCOME", value_parser = outcome)]
     outcome: Option<Ending>,
+    /// With `--patient`: only this identifier, not those that the link feed says are the same patient's.
+    #[arg(long, requires = "patient")]
+    exact: bool,
 }
 
 /// A period.
@@ -131,6 +136,7 @@ impl Narrowing {
             action: self.action,
             section: self.section.clone(),
             aliases: BTreeSet::new(),
+            exact: self.exact,
             address: self.address,
             event: self.event,
             outcome: self.outcome,
@@ -193,35 +199,54 @@ fn instant(text: &str, now: Timestamp, of_day: Time) -> Option<Timestamp> {
     Some(zoned.timestamp())
 }
 
-/// The row that a piece is; otherwise how many segments it says were read through.
-pub(super) fn row(piece: Piece) -> Result<Box<Joined>, usize> {
-    match piece {
-        Piece::Row(joined) => Ok(joined),
-        Piece::ReadThrough(count) => Err(count),
-        Piece::Text(_)
-        | Piece::Manifest(_)
-        | Piece::Expired(_)
-        | Piece::Age(_)
-        | Piece::Removed(_)
-        | Piece::Proof(_)
-        | Piece::Kept(_)
-        | Piece::Hold(_)
-        | Piece::Indexed(_) => Err(0),
-    }
+/// What an answer says beside its rows.
+#[derive(Debug, Default)]
+pub(super) struct Asides {
+    unindexed: usize,
+    /// Further identifiers of the patient asked about.
+    pub(super) aliases: Vec<String>,
 }
 
-/// Says that the index was of no use for so many segments.
-///
-/// # Errors
-/// [`Failure::Output`].
-pub(super) fn say_unindexed(segments: usize, console: &mut Console<'_>) -> Result<(), Failure> {
-    if segments == 0 {
-        return Ok(());
+impl Asides {
+    /// The row that a piece is; what else it says is kept.
+    pub(super) fn row(&mut self, piece: Piece) -> Option<Box<Joined>> {
+        match piece {
+            Piece::Row(joined) => return Some(joined),
+            Piece::ReadThrough(count) => self.unindexed = self.unindexed.max(count),
+            Piece::Aliases(aliases) => self.aliases = aliases,
+            Piece::Text(_)
+            | Piece::Manifest(_)
+            | Piece::Expired(_)
+            | Piece::Age(_)
+            | Piece::Removed(_)
+            | Piece::Proof(_)
+            | Piece::Kept(_)
+            | Piece::Hold(_)
+            | Piece::Indexed(_) => {}
+        }
+        None
     }
-    console.note(format_args!(
-        "{segments} segments had no index that could be used and were read through; the answer is complete, and they \
-         are indexed now"
-    ))
+
+    /// Says it, on standard error.
+    ///
+    /// # Errors
+    /// [`Failure::Output`].
+    pub(super) fn say(&self, console: &mut Console<'_>) -> Result<(), Failure> {
+        if !self.aliases.is_empty() {
+            console.note(format_args!(
+                "the same patient is also known as {}: the answer is about all of these (`--exact` for one)",
+                self.aliases.join(", ")
+            ))?;
+        }
+        if self.unindexed > 0 {
+            console.note(format_args!(
+                "{} segments had no index that could be used and were read through; the answer is complete, and they \
+                 are indexed now",
+                self.unindexed
+            ))?;
+        }
+        Ok(())
+    }
 }
 
 /// Asks, and hands each piece of the answer to `each`.
@@ -274,10 +299,15 @@ async fn from_disk(
     let audit = offline::open(config, clock).await.map_err(Failure::of)?;
     let master = Arc::new(MasterKey::read(&config.audit.master_key).map_err(Failure::of)?);
     let mut holdings = Holdings::new(&config.audit, Arc::new(RealFiles), master);
+    let known = Known::default();
     if question.needs_store() {
         holdings = holdings.with_store(offline::store(config, clock).await?);
+    } else if let Some(settings) = &config.patient_links {
+        let store = offline::store(config, clock).await?;
+        let links = links::at_rest(settings, &store).await;
+        known.state(links.map_err(Failure::of)?);
     }
-    let answers = Answers::new(audit.clone(), holdings, clock.clone());
+    let answers = Answers::new(audit.clone(), holdings, clock.clone()).with_links(known);
     let answered = answer(&answers, operator, question, each).await;
     offline::close(&audit).await?;
     answered

@@ -7,6 +7,7 @@ use super::proving::Named;
 use crate::audit::export::Format;
 use crate::audit::hold::{self, Hold};
 use crate::audit::index::Progress;
+use crate::audit::links::Links;
 use crate::audit::log::{Content, Proof};
 use crate::audit::query::join::Joined;
 use crate::audit::retention::{Expired, Kept};
@@ -74,6 +75,8 @@ pub enum Piece {
     Expired(Expired),
     /// How old the trail is.
     Age(Age),
+    /// Further identifiers of the patient whom the question named: the answer is about all of them.
+    Aliases(Vec<String>),
     /// How many segments were removed.
     Removed(usize),
     /// A proof.
@@ -119,6 +122,22 @@ pub struct Age {
 }
 
 impl Ask {
+    /// The question about everything that is the same patient's, and by which identifiers beside the one that was named.
+    pub(super) fn widened(mut self, links: &Links) -> (Self, Vec<String>) {
+        let filter = match &mut self {
+            Self::Query { filter, .. }
+            | Self::Report { filter, .. }
+            | Self::Export { filter, .. } => filter,
+            Self::Retention { .. } | Self::Prove { .. } | Self::Hold(_) | Self::Reindex { .. } => {
+                return (self, Vec::new());
+            }
+        };
+        let asked = filter.patient.as_deref().filter(|_| !filter.exact);
+        let also = asked.map_or_else(Vec::new, |patient| links.also(patient));
+        filter.aliases.extend(also.iter().cloned());
+        (self, also)
+    }
+
     /// Whether it cannot be answered without what the store keeps: legal holds, and what is archived.
     #[must_use]
     pub const fn needs_store(&self) -> bool {

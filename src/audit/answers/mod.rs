@@ -89,6 +89,8 @@ pub struct Answers {
 #[derive(Debug)]
 pub struct Answering {
     operator: String,
+    /// To be said before anything else.
+    aliases: Vec<String>,
     work: Work,
 }
 
@@ -139,6 +141,7 @@ impl Answers {
     /// # Errors
     /// [`AnswerError`].
     pub async fn begin(&self, operator: &str, ask: Ask) -> Result<Answering, AnswerError> {
+        let (ask, aliases) = ask.widened(&self.links.now());
         self.record(operator, &ask).await?;
         let through = self.audit.log().status().sequence;
         let work = match ask {
@@ -185,6 +188,7 @@ impl Answers {
         };
         Ok(Answering {
             operator: operator.to_owned(),
+            aliases,
             work,
         })
     }
@@ -260,6 +264,11 @@ impl Answering {
     /// # Errors
     /// [`AnswerError`].
     pub fn step(&mut self) -> Result<Option<Vec<Piece>>, AnswerError> {
+        if !self.aliases.is_empty() {
+            return Ok(Some(vec![Piece::Aliases(std::mem::take(
+                &mut self.aliases,
+            ))]));
+        }
         match &mut self.work {
             Work::Rows(rows) => rows.step(),
             Work::Reindex(work) => {

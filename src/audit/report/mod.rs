@@ -141,6 +141,7 @@ pub struct Report {
     staff: Staff,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
+    also: Vec<String>,
     made: Timestamp,
     rows: Vec<Row>,
     groups: BTreeMap<String, Group>,
@@ -159,6 +160,7 @@ impl Report {
             staff,
             since: filter.since,
             until: filter.until,
+            also: Vec::new(),
             made,
             rows: Vec::new(),
             groups: BTreeMap::new(),
@@ -166,6 +168,11 @@ impl Report {
             tally: Tally::new(),
             reasons: BTreeMap::new(),
         }
+    }
+
+    /// Further identifiers of the patient whom the report is about.
+    pub fn also_known_as(&mut self, also: Vec<String>) {
+        self.also = also;
     }
 
     /// Takes the next record.

@@ -10,6 +10,7 @@ use crate::audit::query::answer::instant;
 #[template(path = "audit_report.html")]
 struct Page<'r> {
     title: String,
+    also: String,
     period: String,
     made: String,
     admitted: u64,
@@ -31,6 +32,7 @@ pub fn html(report: &Report) -> Result<String, askama::Error> {
     let (admitted, refused, broken) = report.totals();
     Page {
         title: report.subject.title(),
+        also: report.also.join(", "),
         period: report.period(),
         made: instant(report.made),
         admitted,

@@ -11,6 +11,9 @@ pub fn text(report: &Report) -> String {
         report.subject.title(),
         format!("{}; made {}", report.period(), instant(report.made)),
     ];
+    if !report.also.is_empty() {
+        lines.push(format!("Also known as {}.", report.also.join(", ")));
+    }
     let (admitted, refused, broken) = report.totals();
     match report.first_and_last() {
         None => lines.push("Nothing is on record.".to_owned()),

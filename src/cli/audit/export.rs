@@ -9,7 +9,7 @@ use crate::audit::answers::{Ask, Manifest, Piece};
 use crate::audit::export::Format;
 use crate::cli::console::{Console, Failure};
 use crate::cli::output::Output;
-use crate::cli::trail::{self, Narrowing};
+use crate::cli::trail::{self, Asides, Narrowing};
 use crate::clock::SharedClock;
 
 /// Export records: FHIR R4 `AuditEvent`s (IHE BALP), OCSF, CSV, or the records themselves.
@@ -74,7 +74,7 @@ pub(super) fn run(
                        use another format";
         return Err(Failure::Configuration(message.to_owned()));
     }
-    let mut unindexed = 0_usize;
+    let mut asides = Asides::default();
     let mut output = Output::to(args.output.as_deref())?;
     let mut digest = digest::Context::new(&digest::SHA256);
     let mut manifest: Option<Manifest> = None;
@@ -87,20 +87,13 @@ pub(super) fn run(
             manifest = Some(said);
             Ok(())
         }
-        Piece::ReadThrough(count) => {
-            unindexed = unindexed.max(count);
+        other => {
+            // No row comes of an export; what is said beside it is said at the end.
+            let _none = asides.row(other);
             Ok(())
         }
-        Piece::Row(_)
-        | Piece::Expired(_)
-        | Piece::Age(_)
-        | Piece::Removed(_)
-        | Piece::Proof(_)
-        | Piece::Kept(_)
-        | Piece::Hold(_)
-        | Piece::Indexed(_) => Ok(()),
     })?;
-    trail::say_unindexed(unindexed, console)?;
+    asides.say(console)?;
     let manifest = manifest.ok_or_else(|| {
         Failure::Failed("the export broke off; it is not on record as complete".to_owned())
     })?;

@@ -10,7 +10,7 @@ use crate::audit::query::answer::{Answer, COLUMNS};
 use crate::audit::query::sort::{Direction, Field, Sorted};
 use crate::audit::query::table;
 use crate::cli::console::{Console, Failure};
-use crate::cli::trail::{self, Narrowing};
+use crate::cli::trail::{self, Asides, Narrowing};
 use crate::clock::SharedClock;
 
 /// Who did what to whose chart, and what became of it: one row for each request, refusal and event.
@@ -81,14 +81,10 @@ pub(super) fn run(
         limit: limit.and_then(|limit| u64::try_from(limit).ok()),
     };
     heading(args.format, console)?;
-    let mut unindexed = 0_usize;
+    let mut asides = Asides::default();
     trail::ask(&args.config, question, clock, |piece| {
-        let joined = match trail::row(piece) {
-            Ok(joined) => joined,
-            Err(count) => {
-                unindexed = unindexed.max(count);
-                return Ok(());
-            }
+        let Some(joined) = asides.row(piece) else {
+            return Ok(());
         };
         let answer = Answer::of(&joined);
         match &mut sorted {
@@ -99,7 +95,7 @@ pub(super) fn run(
     for answer in sorted.into_iter().flat_map(Sorted::into_answers) {
         print(&answer, args.format, console)?;
     }
-    trail::say_unindexed(unindexed, console)
+    asides.say(console)
 }
 
 fn heading(form: Form, console: &mut Console<'_>) -> Result<(), Failure> {

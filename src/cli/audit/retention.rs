@@ -56,6 +56,7 @@ pub(super) fn run(
         | Piece::Proof(_)
         | Piece::Hold(_)
         | Piece::ReadThrough(_)
+        | Piece::Aliases(_)
         | Piece::Indexed(_) => Ok(()),
     })?;
     if !args.apply {
