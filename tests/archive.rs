@@ -114,7 +114,7 @@ async fn without_a_gateway(practice: &Practice) {
 
     let path = |name: &str| practice.path(name).to_str().unwrap().to_owned();
     let (archive, to, key) = (path("archive"), path("restored"), path("keys/signing.pub"));
-    let restored = chartgate(&[
+    let command = [
         "audit",
         "archive",
         "restore",
@@ -122,8 +122,8 @@ async fn without_a_gateway(practice: &Practice) {
         &archive,
         "--to",
         &to,
-    ]);
-    let restored = restored.await;
+    ];
+    let restored = chartgate(&command).await;
     assert_eq!(restored.code, Some(0), "{}{}", restored.out, restored.err);
     assert!(
         restored.out.starts_with("restored 2 segments"),
@@ -169,7 +169,7 @@ async fn without_a_gateway(practice: &Practice) {
     *bytes.last_mut().unwrap() ^= 1;
     fs::remove_file(&altered).unwrap();
     fs::write(&altered, bytes).unwrap();
-    let found = chartgate(&[
+    let command = [
         "audit",
         "archive",
         "verify",
@@ -177,8 +177,8 @@ async fn without_a_gateway(practice: &Practice) {
         &archive,
         "--key",
         &key,
-    ]);
-    let found = found.await;
+    ];
+    let found = chartgate(&command).await;
     assert_eq!(found.code, Some(1), "{}", found.out);
     assert!(found.err.contains("PROBLEM segments/"), "{}", found.err);
 }

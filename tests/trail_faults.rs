@@ -305,7 +305,7 @@ async fn without_its_key_the_trail_is_not_opened_and_the_message_names_the_file(
         let opened = House::try_open(SystemClock::shared(), move |config| {
             let path = config.audit.directory.with_file_name(key);
             match key {
-                "master.key" => config.audit.master_key = path,
+                "master.key" => config.audit.master_key = path.into(),
                 _ => config.audit.signing_key = path,
             }
         });

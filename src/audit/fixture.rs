@@ -33,7 +33,7 @@ pub(crate) fn configured(dir: &Path) -> config::Audit {
     }
     config::Audit {
         directory: dir.join("audit"),
-        master_key,
+        master_key: master_key.into(),
         signing_key,
         witnesses: vec![dir.join("witness")],
         node: "gw1".to_owned(),

@@ -54,6 +54,12 @@ impl From<PathBuf> for KeyFile {
     }
 }
 
+impl From<&str> for KeyFile {
+    fn from(path: &str) -> Self {
+        PathBuf::from(path).into()
+    }
+}
+
 impl From<&PathBuf> for KeyFile {
     fn from(path: &PathBuf) -> Self {
         path.clone().into()

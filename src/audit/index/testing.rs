@@ -1,6 +1,6 @@
 //! A trail in memory for the tests of index and queries: many small segments, several runs, crashes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::audit::fixture as sample;
 use crate::audit::log::fault::FaultyFiles;
 use crate::audit::log::{
     Files, Limits, Log, LogOptions, MasterKey, Observer, Payload, Priority, Recovered, SigningKey,
-    Truncation,
+    Spell, Truncation,
 };
 use crate::audit::outcome::{End, Outcome};
 use crate::audit::query::join::Joined;
@@ -45,6 +45,18 @@ impl Observer for Deaf {
     fn failed(&mut self, _: &str) {}
 
     fn recovered(&mut self, _: &Recovered) -> Vec<Payload> {
+        Vec::new()
+    }
+
+    fn carried(&mut self, _: &BTreeSet<Uuid>) -> Vec<Payload> {
+        Vec::new()
+    }
+
+    fn degraded(&mut self, _: &Spell) -> Vec<Payload> {
+        Vec::new()
+    }
+
+    fn restored(&mut self, _: &Spell, _: Duration) -> Vec<Payload> {
         Vec::new()
     }
 }
@@ -102,6 +114,7 @@ impl House {
                 retry_longest: Duration::from_millis(1),
                 ..Limits::default()
             },
+            watch: Arc::new(Still),
             truncation: Truncation::Refuse,
         };
         let clock: SharedClock = Arc::new(Still);
@@ -200,6 +213,9 @@ pub(crate) fn outcome(of: Uuid, end: End, patients: Vec<PatientRef>) -> Entry {
         millis: 1,
         patients,
         watermark: None,
+        appeared: Vec::new(),
+        appeared_more: 0,
+        appeared_unknown: None,
     };
     Entry::outcome(&"gw1".into(), sample::time(), of, outcome)
 }

@@ -118,15 +118,18 @@ async fn open_patiently(
         attempts,
         pause: Duration::from_millis(1),
     };
-    Audit::open_within(
+    let limits = limits();
+    let opened = Audit::open_within(
         patience,
         Ground::default(),
         config,
-        &limits(),
+        &limits,
         SystemClock::shared(),
         Truncation::Refuse,
-    )
-    .await
+    );
+    let (audit, settled, found) = opened.await?;
+    audit.settle(&found.recovered, found.left, None).await?;
+    Ok((audit, settled))
 }
 
 #[tokio::test]

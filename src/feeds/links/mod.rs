@@ -7,6 +7,8 @@
 //! *On failure*: what was known before counts on; an alarm, and the status, say why.
 
 mod csv;
+#[cfg(test)]
+mod tests;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};

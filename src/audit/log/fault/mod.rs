@@ -79,6 +79,12 @@ impl FaultyFiles {
         self.0.disk().operations
     }
 
+    /// Whether the planned crash has happened.
+    #[must_use]
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.0.disk().crashed
+    }
+
     /// How often a file was synced again whose sync had failed.
     #[must_use]
     pub(crate) fn resynced(&self) -> u64 {

@@ -186,6 +186,7 @@ fn a_crash_while_checkpoints_are_thinned_keeps_the_newest() {
                 time: "2026-03-01T10:00:00Z".parse().unwrap(),
                 previous: sequence - 1,
                 clock: String::new(),
+                tree: None,
             };
             place.sign(&kit.options(&files).0.signer)
         })
