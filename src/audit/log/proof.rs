@@ -172,10 +172,10 @@ impl Established {
         let head = BASE64.encode(self.checkpoint.head.as_bytes());
         let mut held = false;
         let read = each_note(notes.as_bytes(), |note| {
-            // Only this one's signature is worth looking at.
-            held = held
-                || (note.contains(&head)
-                    && Checkpoint::open(note, key).is_ok_and(|held| held == self.checkpoint));
+            // Only a note of this place has a signature that is worth looking at.
+            if !held && note.contains(&head) {
+                held = Checkpoint::open(note, key).as_ref() == Ok(&self.checkpoint);
+            }
         });
         read.is_ok() && held
     }

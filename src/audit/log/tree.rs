@@ -239,13 +239,17 @@ mod tests {
 
     fn grown(leaves: &[Vec<u8>]) -> Tree {
         let mut tree = Tree::default();
-        leaves.iter().for_each(|leaf| tree.push(hash(leaf)));
+        for leaf in leaves {
+            tree.push(hash(leaf));
+        }
         tree
     }
 
     fn traced(leaves: &[Vec<u8>], index: usize) -> (Vec<Head>, TreeHead) {
         let mut tracing = Tracing::of(index as u64);
-        leaves.iter().for_each(|leaf| tracing.push(hash(leaf)));
+        for leaf in leaves {
+            tracing.push(hash(leaf));
+        }
         tracing.finish()
     }
 

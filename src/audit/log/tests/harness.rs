@@ -133,18 +133,22 @@ impl Kit {
     /// The keys in `folder`.
     pub(super) fn with_keys_of(folder: &Path) -> Self {
         use std::os::unix::fs::PermissionsExt;
-        let mut kit = Self::new();
         let keys = tempfile::tempdir().unwrap();
         for name in ["master.key", "signing.key", "signing.pub"] {
             let to = keys.path().join(name);
             std::fs::copy(folder.join(name), &to).unwrap();
             std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).unwrap();
         }
-        kit.master = Arc::new(MasterKey::read(&keys.path().join("master.key")).unwrap());
-        kit.signer_path = keys.path().join("signing.key");
-        kit.verifier = VerifierKey::read(&keys.path().join("signing.pub")).unwrap();
-        kit._keys = keys;
-        kit
+        let master = Arc::new(MasterKey::read(&keys.path().join("master.key")).unwrap());
+        let signer_path = keys.path().join("signing.key");
+        let verifier = VerifierKey::read(&keys.path().join("signing.pub")).unwrap();
+        Self {
+            master,
+            signer_path,
+            _keys: keys,
+            verifier,
+            ..Self::new()
+        }
     }
 
     pub(super) fn options(&self, files: &FaultyFiles) -> (LogOptions, Receiver<Heard>) {

@@ -79,7 +79,14 @@ fn the_nearest_checkpoint_is_taken_and_a_witness_s_before_any() {
     let near = &proof.check(&kit.verifier).unwrap()[0];
     assert!(near.checkpoint.sequence < 100, "{near:?}");
     let last = notes(&files).pop().unwrap();
-    let proof = proven(&kit, &files, &[3], Content::Opened, &[last.clone()]).unwrap();
+    let proof = proven(
+        &kit,
+        &files,
+        &[3],
+        Content::Opened,
+        std::slice::from_ref(&last),
+    )
+    .unwrap();
     let far = &proof.check(&kit.verifier).unwrap()[0];
     assert_eq!(far.checkpoint.sequence, 100);
     let witness = String::from_utf8(files.content(witness_path()).unwrap()).unwrap();

@@ -59,7 +59,7 @@ fn verification_from_a_time_on_leaves_out_what_is_before_and_nothing_else() {
     let report = since(&kit, &flip(&paths[1]), "2026-03-06T00:00:00Z");
     assert_eq!(report.first_bad(), Some(15), "{report:?}");
     let cut = altered(&files, &paths[2], |bytes| {
-        bytes.truncate(frames(bytes)[7].start)
+        bytes.truncate(frames(bytes)[7].start);
     });
     let report = since(&kit, &cut, "2026-03-06T00:00:00Z");
     assert_eq!(report.first_bad(), Some(28), "{report:?}");
