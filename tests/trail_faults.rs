@@ -13,6 +13,7 @@ use chartgate::clock::{Clock, ManualClock, SharedClock, SystemClock};
 use chartgate::request::Event;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinHandle;
 
 use crate::harness::disk::{Disk, Fault};
 use crate::harness::{Browser, House, Page, without_limits};
@@ -59,6 +60,16 @@ impl Ward {
     async fn click(&mut self) -> Page {
         let url = self.house.url("/schedule");
         self.browser.get(&url).await
+    }
+
+    /// A click that the disk holds up.
+    async fn held(&self) -> JoinHandle<Page> {
+        self.disk.begin(Fault::Hangs);
+        let mut browser = self.browser.clone();
+        let url = self.house.url("/schedule");
+        let waiting = tokio::spawn(async move { browser.get(&url).await });
+        self.disk.wait_until_held().await;
+        waiting
     }
 
     /// A click that is answered, and nothing but refused.
@@ -229,11 +240,7 @@ async fn a_sync_that_fails_is_believed_and_not_tried_again() {
 async fn a_slow_disk_is_waited_for_and_nothing_overtakes_it() {
     let mut ward = Ward::open().await;
     let reached = ward.house.reached();
-    ward.disk.begin(Fault::Hangs);
-    let mut browser = ward.browser.clone();
-    let url = ward.house.url("/schedule");
-    let waiting = tokio::spawn(async move { browser.get(&url).await });
-    ward.disk.wait_until_held().await;
+    let waiting = ward.held().await;
     let patience = ward.house.clinic.config().audit.stall_after;
     ward.watch
         .advance(patience.saturating_sub(Duration::from_secs(1)));
@@ -252,11 +259,7 @@ async fn a_slow_disk_is_waited_for_and_nothing_overtakes_it() {
 async fn a_disk_that_hangs_is_noticed_and_refuses_until_it_answers() {
     let mut ward = Ward::open().await;
     let reached = ward.house.reached();
-    ward.disk.begin(Fault::Hangs);
-    let mut browser = ward.browser.clone();
-    let url = ward.house.url("/schedule");
-    let waiting = tokio::spawn(async move { browser.get(&url).await });
-    ward.disk.wait_until_held().await;
+    let waiting = ward.held().await;
     ward.watch
         .advance(ward.house.clinic.config().audit.stall_after);
     let page = waiting.await.unwrap();
@@ -297,6 +300,19 @@ async fn a_disk_that_hangs_is_noticed_and_refuses_until_it_answers() {
     }
     ward.check();
     ward.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_disk_hangs_can_be_stopped() {
+    let ward = Ward::open().await;
+    let waiting = ward.held().await;
+    ward.watch
+        .advance(ward.house.clinic.config().audit.stall_after);
+    assert_eq!(waiting.await.unwrap().refusal(), Some("CG-6001"));
+    ward.check();
+    let said = ward.house.clinic.stop().await.unwrap_err().to_string();
+    assert!(said.contains("has not answered for"), "{said}");
+    ward.disk.repair();
 }
 
 #[tokio::test(flavor = "multi_thread")]
