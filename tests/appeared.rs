@@ -124,9 +124,8 @@ async fn answer(mut stream: TcpStream, asked: Arc<Mutex<Vec<String>>>) {
     }
     let head = String::from_utf8(head).unwrap();
     let rows = |count: usize| {
-        (1..=count)
-            .map(|id| format!("{id},x\r\n"))
-            .collect::<String>()
+        let rows: Vec<String> = (1..=count).map(|id| format!("{id},x\r\n")).collect();
+        rows.concat()
     };
     let (fields, body) = if head.contains("q=stays") {
         let row = |id: u32| format!("<main><td><a href='/patients/select?set_pid={id}'>x</a>");
