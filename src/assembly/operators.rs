@@ -21,6 +21,7 @@ use crate::audit::answers::{Answering, Ask, Piece};
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::{Filter, Show, Shown};
 use crate::audit::trail::Audit;
+use crate::operate::{activity_review, disclosures};
 use crate::request::Event;
 use crate::segmentation;
 use crate::server::Certificates;
@@ -87,14 +88,8 @@ impl AdminApi for Operators {
                     let answer = self.rooms.break_glass.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
-                AdminRequest::Activity(ask) => {
-                    let review = self.rooms.activity.answer(operator.name(), ask).await;
-                    replies.send(&review.map_err(failed)?).await
-                }
-                AdminRequest::Disclosure(ask) => {
-                    let recorded = self.rooms.disclosures.answer(operator.name(), ask).await;
-                    replies.send(&recorded.map_err(failed)?).await
-                }
+                AdminRequest::Activity(ask) => self.activity(operator, ask, &replies).await,
+                AdminRequest::Disclosure(ask) => self.disclosure(operator, ask, &replies).await,
                 AdminRequest::Case(ask) => {
                     let answer = self.rooms.cases.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
@@ -267,6 +262,26 @@ impl Operators {
             replies.send(&finding).await?;
         }
         Ok(())
+    }
+
+    async fn activity(
+        &self,
+        operator: &Operator,
+        ask: activity_review::Ask,
+        replies: &Replies,
+    ) -> Result<(), AdminError> {
+        let review = self.rooms.activity.answer(operator.name(), ask).await;
+        replies.send(&review.map_err(failed)?).await
+    }
+
+    async fn disclosure(
+        &self,
+        operator: &Operator,
+        ask: disclosures::Ask,
+        replies: &Replies,
+    ) -> Result<(), AdminError> {
+        let recorded = self.rooms.disclosures.answer(operator.name(), ask).await;
+        replies.send(&recorded.map_err(failed)?).await
     }
 
     async fn backup(

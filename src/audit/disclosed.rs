@@ -173,7 +173,9 @@ fn is_ordinary(purpose: &str) -> bool {
 pub fn disclosed(joined: &Joined) -> Option<Disclosed<'_>> {
     match joined.entry.phase {
         Phase::Admit | Phase::Outcome => requested(joined),
-        Phase::Event if joined.entry.event == Some(Event::DisclosureRecorded) => recorded(joined),
+        Phase::Event if joined.entry.event == Some(Event::DisclosureRecorded) => {
+            Some(recorded(joined))
+        }
         Phase::Event | Phase::Refuse => None,
     }
 }
@@ -270,11 +272,11 @@ fn left(joined: &Joined) -> Left {
     }
 }
 
-fn recorded(joined: &Joined) -> Option<Disclosed<'_>> {
+fn recorded(joined: &Joined) -> Disclosed<'_> {
     let detail = |key: &str| joined.entry.detail.get(key).map(String::as_str);
     let day = || joined.entry.time.to_zoned(TimeZone::UTC).date();
     let purpose = detail("purpose").unwrap_or(UNSTATED);
-    Some(Disclosed {
+    Disclosed {
         way: Way::Recorded,
         basis: if is_ordinary(purpose) {
             Basis::Ordinary
@@ -290,7 +292,7 @@ fn recorded(joined: &Joined) -> Option<Disclosed<'_>> {
         address: detail("address"),
         what: Cow::Borrowed(detail("what").unwrap_or_default()),
         purposes: vec![purpose],
-    })
+    }
 }
 
 #[cfg(test)]

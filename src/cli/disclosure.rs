@@ -18,7 +18,7 @@ pub enum DisclosureCommand {
     /// Put a disclosure on record.
     ///
     /// It is listed by `chartgate report disclosures` with those that passed the gateway (45 CFR 164.528). The purpose is a
-    /// code of HL7 v3 PurposeOfUse (HLEGAL, PUBHLTH, HRESCH, PATRQT, TREAT, HPAYMT, HOPERAT), or words. Where no gateway
+    /// code of HL7 v3 `PurposeOfUse` (HLEGAL, PUBHLTH, HRESCH, PATRQT, TREAT, HPAYMT, HOPERAT), or words. Where no gateway
     /// runs, the trail is opened here.
     #[command(
         after_long_help = "Examples:\n  chartgate disclosure record --patient 4 --to 'County Court' --address '1 Main Street' --what 'discharge letter' --purpose HLEGAL\n  \

@@ -68,7 +68,7 @@ impl Settings {
     }
 
     /// Each with its name, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Setting)> {
+    pub fn each(&self) -> impl Iterator<Item = (&str, &Setting)> {
         self.written
             .iter()
             .map(|(name, setting)| (name.as_str(), setting))
@@ -105,7 +105,8 @@ impl Walk<'_, '_> {
 
     fn value(&mut self, value: &DeValue<'_>, (place, name): (&str, &str)) {
         if let Some(table) = value.as_table() {
-            return self.table(table, (place, name));
+            self.table(table, (place, name));
+            return;
         }
         let tables: Option<Vec<&DeTable<'_>>> = value.as_array().map_or(Some(vec![]), |array| {
             array.iter().map(|item| item.get_ref().as_table()).collect()
@@ -229,7 +230,7 @@ mod tests {
         let text = "[audit]\nretention_years = 7\nwitnesses = [\"/a\", \"/b\"]\n[[emr]]\nname = \"clinic\"\n[emr.backend]\nurl = \"http://10.0.0.2:8080\"\n[[emr]]\nname = \"clinic\"\n[admin.operators]\n1001 = \"bob\"\n";
         let settings = settings(text, &[]);
         let found: Vec<String> = settings
-            .iter()
+            .each()
             .map(|(name, setting)| format!("{name}={}", setting.text))
             .collect();
         assert_eq!(
@@ -252,7 +253,7 @@ mod tests {
         let text = "[[notify.webhook]]\nname = \"team\"\nurl = \"https://hooks.example/T0/secret?k=1\"\nsecret_file = \"secrets/hook\"\n";
         let settings = settings(text, &["notify.webhook[0].secret_file"]);
         let of = |name: &str| {
-            let mut all = settings.iter();
+            let mut all = settings.each();
             let found = all.find(|(known, _)| *known == format!("notify.webhook[team].{name}"));
             found.unwrap().1.clone()
         };
@@ -275,7 +276,7 @@ mod tests {
     fn a_long_or_odd_text_is_cut_and_compared_as_a_whole() {
         let text = format!("[client]\nbanner = \"{}\\nend\"\n", "x".repeat(300));
         let settings = settings(&text, &[]);
-        let (_, setting) = settings.iter().next().unwrap();
+        let (_, setting) = settings.each().next().unwrap();
         assert_eq!(setting.text.chars().count(), LONGEST + 1);
         assert!(matches!(&setting.hidden, Hidden::Text(whole) if whole.ends_with("end")));
     }

@@ -333,7 +333,7 @@ mod tests {
             assert!(matches!(refused, Err(ActivityError::Period)), "{since}");
         }
         let Ask::SignOff(mut sign) = signed("2026-11-18T08:00:00Z", "2026-11-25T08:00:00Z");
-        sign.report = "x".to_owned();
+        "x".clone_into(&mut sign.report);
         let refused = room.answer("alice", Ask::SignOff(sign)).await;
         assert!(matches!(refused, Err(ActivityError::Digest)));
         assert!(ground.recorded(Event::ActivityReviewed).is_empty());

@@ -125,7 +125,7 @@ fn remembered(settings: &Settings, salt: String, version: &str) -> Remembered {
         kept
     };
     let mut values: BTreeMap<String, Value> = settings
-        .iter()
+        .each()
         .map(|(name, setting)| {
             let digest = match &setting.hidden {
                 Hidden::Nothing => None,
@@ -178,17 +178,17 @@ fn difference(before: Option<&Remembered>, now: &Remembered) -> Option<BTreeMap<
         .map(|change| change.chars().take(LONGEST).collect())
         .collect();
     let more = changes.len().saturating_sub(MOST);
-    let mut named: Vec<String> = changes.into_iter().take(MOST).collect();
+    let mut told: Vec<String> = changes.into_iter().take(MOST).collect();
     if more > 0 {
-        named.push(format!("and {more} more"));
+        told.push(format!("and {more} more"));
     }
-    let changed = if named.is_empty() {
+    let words = if told.is_empty() {
         "no setting; comments or order".to_owned()
     } else {
-        named.join("; ")
+        told.join("; ")
     };
     detail.insert("before".to_owned(), before.sha256.clone());
-    detail.insert("changed".to_owned(), changed);
+    detail.insert("changed".to_owned(), words);
     Some(detail)
 }
 
