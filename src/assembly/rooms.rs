@@ -11,6 +11,7 @@ mod provision;
 mod retention;
 mod saved;
 mod sealed;
+mod ship;
 mod traffic;
 mod training;
 mod updates;
@@ -52,6 +53,7 @@ use crate::posture::assessments::Assessments;
 use crate::posture::updates::Updates;
 use crate::provision::Provisions;
 use crate::segmentation::Probes;
+use crate::ship::Shipping;
 use crate::store::Store;
 use crate::training::Training;
 use crate::upstream::Streams;
@@ -139,6 +141,7 @@ pub(super) struct Rooms {
     pub(super) provisions: Option<Provisions>,
     /// Who treats whom, where feeds say it.
     care: Option<CareFeeds>,
+    shipping: Shipping,
     reports: Reports,
     devices: Devices,
     audit: Audit,
@@ -194,6 +197,7 @@ impl Rooms {
             probes,
             provisions,
             care: care::open(on).await?,
+            shipping: ship::open(on)?,
             audit: audit.clone(),
             emrs: on.emrs.clone(),
             assessments,
@@ -256,6 +260,7 @@ impl Rooms {
         checks.push(traffic::refusals(self.audit.refusals()));
         checks.extend(containment::checks(self, self.clock.now()));
         checks.extend(self.alarms.checks());
+        checks.extend(ship::checks(&self.shipping));
         let answers = self.answers.clone();
         let age = tokio::task::spawn_blocking(move || answers.age()).await;
         checks.extend(age.into_iter().map(retention::check));
@@ -282,6 +287,7 @@ impl Rooms {
         background.spawn(self.break_glass.clone().keep_up(end()));
         background.spawn(containment::keep_time(self.clone(), ending.clone()));
         self.alarms.start(background, ending);
+        self.shipping.start(background, ending);
         if let Some(backups) = &self.backups {
             background.spawn(backups.clone().keep(end()));
         }

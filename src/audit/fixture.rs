@@ -39,6 +39,7 @@ pub(crate) fn configured(dir: &Path) -> config::Audit {
         checkpoint_interval: Duration::from_secs(10),
         reserve_bytes: 0,
         retention_years: 6,
+        sinks: Vec::new(),
     }
 }
 

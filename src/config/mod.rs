@@ -35,8 +35,10 @@ pub mod second_factor;
 pub mod secrets;
 mod section;
 pub mod sessions;
+pub mod sink;
 pub mod source;
 pub mod step_up;
+pub mod syslog;
 #[cfg(test)]
 mod tests;
 pub mod unit;
@@ -348,6 +350,8 @@ pub struct Audit {
     pub reserve_bytes: u64,
     /// Calendar years that records are kept. Default and minimum 6.
     pub retention_years: u16,
+    /// Where the trail is sent as it grows. Default: nowhere.
+    pub sinks: Vec<sink::Sink>,
 }
 
 /// The store. `[store]`

@@ -165,6 +165,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         Size(2 << 20)..=Size(1 << 40),
     );
     let retention_years = retention(&mut section);
+    let sinks = super::sink::sinks(&mut section);
     section.done();
     Some(Audit {
         directory: directory?,
@@ -177,6 +178,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         checkpoint_interval,
         reserve_bytes: reserve.0,
         retention_years,
+        sinks: sinks?,
     })
 }
 
