@@ -33,6 +33,7 @@ pub mod respond;
 pub mod secret;
 pub mod segmentation;
 pub mod server;
+pub mod ship;
 pub mod store;
 pub mod telemetry;
 pub mod training;

@@ -28,6 +28,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("proofs", 4),
     ("detect", 5),
     ("notify", 5),
+    ("ship", 5),
     ("operate", 5),
     ("posture", 5),
     ("archive", 5),

@@ -99,6 +99,9 @@ pub enum StartError {
     /// The receivers of alarms.
     #[error(transparent)]
     Notify(#[from] crate::notify::NotifyError),
+    /// The sinks of the trail.
+    #[error(transparent)]
+    Ship(#[from] crate::ship::ShipError),
     /// The operators' socket.
     #[error(transparent)]
     Socket(#[from] SocketError),

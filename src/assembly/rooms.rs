@@ -14,6 +14,7 @@ mod provision;
 mod retention;
 mod saved;
 mod sealed;
+mod ship;
 mod traffic;
 mod training;
 mod updates;
@@ -60,6 +61,7 @@ use crate::posture::assessments::Assessments;
 use crate::posture::updates::Updates;
 use crate::provision::Provisions;
 use crate::segmentation::Probes;
+use crate::ship::Shipping;
 use crate::store::Store;
 use crate::training::Training;
 use crate::upstream::Streams;
@@ -155,6 +157,7 @@ pub(super) struct Rooms {
     care: Option<CareFeeds>,
     /// Which identifiers are the same patient, where feeds say it.
     links: Option<LinkFeed>,
+    shipping: Shipping,
     reports: Reports,
     devices: Devices,
     audit: Audit,
@@ -216,6 +219,7 @@ impl Rooms {
             provisions,
             care: care::open(on).await?,
             links: links::open(on, known.clone()).await?,
+            shipping: ship::open(on)?,
             audit: audit.clone(),
             emrs: on.emrs.clone(),
             assessments,
@@ -281,6 +285,7 @@ impl Rooms {
         checks.push(traffic::refusals(self.audit.refusals()));
         checks.extend(containment::checks(self, self.clock.now()));
         checks.extend(self.alarms.checks());
+        checks.extend(ship::checks(&self.shipping));
         let answers = self.answers.clone();
         let age = tokio::task::spawn_blocking(move || answers.age()).await;
         checks.extend(age.into_iter().map(retention::check));
@@ -312,6 +317,7 @@ impl Rooms {
         background.spawn(self.break_glass.clone().keep_up(end()));
         background.spawn(containment::keep_time(self.clone(), ending.clone()));
         self.alarms.start(background, ending);
+        self.shipping.start(background, ending);
         if let Some(backups) = &self.backups {
             background.spawn(backups.clone().keep(end()));
         }

@@ -45,6 +45,7 @@ pub(crate) fn configured(dir: &Path) -> config::Audit {
         stall_after: Duration::from_mins(1),
         archive: None,
         review_interval: Duration::from_hours(7 * 24),
+        sinks: Vec::new(),
     }
 }
 

@@ -39,8 +39,10 @@ pub mod secrets;
 mod section;
 pub mod sessions;
 pub mod settings;
+pub mod sink;
 pub mod source;
 pub mod step_up;
+pub mod syslog;
 #[cfg(test)]
 mod tests;
 pub mod unit;
@@ -363,6 +365,8 @@ pub struct Audit {
     pub archive: Option<Archive>,
     /// How often activity is reviewed. Default 7 days.
     pub review_interval: Duration,
+    /// Where the trail is sent as it grows. Default: nowhere.
+    pub sinks: Vec<sink::Sink>,
 }
 
 /// The store. `[store]`

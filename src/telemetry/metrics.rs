@@ -114,6 +114,9 @@ metrics! {
     ALARMS = "chartgate_alarms_total", Counter, ["rule", "level"], "Alarms that detection rules raised.";
     DELIVERIES = "chartgate_notify_deliveries_total", Counter, ["receiver", "result"], "Attempts to send an alarm, by receiver and result (`ok`, `failed`).";
     NOTIFY_LAG = "chartgate_notify_lag_records", Gauge, ["receiver"], "Durable records that a receiver's sender has not looked at yet.";
+    SINK_MESSAGES = "chartgate_sink_messages_total", Counter, ["sink", "result"], "Messages that a sink of the trail was sent, by result (`ok`, `rejected`).";
+    SINK_FAILURES = "chartgate_sink_failures_total", Counter, ["sink"], "Attempts to send a sink of the trail a batch that failed.";
+    SINK_LAG = "chartgate_sink_lag_records", Gauge, ["sink"], "Durable records that a sink has not been sent yet.";
     OPEN_CASES = "chartgate_open_cases", Gauge, ["level"], "Cases that somebody has to look into, by level.";
     OPEN_INCIDENTS = "chartgate_open_incidents", Gauge, [], "Incidents whose clocks run.";
     LOCKED_USERS = "chartgate_locked_users", Gauge, [], "Users who are locked out.";

@@ -42,7 +42,7 @@ impl Exporting {
         through: u64,
     ) -> Result<Self, LogError> {
         let source = match format {
-            Format::Fhir | Format::Ocsf | Format::Csv => {
+            Format::Fhir | Format::Ocsf | Format::Atna | Format::Cef | Format::Csv => {
                 Source::Joined(Box::new(holdings.query(filter.clone(), through)))
             }
             Format::Jsonl => Source::Single(Box::new(holdings.show(filter.clone(), through)?)),

@@ -8,7 +8,7 @@
 
 mod agents;
 mod entities;
-mod kinds;
+pub(super) mod kinds;
 
 use serde_json::{Map, Value, json};
 
@@ -62,7 +62,7 @@ fn request(joined: &Joined, out: &mut dyn FnMut(Value)) {
 }
 
 /// The patients, or nobody once.
-fn each_patient(joined: &Joined) -> Vec<Option<&PatientRef>> {
+pub(super) fn each_patient(joined: &Joined) -> Vec<Option<&PatientRef>> {
     let patients = joined.patients();
     if patients.is_empty() {
         vec![None]
@@ -133,12 +133,12 @@ fn frame(joined: &Joined, kind: Kind, suffix: &str) -> Map<String, Value> {
     let mut put = |key: &str, value: Value| event.insert(key.to_owned(), value);
     put("resourceType", json!("AuditEvent"));
     put("id", json!(format!("{}{suffix}", entry.id)));
-    let (event_type, subtype, action) = kind.codes();
-    put("type", event_type);
-    if let Some(subtype) = subtype {
-        put("subtype", json!([subtype]));
+    let codes = kind.codes();
+    put("type", codes.event.coding());
+    if let Some(subtype) = codes.subtype {
+        put("subtype", json!([subtype.coding()]));
     }
-    put("action", json!(action));
+    put("action", json!(codes.action));
     if let Some(end) = &joined.end {
         put(
             "period",

@@ -2,9 +2,13 @@
 //!
 //! *Never*: more than the record holds, or a profile claimed for what it does not fit.
 
+mod atna;
+mod cef;
 pub mod fhir;
 mod judged;
+pub mod message;
 pub mod ocsf;
+mod xml;
 
 use std::fmt;
 
@@ -22,6 +26,10 @@ pub enum Format {
     Fhir,
     /// OCSF events, one JSON document a line.
     Ocsf,
+    /// DICOM audit messages (IHE ATNA), each in a line of RFC 5424.
+    Atna,
+    /// Common Event Format, one event a line.
+    Cef,
     /// One row for each request, refusal and event.
     Csv,
     /// The records themselves with their sequence numbers, one a line.
@@ -30,7 +38,14 @@ pub enum Format {
 
 impl Format {
     /// Every format.
-    pub const ALL: &'static [Self] = &[Self::Fhir, Self::Ocsf, Self::Csv, Self::Jsonl];
+    pub const ALL: &'static [Self] = &[
+        Self::Fhir,
+        Self::Ocsf,
+        Self::Atna,
+        Self::Cef,
+        Self::Csv,
+        Self::Jsonl,
+    ];
 
     /// The name on the command line and on record.
     #[must_use]
@@ -38,6 +53,8 @@ impl Format {
         match self {
             Self::Fhir => "fhir",
             Self::Ocsf => "ocsf",
+            Self::Atna => "atna",
+            Self::Cef => "cef",
             Self::Csv => "csv",
             Self::Jsonl => "jsonl",
         }
@@ -47,7 +64,7 @@ impl Format {
     #[must_use]
     pub fn heading(self) -> String {
         match self {
-            Self::Fhir | Self::Ocsf | Self::Jsonl => String::new(),
+            Self::Fhir | Self::Ocsf | Self::Atna | Self::Cef | Self::Jsonl => String::new(),
             Self::Csv => csv::line(COLUMNS),
         }
     }
@@ -70,6 +87,11 @@ pub fn lines(format: Format, joined: &Joined) -> Vec<String> {
             lines
         }
         Format::Ocsf => vec![format!("{}\n", ocsf::event(joined))],
+        Format::Atna => {
+            let lines = atna::lines(joined).into_iter();
+            lines.map(|line| format!("{line}\n")).collect()
+        }
+        Format::Cef => vec![format!("{}\n", cef::event(joined))],
         Format::Csv => vec![csv::line(Answer::of(joined).columns())],
         Format::Jsonl => Vec::new(),
     }

@@ -52,7 +52,10 @@ fn class_of(joined: &Joined, answer: &Answer) -> Class {
     }
 }
 
-/// HTTP Activity's activity of a method; 99 is *other*.
+/// An activity that has no number; its name stands beside it.
+const OTHER: u32 = 99;
+
+/// HTTP Activity's activity of a method.
 fn method(method: &str) -> u32 {
     match method {
         "CONNECT" => 1,
@@ -64,7 +67,7 @@ fn method(method: &str) -> u32 {
         "PUT" => 7,
         "TRACE" => 8,
         "PATCH" => 9,
-        _ => 99,
+        _ => OTHER,
     }
 }
 
@@ -91,7 +94,7 @@ fn base(joined: &Joined, answer: &Answer, class: Class) -> Map<String, Value> {
             metadata.insert("correlation_uid".to_owned(), json!(answer.request));
         }
         if class.uid == 4002 {
-            metadata.insert("profiles".to_owned(), json!(["security_control"]));
+            metadata.insert("profiles".to_owned(), json!(["host", "security_control"]));
         }
     }
     let mut event = Map::new();
@@ -99,6 +102,9 @@ fn base(joined: &Joined, answer: &Answer, class: Class) -> Map<String, Value> {
     put("category_uid", json!(class.category));
     put("class_uid", json!(class.uid));
     put("activity_id", json!(class.activity));
+    if class.activity == OTHER {
+        put("activity_name", json!(answer.method));
+    }
     let type_uid = class.uid.saturating_mul(100).saturating_add(class.activity);
     put("type_uid", json!(type_uid));
     put("severity_id", json!(severity(joined, judgement)));
@@ -111,7 +117,7 @@ fn base(joined: &Joined, answer: &Answer, class: Class) -> Map<String, Value> {
     event
 }
 
-fn severity(joined: &Joined, judgement: Judgement) -> u32 {
+pub(super) fn severity(joined: &Joined, judgement: Judgement) -> u32 {
     let level = joined.entry.detail.get("level").map(String::as_str);
     match (level, judgement) {
         (Some("critical"), _) => 5,
@@ -154,31 +160,35 @@ fn http(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
     let mut put = |key: &str, value: Value| event.insert(key.to_owned(), value);
     let (action, disposition) = match (answer.decision.as_str(), answer.refusal.is_empty()) {
         ("deny", _) => (2, 2),
-        (_, false) => (1, 99),
+        // The gateway answered in place of the EMR.
+        (_, false) => (1, 27),
         (_, true) => (1, 1),
     };
     put("action_id", json!(action));
     put("disposition_id", json!(disposition));
-    put(
-        "http_request",
-        json!({
-            "http_method": answer.method,
-            "uid": answer.request,
-            "url": { "path": answer.path },
-        }),
-    );
+    let mut request = json!({ "uid": answer.request, "url": { "path": answer.path } });
+    if let Some(request) = request.as_object_mut()
+        && method(&answer.method) != OTHER
+    {
+        request.insert("http_method".to_owned(), json!(answer.method));
+    }
+    put("http_request", request);
     if let Some(status) = answer.status {
-        let response = json!({ "code": status, "length": answer.bytes_out });
+        let mut response = json!({ "code": status });
+        if let (Some(response), Some(length)) = (response.as_object_mut(), answer.bytes_out) {
+            response.insert("length".to_owned(), json!(length));
+        }
         put("http_response", response);
     }
     put("src_endpoint", source(answer));
     if !answer.emr.is_empty() {
         put("dst_endpoint", json!({ "svc_name": answer.emr }));
     }
-    put(
-        "actor",
-        json!({ "user": user(joined, answer), "session": session(answer) }),
-    );
+    let mut actor = json!({ "user": user(joined, answer) });
+    if let (Some(actor), Some(session)) = (actor.as_object_mut(), session(answer)) {
+        actor.insert("session".to_owned(), session);
+    }
+    put("actor", actor);
     if let Some(millis) = answer.millis {
         put("duration", json!(millis));
     }
@@ -187,12 +197,8 @@ fn http(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
     }
 }
 
-fn session(answer: &Answer) -> Value {
-    if answer.session.is_empty() {
-        json!({})
-    } else {
-        json!({ "uid": answer.session })
-    }
+fn session(answer: &Answer) -> Option<Value> {
+    (!answer.session.is_empty()).then(|| json!({ "uid": answer.session }))
 }
 
 fn authentication(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
@@ -200,7 +206,9 @@ fn authentication(event: &mut Map<String, Value>, joined: &Joined, answer: &Answ
     put("user", user(joined, answer));
     put("service", json!({ "name": "Chartgate" }));
     put("src_endpoint", source(answer));
-    put("session", session(answer));
+    if let Some(session) = session(answer) {
+        put("session", session);
+    }
     // OpenID
     put("auth_protocol_id", json!(4));
     let principal = joined
@@ -215,7 +223,9 @@ fn authentication(event: &mut Map<String, Value>, joined: &Joined, answer: &Answ
 
 fn privileges(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
     event.insert("user".to_owned(), user(joined, answer));
-    event.insert("session".to_owned(), session(answer));
+    if let Some(session) = session(answer) {
+        event.insert("session".to_owned(), session);
+    }
     let privilege = match answer.detail.get("ward") {
         Some(ward) => format!("break-glass:ward:{ward}"),
         None => format!("break-glass:patient:{}", answer.patients.join(",")),

@@ -12,7 +12,7 @@ use crate::cli::output::Output;
 use crate::cli::trail::{self, Asides, Narrowing};
 use crate::clock::SharedClock;
 
-/// Export records: FHIR R4 `AuditEvent`s (IHE BALP), OCSF, CSV, or the records themselves.
+/// Export records: FHIR R4 `AuditEvent`s (IHE BALP), OCSF, ATNA, CEF, CSV, or the records themselves.
 ///
 /// The export is on record with format, filter, count and the SHA-256 of what came out, which is printed too; with
 /// --output it also stands in FILE.sha256, for `sha256sum -c`. FILE is readable for its owner only; it names patients.
@@ -20,6 +20,7 @@ use crate::clock::SharedClock;
 #[command(
     after_long_help = "Examples:\n  chartgate audit export --format fhir --since 2026-11-01 --output november.ndjson\n  \
                              chartgate audit export --format ocsf --since 24h > events.jsonl\n  \
+                             chartgate audit export --format atna --since 24h --output messages.log\n  \
                              chartgate audit export --format csv --patient 4 --output patient-4.csv"
 )]
 pub struct ExportArgs {
@@ -43,6 +44,10 @@ enum Form {
     Fhir,
     /// OCSF 1.8 events, one JSON document a line.
     Ocsf,
+    /// DICOM PS3.15 audit messages as IHE ATNA sends them, one for each patient, each in a line of RFC 5424.
+    Atna,
+    /// Common Event Format, one event a line.
+    Cef,
     /// One row for each request, refusal and event.
     Csv,
     /// The records themselves with their sequence numbers, one JSON document a line.
@@ -54,6 +59,8 @@ impl From<Form> for Format {
         match form {
             Form::Fhir => Self::Fhir,
             Form::Ocsf => Self::Ocsf,
+            Form::Atna => Self::Atna,
+            Form::Cef => Self::Cef,
             Form::Csv => Self::Csv,
             Form::Jsonl => Self::Jsonl,
         }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::config::chain::{self, Leaf};
 use crate::config::problem::Severity;
+use crate::config::sink::SinkTarget;
 use crate::config::source::{Document, says};
 
 /// Expiry nearer than this is a warning.
@@ -39,6 +40,25 @@ pub(super) fn check(document: &Document<'_>, config: &Config, now: Timestamp) {
         if let Some(client) = issuer.client_auth.certificate() {
             let key = format!("identity.issuer[{index}].client_certificate_file");
             validity(document, &key, &client.chain, now);
+        }
+    }
+    sinks(document, config, now);
+}
+
+fn sinks(document: &Document<'_>, config: &Config, now: Timestamp) {
+    for (index, sink) in config.audit.sinks.iter().enumerate() {
+        let (ca, certificate) = match &sink.target {
+            SinkTarget::Syslog(server) => (&server.ca, &server.certificate),
+            SinkTarget::Otlp(receiver) | SinkTarget::Https(receiver) => {
+                (&receiver.ca, &receiver.certificate)
+            }
+        };
+        if let Some(ca) = ca {
+            validity(document, &format!("audit.sink[{index}].ca"), ca, now);
+        }
+        if let Some(pair) = certificate {
+            let key = format!("audit.sink[{index}].certificate");
+            validity(document, &key, &pair.chain, now);
         }
     }
 }

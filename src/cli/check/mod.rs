@@ -8,6 +8,7 @@ mod fetch;
 mod issuers;
 mod places;
 mod reach;
+mod sinks;
 mod step_up;
 pub(super) mod vocabulary;
 
@@ -36,7 +37,7 @@ pub struct CheckArgs {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml")]
     config: PathBuf,
-    /// Do not connect to identity provider and EMRs.
+    /// Do not connect to identity provider, EMRs and sinks.
     #[arg(long)]
     offline: bool,
     /// Print the findings as one JSON document.

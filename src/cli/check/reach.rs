@@ -23,6 +23,7 @@ struct Discovery {
 /// Connects to everybody whom the gateway will need.
 pub(super) async fn check(document: &Document<'_>, config: &Config) {
     bypass(document, config).await;
+    super::sinks::check(document, &config.audit.sinks).await;
     for (index, issuer) in config.identity.issuers.iter().enumerate() {
         let name = format!("identity.issuer[{index}]");
         let trust = Trust {

@@ -24,6 +24,7 @@ mod second_factor;
 mod segmentation;
 mod server;
 mod sessions;
+mod sink;
 mod step_up;
 mod trail;
 mod training;

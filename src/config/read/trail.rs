@@ -168,6 +168,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
     let stall_after = section.within("stall_after", secs(5), secs(1)..=secs(60));
     let archive = super::archive::archive(&mut section, retention_years);
     let review_interval = review_interval(&mut section);
+    let sinks = super::sink::sinks(&mut section);
     section.done();
     Some(Audit {
         directory: directory?,
@@ -183,6 +184,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         stall_after,
         archive,
         review_interval,
+        sinks: sinks?,
     })
 }
 

@@ -39,6 +39,8 @@ pub(super) fn of_event(joined: &Joined, patient: Option<&PatientRef>) -> Vec<Val
     let details: Vec<Value> = entry
         .detail
         .iter()
+        // FHIR has no empty strings.
+        .filter(|(_, value)| !value.trim().is_empty())
         .map(|(key, value)| json!({ "type": key, "valueString": value }))
         .collect();
     let mut entities: Vec<Value> = entry.facts.iter().map(transaction).collect();

@@ -94,7 +94,7 @@ pub(in crate::audit) enum Kind {
 const CALLBACK: &str = "/.chartgate/callback";
 
 impl Kind {
-    pub(super) fn of_request(joined: &Joined) -> Self {
+    pub(in crate::audit::export) fn of_request(joined: &Joined) -> Self {
         let facts = joined.entry.facts.as_ref();
         let failed_login = joined.entry.phase == Phase::Refuse
             && facts.is_some_and(|facts| facts.path == CALLBACK);
@@ -111,7 +111,7 @@ impl Kind {
 
     /// The same for one of its patients: whoever only appeared in a list was found, not opened. What takes a list
     /// out, or hands it on, does so to everybody in it.
-    pub(super) fn of_patient(self, joined: &Joined, patient: &PatientRef) -> Self {
+    pub(in crate::audit::export) fn of_patient(self, joined: &Joined, patient: &PatientRef) -> Self {
         let facts = joined.entry.facts.as_ref();
         let action = facts.and_then(|f| f.mapping.as_ref()).map(|m| m.action);
         match (patient.source, action) {
@@ -128,7 +128,7 @@ impl Kind {
         }
     }
 
-    pub(super) fn of_event(joined: &Joined) -> Self {
+    pub(in crate::audit::export) fn of_event(joined: &Joined) -> Self {
         let Some(event) = joined.entry.event else {
             return Self::Application;
         };
@@ -136,7 +136,7 @@ impl Kind {
     }
 
     /// The verb, where a REST profile may fit.
-    pub(super) const fn verb(self) -> Option<Verb> {
+    pub(in crate::audit::export) const fn verb(self) -> Option<Verb> {
         match self {
             Self::Rest(verb) => Some(verb),
             Self::Operation
@@ -160,67 +160,106 @@ impl Kind {
         }
     }
 
-    /// `type`, `subtype` and `action`.
-    pub(super) fn codes(self) -> (Value, Option<Value>, &'static str) {
-        let rest = || coding(EVENT_TYPE, "rest", "RESTful Operation");
-        let dcm = |code, display| coding(DCM, code, display);
-        let authentication = || dcm("110114", "User Authentication");
-        let application = || dcm("110100", "Application Activity");
-        let alert = || dcm("110113", "Security Alert");
+    /// Its codes.
+    #[rustfmt::skip] // a line for each kind
+    pub(in crate::audit::export) const fn codes(self) -> Codes {
         match self {
-            Self::Rest(verb) => {
-                let name = verb.interaction();
-                (rest(), Some(coding(INTERACTION, name, name)), verb.letter())
-            }
-            Self::Operation => {
-                let subtype = coding(INTERACTION, "operation", "operation");
-                (rest(), Some(subtype), "E")
-            }
-            Self::Restricted => {
-                let subtype = dcm("110132", "Use of Restricted Function");
-                (alert(), Some(subtype), "E")
-            }
-            Self::Disclosure => {
-                let subtype = coding(LIFECYCLE, "disclose", "Disclose Record Lifecycle Event");
-                (dcm("110106", "Export"), Some(subtype), "R")
-            }
-            Self::Login => (authentication(), Some(dcm("110122", "Login")), "E"),
-            Self::Logout => (authentication(), Some(dcm("110123", "Logout")), "E"),
-            Self::Authentication => (authentication(), None, "E"),
-            Self::ApplicationStarted => {
-                (application(), Some(dcm("110120", "Application Start")), "E")
-            }
-            Self::ApplicationStopped => {
-                (application(), Some(dcm("110121", "Application Stop")), "E")
-            }
-            Self::Application => (application(), None, "E"),
-            Self::RecordingStarted => {
-                let subtype = dcm("110134", "Audit Recording Started");
-                (alert(), Some(subtype), "E")
-            }
-            Self::RecordingStopped => {
-                let subtype = dcm("110133", "Audit Recording Stopped");
-                (alert(), Some(subtype), "E")
-            }
-            Self::LogUsed => (dcm("110101", "Audit Log Used"), None, "R"),
-            Self::Configuration => {
-                let subtype = dcm("110129", "Security Configuration");
-                (alert(), Some(subtype), "U")
-            }
-            Self::UserAttributes => {
-                let subtype = dcm("110137", "User Security Attributes Changed");
-                (alert(), Some(subtype), "U")
-            }
-            Self::EmergencyStarted => {
-                let subtype = dcm("110127", "Emergency Override Started");
-                (alert(), Some(subtype), "E")
-            }
-            Self::EmergencyStopped => {
-                let subtype = dcm("110138", "Emergency Override Stopped");
-                (alert(), Some(subtype), "E")
-            }
-            Self::Alert => (alert(), None, "E"),
-            Self::Export => (dcm("110106", "Export"), None, "R"),
+            Self::Rest(verb) => Codes::rest(verb.interaction(), verb.letter()),
+            Self::Operation => Codes::rest("operation", "E"),
+            Self::Restricted => Codes::alert("E", Some(("110132", "Use of Restricted Function"))),
+            Self::Disclosure => Codes {
+                event: Code::dcm("110106", "Export"),
+                subtype: Some(Code { system: LIFECYCLE, code: "disclose", display: "Disclose Record Lifecycle Event" }),
+                action: "R",
+            },
+            Self::Login => Codes::authentication(Some(("110122", "Login"))),
+            Self::Logout => Codes::authentication(Some(("110123", "Logout"))),
+            Self::Authentication => Codes::authentication(None),
+            Self::ApplicationStarted => Codes::application(Some(("110120", "Application Start"))),
+            Self::ApplicationStopped => Codes::application(Some(("110121", "Application Stop"))),
+            Self::Application => Codes::application(None),
+            Self::RecordingStarted => Codes::alert("E", Some(("110134", "Audit Recording Started"))),
+            Self::RecordingStopped => Codes::alert("E", Some(("110133", "Audit Recording Stopped"))),
+            Self::LogUsed => Codes::dcm(("110101", "Audit Log Used"), None, "R"),
+            Self::Configuration => Codes::alert("U", Some(("110129", "Security Configuration"))),
+            Self::UserAttributes => Codes::alert("U", Some(("110137", "User Security Attributes Changed"))),
+            Self::EmergencyStarted => Codes::alert("E", Some(("110127", "Emergency Override Started"))),
+            Self::EmergencyStopped => Codes::alert("E", Some(("110138", "Emergency Override Stopped"))),
+            Self::Alert => Codes::alert("E", None),
+            Self::Export => Codes::dcm(("110106", "Export"), None, "R"),
         }
+    }
+}
+
+/// A code with its system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::audit::export) struct Code {
+    pub(in crate::audit::export) system: &'static str,
+    pub(in crate::audit::export) code: &'static str,
+    pub(in crate::audit::export) display: &'static str,
+}
+
+impl Code {
+    pub(in crate::audit::export) const fn dcm(code: &'static str, display: &'static str) -> Self {
+        Self {
+            system: DCM,
+            code,
+            display,
+        }
+    }
+
+    pub(super) fn coding(self) -> Value {
+        coding(self.system, self.code, self.display)
+    }
+}
+
+/// What an event is: `type`, `subtype` and `action`; in DICOM, `EventID`, `EventTypeCode` and `EventActionCode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::audit::export) struct Codes {
+    pub(in crate::audit::export) event: Code,
+    pub(in crate::audit::export) subtype: Option<Code>,
+    pub(in crate::audit::export) action: &'static str,
+}
+
+type Named = (&'static str, &'static str);
+
+impl Codes {
+    const fn dcm(event: Named, subtype: Option<Named>, action: &'static str) -> Self {
+        Self {
+            event: Code::dcm(event.0, event.1),
+            subtype: match subtype {
+                Some((code, display)) => Some(Code::dcm(code, display)),
+                None => None,
+            },
+            action,
+        }
+    }
+
+    const fn rest(interaction: &'static str, action: &'static str) -> Self {
+        Self {
+            event: Code {
+                system: EVENT_TYPE,
+                code: "rest",
+                display: "RESTful Operation",
+            },
+            subtype: Some(Code {
+                system: INTERACTION,
+                code: interaction,
+                display: interaction,
+            }),
+            action,
+        }
+    }
+
+    const fn alert(action: &'static str, subtype: Option<Named>) -> Self {
+        Self::dcm(("110113", "Security Alert"), subtype, action)
+    }
+
+    const fn authentication(subtype: Option<Named>) -> Self {
+        Self::dcm(("110114", "User Authentication"), subtype, "E")
+    }
+
+    const fn application(subtype: Option<Named>) -> Self {
+        Self::dcm(("110100", "Application Activity"), subtype, "E")
     }
 }
