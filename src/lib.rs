@@ -34,6 +34,7 @@ pub mod segmentation;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod timekeeping;
 pub mod training;
 pub mod upstream;
 pub mod watched;

@@ -87,6 +87,10 @@ async fn running(parts: &Parts, rooms: &Rooms) -> Result<Running, String> {
         glasses_unreviewed: glasses.unreviewed,
         glasses_overdue: glasses.overdue,
         kept: kept(backup.unwrap_or_default(), review),
+        clock: rooms.timekeeping.compared().map(|standing| match standing {
+            crate::timekeeping::Standing::Fine(said) => Ok(said),
+            crate::timekeeping::Standing::Look(said) => Err(said),
+        }),
     })
 }
 

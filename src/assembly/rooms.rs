@@ -4,6 +4,7 @@
 //! *Owns*: one handle of each room.
 
 mod care;
+mod clock;
 mod glass;
 pub(super) mod permissions;
 mod prevention;
@@ -17,6 +18,7 @@ mod updates;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -27,6 +29,7 @@ use crate::admin::health::Check;
 use crate::audit::answers::{Answers, Holdings};
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::trail::Audit;
+use crate::audit::witnesses::Watch;
 use crate::backup::Backups;
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -53,6 +56,7 @@ use crate::posture::updates::Updates;
 use crate::provision::Provisions;
 use crate::segmentation::Probes;
 use crate::store::Store;
+use crate::timekeeping::Timekeeping;
 use crate::training::Training;
 use crate::upstream::Streams;
 
@@ -141,6 +145,9 @@ pub(super) struct Rooms {
     care: Option<CareFeeds>,
     reports: Reports,
     devices: Devices,
+    /// Whether the clock is right.
+    pub(super) timekeeping: Timekeeping,
+    checkpoint_interval: Duration,
     audit: Audit,
 }
 
@@ -194,6 +201,8 @@ impl Rooms {
             probes,
             provisions,
             care: care::open(on).await?,
+            timekeeping: Timekeeping::open(&on.config.clock, audit.clone(), clock.clone()),
+            checkpoint_interval: on.config.audit.checkpoint_interval,
             audit: audit.clone(),
             emrs: on.emrs.clone(),
             assessments,
@@ -224,6 +233,11 @@ impl Rooms {
             alarms,
             lockdowns: lockdowns.await?,
         })
+    }
+
+    fn witnesses(&self) -> Watch {
+        let (audit, clock) = (self.audit.clone(), self.clock.clone());
+        Watch::new(audit, self.checkpoint_interval, clock)
     }
 
     /// Who answers what operators ask of the trail.
@@ -260,6 +274,7 @@ impl Rooms {
         let age = tokio::task::spawn_blocking(move || answers.age()).await;
         checks.extend(age.into_iter().map(retention::check));
         checks.push(updates::check(&self.updates.state()));
+        checks.push(clock::check(&self.timekeeping));
         checks.push(saved::backup(self.backups.as_ref()));
         checks.push(saved::segmentation(&self.probes));
         checks.extend(prevention::checks(&self.emrs, self.clock.now()));
@@ -282,6 +297,8 @@ impl Rooms {
         background.spawn(self.break_glass.clone().keep_up(end()));
         background.spawn(containment::keep_time(self.clone(), ending.clone()));
         self.alarms.start(background, ending);
+        background.spawn(self.timekeeping.clone().keep(end()));
+        background.spawn(self.witnesses().run(end()));
         if let Some(backups) = &self.backups {
             background.spawn(backups.clone().keep(end()));
         }

@@ -12,9 +12,8 @@ use uuid::Uuid;
 
 use super::entry::{Entry, Phase};
 use super::log::{
-    FileWitness, Files, Header, KeyError, Limits as LogLimits, Log, LogError, LogOptions,
-    MasterKey, Observer, Opened, Payload, Reader, Recovered, Sequences, SigningKey, Truncation,
-    Witness, headers,
+    Files, Header, KeyError, Limits as LogLimits, Log, LogError, LogOptions, MasterKey, Observer,
+    Opened, Payload, Reader, Recovered, Sequences, SigningKey, Truncation, headers,
 };
 use super::outcome::{End, Outcome};
 use super::trail::{Audit, AuditError};
@@ -162,16 +161,12 @@ fn options(
     truncation: Truncation,
 ) -> Result<LogOptions, KeyError> {
     let signer = SigningKey::read(&config.signing_key)?;
-    let verifier = signer.verifier().clone();
-    let witness = |path: &std::path::PathBuf| -> Box<dyn Witness> {
-        Box::new(FileWitness::new(path, files.clone(), verifier.clone()))
-    };
     Ok(LogOptions {
         directory: config.directory.clone(),
         node: config.node.clone(),
         master: Arc::clone(master),
+        witnesses: super::witnesses::open(config, files, signer.verifier(), clock),
         signer,
-        witnesses: config.witnesses.iter().map(witness).collect(),
         observer: Box::new(Recorder {
             node: config.node.as_str().into(),
             clock: clock.clone(),

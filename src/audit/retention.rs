@@ -201,11 +201,12 @@ mod tests {
         let (audit, _) = opened.await.unwrap();
         let master = Arc::new(MasterKey::read(&config.master_key).unwrap());
         let mut holdings = Holdings::new(config, files, master);
-        if !config
-            .witnesses
-            .iter()
-            .all(|path| path.parent().is_some_and(Path::is_dir))
-        {
+        if !config.witnesses.iter().all(|witness| {
+            witness
+                .file()
+                .and_then(Path::parent)
+                .is_some_and(Path::is_dir)
+        }) {
             // A witness that has no place will not get one by waiting.
             holdings.patience = Duration::ZERO;
         }
@@ -227,7 +228,7 @@ mod tests {
     }
 
     fn is_intact(config: &config::Audit) -> bool {
-        let witness = std::fs::read_to_string(&config.witnesses[0]).unwrap();
+        let witness = std::fs::read_to_string(config.witnesses[0].file().unwrap()).unwrap();
         let key = SigningKey::read(&config.signing_key).unwrap();
         let report = verify(
             &RealFiles,
@@ -308,7 +309,9 @@ mod tests {
             let (audit, _) = open(&config, day).await;
             audit.log().shutdown().unwrap();
         }
-        config.witnesses = vec![dir.path().join("no/such/place")];
+        config.witnesses = vec![config::witness::Witness::File(
+            dir.path().join("no/such/place"),
+        )];
         let (audit, answers) = open(&config, "2030-01-01").await;
         let refused = ask(&answers, Ask::Retention { apply: true })
             .await

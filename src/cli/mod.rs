@@ -38,6 +38,7 @@ pub mod training;
 pub mod update;
 pub mod user;
 pub mod version;
+pub mod witness;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -115,6 +116,8 @@ enum Command {
     #[command(subcommand)]
     User(user::UserCommand),
     Version(version::VersionArgs),
+    #[command(subcommand)]
+    Witness(witness::WitnessCommand),
 }
 
 /// Runs the command line of this process.
@@ -197,6 +200,7 @@ fn dispatch(
         Command::User(command) => user::run(command, console),
         Command::Update(command) => update::run(command, console, clock),
         Command::Version(args) => version::run(args, console),
+        Command::Witness(command) => witness::run(command, console, clock),
     }
 }
 

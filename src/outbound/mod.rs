@@ -6,6 +6,7 @@
 
 pub mod s3;
 pub mod sigv4;
+pub mod syslog;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -138,37 +139,8 @@ impl HttpClient {
         ca: Option<&Path>,
         certificate: Option<&Certificate>,
     ) -> Result<Self, HttpError> {
-        let mut roots = RootCertStore::empty();
-        match ca {
-            Some(path) => {
-                for certificate in private_roots(path)? {
-                    roots.add(certificate).map_err(|source| HttpError::Ca {
-                        path: path.display().to_string(),
-                        problem: source.to_string(),
-                    })?;
-                }
-            }
-            // A root of the system that does not parse is skipped; connections that need it fail.
-            None => drop(
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
-            ),
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(HttpError::Tls)?
-            .with_root_certificates(roots);
-        let config = match certificate {
-            Some(pair) => {
-                let (chain, key) = shown(pair)?;
-                config
-                    .with_client_auth_cert(chain, key)
-                    .map_err(HttpError::Tls)?
-            }
-            None => config.with_no_client_auth(),
-        };
         Ok(Self {
-            tls: TlsConnector::from(Arc::new(config)),
+            tls: TlsConnector::from(Arc::new(trusting(ca, certificate)?)),
             permits: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
             certificate: certificate.map(|pair| Arc::from(pair.chain.as_path())),
         })
@@ -317,6 +289,42 @@ pub fn private_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpEr
         return Err(failed("it holds no certificate".to_owned()));
     }
     Ok(certificates)
+}
+
+/// TLS that trusts the CA in the file, or the system's roots, and shows a certificate to whoever asks for one.
+fn trusting(
+    ca: Option<&Path>,
+    certificate: Option<&Certificate>,
+) -> Result<ClientConfig, HttpError> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(path) => {
+            for certificate in private_roots(path)? {
+                roots.add(certificate).map_err(|source| HttpError::Ca {
+                    path: path.display().to_string(),
+                    problem: source.to_string(),
+                })?;
+            }
+        }
+        // A root of the system that does not parse is skipped; connections that need it fail.
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(HttpError::Tls)?
+        .with_root_certificates(roots);
+    match certificate {
+        Some(pair) => {
+            let (chain, key) = shown(pair)?;
+            config
+                .with_client_auth_cert(chain, key)
+                .map_err(HttpError::Tls)
+        }
+        None => Ok(config.with_no_client_auth()),
+    }
 }
 
 /// A certificate with its key, as it is shown.

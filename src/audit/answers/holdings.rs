@@ -37,7 +37,7 @@ impl Holdings {
             master,
             signing_key: config.signing_key.clone(),
             years: config.retention_years,
-            patience: config.checkpoint_interval.saturating_add(WITNESS_PATIENCE),
+            patience: slowest(config).saturating_add(WITNESS_PATIENCE),
         }
     }
 
@@ -74,4 +74,12 @@ impl Holdings {
         let (files, master) = (Arc::clone(&self.files), Arc::clone(&self.master));
         Ok(Show::within(files, &self.directory, master, filter, range))
     }
+}
+
+/// The longest that a witness that works waits for the next checkpoint.
+fn slowest(config: &config::Audit) -> Duration {
+    let every = config.witnesses.iter().map(config::witness::Witness::every);
+    config
+        .checkpoint_interval
+        .saturating_add(every.max().unwrap_or_default())
 }

@@ -40,7 +40,7 @@ pub fn run(
         AuditCommand::Export(args) => export::run(args, console, clock),
         AuditCommand::Retention(args) => retention::run(args, console, clock),
         AuditCommand::Show(args) => show::run(args, console, clock),
-        AuditCommand::Verify(args) => verify::run(args, console),
+        AuditCommand::Verify(args) => verify::run(args, console, clock),
     }
 }
 

@@ -10,12 +10,16 @@ use serde_json::json;
 use crate::audit::log::{
     LogEnd, MasterKey, RealFiles, SigningKey, VerifierKey, VerifyReport, verify,
 };
+use crate::audit::witnesses;
 use crate::cli::console::{Console, Failure};
+use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::config::witness::Witness;
 
 /// Prove that no record was altered, removed, inserted or reordered, and that none is missing at the end.
 ///
-/// With `--config` it takes directory, keys and witnesses from the configuration and also opens every record. With
+/// With `--config` it takes directory, keys and witnesses from the configuration, asks those on the network, and also
+/// opens every record. With
 /// `--dir` and `--key` it needs no secret: a copy of the segments and the public key (`signing.pub`) are enough.
 /// The end of the trail is proven only as far as the newest witnessed checkpoint.
 /// Exit code 1 where anything is wrong; the first bad record is named.
@@ -34,7 +38,7 @@ pub struct VerifyArgs {
     /// The public key of the trail's checkpoints.
     #[arg(long, value_name = "FILE", requires = "dir")]
     key: Option<PathBuf>,
-    /// A witness's checkpoints; may be given several times.
+    /// A witness's checkpoints, or the log that a syslog receiver wrote; may be given several times.
     #[arg(long, value_name = "FILE", requires = "dir")]
     witness: Vec<PathBuf>,
     /// Print the findings as one JSON document.
@@ -46,7 +50,7 @@ pub struct VerifyArgs {
 struct Subject {
     directory: PathBuf,
     key: VerifierKey,
-    witnesses: Vec<PathBuf>,
+    witnesses: Vec<Witness>,
     master: Option<MasterKey>,
 }
 
@@ -56,7 +60,7 @@ impl Subject {
             return Ok(Self {
                 directory: directory.clone(),
                 key: VerifierKey::read(key).map_err(Failure::of)?,
-                witnesses: args.witness.clone(),
+                witnesses: args.witness.iter().cloned().map(Witness::File).collect(),
                 master: None,
             });
         }
@@ -75,48 +79,36 @@ impl Subject {
     }
 }
 
-pub(super) fn run(args: &VerifyArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(super) fn run(
+    args: &VerifyArgs,
+    console: &mut Console<'_>,
+    clock: &SharedClock,
+) -> Result<(), Failure> {
     let subject = Subject::of(args)?;
     if !subject.directory.is_dir() {
         let shown = subject.directory.display();
         return Err(Failure::Failed(format!("there is no trail in `{shown}`")));
     }
-    let (witnessed, silent) = read_witnesses(&subject.witnesses);
-    let places: Vec<(&str, &str)> = witnessed
-        .iter()
-        .map(|(place, text)| (place.as_str(), text.as_str()))
-        .collect();
+    let heard = witnesses::ask(&subject.witnesses, &subject.key, clock);
+    let silent = &heard.silent;
     let report = verify(
         &RealFiles,
         &subject.directory,
         &subject.key,
-        &places,
+        &heard.places(),
         subject.master.as_ref(),
     )
     .map_err(Failure::of)?;
     if args.json {
-        console.line(as_json(&report, &silent))?;
+        console.line(as_json(&report, silent))?;
     } else {
-        console.text(as_text(&report, &silent, &subject.directory))?;
+        console.text(as_text(&report, silent, &subject.directory))?;
     }
     if report.is_intact() && silent.is_empty() {
         Ok(())
     } else {
         Err(Failure::Unfit)
     }
-}
-
-/// The notes of each witness, and what is wrong with those that cannot be read.
-fn read_witnesses(paths: &[PathBuf]) -> (Vec<(String, String)>, Vec<String>) {
-    let (mut read, mut silent) = (Vec::new(), Vec::new());
-    for path in paths {
-        let place = path.display().to_string();
-        match std::fs::read_to_string(path) {
-            Ok(text) => read.push((place, text)),
-            Err(error) => silent.push(format!("{place}: {error}")),
-        }
-    }
-    (read, silent)
 }
 
 fn as_text(report: &VerifyReport, silent: &[String], directory: &Path) -> String {

@@ -10,6 +10,7 @@ mod places;
 mod reach;
 mod step_up;
 pub(super) mod vocabulary;
+mod witnesses;
 
 use std::path::{Path, PathBuf};
 
@@ -109,6 +110,7 @@ fn examine(
             .enable_all()
             .build()?;
         runtime.block_on(reach::check(&document, &config));
+        witnesses::check(&document, &config, clock);
         checked.push("reachability");
     }
     problems.append(policies);

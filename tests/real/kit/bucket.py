@@ -6,6 +6,7 @@ It checks every signature, with the code that botocore signs with, and every pol
 import json
 
 import boto3
+import botocore.exceptions
 from botocore.config import Config
 
 from . import net
@@ -13,6 +14,8 @@ from . import net
 # The account, its key, its policy and the bucket are made before the store begins to ask who calls.
 UNASKED = 4
 RIGHTS = ["s3:GetObject", "s3:PutObject", "s3:ListBucket"]
+# What notes that nobody can remove need beside.
+LOCKING = ["s3:PutObjectRetention", "s3:GetObjectVersion", "s3:ListBucketVersions"]
 
 
 class Bucket:
@@ -20,8 +23,9 @@ class Bucket:
     # Names that one page of a listing has; a store has a thousand, and nobody waits for so many to be made.
     PAGE = 40
 
-    def __init__(self, stage, cache, authority, name):
-        self._stage, self._cache, self._authority, self.name = stage, cache, authority, name
+    def __init__(self, stage, cache, authority, name, lock=False):
+        """With `lock`, objects can be locked for a time, and every name keeps its versions."""
+        self._stage, self._cache, self._authority, self.name, self._lock = stage, cache, authority, name, lock
         self.port = net.free_port()
         self.url = f"https://localhost:{self.port}"
         self.account = self.secret = None
@@ -37,9 +41,10 @@ class Bucket:
         iam.create_user(UserName="chartgate")
         made = iam.create_access_key(UserName="chartgate")["AccessKey"]
         self.account, self.secret = made["AccessKeyId"], made["SecretAccessKey"]
-        allowed = {"Effect": "Allow", "Action": [*RIGHTS, "s3:DeleteObject", "iam:PutUserPolicy"], "Resource": "*"}
+        allowed = {"Effect": "Allow", "Action": [*RIGHTS, *LOCKING, "s3:DeleteObject", "s3:DeleteObjectVersion", "iam:PutUserPolicy"], "Resource": "*"}
         self._policy(iam, "owner", [allowed])
-        self._client("s3", "nobody", "nothing").create_bucket(Bucket=self.name, CreateBucketConfiguration={"LocationConstraint": self.REGION})
+        self._client("s3", "nobody", "nothing").create_bucket(Bucket=self.name, CreateBucketConfiguration={"LocationConstraint": self.REGION},
+                                                                ObjectLockEnabledForBucket=self._lock)
         self._objects = self._client("s3", self.account, self.secret)
         return self
 
@@ -62,6 +67,20 @@ class Bucket:
 
     def write(self, name, content):
         self._objects.put_object(Bucket=self.name, Key=name, Body=content)
+
+    def versions(self):
+        """Every version that the store still has: name, id, and until when nobody can remove it."""
+        found = self._objects.list_object_versions(Bucket=self.name).get("Versions", [])
+        heads = [(entry, self._objects.head_object(Bucket=self.name, Key=entry["Key"], VersionId=entry["VersionId"])) for entry in found]
+        return [(entry["Key"], entry["VersionId"], head.get("ObjectLockMode"), head.get("ObjectLockRetainUntilDate")) for entry, head in heads]
+
+    def destroy(self, name, version):
+        """Tries to remove a version for good; says what the store answered."""
+        try:
+            self._objects.delete_object(Bucket=self.name, Key=name, VersionId=version)
+        except botocore.exceptions.ClientError as error:
+            return error.response["Error"]["Code"]
+        return None
 
     def remove(self, name):
         self._objects.delete_object(Bucket=self.name, Key=name)
