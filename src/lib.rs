@@ -36,6 +36,7 @@ pub mod server;
 pub mod ship;
 pub mod store;
 pub mod telemetry;
+pub mod timekeeping;
 pub mod training;
 pub mod upstream;
 pub mod watched;

@@ -37,6 +37,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("training", 5),
     ("provision", 5),
     ("feeds", 5),
+    ("timekeeping", 5),
     ("server", 6),
     ("admin", 6),
     ("demo", 6),

@@ -77,10 +77,18 @@ impl Parts {
         let status = self.stages.audit.log().status();
         let check = |witness: crate::audit::log::WitnessStatus| {
             let (state, detail) = match witness.error {
-                Some(error) => (
-                    Status::Amber,
-                    format!("did not take the newest checkpoint: {error}"),
-                ),
+                Some(error) => match witness.holds {
+                    None => (
+                        Status::Amber,
+                        format!("did not take the newest checkpoint: {error}"),
+                    ),
+                    Some(holds) => (
+                        Status::Red,
+                        format!(
+                            "holds checkpoint {holds}, which this trail does not have: it was cut or rolled back"
+                        ),
+                    ),
+                },
                 None => (
                     Status::Green,
                     witness.newest.map_or_else(

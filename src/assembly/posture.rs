@@ -102,6 +102,10 @@ async fn running(parts: &Parts, rooms: &Rooms) -> Result<Running, String> {
             rooms.activity.last(),
             archive,
         ),
+        clock: rooms.timekeeping.compared().map(|standing| match standing {
+            crate::timekeeping::Standing::Fine(said) => Ok(said),
+            crate::timekeeping::Standing::Look(said) => Err(said),
+        }),
     })
 }
 

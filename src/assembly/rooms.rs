@@ -6,6 +6,7 @@
 mod activity;
 mod archived;
 mod care;
+mod clock;
 mod glass;
 mod links;
 pub(super) mod permissions;
@@ -21,6 +22,7 @@ mod updates;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -33,6 +35,7 @@ use crate::audit::answers::{Answers, Holdings};
 use crate::audit::links::Known;
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::trail::Audit;
+use crate::audit::witnesses::Watch;
 use crate::backup::Backups;
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -63,6 +66,7 @@ use crate::provision::Provisions;
 use crate::segmentation::Probes;
 use crate::ship::Shipping;
 use crate::store::Store;
+use crate::timekeeping::Timekeeping;
 use crate::training::Training;
 use crate::upstream::Streams;
 
@@ -160,6 +164,9 @@ pub(super) struct Rooms {
     shipping: Shipping,
     reports: Reports,
     devices: Devices,
+    /// Whether the clock is right.
+    pub(super) timekeeping: Timekeeping,
+    checkpoint_interval: Duration,
     audit: Audit,
 }
 
@@ -220,6 +227,8 @@ impl Rooms {
             care: care::open(on).await?,
             links: links::open(on, known.clone()).await?,
             shipping: ship::open(on)?,
+            timekeeping: Timekeeping::open(&on.config.clock, audit.clone(), clock.clone()),
+            checkpoint_interval: on.config.audit.checkpoint_interval,
             audit: audit.clone(),
             emrs: on.emrs.clone(),
             assessments,
@@ -252,6 +261,11 @@ impl Rooms {
             alarms,
             lockdowns: lockdowns.await?,
         })
+    }
+
+    fn witnesses(&self) -> Watch {
+        let (audit, clock) = (self.audit.clone(), self.clock.clone());
+        Watch::new(audit, self.checkpoint_interval, clock)
     }
 
     /// Who answers what operators ask of the trail.
@@ -290,6 +304,7 @@ impl Rooms {
         let age = tokio::task::spawn_blocking(move || answers.age()).await;
         checks.extend(age.into_iter().map(retention::check));
         checks.push(updates::check(&self.updates.state()));
+        checks.push(clock::check(&self.timekeeping));
         checks.push(saved::backup(self.backups.as_ref()));
         checks.extend(archived::check(self.archives.as_ref()));
         checks.push(saved::segmentation(&self.probes));
@@ -318,6 +333,8 @@ impl Rooms {
         background.spawn(containment::keep_time(self.clone(), ending.clone()));
         self.alarms.start(background, ending);
         self.shipping.start(background, ending);
+        background.spawn(self.timekeeping.clone().keep(end()));
+        background.spawn(self.witnesses().run(end()));
         if let Some(backups) = &self.backups {
             background.spawn(backups.clone().keep(end()));
         }

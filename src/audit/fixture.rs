@@ -35,7 +35,7 @@ pub(crate) fn configured(dir: &Path) -> config::Audit {
         directory: dir.join("audit"),
         master_key: master_key.into(),
         signing_key,
-        witnesses: vec![dir.join("witness")],
+        witnesses: vec![config::witness::Witness::File(dir.join("witness"))],
         node: "gw1".to_owned(),
         segment_bytes: 1 << 20,
         checkpoint_records: 1_000,

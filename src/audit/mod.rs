@@ -31,3 +31,4 @@ pub mod show;
 mod summed;
 mod tally;
 pub mod trail;
+pub mod witnesses;

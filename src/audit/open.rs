@@ -20,8 +20,8 @@ use recorder::{Recorder, describe};
 
 use super::entry::Entry;
 use super::log::{
-    FileWitness, Files, KeyError, Limits as LogLimits, Log, LogError, LogOptions, MasterKey,
-    RealFiles, Recovered, SigningKey, Truncation, Witness, headers,
+    Files, KeyError, Limits as LogLimits, Log, LogError, LogOptions, MasterKey, RealFiles,
+    Recovered, SigningKey, Truncation, headers,
 };
 use super::outcome::{End, Outcome};
 use super::tally::Unrecorded;
@@ -158,7 +158,7 @@ impl Audit {
                 clock: clock.clone(),
                 unrecorded: Arc::clone(&unrecorded),
             };
-            let options = options(config, &master, &ground, recorder, truncation)?;
+            let options = options(config, &master, &ground, recorder, &clock, truncation)?;
             match Log::open(options, files.clone(), clock.clone()) {
                 Err(LogError::Locked { path }) if left > 0 => {
                     if left == patience.attempts {
@@ -227,23 +227,16 @@ fn options(
     master: &Arc<MasterKey>,
     ground: &Ground,
     recorder: Recorder,
+    clock: &SharedClock,
     truncation: Truncation,
 ) -> Result<LogOptions, KeyError> {
     let signer = SigningKey::read(&config.signing_key)?;
-    let verifier = signer.verifier().clone();
-    let witness = |path: &std::path::PathBuf| -> Box<dyn Witness> {
-        Box::new(FileWitness::new(
-            path,
-            ground.files.clone(),
-            verifier.clone(),
-        ))
-    };
     Ok(LogOptions {
         directory: config.directory.clone(),
         node: config.node.clone(),
         master: Arc::clone(master),
+        witnesses: super::witnesses::open(config, &ground.files, signer.verifier(), clock),
         signer,
-        witnesses: config.witnesses.iter().map(witness).collect(),
         observer: Box::new(recorder),
         limits: LogLimits {
             allocate_bytes: LogLimits::default()

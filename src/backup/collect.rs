@@ -45,7 +45,11 @@ pub(super) fn checkpoints(config: &Config) -> Vec<Item> {
     let own = config.audit.directory.join("checkpoints");
     let mut items = vec![Item::file("trail/checkpoints", &own)];
     for (index, witness) in config.audit.witnesses.iter().enumerate() {
-        items.push(Item::file(format!("witness/{index}"), witness));
+        items.extend(
+            witness
+                .file()
+                .map(|file| Item::file(format!("witness/{index}"), file)),
+        );
     }
     items.retain(is_there);
     items

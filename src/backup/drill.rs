@@ -14,6 +14,7 @@ use crate::audit::entry::Entry;
 use crate::audit::log::{
     Checkpoint, MasterKey, Reader, RealFiles, Sequences, VerifierKey, each_note, verify,
 };
+use crate::audit::witnesses;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::store::{Store, Table};
@@ -54,6 +55,7 @@ pub(super) fn practise(
     master: &Arc<MasterKey>,
     manifest: &Manifest,
     scratch: &Path,
+    clock: &SharedClock,
 ) -> Result<Proven, BackupError> {
     super::restore::restore(vault, manifest, scratch)?;
     let trail = scratch.join("trail");
@@ -61,11 +63,16 @@ pub(super) fn practise(
     let mut witnessed = Vec::new();
     for (index, live) in config.audit.witnesses.iter().enumerate() {
         let restored = scratch.join("witness").join(index.to_string());
-        for (place, path) in [("saved", restored.as_path()), ("live", live)] {
-            if let Ok(text) = std::fs::read_to_string(path) {
-                let notes = up_to(&text, &vault.verifier, end);
-                witnessed.push((format!("{place} witness {}", live.display()), notes));
-            }
+        let saved = witnesses::from_file(&restored).ok();
+        let asked = witnesses::ask(std::slice::from_ref(live), &vault.verifier, clock).read;
+        let live_notes = asked.into_iter().map(|(_, notes)| ("live", notes));
+        for (place, text) in saved
+            .map(|notes| ("saved", notes))
+            .into_iter()
+            .chain(live_notes)
+        {
+            let notes = up_to(&text, &vault.verifier, end);
+            witnessed.push((format!("{place} witness {live}"), notes));
         }
     }
     let places: Vec<(&str, &str)> = witnessed

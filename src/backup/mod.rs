@@ -330,7 +330,8 @@ impl Backups {
                 let kept = vault.backup(id.as_deref())?;
                 let manifest = kept.manifest;
                 let (config, master) = (&inner.config, &inner.master);
-                let proven = drill::practise(config, &vault, master, &manifest, &place);
+                let proven =
+                    drill::practise(config, &vault, master, &manifest, &place, &inner.clock);
                 Ok((manifest, proven))
             })
             .await;

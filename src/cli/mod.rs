@@ -39,6 +39,7 @@ pub mod training;
 pub mod update;
 pub mod user;
 pub mod version;
+pub mod witness;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -118,6 +119,8 @@ enum Command {
     #[command(subcommand)]
     User(user::UserCommand),
     Version(version::VersionArgs),
+    #[command(subcommand)]
+    Witness(witness::WitnessCommand),
 }
 
 /// Runs the command line of this process.
@@ -201,6 +204,7 @@ fn dispatch(
         Command::User(command) => user::run(command, console),
         Command::Update(command) => update::run(command, console, clock),
         Command::Version(args) => version::run(args, console),
+        Command::Witness(command) => witness::run(command, console, clock),
     }
 }
 

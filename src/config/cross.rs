@@ -210,21 +210,35 @@ fn witnesses(document: &Document<'_>, config: &Config) {
     let mut seen = Vec::new();
     for (index, witness) in config.audit.witnesses.iter().enumerate() {
         let key = format!("audit.witnesses[{index}]");
-        let path = lexical(witness);
-        if path.starts_with(&trail) {
+        if witness
+            .file()
+            .is_some_and(|path| lexical(path).starts_with(&trail))
+        {
             // SECURITY: whoever rolls the trail's directory back would roll its witness back with it.
-            let message = format!(
-                "the witness `{}` lies inside the trail's own directory",
-                witness.display()
-            );
+            let message = format!("the witness `{witness}` lies inside the trail's own directory");
             let remedy = "put it elsewhere, best on another disk or host: who can roll back the trail must not reach it";
             refuse(document, &key, message, remedy);
         }
-        if seen.contains(&path) {
-            let message = format!("the witness `{}` is named twice", witness.display());
+        let place = witness.file().map_or_else(
+            || witness.to_string(),
+            |path| lexical(path).display().to_string(),
+        );
+        if seen.contains(&place) {
+            let message = format!("the witness `{witness}` is named twice");
             refuse(document, &key, message, "name each witness once");
         }
-        seen.push(path);
+        seen.push(place);
+        if let Some(client) = witness.client()
+            && let Err(error) = chain::matched(client)
+        {
+            let remedy = "name a PEM chain, leaf first, and its PEM private key";
+            refuse(
+                document,
+                &format!("{key}.certificate"),
+                error.to_string(),
+                remedy,
+            );
+        }
     }
 }
 

@@ -45,8 +45,10 @@ pub mod step_up;
 pub mod syslog;
 #[cfg(test)]
 mod tests;
+pub mod timekeeping;
 pub mod unit;
 mod value;
+pub mod witness;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -80,6 +82,8 @@ pub struct Config {
     pub audit: Audit,
     /// The store of sessions and other shared state.
     pub store: Store,
+    /// Who says what time it is.
+    pub clock: timekeeping::Timekeeping,
     /// Breaking the glass.
     pub break_glass: BreakGlass,
     /// Courses.
@@ -345,8 +349,8 @@ pub struct Audit {
     pub master_key: keys::KeyFile,
     /// The checkpoint signing key file.
     pub signing_key: PathBuf,
-    /// Files outside the data directory that checkpoints are copied to. At least one.
-    pub witnesses: Vec<PathBuf>,
+    /// Where checkpoints go, outside the data directory. At least one.
+    pub witnesses: Vec<witness::Witness>,
     /// This node's name on every record. Default: the host name.
     pub node: String,
     /// A segment is closed at this size. Default 64 MiB.

@@ -13,6 +13,15 @@ use super::problem::Severity;
 use super::source::{Document, Excerpt, Says, says};
 use super::value::{Fault, Show, Value};
 
+/// One of a list whose members are texts or tables.
+#[derive(Debug)]
+pub(super) enum Item<'d> {
+    /// A text.
+    Text(String),
+    /// A table.
+    Table(Section<'d>),
+}
+
 /// A table on its way into a typed section.
 #[derive(Debug)]
 #[must_use = "call `done`, or unknown keys go unnoticed"]
@@ -154,6 +163,32 @@ impl<'d> Section<'d> {
         entries
             .filter_map(|(index, value)| self.enter(key, format!("{name}[{index}]"), value))
             .collect()
+    }
+
+    /// A list of texts and tables that must be written; `example` is a line that would do.
+    pub(super) fn mixed(&mut self, key: &'static str, example: &str) -> Option<Vec<Item<'d>>> {
+        let Some(value) = self.find(key) else {
+            return self.required::<String>(key, example).map(|_| Vec::new());
+        };
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong_form(key, value, &format!("a list, like `{example}`"));
+            return None;
+        };
+        let name = self.key(key);
+        let read: Vec<Item<'d>> = array
+            .iter()
+            .enumerate()
+            .filter_map(|(index, value)| {
+                if value.get_ref().as_table().is_some() {
+                    let path = format!("{name}[{index}]");
+                    self.enter(key, path, value).map(Item::Table)
+                } else {
+                    self.read(key, value).map(Item::Text)
+                }
+            })
+            .collect();
+        // A list with a hole would be a shorter list than the operator wrote.
+        Some(read).filter(|read| read.len() == array.len())
     }
 
     /// A table whose keys are the file's own names.

@@ -128,7 +128,7 @@ const REFRESH: [&str; 3] = [
 ];
 
 /// What is shown commented out because it has no default, or its place differs.
-const SHOWN: [&str; 43] = [
+const SHOWN: [&str; 44] = [
     "# [client.",
     "# chrome =",
     "# edge =",
@@ -172,6 +172,7 @@ const SHOWN: [&str; 43] = [
     "# timeout =",
     "# directory =",
     "# feed =",
+    "# servers =",
 ];
 
 /// Every line of the template that is commented out is a key that exists, with its default.
@@ -1097,4 +1098,117 @@ fn what_the_template_shows_for_clients_is_read() {
     );
     let banner = client.sign_in_banner.unwrap();
     assert_eq!(banner.show_to, super::client::Readers::Everyone);
+}
+
+/// A configuration with these witnesses and what they name.
+fn witnessed(witnesses: &str) -> super::load::Reading {
+    let fixture = Fixture::new();
+    for name in ["token", "s3-secret"] {
+        fixture.write(&format!("secrets/{name}"), "s3cret-for-tests\n");
+    }
+    fixture.write("certs/ca.pem", "");
+    fixture.replaced(
+        "witnesses = [\"witness/checkpoints\"]",
+        &format!("witnesses = [{witnesses}]"),
+    )
+}
+
+#[test]
+fn witnesses_are_files_endpoints_receivers_and_buckets() {
+    use super::witness::Witness;
+    let reading = witnessed(
+        "\"w\", { https = \"https://witness.example:8443/gw1\", ca = \"certs/ca.pem\",\n certificate = \"certs/server.pem\", \
+         key = \"certs/server.key\", token_file = \"secrets/token\" }, { syslog = \"log.example\" },\n \
+         { s3 = { endpoint = \"https://s3.example\", bucket = \"b\", prefix = \"gw1\", access_key_id = \"a\", \
+         secret_access_key_file = \"secrets/s3-secret\" }, lock_years = 7, every = \"5m\" }",
+    );
+    assert!(reading.problems.is_empty(), "{}", reading.problems);
+    let witnesses = reading.config.unwrap().audit.witnesses;
+    let shown: Vec<String> = witnesses[1..].iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "https://witness.example:8443/gw1",
+            "syslog log.example:6514",
+            "s3 https://s3.example/b/gw1/"
+        ]
+    );
+    assert!(matches!(&witnesses[0], Witness::File(path) if path.ends_with("w")));
+    let Witness::Https(endpoint) = &witnesses[1] else {
+        panic!("{witnesses:?}");
+    };
+    assert!(endpoint.client.is_some() && endpoint.token.is_some() && endpoint.cosigner.is_none());
+    let Witness::S3(bucket) = &witnesses[3] else {
+        panic!("{witnesses:?}");
+    };
+    assert_eq!(
+        (bucket.lock_years, bucket.every),
+        (7, Duration::from_mins(5))
+    );
+    let elsewhere: Vec<bool> = witnesses.iter().map(Witness::is_elsewhere).collect();
+    assert_eq!(elsewhere, [false, true, true, true]);
+    assert!(!format!("{witnesses:?}").contains("s3cret"));
+}
+
+#[test]
+fn a_witness_that_is_written_wrong_is_said() {
+    for (written, message) in [
+        (
+            "{ https = \"http://witness.example\" }",
+            "by http over a network",
+        ),
+        (
+            "{ https = \"https://w\", syslog = \"l\" }",
+            "must be one of",
+        ),
+        ("{ ca = \"certs/ca.pem\" }", "must be one of"),
+        ("{ syslog = \"l:0\" }", "is not a host"),
+        (
+            "{ https = \"https://w\", key = \"certs/server.key\" }",
+            "belong together",
+        ),
+        (
+            "{ https = \"https://w\", tokn_file = \"x\" }",
+            "is not known",
+        ),
+        (
+            "{ https = \"https://w\" }, { https = \"https://w/\" }",
+            "named twice",
+        ),
+        ("7", "a text that is not empty"),
+        (
+            "\"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"",
+            "more than",
+        ),
+    ] {
+        let reading = witnessed(written);
+        assert!(
+            reading.problems.iter().any(|problem| {
+                problem.message.contains(message) || problem.remedy.contains(message)
+            }),
+            "{written}: {}",
+            reading.problems
+        );
+    }
+}
+
+#[test]
+fn time_servers_are_hosts_with_a_port_or_without() {
+    let fixture = Fixture::new();
+    let clock = |text: &str| fixture.read(&format!("{TEMPLATE}\n[clock]\n{text}\n"));
+    let reading = clock("servers = [\"ntp1.example\", \"10.0.0.1:1123\", \"::1\"]\npoll = \"16s\"");
+    assert!(reading.problems.is_empty(), "{}", reading.problems);
+    let read = reading.config.unwrap().clock;
+    let shown: Vec<String> = read.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["ntp1.example:123", "10.0.0.1:1123", "[::1]:123"]);
+    for (text, message) in [
+        ("servers = [\"a b\"]", "is not a host"),
+        ("servers = [\"a:0\"]", "is not a host"),
+        ("servers = [\"a\", \"A:123\"]", "named twice"),
+        ("poll = \"1s\"", "outside of 16s"),
+        ("most_offset = \"2m\"", "outside of"),
+    ] {
+        let problem = sole(&clock(text).problems).clone();
+        assert!(problem.message.contains(message), "{problem:?}");
+    }
 }

@@ -32,6 +32,9 @@ pub struct Running {
     pub glasses_overdue: usize,
     /// What its store keeps of past work.
     pub kept: Kept,
+    /// What its time servers say of its clock: that it is right, or what is wrong. Nothing where it has none.
+    #[serde(default)]
+    pub clock: Option<Result<String, String>>,
 }
 
 /// What the store keeps of past work.

@@ -103,6 +103,11 @@ metrics! {
     AUDIT_UNINDEXED = "chartgate_audit_unindexed_segments", Gauge, [], "Closed segments of the trail without an index; questions read them through.";
     AUDIT_INDEX_FAULTS = "chartgate_audit_index_faults_total", Counter, [], "Parts of the trail's index that were damaged, of another trail, or could not be written.";
     WITNESSES_FAILING = "chartgate_witnesses_failing", Gauge, [], "Witnesses that did not take the newest checkpoint.";
+    WITNESS_ATTEMPTS = "chartgate_witness_attempts_total", Counter, ["witness", "result"], "Checkpoints that a witness was given: `ok`, `failed`, or `goes_back` where it holds a newer one; asking it at the start counts where it failed.";
+    WITNESS_CHECKPOINT = "chartgate_witness_checkpoint", Gauge, ["witness"], "Sequence number of the newest checkpoint that a witness took from this run.";
+    CLOCK_OFFSET = "chartgate_clock_offset_seconds", Gauge, [], "How far this machine's clock is behind the middle one of the time servers; negative where it is ahead.";
+    CLOCK_SYNCHRONISED = "chartgate_clock_synchronised", Gauge, [], "1 where time servers, or the machine's time service, say that the clock is right; 0 where they do not, or nobody says.";
+    CLOCK_STEPS = "chartgate_clock_steps_total", Counter, [], "Jumps of this machine's clock by more than a second.";
     POLICY_GENERATION = "chartgate_policy_generation", Gauge, [], "Generation of policies, lockdown, grants and training in force.";
     POLICY_RELOADS = "chartgate_policy_reloads_total", Counter, ["result"], "Policy bundles that were to be put in force: `activated`, `unchanged` or `rejected`.";
     SHADOW_COMPARED = "chartgate_policy_shadow_compared_total", Counter, [], "Decisions that the candidate bundle in the shadow was asked about.";

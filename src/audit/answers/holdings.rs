@@ -14,6 +14,7 @@ use crate::audit::log::{Files, Header, LogError, MasterKey, Sequences, retirable
 use crate::audit::query::{Query, first_sequence};
 use crate::audit::show::Show;
 use crate::config;
+use crate::config::witness::Witness;
 use crate::store::Store;
 
 /// How long witnesses may take beyond the checkpoint interval.
@@ -28,7 +29,7 @@ pub struct Holdings {
     pub(in crate::audit) index: Index,
     pub(in crate::audit) signing_key: PathBuf,
     /// Files that witnesses keep on this host's volumes.
-    pub(in crate::audit) witness_files: Vec<PathBuf>,
+    pub(in crate::audit) witnesses: Vec<Witness>,
     pub(in crate::audit) years: u16,
     /// How long witnesses may take to hold what is on record.
     pub(in crate::audit) patience: Duration,
@@ -47,9 +48,9 @@ impl Holdings {
             directory: config.directory.clone(),
             master,
             signing_key: config.signing_key.clone(),
-            witness_files: config.witnesses.clone(),
+            witnesses: config.witnesses.clone(),
             years: config.retention_years,
-            patience: config.checkpoint_interval.saturating_add(WITNESS_PATIENCE),
+            patience: slowest(config).saturating_add(WITNESS_PATIENCE),
             archive: config
                 .archive
                 .as_ref()
@@ -111,4 +112,12 @@ impl Holdings {
         let (files, master) = (Arc::clone(&self.files), Arc::clone(&self.master));
         Ok(Show::within(files, &self.directory, master, filter, range))
     }
+}
+
+/// The longest that a witness that works waits for the next checkpoint.
+fn slowest(config: &config::Audit) -> Duration {
+    let every = config.witnesses.iter().map(Witness::every);
+    config
+        .checkpoint_interval
+        .saturating_add(every.max().unwrap_or_default())
 }

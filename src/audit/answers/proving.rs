@@ -19,6 +19,8 @@ use crate::audit::log::{Content, LogError, Proof, Reader, Sequences, SigningKey,
 use crate::audit::query::first_sequence;
 use crate::audit::show::ShowError;
 use crate::audit::trail::Audit;
+use crate::audit::witnesses;
+use crate::clock::SystemClock;
 
 const LONGEST_ID: usize = 64;
 /// How often it is looked whether a checkpoint is there.
@@ -246,11 +248,11 @@ fn made(
     content: Content,
 ) -> Result<Proof, AnswerError> {
     let key = SigningKey::read(&holdings.signing_key)?;
-    // A witness that cannot be read only means that the log's own checkpoints are used.
-    let readable = holdings.witness_files.iter();
-    let witnessed: Vec<String> = readable
-        .filter_map(|path| std::fs::read_to_string(path).ok())
-        .collect();
+    // A witness that does not answer only means that the log's own checkpoints are used.
+    let clock = SystemClock::shared();
+    let heard = witnesses::ask(&holdings.witnesses, key.verifier(), &clock);
+    let places = heard.places().into_iter();
+    let witnessed: Vec<String> = places.map(|(_, notes)| notes.to_owned()).collect();
     let subject = Subject {
         files: &*holdings.files,
         directory: &holdings.directory,

@@ -2,7 +2,7 @@
 //!
 //! It knows nothing of what a record means: a payload is opaque bytes made elsewhere.
 //!
-//! *Owns*: the directory of the trail, its lock, its three threads and its keys.
+//! *Owns*: the directory of the trail, its lock, its threads and its keys.
 //! *Never*: says that a record is durable before the disk said so.
 //! *On failure*: refuses every record until a new segment could be begun, or, where the disk does not answer, until it
 //! does.
@@ -10,8 +10,10 @@
 
 mod checkpoint;
 mod code;
+mod cosign;
 mod courier;
 mod crypt;
+mod delivery;
 mod derived;
 mod disclose;
 mod error;
@@ -23,6 +25,7 @@ mod format;
 mod frames;
 mod header;
 mod headers;
+mod key_text;
 mod keys;
 mod ledger;
 mod notary;
@@ -66,6 +69,7 @@ use std::time::Duration;
 
 pub use checkpoint::{Checkpoint, each_note};
 pub use code::RecoveryCode;
+pub use cosign::{CosignerKey, CosigningKey};
 pub use courier::Courier;
 pub use crypt::{CryptError, Head};
 pub use derived::{DerivedKey, SEAL_BYTES, SheetKey, TermKey, subject};
@@ -101,6 +105,7 @@ pub use walk::{Flaw, MAX_PAYLOAD, Outline, Seal, parse_segment};
 pub use witness::{FileWitness, Witness, WitnessError};
 
 use crate::clock::SharedClock;
+use delivery::{Asked, Deliveries};
 use ledger::Ledger;
 use notary::Notary;
 use queue::Queue;
@@ -112,6 +117,8 @@ use waiting::{Relay, lock};
 use watchdog::{Hand, Watchdog};
 use writer::{LastAttempt, Maker, Writer};
 
+/// How long closing waits for the last checkpoint to be signed and kept.
+const NOTARY_PATIENCE: Duration = Duration::from_secs(5);
 /// How long closing waits for witnesses.
 const WITNESS_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -129,6 +136,7 @@ struct Owner {
     queue: Arc<Queue>,
     board: Arc<Board>,
     mail: Arc<notary::MailBox>,
+    deliveries: Arc<Deliveries>,
     running: Mutex<Option<Running>>,
 }
 
@@ -159,8 +167,10 @@ impl Log {
         let first = known.first().map(recover::Known::header);
         retired::check_beginning(&*files, directory, first, options.signer.verifier())?;
         let end = recover::settle(&*files, directory, &known, None, options.truncation)?;
-        let mut witnesses = options.witnesses;
-        let (held, silent_witnesses) = ask_witnesses(&*files, directory, &mut witnesses)?;
+        let board = Arc::new(Board::default());
+        let retry = options.limits.checkpoint_interval;
+        let (deliveries, asked) = Deliveries::start(options.witnesses, &board, retry, &clock)?;
+        let (held, silent_witnesses) = everything_held(&*files, directory, asked)?;
         let verifier = options.signer.verifier();
         let loss = rollback::check(&*files, &known, &end, &held, verifier, options.truncation)?;
 
@@ -182,16 +192,14 @@ impl Log {
             segment: segment.header().segment,
             silent_witnesses,
         };
-        let board = Arc::new(Board::default());
         board.segment(recovered.segment, segment.last(), segment.head());
         let notary = Notary {
             files,
             directory: options.directory,
             previous: newest_sequence(&held, options.signer.verifier()),
             signer: options.signer,
-            witnesses,
+            deliveries: Arc::new(deliveries),
             board: Arc::clone(&board),
-            interval: options.limits.checkpoint_interval,
             _lock: Arc::clone(&guard),
         };
         let queue = Arc::new(Queue::new(options.limits, options.watch));
@@ -272,7 +280,7 @@ impl Log {
 }
 
 impl Owner {
-    /// Starts the threads.
+    /// Starts writer, watchdog and notary.
     fn start(
         queue: Arc<Queue>,
         maker: Maker,
@@ -282,6 +290,7 @@ impl Owner {
         guard: Arc<dyn LockGuard>,
     ) -> Result<Self, LogError> {
         let board = Arc::clone(&notary.board);
+        let deliveries = Arc::clone(&notary.deliveries);
         let (mail, notary) = notary.start()?;
         let hand = Arc::new(Hand::default());
         let watchdog = Watchdog {
@@ -318,12 +327,13 @@ impl Owner {
         });
         let (watchdog, writer) = spawned.inspect_err(|_| {
             queue.ended();
-            mail.finish(WITNESS_PATIENCE);
+            mail.finish(NOTARY_PATIENCE);
         })?;
         Ok(Self {
             queue,
             board,
             mail,
+            deliveries,
             running: Mutex::new(Some(Running {
                 writer,
                 watchdog,
@@ -355,10 +365,10 @@ impl Owner {
                 return in_flight;
             }
         };
-        // A witness that hangs keeps its thread, which owns nothing that anyone waits for.
-        if self.mail.finish(WITNESS_PATIENCE) {
+        if self.mail.finish(NOTARY_PATIENCE) {
             let _ended = running.notary.join();
         }
+        self.deliveries.finish(WITNESS_PATIENCE);
         lost
     }
 }
@@ -391,32 +401,17 @@ fn take_lock(files: &dyn Files, directory: &Path) -> Result<Arc<dyn LockGuard>, 
     })
 }
 
-/// Asks for the newest checkpoints: the trail's own and the witnesses'.
-fn ask_witnesses(
+/// The newest checkpoints: the trail's own and the witnesses', and who did not answer.
+fn everything_held(
     files: &dyn Files,
     directory: &Path,
-    witnesses: &mut [Box<dyn Witness>],
+    asked: Asked,
 ) -> Result<(Vec<Held>, Vec<String>), LogError> {
-    let mut held = Vec::new();
-    let mut silent = Vec::new();
-    if let Some(note) = notary::own_newest(files, directory)? {
-        let place = directory.join(notary::CHECKPOINTS).display().to_string();
-        held.push(Held { place, note });
-    }
-    for witness in witnesses {
-        match witness.newest() {
-            Ok(Some(note)) => held.push(Held {
-                place: witness.name().to_owned(),
-                note,
-            }),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(witness = witness.name(), %error, "a witness does not answer");
-                silent.push(format!("{}: {error}", witness.name()));
-            }
-        }
-    }
-    Ok((held, silent))
+    let own = notary::own_newest(files, directory)?.map(|note| Held {
+        place: directory.join(notary::CHECKPOINTS).display().to_string(),
+        note,
+    });
+    Ok((own.into_iter().chain(asked.held).collect(), asked.silent))
 }
 
 fn newest_sequence(held: &[Held], key: &VerifierKey) -> u64 {

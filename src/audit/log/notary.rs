@@ -1,9 +1,8 @@
-//! The checkpoint thread: signs where the log is, keeps the note, and gives it to the witnesses.
+//! The checkpoint thread: signs where the log is, keeps the note, and has it given to the witnesses.
 //!
-//! *Owns*: the signing key, the `checkpoints` file and the witnesses.
-//! *Never*: delays the writer; a witness may be slow or gone without a record waiting for it.
-//! *On failure*: shown in the status; the newest checkpoint is offered again at the next one, or
-//! after the checkpoint interval.
+//! *Owns*: the signing key and the `checkpoints` file.
+//! *Never*: delays the writer, or waits for a witness.
+//! *On failure*: shown in the status; the next checkpoint is kept again.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,13 +11,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::checkpoint::{Checkpoint, newest_note};
+use super::delivery::Deliveries;
 use super::error::LogError;
 use super::files::{Access, Files, LockGuard, LogFile};
 use super::note::SigningKey;
-use super::status::{Board, WitnessStatus};
+use super::status::Board;
 use super::thin::Thinning;
 use super::waiting::lock;
-use super::witness::Witness;
 
 /// The file that collects checkpoints, below the trail's directory.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
@@ -29,16 +28,6 @@ struct Mail {
     due: Option<Checkpoint>,
     stop: bool,
     finished: bool,
-}
-
-/// What the thread is to do.
-enum Call {
-    /// Offer the newest checkpoint again to who did not take it.
-    Retry,
-    /// Sign this place.
-    Sign(Checkpoint),
-    /// End.
-    Stop,
 }
 
 /// Where the writer leaves what is to be signed.
@@ -55,8 +44,8 @@ impl MailBox {
         self.changed.notify_all();
     }
 
-    /// Asks the thread to finish what was posted, and waits for that, but not for ever: a witness
-    /// may hang. Says whether it finished.
+    /// Asks the thread to finish what was posted, and waits for that, but not for ever: the disk may hang. Says
+    /// whether it finished.
     pub(super) fn finish(&self, patience: Duration) -> bool {
         let mut mail = lock(&self.mail);
         mail.stop = true;
@@ -68,30 +57,18 @@ impl MailBox {
         mail.finished
     }
 
-    /// Waits for work, at most for `retry`.
-    fn next(&self, retry: Option<Duration>) -> Call {
+    /// Waits for a place to sign; nothing more where the thread is to end.
+    fn next(&self) -> Option<Checkpoint> {
         let mut mail = lock(&self.mail);
         loop {
             if let Some(due) = mail.due.take() {
-                return Call::Sign(due);
+                return Some(due);
             }
             if mail.stop {
-                return Call::Stop;
+                return None;
             }
-            match retry {
-                None => {
-                    let woken = self.changed.wait(mail);
-                    mail = woken.unwrap_or_else(PoisonError::into_inner);
-                }
-                Some(pause) => {
-                    let woken = self.changed.wait_timeout(mail, pause);
-                    let result;
-                    (mail, result) = woken.unwrap_or_else(PoisonError::into_inner);
-                    if result.timed_out() && mail.due.is_none() && !mail.stop {
-                        return Call::Retry;
-                    }
-                }
-            }
+            let woken = self.changed.wait(mail);
+            mail = woken.unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -106,23 +83,14 @@ impl Drop for Finished {
     }
 }
 
-#[derive(Debug)]
-struct Watched {
-    witness: Box<dyn Witness>,
-    newest: Option<u64>,
-    error: Option<String>,
-    behind: bool,
-}
-
 /// The thread's state.
 #[derive(Debug)]
 pub(super) struct Notary {
     pub(super) files: Arc<dyn Files>,
     pub(super) directory: PathBuf,
     pub(super) signer: SigningKey,
-    pub(super) witnesses: Vec<Box<dyn Witness>>,
+    pub(super) deliveries: Arc<Deliveries>,
     pub(super) board: Arc<Board>,
-    pub(super) interval: Duration,
     /// The newest checkpoint that an earlier run made.
     pub(super) previous: u64,
     /// The trail stays owned while this thread may write in it.
@@ -145,43 +113,15 @@ impl Notary {
     }
 
     fn run(mut self, finished: &Finished) {
-        let mut witnesses: Vec<Watched> = std::mem::take(&mut self.witnesses)
-            .into_iter()
-            .map(|witness| Watched {
-                witness,
-                newest: None,
-                error: None,
-                behind: false,
-            })
-            .collect();
-        self.show(&witnesses);
         let mut own = None;
         let mut thinning = Thinning::default();
-        let mut newest: Option<(u64, String)> = None;
-        loop {
-            let behind = witnesses.iter().any(|watched| watched.behind);
-            let due = match finished.0.next(behind.then_some(self.interval)) {
-                Call::Retry => None,
-                Call::Sign(due) => Some(due),
-                Call::Stop => return,
-            };
-            if let Some(mut due) = due {
-                due.previous = self.previous;
-                let note = due.sign(&self.signer);
-                let kept = self.keep(&mut own, &mut thinning, &note);
-                self.board.checkpoint(due.sequence, due.time, kept.err());
-                self.previous = due.sequence;
-                newest = Some((due.sequence, note));
-                for watched in &mut witnesses {
-                    watched.behind = true;
-                }
-            }
-            if let Some((sequence, note)) = &newest {
-                for watched in witnesses.iter_mut().filter(|watched| watched.behind) {
-                    offer(watched, *sequence, note);
-                }
-                self.show(&witnesses);
-            }
+        while let Some(mut due) = finished.0.next() {
+            due.previous = self.previous;
+            let note = due.sign(&self.signer);
+            let kept = self.keep(&mut own, &mut thinning, &note);
+            self.board.checkpoint(due.sequence, due.time, kept.err());
+            self.previous = due.sequence;
+            self.deliveries.post(due.sequence, &note);
         }
     }
 
@@ -208,29 +148,6 @@ impl Notary {
             Err(error) => tracing::warn!(%error, "old checkpoints could not be thinned"),
         }
         Ok(())
-    }
-
-    fn show(&self, witnesses: &[Watched]) {
-        let shown = witnesses.iter().map(|watched| WitnessStatus {
-            name: watched.witness.name().to_owned(),
-            newest: watched.newest,
-            error: watched.error.clone(),
-        });
-        self.board.witnesses(shown.collect());
-    }
-}
-
-fn offer(watched: &mut Watched, sequence: u64, note: &str) {
-    match watched.witness.publish(note) {
-        Ok(()) => {
-            watched.newest = Some(sequence);
-            watched.error = None;
-            watched.behind = false;
-        }
-        Err(error) => {
-            tracing::warn!(witness = watched.witness.name(), %error, "a witness did not take a checkpoint");
-            watched.error = Some(error.to_string());
-        }
     }
 }
 

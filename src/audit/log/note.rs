@@ -1,23 +1,16 @@
 //! Signed notes after C2SP `signed-note`: a text and Ed25519 signatures under named keys.
-//!
-//! *Owns*: the signing key's and the verifier key's text forms, which are those of Go's
-//! `sumdb/note` (`PRIVATE+KEY+<name>+<hash>+<base64>` and `<name>+<hash>+<base64>`).
-//! *Never*: shows the private key; it leaves this file only into its own key file.
 
 use std::fmt;
 use std::path::Path;
 
-use aws_lc_rs::encoding::AsBigEndian;
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use zeroize::{Zeroize, Zeroizing};
 
-use super::crypt::{self, CryptError};
-use super::keys::{KeyError, read_private, write_private, write_public};
+use super::key_text::{PublicKey, SecretKey};
+use super::keys::KeyError;
 
 const ALGORITHM_ED25519: u8 = 0x01;
-const PRIVATE_PREFIX: &str = "PRIVATE+KEY+";
 const SIGNATURE_BYTES: usize = 64;
 pub(super) const SIGNATURE_PREFIX: &str = "\u{2014} ";
 
@@ -37,23 +30,11 @@ pub enum NoteError {
 
 /// The public half of a [`SigningKey`], which anyone may have.
 #[derive(Clone, PartialEq, Eq)]
-pub struct VerifierKey {
-    name: String,
-    hash: [u8; 4],
-    public: [u8; 32],
-}
+pub struct VerifierKey(PublicKey);
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut key = vec![ALGORITHM_ED25519];
-        key.extend_from_slice(&self.public);
-        write!(
-            f,
-            "{}+{}+{}",
-            self.name,
-            hex::encode(self.hash),
-            BASE64.encode(key)
-        )
+        f.write_str(&self.0.text())
     }
 }
 
@@ -67,48 +48,15 @@ impl std::str::FromStr for VerifierKey {
     type Err = NoteError;
 
     fn from_str(text: &str) -> Result<Self, NoteError> {
-        let mut parts = text.trim_end().splitn(3, '+');
-        let (Some(name), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::Malformed("a verifier key is name+hash+base64"));
-        };
-        let name = checked_name(name)
-            .ok()
-            .ok_or(NoteError::Malformed("the verifier key's name"))?;
-        let key = BASE64.decode(key).unwrap_or_default();
-        let Some((&ALGORITHM_ED25519, public)) = key.split_first() else {
-            return Err(NoteError::Malformed(
-                "the verifier key is not an Ed25519 key",
-            ));
-        };
-        let public = <[u8; 32]>::try_from(public)
-            .ok()
-            .ok_or(NoteError::Malformed("the verifier key has a wrong length"))?;
-        let parsed = Self::new(name, public);
-        if hex::encode(parsed.hash) == hash {
-            Ok(parsed)
-        } else {
-            Err(NoteError::Malformed(
-                "the verifier key's hash does not fit its key",
-            ))
-        }
+        PublicKey::parse(text, ALGORITHM_ED25519).map(Self)
     }
 }
 
 impl VerifierKey {
-    fn new(name: String, public: [u8; 32]) -> Self {
-        let digest = crypt::sha256(&[name.as_bytes(), b"\n", &[ALGORITHM_ED25519], &public]);
-        let [a, b, c, d, ..] = *digest.as_bytes();
-        Self {
-            name,
-            hash: [a, b, c, d],
-            public,
-        }
-    }
-
     /// The key's name, which is also the origin line of its checkpoints.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// Reads the key from a `.pub` file.
@@ -116,14 +64,7 @@ impl VerifierKey {
     /// # Errors
     /// [`KeyError::Io`] or [`KeyError::Malformed`].
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let text = std::fs::read_to_string(path).map_err(|source| KeyError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        text.parse().ok().ok_or(KeyError::Malformed {
-            path: path.to_owned(),
-            expected: "verifier key (name+hash+base64)",
-        })
+        PublicKey::read(path, ALGORITHM_ED25519).map(Self)
     }
 
     /// Checks a note's signature and returns its text, which ends in a line break.
@@ -131,30 +72,43 @@ impl VerifierKey {
     /// # Errors
     /// [`NoteError`]; signatures by other keys are ignored, as the specification demands.
     pub fn open<'n>(&self, note: &'n str) -> Result<&'n str, NoteError> {
+        self.signed(note).map(|(text, _)| text)
+    }
+
+    /// The note without the signatures of others: its text, checked, and the line by this key.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn own(&self, note: &str) -> Result<String, NoteError> {
+        self.signed(note)
+            .map(|(text, line)| format!("{text}\n{line}\n"))
+    }
+
+    fn signed<'n>(&self, note: &'n str) -> Result<(&'n str, &'n str), NoteError> {
         let (text, signatures) = split(note)?;
         for line in signatures.lines() {
             let (name, blob) = signature_line(line)?;
             let Some((hash, signature)) = blob.split_first_chunk::<4>() else {
                 return Err(NoteError::Malformed("a signature without a key hash"));
             };
-            if name != self.name || *hash != self.hash {
+            if name != self.0.name || *hash != self.0.hash {
                 continue;
             }
             if signature.len() != SIGNATURE_BYTES {
                 return Err(NoteError::Malformed("a signature of a wrong length"));
             }
-            return UnparsedPublicKey::new(&ED25519, &self.public)
+            return UnparsedPublicKey::new(&ED25519, &self.0.key)
                 .verify(text.as_bytes(), signature)
-                .map(|()| text)
+                .map(|()| (text, line))
                 .ok()
-                .ok_or_else(|| NoteError::BadSignature(self.name.clone()));
+                .ok_or_else(|| NoteError::BadSignature(self.0.name.clone()));
         }
-        Err(NoteError::OtherKey(self.name.clone()))
+        Err(NoteError::OtherKey(self.0.name.clone()))
     }
 }
 
 /// Splits a note into its text (with the final line break) and its signature lines.
-fn split(note: &str) -> Result<(&str, &str), NoteError> {
+pub(super) fn split(note: &str) -> Result<(&str, &str), NoteError> {
     let at = note
         .rfind("\n\n")
         .ok_or(NoteError::Malformed("no blank line before the signatures"))?;
@@ -168,7 +122,7 @@ fn split(note: &str) -> Result<(&str, &str), NoteError> {
     Ok((text, signatures))
 }
 
-fn signature_line(line: &str) -> Result<(&str, Vec<u8>), NoteError> {
+pub(super) fn signature_line(line: &str) -> Result<(&str, Vec<u8>), NoteError> {
     let (name, blob) = line
         .strip_prefix(SIGNATURE_PREFIX)
         .and_then(|rest| rest.split_once(' '))
@@ -180,17 +134,9 @@ fn signature_line(line: &str) -> Result<(&str, Vec<u8>), NoteError> {
     Ok((name, blob))
 }
 
-fn checked_name(name: &str) -> Result<String, KeyError> {
-    let bad = |c: char| c.is_whitespace() || c.is_control() || c == '+';
-    if name.is_empty() || name.len() > 255 || name.contains(bad) {
-        return Err(KeyError::Name(name.to_owned()));
-    }
-    Ok(name.to_owned())
-}
-
 /// The key that signs checkpoints.
 pub struct SigningKey {
-    pair: Ed25519KeyPair,
+    key: SecretKey,
     verifier: VerifierKey,
 }
 
@@ -202,6 +148,15 @@ impl fmt::Debug for SigningKey {
     }
 }
 
+impl From<SecretKey> for SigningKey {
+    fn from(key: SecretKey) -> Self {
+        Self {
+            verifier: VerifierKey(key.public().clone()),
+            key,
+        }
+    }
+}
+
 impl SigningKey {
     /// A new key; `name` should be a schema-less URL that the hospital owns and no other log
     /// uses, for example `audit.hospital.example/gateway-1`.
@@ -209,31 +164,7 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError::Name`] or [`KeyError::Crypt`].
     pub fn generate(name: &str) -> Result<Self, KeyError> {
-        let mut seed = crypt::random::<32>().map_err(|source| KeyError::Crypt {
-            what: "generating the signing key",
-            source,
-        })?;
-        let made = Self::from_seed(name, &seed);
-        seed.zeroize();
-        made
-    }
-
-    fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, KeyError> {
-        let name = checked_name(name)?;
-        let failed = || KeyError::Crypt {
-            what: "loading the signing key",
-            source: CryptError,
-        };
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed)
-            .ok()
-            .ok_or_else(failed)?;
-        let public = <[u8; 32]>::try_from(pair.public_key().as_ref())
-            .ok()
-            .ok_or_else(failed)?;
-        Ok(Self {
-            pair,
-            verifier: VerifierKey::new(name, public),
-        })
+        SecretKey::generate(name, ALGORITHM_ED25519).map(Self::from)
     }
 
     /// The public half.
@@ -248,23 +179,7 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError::Io`]; existing files are never overwritten.
     pub fn write(&self, private: &Path, public: &Path) -> Result<(), KeyError> {
-        let failed = || KeyError::Crypt {
-            what: "saving the signing key",
-            source: CryptError,
-        };
-        let seed = self.pair.seed().ok().ok_or_else(failed)?;
-        let seed = seed.as_be_bytes().ok().ok_or_else(failed)?;
-        let mut key = Zeroizing::new(vec![ALGORITHM_ED25519]);
-        key.extend_from_slice(seed.as_ref());
-        let mut text = Zeroizing::new(format!(
-            "{PRIVATE_PREFIX}{}+{}+",
-            self.verifier.name,
-            hex::encode(self.verifier.hash)
-        ));
-        BASE64.encode_string(key.as_slice(), &mut text);
-        text.push('\n');
-        write_private(private, text.as_bytes())?;
-        write_public(public, format!("{}\n", self.verifier).as_bytes())
+        self.key.write(private, public)
     }
 
     /// Reads the private key from its file.
@@ -272,29 +187,7 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError::Exposed`] where others may read it, [`KeyError::Malformed`], [`KeyError::Io`].
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let text = read_private(path)?;
-        let malformed = || KeyError::Malformed {
-            path: path.to_owned(),
-            expected: "PRIVATE+KEY",
-        };
-        let mut parts = text
-            .trim_end()
-            .strip_prefix(PRIVATE_PREFIX)
-            .ok_or_else(malformed)?
-            .splitn(3, '+');
-        let (Some(name), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(malformed());
-        };
-        let key = Zeroizing::new(BASE64.decode(key).unwrap_or_default());
-        let Some((&ALGORITHM_ED25519, seed)) = key.split_first() else {
-            return Err(malformed());
-        };
-        let seed = Zeroizing::new(<[u8; 32]>::try_from(seed).ok().ok_or_else(malformed)?);
-        let parsed = Self::from_seed(name, &seed)?;
-        if hex::encode(parsed.verifier.hash) != hash {
-            return Err(malformed());
-        }
-        Ok(parsed)
+        SecretKey::read(path, ALGORITHM_ED25519).map(Self::from)
     }
 
     /// Signs a statement that is no checkpoint: `kind` is its first line, and MUST not be a key's name; `text` ends in
@@ -308,11 +201,11 @@ impl SigningKey {
     /// ever taken for one of another kind.
     #[must_use]
     pub fn sign(&self, text: &str) -> String {
-        let mut blob = self.verifier.hash.to_vec();
-        blob.extend_from_slice(self.pair.sign(text.as_bytes()).as_ref());
+        let mut blob = self.verifier.0.hash.to_vec();
+        blob.extend_from_slice(self.key.pair.sign(text.as_bytes()).as_ref());
         format!(
             "{text}\n{SIGNATURE_PREFIX}{} {}\n",
-            self.verifier.name,
+            self.verifier.name(),
             BASE64.encode(blob)
         )
     }
@@ -321,6 +214,7 @@ impl SigningKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::log::keys::write_private;
 
     /// The example key and note of Go's `golang.org/x/mod/sumdb/note` package documentation.
     const GO_SIGNER: &str =

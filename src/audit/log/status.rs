@@ -38,6 +38,20 @@ pub struct WitnessStatus {
     pub newest: Option<u64>,
     /// Why it did not take the newest, where it did not.
     pub error: Option<String>,
+    /// A newer checkpoint of this log that it holds, where that is why: the log was rolled back.
+    pub holds: Option<u64>,
+}
+
+impl WitnessStatus {
+    /// A witness that has not been given anything yet.
+    pub(super) fn of(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            newest: None,
+            error: None,
+            holds: None,
+        }
+    }
 }
 
 /// How the log is.
@@ -117,6 +131,13 @@ impl Board {
 
     pub(super) fn witnesses(&self, witnesses: Vec<WitnessStatus>) {
         lock(&self.0).witnesses = witnesses;
+    }
+
+    /// How one of them is.
+    pub(super) fn witness(&self, index: usize, status: WitnessStatus) {
+        if let Some(place) = lock(&self.0).witnesses.get_mut(index) {
+            *place = status;
+        }
     }
 
     /// What the next checkpoint says of the clock.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::checkpoint::{Checkpoint, newest_note};
 use super::files::{Access, Files, LogFile};
@@ -46,7 +47,18 @@ pub enum WitnessError {
     Other(String),
 }
 
-/// Keeps checkpoints outside the data directory.
+impl WitnessError {
+    /// The newer checkpoint that the witness holds, where that is why.
+    #[must_use]
+    pub const fn holds(&self) -> Option<u64> {
+        match self {
+            Self::GoesBack { held, .. } => Some(*held),
+            Self::Io { .. } | Self::Note { .. } | Self::Other(_) => None,
+        }
+    }
+}
+
+/// Keeps checkpoints outside the data directory. Each has a thread of its own, which may block.
 pub trait Witness: Send + fmt::Debug {
     /// A short name for status and messages.
     fn name(&self) -> &str;
@@ -63,6 +75,11 @@ pub trait Witness: Send + fmt::Debug {
     /// # Errors
     /// [`WitnessError`]; the log then opens without this witness's word, and says so.
     fn newest(&mut self) -> Result<Option<String>, WitnessError>;
+
+    /// How long it rests after it took a checkpoint; the newest is then offered to it, and at the end in any case.
+    fn pause(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A witness that appends to a file on another path: another disk, or a mount that only grows. Where the medium lets

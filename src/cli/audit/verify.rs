@@ -11,14 +11,17 @@ use crate::audit::log::{
     Checkpoint, Damage, LogEnd, MasterKey, RealFiles, Scope, SigningKey, VerifierKey, VerifyReport,
     each_note, verify_within,
 };
+use crate::audit::witnesses;
 use crate::cli::console::{Console, Failure};
 use crate::cli::trail;
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::config::witness::Witness;
 
 /// Prove that no record was altered, removed, inserted or reordered, and that none is missing at the end.
 ///
-/// With `--config` it takes directory, keys and witnesses from the configuration and also opens every record. With
+/// With `--config` it takes directory, keys and witnesses from the configuration, asks those on the network, and also
+/// opens every record. With
 /// `--dir` and `--key` it needs no secret: a copy of the segments and the public key (`signing.pub`) are enough.
 /// The end of the trail is proven only as far as the newest witnessed checkpoint.
 /// A checkpoint that came by another way (printed, mailed, from a witness's store) goes into `--checkpoint`.
@@ -39,7 +42,7 @@ pub struct VerifyArgs {
     /// The public key of the trail's checkpoints.
     #[arg(long, value_name = "FILE", requires = "dir")]
     key: Option<PathBuf>,
-    /// A witness's checkpoints; may be given several times.
+    /// A witness's checkpoints, or the log that a syslog receiver wrote; may be given several times.
     #[arg(long, value_name = "FILE", requires = "dir")]
     witness: Vec<PathBuf>,
     /// A file with checkpoints that the trail must contain; `-` is standard input. May be given several times.
@@ -61,7 +64,7 @@ const LONGEST_CHECKPOINTS: u64 = 16 * 1024 * 1024;
 struct Subject {
     directory: PathBuf,
     key: VerifierKey,
-    witnesses: Vec<PathBuf>,
+    witnesses: Vec<Witness>,
     master: Option<MasterKey>,
 }
 
@@ -71,7 +74,7 @@ impl Subject {
             return Ok(Self {
                 directory: directory.clone(),
                 key: VerifierKey::read(key).map_err(Failure::of)?,
-                witnesses: args.witness.clone(),
+                witnesses: args.witness.iter().cloned().map(Witness::File).collect(),
                 master: None,
             });
         }
@@ -104,14 +107,18 @@ pub(super) fn run(
         let shown = subject.directory.display();
         return Err(Failure::Failed(format!("there is no trail in `{shown}`")));
     }
-    let (mut witnessed, silent) = read_witnesses(&subject.witnesses);
+    let heard = witnesses::ask(&subject.witnesses, &subject.key, clock);
+    let silent = &heard.silent;
+    let mut places = heard.places();
+    let mut given = Vec::new();
     for path in &args.checkpoint {
-        witnessed.push(read_checkpoints(path, &subject.key, console)?);
+        given.push(read_checkpoints(path, &subject.key, console)?);
     }
-    let places: Vec<(&str, &str)> = witnessed
-        .iter()
-        .map(|(place, text)| (place.as_str(), text.as_str()))
-        .collect();
+    places.extend(
+        given
+            .iter()
+            .map(|(place, text)| (place.as_str(), text.as_str())),
+    );
     let report = verify_within(
         scope,
         &RealFiles,
@@ -122,28 +129,15 @@ pub(super) fn run(
     )
     .map_err(Failure::of)?;
     if args.json {
-        console.line(as_json(&report, &silent))?;
+        console.line(as_json(&report, silent))?;
     } else {
-        console.text(as_text(&report, &silent, &subject.directory))?;
+        console.text(as_text(&report, silent, &subject.directory))?;
     }
     if report.is_intact() && silent.is_empty() {
         Ok(())
     } else {
         Err(Failure::Unfit)
     }
-}
-
-/// The notes of each witness, and what is wrong with those that cannot be read.
-fn read_witnesses(paths: &[PathBuf]) -> (Vec<(String, String)>, Vec<String>) {
-    let (mut read, mut silent) = (Vec::new(), Vec::new());
-    for path in paths {
-        let place = path.display().to_string();
-        match std::fs::read_to_string(path) {
-            Ok(text) => read.push((place, text)),
-            Err(error) => silent.push(format!("{place}: {error}")),
-        }
-    }
-    (read, silent)
 }
 
 /// Checkpoints that came by another way. They may have been through a mail program, so line ends do not matter; but one

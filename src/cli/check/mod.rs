@@ -11,6 +11,7 @@ mod reach;
 mod sinks;
 mod step_up;
 pub(super) mod vocabulary;
+mod witnesses;
 
 use std::path::{Path, PathBuf};
 
@@ -110,6 +111,7 @@ fn examine(
             .enable_all()
             .build()?;
         runtime.block_on(reach::check(&document, &config));
+        witnesses::check(&document, &config, clock);
         checked.push("reachability");
     }
     problems.append(policies);

@@ -15,9 +15,11 @@ pub(super) fn check(document: &Document<'_>, config: &Config) {
     beside(document, "store.path", &config.store.path);
     beside(document, "admin.socket", &config.admin.socket);
     for (index, witness) in config.audit.witnesses.iter().enumerate() {
-        let key = format!("audit.witnesses[{index}]");
-        beside(document, &key, witness);
-        same_disk(document, &key, &config.audit.directory, witness);
+        if let Some(file) = witness.file() {
+            let key = format!("audit.witnesses[{index}]");
+            beside(document, &key, file);
+            same_disk(document, &key, &config.audit.directory, file);
+        }
     }
     if let Some(backup) = &config.backup
         && let BackupTarget::Directory(target) = &backup.target

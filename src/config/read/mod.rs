@@ -26,8 +26,10 @@ mod server;
 mod sessions;
 mod sink;
 mod step_up;
+mod timekeeping;
 mod trail;
 mod training;
+mod witness;
 
 use std::path::PathBuf;
 
@@ -50,6 +52,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     let limits = trail::limits(&mut root);
     let audit = trail::audit(&mut root);
     let store = trail::store(&mut root);
+    let clock = timekeeping::timekeeping(&mut root);
     let break_glass = break_glass::break_glass(&mut root);
     let training = training::training(&mut root);
     let provisioning = provision::provisioning(&mut root, identity.as_ref());
@@ -82,6 +85,7 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
         limits,
         audit,
         store,
+        clock,
         break_glass,
         training,
         provisioning,

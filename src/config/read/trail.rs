@@ -128,25 +128,6 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
         "signing_key",
         "signing_key = \"keys/signing.key\"",
     );
-    let example = "witnesses = [\"/srv/witness/chartgate.checkpoints\"]";
-    let named: Option<Vec<String>> = section.required("witnesses", example);
-    if named.as_ref().is_some_and(Vec::is_empty) {
-        // SECURITY: without a witness a trail that was cut or rolled back cannot be told from a short one.
-        let message = "the trail has no witness outside its directory";
-        section.error(
-            "witnesses",
-            says(
-                message,
-                format!("add `{example}`, best on another disk or host"),
-            ),
-        );
-    }
-    let witnesses: Option<Vec<_>> = named.map(|named| {
-        named
-            .iter()
-            .map(|path| section.document().source().resolve(path))
-            .collect()
-    });
     let node = section
         .optional("node")
         .map(|ShortName(node)| node)
@@ -169,6 +150,7 @@ pub(super) fn audit(root: &mut Section<'_>) -> Option<Audit> {
     let archive = super::archive::archive(&mut section, retention_years);
     let review_interval = review_interval(&mut section);
     let sinks = super::sink::sinks(&mut section);
+    let witnesses = super::witness::witnesses(&mut section, retention_years);
     section.done();
     Some(Audit {
         directory: directory?,

@@ -130,12 +130,57 @@ fn listing(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
     text + "</ListBucketResult>"
 }
 
+/// The name under which a number says how many marks of deletion lie on the first object.
+const MARKS: &str = "marks";
+
+/// From here on so many marks of deletion lie on the first object.
+pub(crate) fn mark_deleted(objects: &Objects, marks: usize) {
+    let mut objects = objects.lock().unwrap();
+    objects.insert(MARKS.to_owned(), marks.to_string().into_bytes());
+}
+
+/// Every object has one version; before the first lie the marks of deletion, three to a page.
+fn versions(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
+    let pairs: BTreeMap<_, _> = form_urlencoded::parse(query.as_bytes()).collect();
+    let number = |text: &str| text.parse::<usize>().unwrap();
+    let marks = objects
+        .get(MARKS)
+        .map_or(0, |marks| number(std::str::from_utf8(marks).unwrap()));
+    let seen = pairs
+        .get("version-id-marker")
+        .map_or(0, |marker| number(marker))
+        .saturating_add(3);
+    let mut text = "<ListVersionsResult>".to_owned();
+    if seen < marks {
+        text.push_str("<DeleteMarker><Key>k</Key><VersionId>m</VersionId></DeleteMarker>");
+        text.extend([
+            "<NextKeyMarker>k</NextKeyMarker><NextVersionIdMarker>",
+            &seen.to_string(),
+            "</NextVersionIdMarker>",
+        ]);
+        return text + "</ListVersionsResult>";
+    }
+    let prefix = &*pairs["prefix"];
+    let keys = objects.keys().filter_map(|key| key.strip_prefix("/saved/"));
+    for key in keys.filter(|key| key.starts_with(prefix)) {
+        text.extend([
+            "<Version><Key>",
+            key,
+            "</Key><VersionId>v1</VersionId></Version>",
+        ]);
+    }
+    text + "</ListVersionsResult>"
+}
+
 fn answer(request: &Request, objects: &Objects) -> Reply {
     let mut objects = objects.lock().unwrap();
     let (status, body) = match request.method.as_str() {
         "PUT" => {
             objects.insert(request.path.clone(), request.body.clone());
             (200, Vec::new())
+        }
+        "GET" if request.path == "/saved" && request.query.contains("versions=") => {
+            (200, versions(&objects, &request.query).into_bytes())
         }
         "GET" if request.path == "/saved" => (200, listing(&objects, &request.query).into_bytes()),
         _ => match objects.get(&request.path) {

@@ -84,6 +84,8 @@ pub struct Bucket {
     tls: Arc<rustls::ClientConfig>,
     clock: SharedClock,
     runtime: Arc<Runtime>,
+    /// [`ANSWER`], unless small objects are all that it is for.
+    answer: Duration,
 }
 
 impl std::fmt::Debug for Bucket {
@@ -113,7 +115,15 @@ impl Bucket {
             account: account.clone(),
             clock,
             runtime: Arc::new(runtime),
+            answer: ANSWER,
         })
+    }
+
+    /// Gives the store no longer than this for an answer: for small objects.
+    #[must_use]
+    pub const fn answering_within(mut self, patience: Duration) -> Self {
+        self.answer = patience;
+        self
     }
 
     /// Its address, for a person.
@@ -348,7 +358,7 @@ impl Bucket {
                 .await
                 .map_err(remote)?;
             tokio::spawn(connection);
-            let answered = tokio::time::timeout(ANSWER, sender.send_request(request)).await;
+            let answered = tokio::time::timeout(self.answer, sender.send_request(request)).await;
             answered
                 .map_err(|_elapsed| remote("no answer in time"))?
                 .map_err(remote)

@@ -17,6 +17,20 @@ pub struct Version {
     pub id: String,
 }
 
+impl Version {
+    /// What a reading of it asks for.
+    #[must_use]
+    pub fn query(&self) -> String {
+        at("", Some(&self.id))
+    }
+}
+
+/// Where a listing of versions goes on: a name, and one of its versions.
+type Markers = (String, String);
+
+/// Pages that are looked through for a few versions: whoever may delete can mark a name as deleted as often as they like.
+const FEW_PAGES: usize = 20;
+
 /// What a version is, as the store says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {
@@ -107,43 +121,13 @@ impl Bucket {
     /// # Errors
     /// [`S3Error`].
     pub fn versions(&self, folder: &str) -> Result<Vec<Version>, S3Error> {
-        let prefix = &self.account.prefix;
-        let start = format!("{prefix}{folder}/");
-        let path = format!("/{}", self.account.bucket);
         let mut versions = Vec::new();
-        let mut markers: Option<(String, String)> = None;
+        let mut markers = None;
         for _ in 0..PAGES {
-            let mut query = String::new();
-            if let Some((key, _)) = &markers {
-                query.push_str("key-marker=");
-                query.extend(utf8_percent_encode(key, UNRESERVED));
-                query.push('&');
-            }
-            query.extend(["max-keys=", &PAGE.to_string(), "&prefix="]);
-            query.extend(utf8_percent_encode(&start, UNRESERVED));
-            if let Some((_, version)) = &markers {
-                query.push_str("&version-id-marker=");
-                query.extend(utf8_percent_encode(version, UNRESERVED));
-            }
-            query.push_str("&versions=");
-            let (response, reader) = self.send(Call {
-                query: &query,
-                ..Call::about(Method::GET, &path)
-            })?;
-            let text = expect(folder, &response, reader)?;
-            versions.extend(elements(&text, "Version").filter_map(|version| {
-                let name = elements(version, "Key")
-                    .next()?
-                    .strip_prefix(prefix.as_str())?;
-                Some(Version {
-                    name: name.to_owned(),
-                    id: elements(version, "VersionId").next()?.to_owned(),
-                })
-            }));
-            let marker = |name| elements(&text, name).next().map(str::to_owned);
-            markers = marker("NextKeyMarker")
-                .map(|key| (key, marker("NextVersionIdMarker").unwrap_or_default()));
-            if markers.is_none() || !text.contains("<IsTruncated>true</IsTruncated>") {
+            let (found, next) = self.versions_behind(folder, markers.as_ref())?;
+            versions.extend(found);
+            markers = next;
+            if markers.is_none() {
                 // The store names the newest of an object first.
                 versions.reverse();
                 versions.sort_by(|one, other| one.name.cmp(&other.name));
@@ -151,6 +135,62 @@ impl Bucket {
             }
         }
         Err(remote("the listing does not end"))
+    }
+
+    /// The first versions in a folder, `most` of them: by name, and of a name the newest first. Those of deleted names
+    /// are among them, the marks that say so are not.
+    ///
+    /// # Errors
+    /// [`S3Error`], also where there are so many marks that what is beneath them cannot be seen.
+    pub fn first_versions(&self, folder: &str, most: usize) -> Result<Vec<Version>, S3Error> {
+        let mut versions = Vec::new();
+        let mut markers = None;
+        for _ in 0..FEW_PAGES {
+            let (found, next) = self.versions_behind(folder, markers.as_ref())?;
+            versions.extend(found);
+            markers = next;
+            if versions.len() >= most || markers.is_none() {
+                versions.truncate(most);
+                return Ok(versions);
+            }
+        }
+        Err(remote("too many marks of deletion hide what is there"))
+    }
+
+    fn versions_behind(
+        &self,
+        folder: &str,
+        markers: Option<&Markers>,
+    ) -> Result<(Vec<Version>, Option<Markers>), S3Error> {
+        let encoded = |text: &str| utf8_percent_encode(text, UNRESERVED).to_string();
+        let prefix = encoded(&format!("{}{folder}/", self.account.prefix));
+        let (key, version) = markers.map_or_else(Default::default, |(key, version)| {
+            (
+                format!("key-marker={}&", encoded(key)),
+                format!("&version-id-marker={}", encoded(version)),
+            )
+        });
+        let query = format!("{key}max-keys={PAGE}&prefix={prefix}{version}&versions=");
+        let path = format!("/{}", self.account.bucket);
+        let (response, reader) = self.send(Call {
+            query: &query,
+            ..Call::about(Method::GET, &path)
+        })?;
+        let text = expect(folder, &response, reader)?;
+        let found = elements(&text, "Version").filter_map(|entry| self.version(entry));
+        let found = found.collect();
+        let next = |name| elements(&text, name).next().map(str::to_owned);
+        let markers =
+            next("NextKeyMarker").map(|key| (key, next("NextVersionIdMarker").unwrap_or_default()));
+        Ok((found, markers))
+    }
+
+    fn version(&self, entry: &str) -> Option<Version> {
+        let name = elements(entry, "Key").next()?;
+        Some(Version {
+            name: name.strip_prefix(self.account.prefix.as_str())?.to_owned(),
+            id: elements(entry, "VersionId").next()?.to_owned(),
+        })
     }
 }
 

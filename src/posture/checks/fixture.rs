@@ -181,6 +181,7 @@ fn running(now: Timestamp) -> Running {
         glasses_unreviewed: 1,
         glasses_overdue: 0,
         kept: kept(now),
+        clock: None,
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) const CHECKS: &[Check] = &[
                 none_of(
                     &bad,
                     good,
-                    "see `chartgate status`; mount the witness again, or replace it",
+                    "see `chartgate status`; mount or reach the witness again, or replace it",
                 )
             }
         },
@@ -215,6 +215,10 @@ fn witnessed(facts: &Facts) -> Verdict {
 }
 
 fn elsewhere(facts: &Facts) -> Verdict {
+    let witnesses = &facts.config.audit.witnesses;
+    if let Some(away) = witnesses.iter().find(|witness| witness.is_elsewhere()) {
+        return pass(format!("{away} is on another machine"));
+    }
     let disks = &facts.disks;
     let Some(trail) = disks.trail else {
         return unknown("the trail's directory cannot be looked at");
@@ -254,6 +258,17 @@ fn clock(facts: &Facts) -> Verdict {
     let seen = newest.map_or_else(String::new, |newest| {
         format!("; the newest is {} old", span(since(newest, facts)))
     });
+    let asked = facts.running.as_ref().ok();
+    match asked.and_then(|running| running.clock.as_ref()) {
+        Some(Ok(said)) => return pass(format!("{said}{seen}")),
+        Some(Err(said)) => {
+            return fail(
+                said,
+                "have the machine's time service reach its servers, and see `clock` in `chartgate status`",
+            );
+        }
+        None => {}
+    }
     match facts.clock.synchronised {
         Some(Synchronised::Yes) => pass(format!("a time service set it{seen}")),
         Some(Synchronised::No) => fail(

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::audit::log::MasterKey;
 use crate::config::client_key::ClientKey;
 use crate::config::keys::KeyFile;
+use crate::config::witness::Witness;
 use crate::config::{ArchiveTarget, BackupTarget, Config, chain, secrets};
 use crate::posture::facts::{Certificate, Clock, Disks, Guarded, Key, Known, Leaf, Synchronised};
 
@@ -25,6 +26,10 @@ pub(super) fn certificates(config: &Config) -> Vec<Certificate> {
         .iter()
         .map(|certificate| read(&certificate.chain, true))
         .collect();
+    for witness in &config.audit.witnesses {
+        found.extend(witness.ca().map(|ca| read(ca, false)));
+        found.extend(witness.client().map(|client| read(&client.chain, false)));
+    }
     for emr in &config.emrs {
         if let Some(client) = &emr.backend.client_certificate {
             found.push(read(&client.chain, false));
@@ -62,6 +67,8 @@ pub(super) fn secrets(config: &Config) -> Vec<Guarded> {
     ];
     files.extend(config.backup.iter().map(|backup| &*backup.key));
     files.extend(config.certificates.iter().map(|pair| pair.key.as_path()));
+    let shown = config.audit.witnesses.iter().filter_map(Witness::client);
+    files.extend(shown.map(|client| client.key.as_path()));
     for issuer in &config.identity.issuers {
         files.extend(issuer.client_auth.keys().map(ClientKey::path));
         let shown = issuer.client_auth.certificate();
@@ -148,11 +155,11 @@ fn guarded(path: PathBuf, forbidden: u32, what: &str) -> Guarded {
 }
 
 pub(super) fn disks(config: &Config) -> Disks {
-    let witnesses = config.audit.witnesses.iter();
+    let witnesses = config.audit.witnesses.iter().filter_map(Witness::file);
     Disks {
         trail: device(&config.audit.directory),
         witnesses: witnesses
-            .map(|witness| (witness.clone(), device(witness)))
+            .map(|witness| (witness.to_owned(), device(witness)))
             .collect(),
         backups: config
             .backup

@@ -52,7 +52,14 @@ pub async fn gather(
     };
     let trail = match scope.trail {
         Look::LeftOutBy(option) => Err(format!("left out by {option}")),
-        Look::Closely => trail::verified(&config, now),
+        Look::Closely => {
+            let mut asked = config.audit.witnesses.clone();
+            match scope.network {
+                Look::LeftOutBy(_) => asked.retain(|witness| witness.file().is_some()),
+                Look::Closely => {}
+            }
+            trail::verified(&config, &asked, clock)
+        }
     };
     Facts {
         now,

@@ -81,6 +81,12 @@ class Bucket:
         found = self._objects.list_object_versions(Bucket=self.name, Prefix=name)
         return [entry["VersionId"] for entry in found.get("Versions", []) if entry["Key"] == name]
 
+    def every_version(self):
+        """Every version that the store still has: name, id, and until when nobody can remove it."""
+        found = self._objects.list_object_versions(Bucket=self.name).get("Versions", [])
+        heads = [(entry, self.head(entry["Key"], entry["VersionId"])) for entry in found]
+        return [(entry["Key"], entry["VersionId"], head.get("ObjectLockMode"), head.get("ObjectLockRetainUntilDate")) for entry, head in heads]
+
     def refused(self, call, **arguments):
         """The code with which the store refuses; `None` where it does as it is told."""
         try:

@@ -111,7 +111,11 @@ impl Kind {
 
     /// The same for one of its patients: whoever only appeared in a list was found, not opened. What takes a list
     /// out, or hands it on, does so to everybody in it.
-    pub(in crate::audit::export) fn of_patient(self, joined: &Joined, patient: &PatientRef) -> Self {
+    pub(in crate::audit::export) fn of_patient(
+        self,
+        joined: &Joined,
+        patient: &PatientRef,
+    ) -> Self {
         let facts = joined.entry.facts.as_ref();
         let action = facts.and_then(|f| f.mapping.as_ref()).map(|m| m.action);
         match (patient.source, action) {
