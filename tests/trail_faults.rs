@@ -137,7 +137,7 @@ impl Ward {
         let audit = &self.house.clinic.config().audit;
         let key = SigningKey::read(&audit.signing_key).unwrap();
         let master = MasterKey::read(&audit.master_key).unwrap();
-        let witness = std::fs::read_to_string(&audit.witnesses[0]).unwrap();
+        let witness = std::fs::read_to_string(audit.witnesses[0].file().unwrap()).unwrap();
         let report = verify(
             &RealFiles,
             &audit.directory,

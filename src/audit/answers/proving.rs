@@ -15,7 +15,9 @@ use super::ask::Piece;
 use super::holdings::Holdings;
 use super::{AnswerError, RECORDS};
 use crate::audit::entry::{Entry, Phase};
-use crate::audit::log::{Content, LogError, Proof, Reader, Sequences, SigningKey, Subject, prove};
+use crate::audit::log::{
+    Content, LogError, Proof, ProveError, Reader, Sequences, SigningKey, Subject, prove,
+};
 use crate::audit::query::first_sequence;
 use crate::audit::show::ShowError;
 use crate::audit::trail::Audit;
@@ -208,6 +210,10 @@ impl Proving {
         let Some(newest) = newest else {
             return Err(AnswerError::NoRecord(self.named));
         };
+        if newest > audit.log().status().sequence {
+            // No checkpoint is worth waiting for.
+            return Err(ProveError::NoRecord(newest).into());
+        }
         vouched(audit, newest, holdings.patience).await;
         let (holdings, content) = (holdings.clone(), self.content);
         let found = self.found;

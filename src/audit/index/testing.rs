@@ -1,6 +1,6 @@
 //! A trail in memory for the tests of index and queries: many small segments, several runs, crashes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,7 @@ use crate::audit::filter::Filter;
 use crate::audit::fixture as sample;
 use crate::audit::log::fault::FaultyFiles;
 use crate::audit::log::{
-    Files, Limits, Log, LogOptions, MasterKey, Observer, Payload, Priority, Recovered, SigningKey,
-    Spell, Truncation,
+    Files, Limits, Log, LogOptions, MasterKey, Payload, Priority, SigningKey, Truncation,
 };
 use crate::audit::outcome::{End, Outcome};
 use crate::audit::query::join::Joined;
@@ -35,29 +34,6 @@ impl Clock for Still {
 
     fn monotonic(&self) -> Duration {
         Duration::ZERO
-    }
-}
-
-#[derive(Debug)]
-struct Deaf;
-
-impl Observer for Deaf {
-    fn failed(&mut self, _: &str) {}
-
-    fn recovered(&mut self, _: &Recovered) -> Vec<Payload> {
-        Vec::new()
-    }
-
-    fn carried(&mut self, _: &BTreeSet<Uuid>) -> Vec<Payload> {
-        Vec::new()
-    }
-
-    fn degraded(&mut self, _: &Spell) -> Vec<Payload> {
-        Vec::new()
-    }
-
-    fn restored(&mut self, _: &Spell, _: Duration) -> Vec<Payload> {
-        Vec::new()
     }
 }
 
@@ -104,7 +80,7 @@ impl House {
             master: Arc::clone(&self.master),
             signer: self.signer(),
             witnesses: Vec::new(),
-            observer: Box::new(Deaf),
+            observer: Box::new(sample::Deaf),
             limits: Limits {
                 segment_bytes: 4096,
                 allocate_bytes: 4096,

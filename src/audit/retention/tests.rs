@@ -58,7 +58,7 @@ async fn open_with(config: &config::Audit, day: &str, store: Store) -> (Audit, A
     if !config
         .witnesses
         .iter()
-        .all(|path| path.parent().is_some_and(Path::is_dir))
+        .all(|path| path.file().and_then(Path::parent).is_some_and(Path::is_dir))
     {
         // A witness that has no place will not get one by waiting.
         holdings.patience = Duration::ZERO;
@@ -81,7 +81,7 @@ fn segments(config: &config::Audit) -> usize {
 }
 
 fn is_intact(config: &config::Audit) -> bool {
-    let witness = std::fs::read_to_string(&config.witnesses[0]).unwrap();
+    let witness = std::fs::read_to_string(config.witnesses[0].file().unwrap()).unwrap();
     let key = SigningKey::read(&config.signing_key).unwrap();
     let report = verify(
         &RealFiles,
@@ -162,7 +162,9 @@ async fn without_its_witness_nothing_goes() {
         let (audit, _) = open(&config, day).await;
         audit.log().shutdown().unwrap();
     }
-    config.witnesses = vec![dir.path().join("no/such/place")];
+    config.witnesses = vec![config::witness::Witness::File(
+        dir.path().join("no/such/place"),
+    )];
     let (audit, answers) = open(&config, "2030-01-01").await;
     let refused = ask(&answers, Ask::Retention { apply: true })
         .await

@@ -11,8 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::*;
 use crate::audit::fixture;
 use crate::audit::log::{
-    CosigningKey, Log, LogError, LogOptions, Observer, Payload, Priority, RealFiles, Recovered,
-    SigningKey, Truncation, verify,
+    CosigningKey, Log, LogError, LogOptions, Payload, Priority, RealFiles, SigningKey, Truncation,
+    verify,
 };
 use crate::audit::trail::Audit;
 use crate::clock::SystemClock;
@@ -205,17 +205,6 @@ fn a_witness_that_lies_is_not_believed() {
     }
 }
 
-#[derive(Debug)]
-struct Deaf;
-
-impl Observer for Deaf {
-    fn failed(&mut self, _: &str) {}
-
-    fn recovered(&mut self, _: &Recovered) -> Vec<Payload> {
-        Vec::new()
-    }
-}
-
 fn options(config: &config::Audit) -> LogOptions {
     let signer = SigningKey::read(&config.signing_key).unwrap();
     let files: Arc<dyn Files> = Arc::new(RealFiles);
@@ -226,12 +215,13 @@ fn options(config: &config::Audit) -> LogOptions {
         master: Arc::new(master),
         witnesses: open(config, &files, signer.verifier(), &SystemClock::shared()),
         signer,
-        observer: Box::new(Deaf),
+        observer: Box::new(fixture::Deaf),
         limits: crate::audit::log::Limits {
             checkpoint_records: 1,
             min_free_bytes: 0,
             ..crate::audit::log::Limits::default()
         },
+        watch: SystemClock::shared(),
         truncation: Truncation::Refuse,
     }
 }
