@@ -248,7 +248,8 @@ impl Archives {
 /// Notes what a sieve found; says which segments that changes.
 fn note_holds(
     known: &mut BTreeMap<u64, Archived>,
-    (found, earlier): (Vec<(usize, u64)>, Vec<(Timestamp, u64)>),
+    found: Vec<(usize, u64)>,
+    earlier: Vec<(Timestamp, u64)>,
 ) -> BTreeSet<u64> {
     let mut changed = BTreeSet::new();
     for (index, hold) in found {

@@ -128,22 +128,12 @@ impl AdminApi for Operators {
                     let answer = self.rooms.training.answer(ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
-                AdminRequest::Provision(ask) => {
-                    let room = self.rooms.provisions.as_ref();
-                    let room = room.ok_or_else(|| failed("`[provisioning]` is not configured"))?;
-                    let answer = room.answer_operator(ask).await;
-                    send(answer.map_err(failed)?, &replies).await
-                }
+                AdminRequest::Provision(ask) => self.provision(ask, &replies).await,
                 AdminRequest::Token(ask) => {
                     let answer = self.rooms.tokens.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
-                AdminRequest::Archive(ask) => {
-                    let room = self.rooms.archives.as_ref();
-                    let room = room.ok_or_else(|| failed("`[audit.archive]` is not configured"))?;
-                    let answer = room.answer(operator.name(), ask).await;
-                    send(answer.map_err(failed)?, &replies).await
-                }
+                AdminRequest::Archive(ask) => self.archive(operator, ask, &replies).await,
                 AdminRequest::Backup(ask) => self.backup(operator, ask, &replies).await,
                 AdminRequest::Posture(ask) => {
                     let answer = posture::answer(&self.parts, &self.rooms, operator.name(), ask);
@@ -155,6 +145,29 @@ impl AdminApi for Operators {
 }
 
 impl Operators {
+    async fn provision(
+        &self,
+        ask: crate::provision::Ask,
+        replies: &Replies,
+    ) -> Result<(), AdminError> {
+        let room = self.rooms.provisions.as_ref();
+        let room = room.ok_or_else(|| failed("`[provisioning]` is not configured"))?;
+        let answer = room.answer_operator(ask).await;
+        send(answer.map_err(failed)?, replies).await
+    }
+
+    async fn archive(
+        &self,
+        operator: &Operator,
+        ask: crate::archive::Ask,
+        replies: &Replies,
+    ) -> Result<(), AdminError> {
+        let room = self.rooms.archives.as_ref();
+        let room = room.ok_or_else(|| failed("`[audit.archive]` is not configured"))?;
+        let answer = room.answer(operator.name(), ask).await;
+        send(answer.map_err(failed)?, replies).await
+    }
+
     async fn status(&self) -> Status {
         let mut checks = self.parts.checks();
         checks.extend(self.rooms.checks().await);

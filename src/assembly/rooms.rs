@@ -170,6 +170,17 @@ pub(super) struct Rooms {
     audit: Audit,
 }
 
+fn for_lockdowns(on: &Foundations<'_>) -> Ground {
+    Ground {
+        store: on.store.clone(),
+        audit: on.audit.clone(),
+        policies: on.policies.clone(),
+        streams: on.streams.clone(),
+        emrs: on.config.emrs.iter().map(|emr| emr.name.clone()).collect(),
+        clock: on.clock.clone(),
+    }
+}
+
 impl Rooms {
     /// Makes every room; what each keeps in the store is in force when this returns.
     ///
@@ -186,20 +197,9 @@ impl Rooms {
             on.identity.clone(),
             clock.clone(),
         );
-        let tokens = Tokens::load(
-            store.clone(),
-            audit.clone(),
-            on.identity.clone(),
-            clock.clone(),
-        );
-        let lockdowns = Lockdowns::load(Ground {
-            store: store.clone(),
-            audit: audit.clone(),
-            policies: on.policies.clone(),
-            streams: on.streams.clone(),
-            emrs: on.config.emrs.iter().map(|emr| emr.name.clone()).collect(),
-            clock: clock.clone(),
-        });
+        let identity = on.identity.clone();
+        let tokens = Tokens::load(store.clone(), audit.clone(), identity, clock.clone());
+        let lockdowns = Lockdowns::load(for_lockdowns(on));
         let containment = containment.await?;
         let alarms = Alarms::open(on, &cases, &containment)?;
         let incidents = Incidents::load(on.for_incidents(&cases));

@@ -36,10 +36,6 @@ pub struct Signed<'r> {
 
 /// The value of the `Authorization` header.
 #[must_use]
-#[expect(
-    clippy::similar_names,
-    reason = "the specification speaks of a signer and of what is signed"
-)]
 pub fn authorization(signer: &Signer<'_>, signed: &Signed<'_>) -> String {
     let day = signed.stamp.split('T').next().unwrap_or_default();
     let scope = format!("{day}/{}/{}/aws4_request", signer.region, signer.service);
