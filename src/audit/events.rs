@@ -31,6 +31,7 @@ const fn row(name: &'static str, priority: Priority, fhir: Kind, ocsf: Class) ->
 
 /// The table.
 #[rustfmt::skip] // a line for each event
+#[expect(clippy::too_many_lines, reason = "a line for each event")]
 pub(super) const fn traits(event: Event) -> Traits {
     use Priority::{Care, Routine};
     match event {
