@@ -242,9 +242,9 @@ impl Entry {
     /// Whether the record concerns the patient who goes by any of these identifiers: one of any system, or
     /// `system|identifier`.
     #[must_use]
-    pub fn is_about<'s>(&self, identifiers: impl IntoIterator<Item = &'s str> + Clone) -> bool {
-        self.named()
-            .any(|named| named.is_one_of(identifiers.clone()))
+    pub fn is_about<'s>(&self, identifiers: impl IntoIterator<Item = &'s str>) -> bool {
+        let mut sought = identifiers.into_iter();
+        sought.any(|sought| self.named().any(|named| named.is(sought)))
     }
 
     /// Whether the request was admitted or refused; `None` for what is neither.

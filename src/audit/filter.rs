@@ -93,7 +93,8 @@ impl Filter {
     #[must_use]
     pub fn wants(&self, entry: &Entry, outcome: Option<&Outcome>) -> bool {
         let named = || outcome.into_iter().flat_map(Outcome::named);
-        let concerns = self.concerns(entry) || named().any(|n| n.is_one_of(self.identifiers()));
+        let is_named = |sought: &str| named().any(|named| named.is(sought));
+        let concerns = self.concerns(entry) || self.identifiers().any(is_named);
         concerns && self.ended(outcome, entry.phase)
     }
 

@@ -29,20 +29,17 @@ impl<'e> Named<'e> {
         }
     }
 
-    /// Whether it is one of these: identifiers of any system, or `system|identifier`. Where one of both says no system,
-    /// it is not what tells them apart.
+    /// Whether it is this one: an identifier of any system, or `system|identifier`. Where one of both says no system, that
+    /// is not what tells them apart.
     #[must_use]
-    pub fn is_one_of<'s>(self, sought: impl IntoIterator<Item = &'s str>) -> bool {
-        let mut sought = sought.into_iter();
+    pub fn is(self, sought: &str) -> bool {
         match self {
-            Self::Numbered { system, id } => {
-                sought.any(|sought| sought == id || within(sought, id) == Some(system))
-            }
-            Self::Stated(stated) => sought.any(|sought| {
+            Self::Numbered { system, id } => sought == id || within(sought, id) == Some(system),
+            Self::Stated(stated) => {
                 sought == stated
                     || within(sought, stated).is_some()
                     || within(stated, sought).is_some()
-            }),
+            }
         }
     }
 }

@@ -162,7 +162,9 @@ fn network(text: &str) -> Result<IpNet, String> {
         return Ok(IpNet::from(address.to_canonical()));
     }
     let network = text.parse::<IpNet>().map(|network| network.trunc());
-    network.map_err(|_| "no address (`10.20.4.17`) and no network (`10.20.0.0/16`)".to_owned())
+    network
+        .ok()
+        .ok_or_else(|| "no address (`10.20.4.17`) and no network (`10.20.0.0/16`)".to_owned())
 }
 
 fn event(text: &str) -> Result<Event, String> {
@@ -173,7 +175,8 @@ fn event(text: &str) -> Result<Event, String> {
 }
 
 fn outcome(text: &str) -> Result<Ending, String> {
-    serde_json::from_value(Value::String(text.replace('-', "_"))).map_err(|_| {
+    let read = serde_json::from_value(Value::String(text.replace('-', "_")));
+    read.ok().ok_or_else(|| {
         "it is `open`, `complete`, `abandoned`, `upstream_failed`, `cut` or `unknown`".to_owned()
     })
 }

@@ -178,7 +178,7 @@ impl Builder {
         let mut postings = Vec::new();
         let unended = self.unended();
         let extra = (!unended.is_empty()).then_some((self.terms.unended, unended));
-        let common = table(&self.common, extra, &mut content, &mut postings);
+        let common = table(&self.common, extra.as_ref(), &mut content, &mut postings);
         let ids = table(&self.ids, None, &mut content, &mut postings);
         content.extend_from_slice(&postings);
         let foot = Foot {
@@ -197,7 +197,7 @@ impl Builder {
 /// Writes the rows of terms; says how many there are.
 fn table(
     terms: &Postings,
-    extra: Option<(Term, Vec<u32>)>,
+    extra: Option<&(Term, Vec<u32>)>,
     content: &mut Vec<u8>,
     postings: &mut Vec<u8>,
 ) -> u64 {
@@ -206,7 +206,7 @@ fn table(
     order.sort_unstable();
     order.dedup();
     for term in &order {
-        let ordinals = match (&extra, terms.get(term)) {
+        let ordinals = match (extra, terms.get(term)) {
             (Some((extra, ordinals)), _) if extra == term => ordinals.clone(),
             (_, Some(posting)) => posting.sorted(),
             (_, None) => Vec::new(),
@@ -249,18 +249,18 @@ fn varint(mut number: u32, to: &mut Vec<u8>) {
 }
 
 impl Part for Builder {
-    fn count(&self, shelf: Shelf, term: Term) -> Result<usize, Fault> {
+    fn count(&self, on: Shelf, term: Term) -> Result<usize, Fault> {
         if term == self.terms.unended {
             return Ok(self.open.len());
         }
-        Ok(self.postings(shelf).get(&term).map_or(0, Posting::count))
+        Ok(self.postings(on).get(&term).map_or(0, Posting::count))
     }
 
-    fn list(&self, shelf: Shelf, term: Term) -> Result<Vec<u32>, Fault> {
+    fn list(&self, on: Shelf, term: Term) -> Result<Vec<u32>, Fault> {
         if term == self.terms.unended {
             return Ok(self.unended());
         }
-        let found = self.postings(shelf).get(&term);
+        let found = self.postings(on).get(&term);
         Ok(found.map_or_else(Vec::new, Posting::sorted))
     }
 
@@ -280,8 +280,8 @@ impl Part for Builder {
 }
 
 impl Builder {
-    const fn postings(&self, shelf: Shelf) -> &Postings {
-        match shelf {
+    const fn postings(&self, on: Shelf) -> &Postings {
+        match on {
             Shelf::Common => &self.common,
             Shelf::Ids => &self.ids,
         }

@@ -12,6 +12,7 @@
 
 mod build;
 mod catalog;
+mod groups;
 mod keep;
 mod keys;
 mod live;
@@ -22,8 +23,13 @@ mod sheet;
 mod store;
 mod term;
 mod view;
+mod walk;
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the sizes of these tests are small"
+)]
 pub(crate) mod testing;
 #[cfg(test)]
 #[expect(

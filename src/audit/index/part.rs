@@ -16,9 +16,9 @@ const NO_TIME: u32 = u32::MAX;
 /// What is asked of the index of a segment. Records are named by their place in the segment, from 0.
 pub(super) trait Part {
     /// How many records have a term.
-    fn count(&self, shelf: Shelf, term: Term) -> Result<usize, Fault>;
+    fn count(&self, on: Shelf, term: Term) -> Result<usize, Fault>;
     /// Which, in order.
-    fn list(&self, shelf: Shelf, term: Term) -> Result<Vec<u32>, Fault>;
+    fn list(&self, on: Shelf, term: Term) -> Result<Vec<u32>, Fault>;
     /// What is known of a record.
     fn row(&self, ordinal: u32) -> Result<Row, Fault>;
     /// How many records there are.
@@ -258,8 +258,8 @@ impl Stored {
         rows.map(|row| row.map(|row| number::<8>(&row, 0)))
     }
 
-    fn find(&self, shelf: Shelf, term: Term) -> Result<Option<(u64, usize)>, Fault> {
-        let table = match shelf {
+    fn find(&self, on: Shelf, term: Term) -> Result<Option<(u64, usize)>, Fault> {
+        let table = match on {
             Shelf::Common => self.common,
             Shelf::Ids => self.ids,
         };
@@ -272,12 +272,12 @@ impl Stored {
 }
 
 impl Part for Stored {
-    fn count(&self, shelf: Shelf, term: Term) -> Result<usize, Fault> {
-        Ok(self.find(shelf, term)?.map_or(0, |(_, count)| count))
+    fn count(&self, on: Shelf, term: Term) -> Result<usize, Fault> {
+        Ok(self.find(on, term)?.map_or(0, |(_, count)| count))
     }
 
-    fn list(&self, shelf: Shelf, term: Term) -> Result<Vec<u32>, Fault> {
-        let Some((place, count)) = self.find(shelf, term)? else {
+    fn list(&self, on: Shelf, term: Term) -> Result<Vec<u32>, Fault> {
+        let Some((place, count)) = self.find(on, term)? else {
             return Ok(Vec::new());
         };
         if count as u64 > self.foot.rows {

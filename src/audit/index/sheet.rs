@@ -22,6 +22,7 @@ use crate::audit::log::{DerivedKey, Files, Head, LogFile, ReadAt, SEAL_BYTES, Sh
 const MAGIC: &[u8; 8] = b"CGINDEX1";
 /// Plain bytes of a block: whole rows of 10 and of 16 bytes.
 pub(super) const BLOCK: usize = 16_320;
+const PLAIN: u64 = BLOCK as u64;
 const SEALED: u64 = (BLOCK + SEAL_BYTES) as u64;
 /// A title is a few hundred bytes.
 const TITLE_LIMIT: usize = 4096;
@@ -220,8 +221,8 @@ impl Sheet {
         let mut read = Vec::with_capacity(count);
         while read.len() < count {
             let at = offset.saturating_add(read.len() as u64);
-            let block = self.block(at / BLOCK as u64)?;
-            let from = usize::try_from(at % BLOCK as u64).unwrap_or(usize::MAX);
+            let block = self.block(at / PLAIN)?;
+            let from = usize::try_from(at % PLAIN).unwrap_or(usize::MAX);
             let left = count.saturating_sub(read.len());
             let there = block.get(from..).unwrap_or_default();
             let there = there.get(..left).unwrap_or(there);
@@ -311,7 +312,8 @@ impl Table {
         let guess = (u128::from(term).saturating_mul(u128::from(self.rows))) >> 64;
         let guess = u64::try_from(guess).unwrap_or_default();
         // Rows from the guess to where it will be found: doubled each time, so that few blocks are opened.
-        let mut reach = (BLOCK / self.width.max(1) / 4) as u64;
+        let quarter = BLOCK.checked_div(self.width.saturating_mul(4));
+        let mut reach = quarter.unwrap_or(1) as u64;
         let mut probe = guess.min(self.rows.saturating_sub(1));
         while low < high {
             let row = self.row(sheet, probe)?;

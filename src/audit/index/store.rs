@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::build::Builder;
-use super::catalog::{self, Catalog, Group};
+use super::catalog::{Catalog, Group};
 use super::part::{Stored, about};
 use super::sheet::{Fault, Source, seal, write};
 use super::view::View;
@@ -16,7 +16,7 @@ use crate::audit::log::{Access, Closed, Frames, LogError, Shelved};
 use crate::telemetry::metrics as names;
 
 /// Files that are kept open, of each kind.
-const OPEN: usize = 32;
+pub(super) const OPEN: usize = 32;
 /// Indexes in memory that could not be kept on disk, or whose segment is damaged.
 const IN_MEMORY: usize = 2;
 const SUFFIX: &str = ".cgidx";
@@ -27,7 +27,7 @@ pub(super) struct Sheets {
     /// The names in the folder; listed once, and kept up from then on.
     present: Option<BTreeSet<String>>,
     segments: VecDeque<(String, Arc<Stored>)>,
-    catalogs: VecDeque<(Group, Arc<Catalog>)>,
+    pub(super) catalogs: VecDeque<(Group, Arc<Catalog>)>,
     memory: VecDeque<(String, Ready)>,
 }
 
@@ -75,7 +75,7 @@ pub(super) fn name_of(segment: &Shelved) -> String {
     format!("{:020}-{}{SUFFIX}", header.first, header.segment)
 }
 
-fn newest<K: PartialEq, V: Clone>(kept: &mut VecDeque<(K, V)>, key: &K) -> Option<V> {
+pub(super) fn newest<K: PartialEq, V: Clone>(kept: &mut VecDeque<(K, V)>, key: &K) -> Option<V> {
     let at = kept.iter().position(|(known, _)| known == key)?;
     let found = kept.remove(at)?;
     let value = found.1.clone();
@@ -83,7 +83,12 @@ fn newest<K: PartialEq, V: Clone>(kept: &mut VecDeque<(K, V)>, key: &K) -> Optio
     Some(value)
 }
 
-fn remember<K: PartialEq, V>(kept: &mut VecDeque<(K, V)>, key: K, value: V, most: usize) {
+pub(super) fn remember<K: PartialEq, V>(
+    kept: &mut VecDeque<(K, V)>,
+    key: K,
+    value: V,
+    most: usize,
+) {
     kept.retain(|(known, _)| *known != key);
     if kept.len() >= most {
         kept.pop_front();
@@ -106,7 +111,7 @@ impl Index {
         self.with_names(|names| names.contains(name))
     }
 
-    fn source(&self, name: &str) -> Result<Source, Fault> {
+    pub(super) fn source(&self, name: &str) -> Result<Source, Fault> {
         let path = self.0.folder.join(name);
         Ok(Source::File(self.0.files.open(&path, Access::Read)?))
     }
@@ -160,7 +165,7 @@ impl Index {
     }
 
     /// Takes a file away; one that cannot be removed is not looked at again by this process.
-    fn remove(&self, name: &str) {
+    pub(super) fn remove(&self, name: &str) {
         self.with_names(|names| names.remove(name));
         let _gone_or_ignored = self.0.files.remove(&self.0.folder.join(name));
     }
@@ -254,7 +259,7 @@ impl Index {
     }
 
     /// Writes a file; says whether it is there.
-    fn put(&self, name: &str, bytes: &[u8]) -> bool {
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) -> bool {
         let path = self.0.folder.join(name);
         let made = self.0.files.create_dir(&self.0.folder);
         match made.and_then(|()| write(&*self.0.files, &path, bytes)) {
@@ -283,141 +288,6 @@ impl Index {
         }
     }
 
-    /// A catalog, where there is one that can be used.
-    ///
-    /// # Errors
-    /// [`LogError`] where there is no key.
-    pub(super) fn catalog(
-        &self,
-        view: &View,
-        group: Group,
-    ) -> Result<Option<Arc<Catalog>>, LogError> {
-        if let Some(catalog) = newest(&mut lock(&self.0.sheets).catalogs, &group) {
-            return Ok(Some(catalog));
-        }
-        let keys = self.keys()?;
-        if !self.has(&group.file_name()) {
-            return Ok(None);
-        }
-        let Some(members) = view.members(group) else {
-            return Ok(None);
-        };
-        let about = catalog::about(group, members.into_iter());
-        let opened = self
-            .source(&group.file_name())
-            .and_then(|source| Catalog::open(source, &keys.key, about, group));
-        match opened {
-            Ok(catalog) => {
-                let catalog = Arc::new(catalog);
-                let kept = Arc::clone(&catalog);
-                remember(&mut lock(&self.0.sheets).catalogs, group, kept, OPEN);
-                Ok(Some(catalog))
-            }
-            Err(fault) => {
-                self.distrust_catalog(group, &fault);
-                Ok(None)
-            }
-        }
-    }
-
-    /// Does away with a catalog that is of no use.
-    pub(super) fn distrust_catalog(&self, group: Group, fault: &Fault) {
-        tracing::warn!(%fault, ?group, "a catalog of the trail's index is of no use; it is made again");
-        metrics::counter!(names::AUDIT_INDEX_FAULTS).increment(1);
-        self.drop_catalog(group);
-    }
-
-    pub(super) fn drop_catalog(&self, group: Group) {
-        lock(&self.0.sheets)
-            .catalogs
-            .retain(|(known, _)| *known != group);
-        self.remove(&group.file_name());
-    }
-
-    /// Makes a catalog of what is there; says whether it is there then.
-    ///
-    /// # Errors
-    /// [`LogError`] where there is no key.
-    pub(super) fn make_catalog(&self, view: &View, group: Group) -> Result<bool, LogError> {
-        let Some(members) = view.members(group) else {
-            return Ok(false);
-        };
-        let _one_at_a_time = lock(&self.0.making);
-        let about = catalog::about(group, members.into_iter());
-        let content = if group.tier == 1 {
-            self.over_segments(view, group)?
-        } else {
-            self.over_catalogs(view, group)?
-        };
-        let Some(content) = content else {
-            return Ok(false);
-        };
-        let keys = self.keys()?;
-        let bytes = seal(&keys.key, about, content).ok_or_else(unsealed)?;
-        self.drop_catalog(group);
-        Ok(self.put(&group.file_name(), &bytes))
-    }
-
-    fn over_segments(&self, view: &View, group: Group) -> Result<Option<Vec<u8>>, LogError> {
-        let mut parts = Vec::new();
-        for number in group.first()..=group.last() {
-            let segment = view.position(number).and_then(|at| view.at(at));
-            let Some((segment, closed)) = segment.and_then(|s| Some((s, s.closed()?))) else {
-                return Ok(None);
-            };
-            match self.stored(segment, closed)? {
-                Some(part) => parts.push((segment, part)),
-                None => return Ok(None),
-            }
-        }
-        let spans: Vec<_> = parts
-            .iter()
-            .map(|(_, part)| super::part::Part::span(&**part))
-            .collect();
-        let terms = parts
-            .iter()
-            .map(|(_, part)| -> catalog::Terms<'_> { Box::new(part.common_terms()) })
-            .collect();
-        match catalog::content(terms, &spans) {
-            Ok(content) => Ok(Some(content)),
-            Err(_) => {
-                // Which of them it is shows when each is read to its end.
-                for (segment, part) in &parts {
-                    if let Some(Err(fault)) = part.common_terms().find(Result::is_err) {
-                        self.distrust(segment, &fault);
-                    }
-                }
-                Ok(None)
-            }
-        }
-    }
-
-    fn over_catalogs(&self, view: &View, group: Group) -> Result<Option<Vec<u8>>, LogError> {
-        let mut parts = Vec::new();
-        for below in group.below() {
-            match self.catalog(view, below)? {
-                Some(part) => parts.push((below, part)),
-                None => return Ok(None),
-            }
-        }
-        let spans: Vec<_> = parts
-            .iter()
-            .flat_map(|(_, part)| part.spans().iter().copied())
-            .collect();
-        let terms = parts.iter().map(|(_, part)| part.terms()).collect();
-        match catalog::content(terms, &spans) {
-            Ok(content) => Ok(Some(content)),
-            Err(_) => {
-                for (below, part) in &parts {
-                    if let Some(Err(fault)) = part.terms().find(Result::is_err) {
-                        self.distrust_catalog(*below, &fault);
-                    }
-                }
-                Ok(None)
-            }
-        }
-    }
-
     /// Removes what there is of segments that were removed.
     ///
     /// # Errors
@@ -437,7 +307,7 @@ impl Index {
             let is_catalog = group.is_some_and(|group| view.members(group).is_none());
             if let Some(group) = group.filter(|_| is_catalog) {
                 self.drop_catalog(group);
-            } else if is_segment || name.ends_with(".new") {
+            } else if is_segment || name.strip_suffix(".new").is_some() {
                 lock(&self.0.sheets)
                     .segments
                     .retain(|(known, _)| *known != name);
@@ -447,7 +317,7 @@ impl Index {
     }
 }
 
-fn unsealed() -> LogError {
+pub(super) fn unsealed() -> LogError {
     LogError::Crypt {
         what: "sealing a part of the index",
         source: crate::audit::log::CryptError,
@@ -466,10 +336,10 @@ pub(super) fn take_up(
 ) -> Result<u64, LogError> {
     let mut taken = 0_u64;
     while taken < most {
-        let Some(framed) = frames.next_record(to)? else {
+        let Some(next) = frames.next_record(to)? else {
             break;
         };
-        builder.add(framed.offset, &framed.record.payload);
+        builder.add(next.offset, &next.record.payload);
         taken = taken.saturating_add(1);
     }
     Ok(taken)

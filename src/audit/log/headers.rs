@@ -79,8 +79,8 @@ impl Shelf {
         let Ok(listed) = names(files, directory) else {
             return Ok(Vec::new());
         };
-        let mut shelf = lock(&self.0);
-        let old = std::mem::take(&mut *shelf);
+        let mut kept = lock(&self.0);
+        let old = std::mem::take(&mut *kept);
         let before_first = old.first().map(|known| known.header().segment);
         let mut old: BTreeMap<String, Arc<Known>> = old
             .into_iter()
@@ -107,8 +107,8 @@ impl Shelf {
             before = Some(next);
         }
         let segments: Vec<Arc<Known>> = segments.into_iter().map(|(known, _)| known).collect();
-        shelf.clone_from(&segments);
-        drop(shelf);
+        kept.clone_from(&segments);
+        drop(kept);
         let nexts = segments.iter().skip(1).map(|next| {
             let previous = &next.header().previous;
             Some(Closed {

@@ -13,6 +13,10 @@ pub mod sort;
 pub mod table;
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the sizes of these tests are small"
+)]
 mod tests;
 
 use super::entry::Phase;
