@@ -59,7 +59,7 @@ def body(it):
         configure(stage, gateway, authority, witness, receiver, bucket, servers)
         console = Console(gateway.config, stage.directory / "commands.log")
         the_check(it, console, gateway, witness)
-        gateway.start()
+        usual = start(gateway)
 
         all_take_checkpoints(it, console, gateway, witness, receiver, bucket)
         each_alone_proves_it(it, stage, console, gateway, witness, receiver, bucket)
@@ -69,11 +69,18 @@ def body(it):
         copy = stage.directory / "copy"
         it.check("the gateway ends in good order", gateway.stop() == 0, gateway.process.text()[-800:])
         shutil.copytree(gateway.directory / "audit", copy)
-        hanging(it, console, gateway, witness)
+        hanging(it, console, gateway, witness, usual)
         rolled_back(it, stage, console, gateway, witness, bucket, copy)
         log = "".join(p.text() for p in (gateway.process, witness.process)) + (stage.directory / "commands.log").read_text()
         told = [s for s in (bucket.secret, TOKEN) if s in log]
         it.check("no secret is in a log", not told, told)
+
+
+def start(gateway):
+    """Seconds until it serves."""
+    begun = time.monotonic()
+    gateway.start()
+    return time.monotonic() - begun
 
 
 def configure(stage, gateway, authority, witness, receiver, bucket, servers):
@@ -169,7 +176,7 @@ def nobody_clears_the_bucket(it, console, bucket):
     before = bucket.every_version()
     refused = {bucket.refused("delete_object", Key=name, VersionId=version) for name, version, *_ in before[:3]}
     it.check("the store lets nobody remove a note", refused == {"AccessDenied"}, refused)
-    for name, *_ in before:
+    for name in {name for name, *_ in before}:
         bucket.remove(name)
     it.equal("names can be marked as deleted, and are gone from the listing", bucket.names(), [])
     code, text = console.ask("audit", "verify")
@@ -210,13 +217,12 @@ def lost_and_found(it, console, gateway, witness):
     it.equal("back again, it is on record too", standing(console, f"witness:{witness.url}")[0], "ok")
 
 
-def hanging(it, console, gateway, witness):
+def hanging(it, console, gateway, witness, usual):
     """A witness that takes connections and says nothing: its process is stopped, not ended."""
     subprocess.run(["kill", "-STOP", str(witness.process.pid)], check=True)
-    begun = time.monotonic()
-    gateway.start()
-    took = time.monotonic() - begun
-    it.check("a witness that hangs holds up the start by 5 s at most", took < 8, took)
+    took = start(gateway)
+    # How long a start takes on this machine is seen at the first; the rest is slack for what else it does.
+    it.check("a witness that hangs holds up the start by 5 s", took < usual + 5 + 3, (took, usual))
     # So much that the trail does not have when it is rolled back behind this.
     for _ in range(60):
         record(console)
