@@ -215,7 +215,7 @@ pub(super) mod tests {
             let mut wire = Wire::default();
             wire.value(&value);
             let bytes = wire.into_bytes();
-            prop_assert_eq!(super::tests::any(&fields(&bytes).unwrap()), value);
+            prop_assert_eq!(any(&fields(&bytes).unwrap()), value);
         }
 
         #[test]
@@ -227,7 +227,8 @@ pub(super) mod tests {
         fn numbers_read_back(number in prop::num::u64::ANY) {
             let mut wire = Wire::default();
             wire.number(1, number);
-            prop_assert_eq!(fields(&wire.into_bytes()), Some(vec![(1, Field::Number(number))]));
+            let bytes = wire.into_bytes();
+            prop_assert_eq!(fields(&bytes), Some(vec![(1, Field::Number(number))]));
         }
     }
 }
