@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode};
 use serde::Deserialize;
 
@@ -57,6 +57,8 @@ impl Post {
         let mut request = Request::post(self.receiver.url.as_str())
             .header(CONTENT_TYPE, kind)
             .header(ACCEPT, kind)
+            // Said of an empty body too: some servers answer 411 where it is not.
+            .header(CONTENT_LENGTH, body.len())
             .header(USER_AGENT, concat!("chartgate/", env!("CARGO_PKG_VERSION")));
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);

@@ -82,7 +82,6 @@ fn extension(
         ("cat", answer.kind.to_owned()),
         ("act", answer.decision.clone()),
         ("outcome", outcome.to_owned()),
-        ("reason", words.unwrap_or_default()),
         ("suser", answer.user.clone()),
         ("suid", answer.user_id.clone()),
         ("spriv", answer.roles.join(",")),
@@ -140,6 +139,8 @@ fn extension(
             pairs.extend([(label, name.to_owned()), (key, value)]);
         }
     }
+    // Last, because it is the longest: what is cut for syslog is cut from it.
+    pairs.push(("reason", words.unwrap_or_default()));
     pairs.retain(|(_, value)| !value.is_empty());
     pairs
 }
