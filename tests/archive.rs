@@ -122,8 +122,8 @@ async fn without_a_gateway(practice: &Practice) {
         &archive,
         "--to",
         &to,
-    ]);
-    let restored = restored.await;
+    ])
+    .await;
     assert_eq!(restored.code, Some(0), "{}{}", restored.out, restored.err);
     assert!(
         restored.out.starts_with("restored 2 segments"),
@@ -177,8 +177,8 @@ async fn without_a_gateway(practice: &Practice) {
         &archive,
         "--key",
         &key,
-    ]);
-    let found = found.await;
+    ])
+    .await;
     assert_eq!(found.code, Some(1), "{}", found.out);
     assert!(found.err.contains("PROBLEM segments/"), "{}", found.err);
 }

@@ -317,7 +317,7 @@ pub(super) fn write(
 }
 
 /// Takes away the right to write, after stating until when in the time of access: where the file system keeps files
-/// unchangeable (SnapLock, SmartLock and their like), this is how it is told.
+/// unchangeable (`SnapLock`, `SmartLock` and their like), this is how it is told.
 fn close(path: &Path, until: Timestamp) -> Result<(), ArchiveError> {
     let times = FileTimes::new().set_accessed(SystemTime::from(until));
     let file = File::open(path).map_err(ArchiveError::io(path))?;
