@@ -113,7 +113,8 @@ impl Archives {
                     .await?;
                 seen?;
                 sieve = back;
-                changed.extend(note_holds(known, sieve.news()));
+                let (found, earlier) = sieve.news();
+                changed.extend(note_holds(known, found, earlier));
             }
         }
         // What the log has not any more is judged by its time alone.
@@ -185,7 +186,8 @@ impl Archives {
             let number = archived.number;
             known.insert(number, archived);
             // What it tells of earlier segments is kept before itself: else nobody would look again.
-            let mut changed = note_holds(known, sieve.news());
+            let (found, earlier) = sieve.news();
+            let mut changed = note_holds(known, found, earlier);
             changed.remove(&number);
             self.keep(known, changed).await?;
             self.keep(known, BTreeSet::from([number])).await?;

@@ -271,13 +271,12 @@ fn bring_back(
     console: &mut Console<'_>,
     clock: &SharedClock,
 ) -> Result<(), Failure> {
-    let target = match &args.from.directory {
-        Some(directory) => Target::Directory(directory.clone()),
-        None => {
-            let config = load(&args.from.config)?;
-            let archive = configured(&config)?;
-            Target::open(&archive.target, clock.clone()).map_err(Failure::of)?
-        }
+    let target = if let Some(directory) = &args.from.directory {
+        Target::Directory(directory.clone())
+    } else {
+        let config = load(&args.from.config)?;
+        let archive = configured(&config)?;
+        Target::open(&archive.target, clock.clone()).map_err(Failure::of)?
     };
     let restored = restore(&target, &args.to).map_err(Failure::of)?;
     if args.json {

@@ -28,8 +28,8 @@ pub(super) fn archive(audit: &mut Section<'_>, retention: u16) -> Option<Archive
         }
     };
     let lock = lock(&mut section, retention);
-    let hour = Duration::from_hours(1);
-    let every = section.within("every", hour, Duration::from_mins(1)..=7 * 24 * hour);
+    let hours = Duration::from_hours;
+    let every = section.within("every", hours(1), Duration::from_mins(1)..=hours(24 * 7));
     section.done();
     Some(Archive {
         target: target?,
