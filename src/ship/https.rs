@@ -1,4 +1,4 @@
-//! Messages as HTTP requests: a batch bundle of FHIR, as ATNA's RESTful transport has it (ITI-20), or lines.
+//! Messages as HTTP requests: a batch bundle of FHIR, as ATNA has it (ITI-20), or lines.
 
 use std::time::Duration;
 

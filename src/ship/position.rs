@@ -31,6 +31,7 @@ impl Position {
 
 /// Positions up to which was sent, and when: what is old enough can be relied on.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "they are the marks")]
 pub(super) struct Marks {
     window: Duration,
     marks: VecDeque<(Instant, Position)>,

@@ -9,6 +9,10 @@
 mod objects;
 mod participants;
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the sizes of these tests are small"
+)]
 mod tests;
 
 use super::fhir::kinds::{Code, Codes, Kind, Verb};

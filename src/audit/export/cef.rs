@@ -10,6 +10,10 @@ use crate::audit::query::answer::Answer;
 use crate::audit::query::join::Joined;
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the sizes of these tests are small"
+)]
 mod tests;
 
 /// The event of a record.

@@ -123,7 +123,9 @@ fn every_action_and_event_is_a_message_for_each_patient_as_it_is_a_fhir_event() 
             let joined = sample::done(*action, patients);
             let lines = lines(&joined);
             assert_eq!(lines.len(), fhir::events(&joined).len());
-            lines.iter().for_each(|line| holds(&message(line)));
+            for line in &lines {
+                holds(&message(line));
+            }
         }
     }
     let ids = |joined: &Joined| {

@@ -197,6 +197,7 @@ impl Kind {
 
 /// A code with its system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the names that FHIR has")]
 pub(in crate::audit::export) struct Code {
     pub(in crate::audit::export) system: &'static str,
     pub(in crate::audit::export) code: &'static str,
