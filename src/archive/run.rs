@@ -18,7 +18,7 @@ use super::state::State;
 use super::target::{sum_of, sum_of_file};
 use super::{Archives, Inner};
 use crate::audit::archived::Archived;
-use crate::audit::hold::{Book, Hold, Sieve};
+use crate::audit::hold::{Book, Hold, News, Sieve};
 use crate::audit::log::{Checkpoint, RETIRED, Retired, SigningKey, VerifierKey, each_note, ended};
 use crate::request::Event;
 
@@ -113,8 +113,7 @@ impl Archives {
                     .await?;
                 seen?;
                 sieve = back;
-                let (found, earlier) = sieve.news();
-                changed.extend(note_holds(known, found, earlier));
+                changed.extend(note_holds(known, sieve.news()));
             }
         }
         // What the log has not any more is judged by its time alone.
@@ -186,8 +185,7 @@ impl Archives {
             let number = archived.number;
             known.insert(number, archived);
             // What it tells of earlier segments is kept before itself: else nobody would look again.
-            let (found, earlier) = sieve.news();
-            let mut changed = note_holds(known, found, earlier);
+            let mut changed = note_holds(known, sieve.news());
             changed.remove(&number);
             self.keep(known, changed).await?;
             self.keep(known, BTreeSet::from([number])).await?;
@@ -248,11 +246,7 @@ impl Archives {
 }
 
 /// Notes what a sieve found; says which segments that changes.
-fn note_holds(
-    known: &mut BTreeMap<u64, Archived>,
-    found: Vec<(usize, u64)>,
-    earlier: Vec<(Timestamp, u64)>,
-) -> BTreeSet<u64> {
+fn note_holds(known: &mut BTreeMap<u64, Archived>, News { found, earlier }: News) -> BTreeSet<u64> {
     let mut changed = BTreeSet::new();
     for (index, hold) in found {
         let number = index as u64;

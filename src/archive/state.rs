@@ -222,13 +222,16 @@ mod tests {
         assert!(!state.is_due(HOUR, at(Duration::from_secs(59))));
         assert!(state.is_due(HOUR, at(FIRST)));
         state.complete = Some(start());
-        assert!(!state.is_due(HOUR, at(HOUR - Duration::from_secs(1))));
+        assert!(!state.is_due(HOUR, at(HOUR.saturating_sub(Duration::from_secs(1)))));
         assert!(state.is_due(HOUR, at(HOUR)));
         state.failed = Some(Failed {
             time: at(HOUR).1,
             reason: "full".to_owned(),
         });
-        assert!(!state.is_due(HOUR, at(HOUR + AGAIN - Duration::from_secs(1))));
+        assert!(!state.is_due(
+            HOUR,
+            at((HOUR + AGAIN).saturating_sub(Duration::from_secs(1)))
+        ));
         assert!(state.is_due(HOUR, at(HOUR + AGAIN)));
         let minute = Duration::from_mins(1);
         assert!(state.is_due(minute, at(HOUR + minute)));

@@ -72,7 +72,7 @@ impl Links {
             .filter(|name| {
                 &***name != patient && name.rsplit_once('|').is_none_or(|(_, id)| id != patient)
             })
-            .map(|name| name.to_string())
+            .map(ToString::to_string)
             .collect();
         found.sort();
         found.dedup();

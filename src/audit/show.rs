@@ -136,7 +136,10 @@ pub fn line(shown: &Shown) -> String {
         patients = format!("patient {}", charts.join(","));
     }
     if let Some(listed) = entry.outcome.as_ref().and_then(listed_in) {
-        patients = format!("{patients} {listed}").trim_start().to_owned();
+        if !patients.is_empty() {
+            patients.push(' ');
+        }
+        patients.push_str(&listed);
     }
     let request = facts.map_or("", |f| f.request.as_str());
     let fields = [

@@ -119,9 +119,7 @@ mod tests {
         let captured = recover(&code.reveal(), "master.key");
         assert_eq!(captured.exit, Exit::Fine, "{}", captured.err);
         assert_eq!(
-            MasterKey::read(&dir.path().join("master.key"))
-                .unwrap()
-                .id(),
+            MasterKey::read(dir.path().join("master.key")).unwrap().id(),
             key.id()
         );
         assert!(!captured.out.contains(code.reveal().as_str()));
@@ -229,7 +227,7 @@ mod tests {
         for name in ["master", "store", "backup"] {
             assert_eq!(recover(&code, name, name), Exit::Fine, "{name}");
             assert_eq!(recover(&first_code, name, "none"), Exit::Failed, "{name}");
-            let read = |path| MasterKey::read(&dir.path().join(path)).unwrap();
+            let read = |path| MasterKey::read(dir.path().join(path)).unwrap();
             let ids = |key: &MasterKey| {
                 key.all()
                     .map(|key| key.id().to_string())

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-pub use sieve::{Held, Sieve};
+pub use sieve::{Held, News, Sieve};
 
 use super::show::Filter;
 use super::trail::{Audit, AuditError};

@@ -47,6 +47,15 @@ pub struct Held {
     pub uncertain: Option<usize>,
 }
 
+/// What was found since it was last asked for.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Segments, with the number of a hold on something in them.
+    pub found: Vec<(usize, u64)>,
+    /// Times of earlier admissions, with the hold on them.
+    pub earlier: Vec<(Timestamp, u64)>,
+}
+
 impl Sieve {
     /// A sieve for these holds.
     #[must_use]
@@ -66,11 +75,11 @@ impl Sieve {
 
     /// What was found since this was last asked: segments with the number of a hold on something in them, and times of
     /// earlier admissions as in [`Held::earlier`].
-    pub fn news(&mut self) -> (Vec<(usize, u64)>, Vec<(Timestamp, u64)>) {
-        (
-            std::mem::take(&mut self.news),
-            std::mem::take(&mut self.earlier),
-        )
+    pub fn news(&mut self) -> News {
+        News {
+            found: std::mem::take(&mut self.news),
+            earlier: std::mem::take(&mut self.earlier),
+        }
     }
 
     fn hold(&mut self, segment: usize, hold: u64) {

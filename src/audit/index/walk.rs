@@ -101,10 +101,7 @@ impl Walk<'_> {
     }
 
     /// The children of a catalog: the number of the first segment of each, and what its segments reach over.
-    fn children<'c>(
-        group: Group,
-        catalog: &'c Catalog,
-    ) -> impl Iterator<Item = (u64, &'c [Span])> + use<'c> {
+    fn children(group: Group, catalog: &Catalog) -> impl Iterator<Item = (u64, &[Span])> {
         let size = Group::size(group.tier.saturating_sub(1));
         let width = usize::try_from(size).unwrap_or(usize::MAX).max(1);
         let firsts =

@@ -94,9 +94,18 @@ pub(super) fn run(
             manifest = Some(said);
             Ok(())
         }
-        other => {
+        beside @ (Piece::Row(_)
+        | Piece::Expired(_)
+        | Piece::Age(_)
+        | Piece::Removed(_)
+        | Piece::Aliases(_)
+        | Piece::Proof(_)
+        | Piece::Kept(_)
+        | Piece::Hold(_)
+        | Piece::ReadThrough(_)
+        | Piece::Indexed(_)) => {
             // No row comes of an export; what is said beside it is said at the end.
-            let _none = asides.row(other);
+            let _none = asides.row(beside);
             Ok(())
         }
     })?;

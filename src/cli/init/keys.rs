@@ -48,7 +48,7 @@ fn recoverable(
     key.write_recovery_under(&place.path(&wrap), code)
         .map_err(Failure::of)?;
     place.wrote(&wrap)?;
-    key.write(&place.path(&file)).map_err(Failure::of)?;
+    key.write(place.path(&file)).map_err(Failure::of)?;
     place.wrote(&file)?;
     Ok(true)
 }

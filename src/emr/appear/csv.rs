@@ -127,25 +127,22 @@ impl CsvReader {
         let text = std::str::from_utf8(&self.field)
             .ok()
             .filter(|_| !self.too_long);
-        match &self.columns {
-            Some(columns) => {
-                for (_, rule) in columns.iter().filter(|(column, _)| *column == self.column) {
-                    match text {
-                        Some(text) => gathered.take(*rule, text),
-                        None => gathered.too_long(),
-                    }
+        if let Some(columns) = &self.columns {
+            for (_, rule) in columns.iter().filter(|(column, _)| *column == self.column) {
+                match text {
+                    Some(text) => gathered.take(*rule, text),
+                    None => gathered.too_long(),
                 }
             }
-            None => {
-                let named = |place: &Place| match place {
-                    Place::Csv(name) => text.is_some_and(|text| text.trim() == name),
-                    Place::Json(_) | Place::Html(_) => false,
-                };
-                let here = self.rules.iter().enumerate();
-                let here = here.filter(|(_, rule)| named(&rule.place));
-                self.heading
-                    .extend(here.map(|(rule, _)| (self.column, rule)));
-            }
+        } else {
+            let named = |place: &Place| match place {
+                Place::Csv(name) => text.is_some_and(|text| text.trim() == name),
+                Place::Json(_) | Place::Html(_) => false,
+            };
+            let here = self.rules.iter().enumerate();
+            let here = here.filter(|(_, rule)| named(&rule.place));
+            self.heading
+                .extend(here.map(|(rule, _)| (self.column, rule)));
         }
         self.field.clear();
         self.too_long = false;

@@ -102,7 +102,8 @@ async fn what_is_wrong_is_an_alarm_once_and_what_was_known_counts_on() {
     assert_eq!(feed.condition().await.problems.len(), 1);
 
     // Nobody has hundreds of identifiers: such a class is not believed, the others are.
-    let chain: String = (0..100).map(|n| format!("{n},{}\n", n + 1)).collect();
+    let chain: Vec<String> = (0..100).map(|n| format!("{n},{}\n", n + 1)).collect();
+    let chain = chain.concat();
     std::fs::write(
         dir.path().join("links.csv"),
         format!("patient,same_as\n{chain}x,y\n"),

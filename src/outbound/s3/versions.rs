@@ -194,12 +194,14 @@ impl Bucket {
     }
 }
 
-/// The headers that lock an object as it is stored.
+/// The headers that lock an object as it is stored. Stores take such an object only where it is said how its bytes are
+/// proven to have arrived.
 #[must_use]
 pub fn locking(until: Timestamp) -> Vec<(&'static str, String)> {
     vec![
         ("x-amz-object-lock-mode", "COMPLIANCE".to_owned()),
         ("x-amz-object-lock-retain-until-date", stamp(until)),
+        ("x-amz-sdk-checksum-algorithm", "SHA256".to_owned()),
     ]
 }
 

@@ -139,7 +139,7 @@ impl Kit {
             std::fs::copy(folder.join(name), &to).unwrap();
             std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).unwrap();
         }
-        let master = Arc::new(MasterKey::read(&keys.path().join("master.key")).unwrap());
+        let master = Arc::new(MasterKey::read(keys.path().join("master.key")).unwrap());
         let signer_path = keys.path().join("signing.key");
         let verifier = VerifierKey::read(&keys.path().join("signing.pub")).unwrap();
         Self {

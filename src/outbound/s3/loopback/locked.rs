@@ -107,10 +107,10 @@ impl Vault {
 
     fn put(&mut self, request: &Request) -> Reply {
         let header = |name: &str| request.header(name).to_owned();
-        assert!(
-            !header("x-amz-checksum-sha256").is_empty(),
-            "S3 asks for one"
-        );
+        let (checksum, how) = ("x-amz-checksum-sha256", "x-amz-sdk-checksum-algorithm");
+        if header(checksum).is_empty() || header(how) != "SHA256" {
+            return error(400, "MissingUploadObjectWithObjectLockHeaders");
+        }
         let mut stored = Stored {
             bytes: request.body.clone(),
             ..Stored::default()
