@@ -92,6 +92,7 @@ async fn the_trail_is_archived_held_verified_and_restored() {
     what_is_on_record(&practice).await;
 }
 
+#[expect(clippy::too_many_lines, reason = "one command after the other")]
 async fn without_a_gateway(practice: &Practice) {
     let holds = document(&fine(practice, &["hold", "list", "--json"]).await);
     assert_eq!(

@@ -77,10 +77,6 @@ impl Marks {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::arithmetic_side_effects,
-    reason = "the sizes of these tests are small"
-)]
 mod tests {
     use super::*;
 
@@ -95,7 +91,7 @@ mod tests {
     fn only_what_is_as_old_as_the_window_is_relied_on() {
         let begin = Instant::now();
         let second = |n| begin.checked_add(Duration::from_secs(n)).unwrap();
-        let mut marks = Marks::new(Duration::from_secs(60), at(1));
+        let mut marks = Marks::new(Duration::from_mins(1), at(1));
         for n in 1..=59 {
             marks.sent(second(n * 2), at(n * 10));
         }

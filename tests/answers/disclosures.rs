@@ -24,6 +24,7 @@ async fn send(house: &House, browser: &mut crate::harness::Browser, to: &str, pu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one accounting, seen in every form")]
 async fn a_copy_that_is_sent_and_one_on_paper_are_accounted_for() {
     let house = House::open().await;
     let mut him = house.at_work("him.doyle").await;

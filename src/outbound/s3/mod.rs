@@ -35,6 +35,11 @@ use crate::clock::SharedClock;
 use crate::config::S3Target;
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::format_push_string,
+    reason = "the sizes of these tests are small"
+)]
 pub(crate) mod loopback;
 pub mod versions;
 
