@@ -120,7 +120,6 @@ pub(super) const fn traits(event: Event) -> Traits {
         Event::DisclosureRecorded => row("disclosure-recorded", Routine, Kind::Disclosure, Class::API_UPDATE),
         Event::LegalHoldSet => row("legal-hold-set", Routine, Kind::Configuration, Class::API_UPDATE),
         Event::LegalHoldReleased => row("legal-hold-released", Routine, Kind::Configuration, Class::API_UPDATE),
-        Event::SegmentShredded => row("segment-shredded", Routine, Kind::Configuration, Class::API_UPDATE),
         Event::SegmentArchived => row("segment-archived", Routine, Kind::Application, Class::API_UPDATE),
         Event::IndexRebuilt => row("index-rebuilt", Routine, Kind::Application, Class::API_UPDATE),
         Event::IdentifiersLinked => row("identifiers-linked", Routine, Kind::Application, Class::API_UPDATE),

@@ -127,6 +127,17 @@ const REFRESH: [&str; 3] = [
     "# grace = \"30m\"",
 ];
 
+/// What its own test looks at (`read::links`, `read::keys`).
+const LINKS: [&str; 1] = ["# [patient_links"];
+const KEYS: [&str; 6] = [
+    "# [keys.kms]",
+    "# endpoint =",
+    "# region =",
+    "# key_id =",
+    "# access_key_id =",
+    "# secret_access_key_file =",
+];
+
 /// What is shown commented out because it has no default, or its place differs.
 const SHOWN: [&str; 44] = [
     "# [client.",
@@ -199,6 +210,8 @@ fn what_the_template_shows_as_default_is_the_default() {
             .chain(&SECOND_FACTOR)
             .chain(&PROVISIONING)
             .chain(&CARE)
+            .chain(&LINKS)
+            .chain(&KEYS)
             .chain(&EMERGENCY)
             .chain(&REFRESH);
         all.any(|skip| line.starts_with(skip))

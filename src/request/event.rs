@@ -178,8 +178,6 @@ pub enum Event {
     LegalHoldSet,
     /// A legal hold was released.
     LegalHoldReleased,
-    /// The key of a segment was destroyed.
-    SegmentShredded,
     /// Segments of the trail were archived.
     SegmentArchived,
     /// The index of the trail was made anew.

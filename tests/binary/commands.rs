@@ -99,17 +99,20 @@ async fn a_wrong_command_line_is_64_and_every_help_is_fine() {
     }
     let top = chartgate(&["--help"]).await;
     assert_eq!(top.code, Some(0));
-    for command in commands(&top.out) {
-        let help = chartgate(&[&command, "--help"]).await;
-        assert_eq!(help.code, Some(0), "{command}: {}", help.err);
+    let mut paths: Vec<Vec<String>> = commands(&top.out)
+        .into_iter()
+        .map(|command| vec![command])
+        .collect();
+    while let Some(path) = paths.pop() {
+        let mut line: Vec<&str> = path.iter().map(String::as_str).collect();
+        line.push("--help");
+        let help = chartgate(&line).await;
+        assert_eq!(help.code, Some(0), "{path:?}: {}", help.err);
         if help.out.contains("Commands:") {
-            for leaf in commands(&help.out) {
-                let help = chartgate(&[&command, &leaf, "--help"]).await;
-                assert_eq!(help.code, Some(0), "{command} {leaf}: {}", help.err);
-                assert!(help.out.contains("Example"), "{command} {leaf}");
-            }
+            let leaves = commands(&help.out).into_iter();
+            paths.extend(leaves.map(|leaf| [&path[..], &[leaf]].concat()));
         } else {
-            assert!(help.out.contains("Example"), "{command}");
+            assert!(help.out.contains("Example"), "{path:?}");
         }
     }
 }

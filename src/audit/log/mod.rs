@@ -168,6 +168,7 @@ impl Log {
         retired::check_beginning(&*files, directory, first, options.signer.verifier())?;
         let end = recover::settle(&*files, directory, &known, None, options.truncation)?;
         let board = Arc::new(Board::default());
+        board.set_clock("unknown".to_owned());
         let retry = options.limits.checkpoint_interval;
         let (deliveries, asked) = Deliveries::start(options.witnesses, &board, retry, &clock)?;
         let (held, silent_witnesses) = everything_held(&*files, directory, asked)?;

@@ -154,7 +154,10 @@ fn read_checkpoints(
         std::fs::read_to_string(path)
     };
     let text = read.map_err(|error| Failure::Failed(format!("`{place}`: {error}")))?;
-    let mut lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let mut lines: Vec<&str> = text
+        .lines()
+        .map(|line| line.trim_end_matches('\r'))
+        .collect();
     lines.push("");
     let text = lines.join("\n");
     let mut checkpoints = 0_usize;
