@@ -194,6 +194,11 @@ fn make(
 ) -> Result<Made, Failure> {
     let now = clock.now();
     let (since, until) = args.period.bounds(now)?;
+    let until = match subject {
+        // What is signed off is a period that is over: the asking itself belongs to the next.
+        Subject::Activity => Some(until.unwrap_or(now)),
+        Subject::Patient(_) | Subject::User(_) => until,
+    };
     let filter = subject.filter(since, until);
     let mut output = Output::to(args.output.as_deref())?;
     let question = Ask::Report {

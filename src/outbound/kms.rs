@@ -155,7 +155,7 @@ async fn call<T: serde::de::DeserializeOwned>(
     if answer.status().is_success() {
         return serde_json::from_slice(answer.body()).map_err(|error| strange(&error));
     }
-    let refusal: Refusal = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let refusal = refusal(answer.body());
     if refusal.__type.is_empty() {
         return Err(KmsError::Strange(format!("status {}", answer.status())));
     }
@@ -165,4 +165,48 @@ async fn call<T: serde::de::DeserializeOwned>(
         kind: kind.chars().take(REASON).collect(),
         message: refusal.message.chars().take(REASON).collect(),
     })
+}
+
+/// What the service says: JSON, or XML where something in front of it refused.
+fn refusal(body: &[u8]) -> Refusal {
+    if let Ok(refusal) = serde_json::from_slice::<Refusal>(body)
+        && !refusal.__type.is_empty()
+    {
+        return refusal;
+    }
+    let text = String::from_utf8_lossy(body);
+    let between = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once(&format!("</{name}>"))?.0.to_owned())
+    };
+    Refusal {
+        __type: between("Code").unwrap_or_default(),
+        message: between("Message").unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_named_in_json_and_in_xml() {
+        for (body, kind, message) in [
+            (
+                r#"{"__type":"AccessDeniedException","Message":"no"}"#,
+                "AccessDeniedException",
+                "no",
+            ),
+            (
+                "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>",
+                "AccessDenied",
+                "no",
+            ),
+            ("<html>", "", ""),
+            ("", "", ""),
+        ] {
+            let read = refusal(body.as_bytes());
+            assert_eq!((&*read.__type, &*read.message), (kind, message), "{body}");
+        }
+    }
 }

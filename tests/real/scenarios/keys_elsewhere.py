@@ -15,7 +15,7 @@ from kit.console import Console  # noqa: E402
 from kit.gateway import Gateway, binary, toml  # noqa: E402
 from kit.vault import Kms, Token  # noqa: E402
 
-HOST = "emr.clinic.test"
+HOST = "opal.clinic.test"
 KEYS = ("master", "store", "backup")
 
 
@@ -83,7 +83,7 @@ def body(it):
 
 
 def configure(gateway):
-    issuer = {"name": "hospital", "url": f"https://localhost:{net.free_port()}", "client_id": "chartgate", "mfa": {"amr": ["mfa"]}}
+    issuer = {"name": "hospital", "url": f"https://localhost:{net.free_port()}", "client_id": "chartgate", "roles_claim": "/groups", "mfa": {"amr": [["mfa"]]}}
     emr = {"name": "emr", "hosts": [HOST], "profile": str(gateway.policies / "emr" / "opal.toml"), "backend": {"url": f"http://127.0.0.1:{net.free_port()}"}}
     backup = {"target": {"directory": str(gateway.directory / "backups")}, "key": str(gateway.directory / "keys" / "backup.key")}
     return gateway.configure(issuer, [emr], backup=backup)
