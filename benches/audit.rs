@@ -92,8 +92,9 @@ fn memory(line: &str) -> u64 {
     kilobytes.parse::<u64>().unwrap() / 1024
 }
 
-fn part(sorted: &[Duration], of: f64) -> Duration {
-    let index = (sorted.len() as f64 * of) as usize;
+/// The value below which so many of a hundred are.
+fn part(sorted: &[Duration], percent: usize) -> Duration {
+    let index = sorted.len() * percent / 100;
     sorted[index.min(sorted.len() - 1)]
 }
 
@@ -111,7 +112,7 @@ fn raw_sync(directory: &Path) -> Duration {
         times.push(began.elapsed());
     }
     times.sort();
-    part(&times, 0.5)
+    part(&times, 50)
 }
 
 /// What one round came to.
@@ -133,7 +134,7 @@ fn round(log: &Log, writers: usize, lasts: Duration) -> Round {
         .map(|worker| {
             let log = log.for_worker();
             let tasks = writers / cores + usize::from(worker < writers % cores);
-            std::thread::spawn(move || work(log, tasks, began + lasts))
+            std::thread::spawn(move || work(&log, tasks, began + lasts))
         })
         .collect();
     let mut waited: Vec<Duration> = Vec::new();
@@ -144,14 +145,14 @@ fn round(log: &Log, writers: usize, lasts: Duration) -> Round {
     Round {
         records: waited.len() as u64,
         took: began.elapsed(),
-        cpu: cpu() - before,
+        cpu: cpu().saturating_sub(before),
         batches: log.status().batches - batches,
         waited,
     }
 }
 
 /// One worker: a current-thread runtime with a courier, as the gateway's are.
-fn work(log: Log, tasks: usize, until: Instant) -> Vec<Duration> {
+fn work(log: &Log, tasks: usize, until: Instant) -> Vec<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -241,8 +242,8 @@ fn main() {
             round.records as f64 / round.took.as_secs_f64(),
             round.cpu.as_secs_f64() * 1e6 / round.records as f64,
             round.records as f64 / round.batches as f64,
-            part(&round.waited, 0.5),
-            part(&round.waited, 0.99),
+            part(&round.waited, 50),
+            part(&round.waited, 99),
         );
     }
     println!(

@@ -147,7 +147,7 @@ fn write(log: &Log, requests: std::ops::Range<u64>, tenth: u64) {
     };
     for number in requests {
         let facts = facts(template.clone(), number, tenth);
-        let time = start + SignedDuration::from_millis((number * 50) as i64);
+        let time = start + SignedDuration::from_millis((number * 50).cast_signed());
         let admission = Entry::admit(&node, time, &facts);
         let outcome = Outcome {
             end: End::Complete,

@@ -1,8 +1,8 @@
 //! The index of the trail: which records are about a patient, by a user, of an action, and so on, without reading the trail.
 //!
 //! It is derived from the trail and nothing else, can be made again at any time, and is sealed like it. Each closed
-//! segment has an immutable file of terms ([`part`]), sixteen of them a catalog ([`catalog`]); the segment that is
-//! written has its part in memory. A question ([`search`]) opens what can match and nothing else.
+//! segment has an immutable file of terms (`part`), sixteen of them a catalog (`catalog`); the segment that is
+//! written has its part in memory. A question (`search`) opens what can match and nothing else.
 //!
 //! *Owns*: `<trail>/index`, the part in memory, and what of the files is kept open.
 //! *Never*: an answer by its word alone: it says where to look, the record that is opened there says what is so. A
