@@ -18,10 +18,10 @@ from kit.staff import Staff  # noqa: E402
 
 PARTS = pathlib.Path(__file__).resolve().parents[1] / "parts"
 # What the sample clinic has a page for.
-ACTIONS = {"Search", "Read", "Create", "Update", "Delete", "Print", "Export", "Order", "Sign", "Administer", "Navigate", "Unmapped"}
-PROFILES = {"PatientRead", "Query", "PatientCreate", "PatientUpdate", "PatientDelete"}
+ACTIONS = {"Search", "Read", "Create", "Update", "Delete", "Print", "Export", "Order", "Sign", "Administer", "Navigate", "Unmapped", "Disclose"}
+PROFILES = {"PatientRead", "Query", "PatientCreate", "PatientUpdate", "PatientDelete", "PatientQuery", "PrivacyDisclosure.Source"}
 CLASSES = {"http_activity", "authentication", "api_activity", "application_lifecycle"}
-MESSAGES = {"110110 read", "110112 search", "110110 create", "110110 update", "110110 delete", "110113 110132", "110114 110122", "110114 110123", "110100 110120", "110101"}
+MESSAGES = {"110110 read", "110112 search", "110110 create", "110110 update", "110110 delete", "110113 110132", "110114 110122", "110114 110123", "110100 110120", "110101", "110106 disclose"}
 
 
 # Nobody deletes at the sample clinic.
@@ -58,6 +58,8 @@ def a_day(facts, console):
     records = Staff(facts, "him.doyle")
     records.get("/patients/4/export.csv")
     records.post("/patients/7/delete")
+    records.get("/patients/select?set_pid=4")
+    records.post("/chart/send", recipient="County Court", address="1 Main Street", what="discharge | letter", purpose="HLEGAL")
     Staff(facts, "admin.kovacs").get("/admin/users")
     billing = Staff(facts, "billing.shah")
     billing.get("/patients/select?set_pid=4")
