@@ -42,6 +42,12 @@ class Memory:
         (self.place / "filler").unlink()
 
 
+def has_loop_devices():
+    """Whether a file can be mounted as a disk here: some containers have no loop devices."""
+    found = subprocess.run(["losetup", "--find"], capture_output=True, text=True, timeout=60)
+    return found.returncode == 0 and all(shutil.which(tool) for tool in ("mkfs.ext4", "e2fsck", "fsfreeze"))
+
+
 class Image:
     """An ext4 of so many MiB in a file."""
 

@@ -110,6 +110,9 @@ def body(it):
         for ward in (memory, ext4):
             ward.gateway.secret("client-secret", "gw-secret-0123456789-0123456789-01")
         full_and_without_key(it, memory, issuer, disk.Memory(memory.gateway.directory / "audit", 12))
+        if not disk.has_loop_devices():
+            print("  LEFT OUT  a disk that becomes read-only or hangs: no file can be mounted as a disk here", flush=True)
+            return
         read_only_and_frozen(ext4, issuer, disk.Image(ext4.gateway.directory / "audit", stage.directory / "disk", 24))
 
 
