@@ -299,16 +299,20 @@ async fn from_disk(
     each: &mut impl FnMut(Piece) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let operator = offline::operator(config)?;
-    let audit = offline::open(config, clock).await.map_err(Failure::of)?;
-    let master = Arc::new(MasterKey::read(&config.audit.master_key).map_err(Failure::of)?);
-    let mut holdings = Holdings::new(&config.audit, Arc::new(RealFiles), master);
+    // Before the trail is opened: where the store is not to be had, nothing was begun that has to be ended.
     let known = Known::default();
+    let mut store = None;
     if question.needs_store() {
-        holdings = holdings.with_store(offline::store(config, clock).await?);
+        store = Some(offline::store(config, clock).await?);
     } else if let Some(settings) = &config.patient_links {
-        let store = offline::store(config, clock).await?;
-        let links = links::at_rest(settings, &store).await;
+        let links = links::at_rest(settings, &offline::store(config, clock).await?).await;
         known.state(links.map_err(Failure::of)?);
+    }
+    let master = Arc::new(MasterKey::read(&config.audit.master_key).map_err(Failure::of)?);
+    let audit = offline::open(config, clock).await.map_err(Failure::of)?;
+    let mut holdings = Holdings::new(&config.audit, Arc::new(RealFiles), master);
+    if let Some(store) = store {
+        holdings = holdings.with_store(store);
     }
     let answers = Answers::new(audit.clone(), holdings, clock.clone()).with_links(known);
     let answered = answer(&answers, operator, question, each).await;
