@@ -18,7 +18,6 @@
     reason = "a benchmark measures with the clock of the machine, prints, and fails by panicking"
 )]
 
-use std::collections::BTreeSet;
 use std::io::{Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -26,10 +25,9 @@ use std::time::{Duration, Instant};
 
 use chartgate::audit::log::{
     Limits, Log, LogOptions, MasterKey, Observer, Payload, Priority, RealFiles, Recovered,
-    SigningKey, Spell, Truncation, VerifierKey, verify,
+    SigningKey, Truncation, VerifierKey, verify,
 };
 use chartgate::clock::SystemClock;
-use uuid::Uuid;
 
 /// Tasks that append at once.
 const WRITERS: &[usize] = &[1, 64, 512];
@@ -52,18 +50,6 @@ impl Observer for Silent {
     }
 
     fn recovered(&mut self, _: &Recovered) -> Vec<Payload> {
-        Vec::new()
-    }
-
-    fn carried(&mut self, _: &BTreeSet<Uuid>) -> Vec<Payload> {
-        Vec::new()
-    }
-
-    fn degraded(&mut self, _: &Spell) -> Vec<Payload> {
-        Vec::new()
-    }
-
-    fn restored(&mut self, _: &Spell, _: Duration) -> Vec<Payload> {
         Vec::new()
     }
 }

@@ -16,7 +16,7 @@
     reason = "a benchmark measures with the clock of the machine, prints, and fails by panicking"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ use chartgate::audit::filter::Filter;
 use chartgate::audit::index::Index;
 use chartgate::audit::log::{
     Limits, Log, LogOptions, MasterKey, Observer, Payload, Priority, RealFiles, Recovered,
-    SigningKey, Slot, Spell, Truncation,
+    SigningKey, Slot, Truncation,
 };
 use chartgate::audit::outcome::{End, Outcome};
 use chartgate::audit::query::{Look, Query};
@@ -34,7 +34,6 @@ use chartgate::clock::SystemClock;
 use chartgate::request::{Facts, RequestId};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use uuid::Uuid;
 
 const PATIENTS: u64 = 200_000;
 const USERS: u64 = 2_000;
@@ -51,18 +50,6 @@ impl Observer for Deaf {
     }
 
     fn recovered(&mut self, _: &Recovered) -> Vec<Payload> {
-        Vec::new()
-    }
-
-    fn carried(&mut self, _: &BTreeSet<Uuid>) -> Vec<Payload> {
-        Vec::new()
-    }
-
-    fn degraded(&mut self, _: &Spell) -> Vec<Payload> {
-        Vec::new()
-    }
-
-    fn restored(&mut self, _: &Spell, _: Duration) -> Vec<Payload> {
         Vec::new()
     }
 }

@@ -1,6 +1,6 @@
 //! Records of an invented clinic, for the tests of what reads them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::entry::{Entry, Phase};
-use super::log::{MasterKey, Observer, Payload, Recovered, SigningKey, Spell};
+use super::log::{MasterKey, Observer, Payload, Recovered, SigningKey};
 use super::outcome::{End, Outcome};
 use super::query::join::{Ended, Joined};
 use crate::clock::SharedClock;
@@ -241,18 +241,6 @@ impl Observer for Deaf {
     fn failed(&mut self, _: &str) {}
 
     fn recovered(&mut self, _: &Recovered) -> Vec<Payload> {
-        Vec::new()
-    }
-
-    fn carried(&mut self, _: &BTreeSet<Uuid>) -> Vec<Payload> {
-        Vec::new()
-    }
-
-    fn degraded(&mut self, _: &Spell) -> Vec<Payload> {
-        Vec::new()
-    }
-
-    fn restored(&mut self, _: &Spell, _: Duration) -> Vec<Payload> {
         Vec::new()
     }
 }

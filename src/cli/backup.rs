@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::console::{Console, Failure};
-use crate::admin::client::{AdminClient, ClientError};
+use super::gateway;
 use crate::admin::protocol::AdminRequest;
 use crate::audit::log::{MasterKey, VerifierKey};
 use crate::backup::{Ask, Drilled, Keys, Link, Made, State, Target, Vault, Verified};
@@ -162,7 +162,7 @@ pub fn run(
 
 fn make(args: &RunArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
-    let value = only(asked(&config, Ask::Run)?)?;
+    let value = gateway::only(asked(&config, Ask::Run)?)?;
     let made: Made = read(&value)?;
     if args.json {
         console.line(&value)?;
@@ -220,7 +220,7 @@ fn verify(
         id: args.id.clone(),
     })?;
     let found: Verified = if let Some(values) = asked {
-        read(&only(values)?)?
+        read(&gateway::only(values)?)?
     } else {
         let vault = args.from.vault(clock)?;
         let expected = args.from.remembered(&vault, clock)?;
@@ -254,7 +254,7 @@ fn verify(
 
 fn drill(args: &DrillArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
-    let value = only(asked(
+    let value = gateway::only(asked(
         &config,
         Ask::Drill {
             id: args.id.clone(),
@@ -311,18 +311,11 @@ fn complain(problems: &[String], console: &mut Console<'_>) -> Result<(), Failur
 
 fn asked(config: &Config, ask: Ask) -> Result<Vec<Value>, Failure> {
     let mut values = Vec::new();
-    super::gateway::ask(config, AdminRequest::Backup(ask), |value| {
+    gateway::ask(config, AdminRequest::Backup(ask), |value| {
         values.push(value);
         Ok(())
     })?;
     Ok(values)
-}
-
-fn only(values: Vec<Value>) -> Result<Value, Failure> {
-    let mut values = values.into_iter();
-    values
-        .next()
-        .ok_or_else(|| Failure::of("the gateway said nothing"))
 }
 
 fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, Failure> {
@@ -336,22 +329,7 @@ impl From {
             return Ok(None);
         }
         let config = Config::load_for_reading(&self.config).map_err(Failure::Problems)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
-            let request = AdminRequest::Backup(ask);
-            let mut client = match AdminClient::ask(&config.admin.socket, request).await {
-                Ok(client) => client,
-                Err(ClientError::NotRunning(_)) => return Ok(None),
-                Err(error) => return Err(Failure::of(error)),
-            };
-            let mut values = Vec::new();
-            while let Some(value) = client.next().await.map_err(Failure::of)? {
-                values.push(value);
-            }
-            Ok(Some(values))
-        })
+        gateway::ask_if_running(&config, AdminRequest::Backup(ask))
     }
 
     fn vault(&self, clock: &SharedClock) -> Result<Vault, Failure> {

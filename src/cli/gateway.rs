@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::console::{Console, Failure};
-use crate::admin::client::AdminClient;
+use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::protocol::AdminRequest;
 use crate::config::Config;
 use crate::config::unit::parse_duration;
@@ -43,6 +43,42 @@ pub(super) fn ask(
         }
         Ok(())
     })
+}
+
+/// Everything that the gateway answers; `None` where none runs.
+///
+/// # Errors
+/// [`Failure`], where it refuses.
+pub(super) fn ask_if_running(
+    config: &Config,
+    request: AdminRequest,
+) -> Result<Option<Vec<Value>>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut client = match AdminClient::ask(&config.admin.socket, request).await {
+            Ok(client) => client,
+            Err(ClientError::NotRunning(_)) => return Ok(None),
+            Err(error) => return Err(Failure::of(error)),
+        };
+        let mut values = Vec::new();
+        while let Some(value) = client.next().await.map_err(Failure::of)? {
+            values.push(value);
+        }
+        Ok(Some(values))
+    })
+}
+
+/// The value that an answer must have.
+///
+/// # Errors
+/// [`Failure`] for an answer without one.
+pub(super) fn only(values: Vec<Value>) -> Result<Value, Failure> {
+    let mut values = values.into_iter();
+    values
+        .next()
+        .ok_or_else(|| Failure::of("the gateway said nothing"))
 }
 
 /// Asks the gateway for a list and prints each of its values; of an empty one it notes `nothing`.

@@ -118,14 +118,20 @@ pub trait Observer: Send + std::fmt::Debug {
 
     /// A segment was begun behind records of this run, behind which this is open. The returned records are its first but
     /// for those of a recovery.
-    fn carried(&mut self, open: &BTreeSet<Uuid>) -> Vec<Payload>;
+    fn carried(&mut self, _open: &BTreeSet<Uuid>) -> Vec<Payload> {
+        Vec::new()
+    }
 
     /// Something keeps the log from taking every record. Told as soon as a record can say so: at once where some are
     /// still taken, and where none are, when it is over. The returned records are written next.
-    fn degraded(&mut self, spell: &Spell) -> Vec<Payload>;
+    fn degraded(&mut self, _spell: &Spell) -> Vec<Payload> {
+        Vec::new()
+    }
 
     /// It is over, after `lasted`. The returned records are written next.
-    fn restored(&mut self, spell: &Spell, lasted: Duration) -> Vec<Payload>;
+    fn restored(&mut self, _spell: &Spell, _lasted: Duration) -> Vec<Payload> {
+        Vec::new()
+    }
 }
 
 /// What a log is opened with.

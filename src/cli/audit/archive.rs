@@ -10,7 +10,6 @@ use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::protocol::AdminRequest;
 use crate::archive::{Ask, Expected, Ran, Target, Verified, restore, scratch, verify, within};
 use crate::audit::archived::{Archived, Shelf};
@@ -326,29 +325,12 @@ fn configured(config: &Config) -> Result<&Archive, Failure> {
 }
 
 fn only<T: DeserializeOwned>(values: Vec<Value>) -> Result<T, Failure> {
-    let value = values.into_iter().next();
-    let value = value.ok_or_else(|| Failure::of("the gateway said nothing"))?;
-    serde_json::from_value(value).map_err(Failure::of)
+    serde_json::from_value(gateway::only(values)?).map_err(Failure::of)
 }
 
 /// What the running gateway answers; `None` where there is none to ask.
 fn online(config: &Config, ask: Ask) -> Result<Option<Vec<Value>>, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let request = AdminRequest::Archive(ask);
-        let mut client = match AdminClient::ask(&config.admin.socket, request).await {
-            Ok(client) => client,
-            Err(ClientError::NotRunning(_)) => return Ok(None),
-            Err(error) => return Err(Failure::of(error)),
-        };
-        let mut values = Vec::new();
-        while let Some(value) = client.next().await.map_err(Failure::of)? {
-            values.push(value);
-        }
-        Ok(Some(values))
-    })
+    gateway::ask_if_running(config, AdminRequest::Archive(ask))
 }
 
 /// What a gateway that does not run remembers to have archived, where its store is here.

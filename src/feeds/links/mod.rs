@@ -90,6 +90,8 @@ struct Said {
     directory: Directory,
     /// What is not on record or not kept yet.
     pending: News,
+    /// Whether more was said than is in force.
+    is_ahead: bool,
     condition: Condition,
 }
 
@@ -179,6 +181,7 @@ impl LinkFeed {
         let mut said = self.said.lock().await;
         if said.told.is_none() {
             said.told = Some(kept(&self.ground.store).await?);
+            said.is_ahead = true;
         }
         let mut problems = Vec::new();
         if let Some(path) = &self.ground.settings.file {
@@ -187,8 +190,13 @@ impl LinkFeed {
         if let Some(adt) = &self.ground.settings.adt {
             problems.extend(self.read_messages(adt, &mut said).await?);
         }
-        let none = Told::default();
-        let links = links(&said.file, said.told.as_ref().unwrap_or(&none));
+        if said.is_ahead {
+            let none = Told::default();
+            let told = said.told.as_ref().unwrap_or(&none);
+            self.ground.known.state(links(&said.file, told));
+            said.is_ahead = false;
+        }
+        let links = self.ground.known.now();
         if links.refused() > 0 {
             problems.push(format!(
                 "{} patients would have more than 64 identifiers: those links are not believed",
@@ -199,7 +207,6 @@ impl LinkFeed {
             patients: links.patients(),
             problems,
         };
-        self.ground.known.state(links);
         for problem in &condition.problems {
             if !said.condition.problems.contains(problem) {
                 self.alarm(problem).await?;
@@ -232,6 +239,7 @@ impl LinkFeed {
             self.record(Event::IdentifiersLinked, "file", detail.into())
                 .await?;
             said.file = pairs;
+            said.is_ahead = true;
         }
         said.watched.settle(&news, problem.clone());
         Ok(problem)
@@ -261,6 +269,7 @@ impl LinkFeed {
         said.directory = directory;
         let taken = self.take_over(&news, &told).await;
         said.told = Some(told);
+        said.is_ahead |= !news.shelves.is_empty();
         if taken.is_err() {
             said.pending = news;
         }
@@ -297,11 +306,10 @@ impl LinkFeed {
             self.record(Event::IdentifiersLinked, "adt", detail.into())
                 .await?;
         }
-        for shelf in &news.shelves {
-            let ties = told.on(*shelf);
+        for (shelf, ties) in told.on(&news.shelves) {
             self.ground
                 .store
-                .keep(Table::Upkeep, &key(*shelf), &ties, NEVER)
+                .keep(Table::Upkeep, &key(shelf), &ties, NEVER)
                 .await?;
         }
         Ok(())

@@ -88,10 +88,16 @@ impl Told {
             .map(|((one, other), _)| (one, other))
     }
 
-    /// What belongs on a shelf.
-    pub(super) fn on(&self, shelf: u8) -> Vec<(&Pair, &Tie)> {
-        let ties = self.ties.iter();
-        ties.filter(|(pair, _)| shelf_of(pair) == shelf).collect()
+    /// What belongs on these shelves; each pair is looked at once.
+    pub(super) fn on(&self, shelves: &BTreeSet<u8>) -> BTreeMap<u8, Vec<(&Pair, &Tie)>> {
+        let mut all: BTreeMap<u8, Vec<_>> = BTreeMap::new();
+        for tie in &self.ties {
+            let shelf = shelf_of(tie.0);
+            if shelves.contains(&shelf) {
+                all.entry(shelf).or_default().push(tie);
+            }
+        }
+        all
     }
 
     /// Takes a message: HL7 v2.5 chapter 3. Those that say nothing about identities change nothing.
@@ -253,8 +259,10 @@ mod tests {
             "older than what is known"
         );
 
-        let kept: Vec<(Pair, Tie)> = (0..=u8::MAX)
-            .flat_map(|shelf| told.on(shelf))
+        let shelves = told.on(&(0..=u8::MAX).collect());
+        let kept: Vec<(Pair, Tie)> = shelves
+            .into_values()
+            .flatten()
             .map(|(pair, tie)| (pair.clone(), *tie))
             .collect();
         assert_eq!(Told::of(kept).ties, told.ties);
