@@ -6,7 +6,8 @@
 //! them stands what one sync of the same disk takes by itself. Then it verifies what was written, with the public key
 //! and with the master key, and says what the process took of memory.
 //!
-//! `SECONDS` (3) changes how long each round lasts, `DIRECTORY` where the trail lies.
+//! `SECONDS` (3) changes how long each round lasts, `DIRECTORY` where the trail lies, `ALLOCATE` how many MiB are
+//! reserved in a segment at a time.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -208,7 +209,10 @@ fn main() {
         signer,
         witnesses: Vec::new(),
         observer: Box::new(Silent),
-        limits: Limits::default(),
+        limits: Limits {
+            allocate_bytes: set("ALLOCATE", Limits::default().allocate_bytes >> 20) << 20,
+            ..Limits::default()
+        },
         watch: SystemClock::shared(),
         truncation: Truncation::Refuse,
     };

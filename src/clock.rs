@@ -20,6 +20,31 @@ pub trait Clock: Send + Sync + Debug {
 /// A clock that all owners of a gateway share.
 pub type SharedClock = Arc<dyn Clock>;
 
+/// How long ago something was; nothing where it lies ahead, as after a clock that was wrong.
+#[must_use]
+pub fn since(time: Timestamp, now: Timestamp) -> Option<Duration> {
+    Duration::try_from(now.duration_since(time)).ok()
+}
+
+/// When something began, as the clock stands now, and now; `began` is by the clock that nobody sets.
+#[must_use]
+pub fn began_and_now(clock: &dyn Clock, began: Duration) -> (Timestamp, Timestamp) {
+    let now = clock.now();
+    let running = clock.monotonic().saturating_sub(began);
+    (now.checked_sub(running).unwrap_or(Timestamp::MIN), now)
+}
+
+/// A time span as a person reads it.
+#[must_use]
+pub fn spoken(span: Duration) -> String {
+    let minutes = span.as_secs() / 60;
+    match minutes {
+        0..120 => format!("{minutes} min"),
+        120..2880 => format!("{} h", minutes / 60),
+        _ => format!("{} days", minutes / 1440),
+    }
+}
+
 /// The clock of the machine.
 #[derive(Debug)]
 pub struct SystemClock {

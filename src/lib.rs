@@ -10,6 +10,7 @@ pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod counted;
 pub mod demo;
 pub mod desk;
 pub mod detect;

@@ -378,7 +378,15 @@ async fn status_says_how_old_the_trail_is(house: &House) {
     );
     let listed = ask(house, &["audit", "retention"]).await;
     assert!(listed.out.contains("nothing is older"), "{}", listed.out);
-    let applied = ask(house, &["audit", "retention", "--apply"]).await;
-    assert!(applied.out.contains("nothing to remove"), "{}", applied.out);
+    let applied = ask(house, &["audit", "retention", "--apply", "--yes"]).await;
+    assert!(
+        applied.out.contains("nothing is removed"),
+        "{}",
+        applied.out
+    );
+    let apply = ["audit", "retention", "--apply", "--config", &config];
+    let refused = chartgate(&apply).await;
+    assert_eq!(refused.code, Some(64), "{}", refused.out);
+    assert!(refused.err.contains("add --yes"), "{}", refused.err);
     assert!(Path::new(&config).exists());
 }

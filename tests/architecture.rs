@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// The level of each module; imports go to the same module, or down.
 const LEVELS: &[(&str, u8)] = &[
     ("clock", 0),
+    ("counted", 0),
     ("language", 0),
     ("secret", 0),
     ("config", 1),

@@ -41,6 +41,11 @@ pub enum ArchiveError {
     /// It could not be put on record.
     #[error("it could not be put on record: {0}")]
     Audit(#[from] AuditError),
+    /// There is no archive.
+    #[error(
+        "there is no archive at `{0}`: no such directory; is it mounted, and is the path the right one?"
+    )]
+    Absent(PathBuf),
     /// The object store.
     #[error(transparent)]
     Bucket(#[from] S3Error),

@@ -18,6 +18,8 @@ mod verify;
 #[cfg(test)]
 mod bucket_tests;
 #[cfg(test)]
+mod missing_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -42,12 +44,13 @@ use crate::audit::archived::Shelf;
 use crate::audit::hold;
 use crate::audit::log::SigningKey;
 use crate::audit::trail::Audit;
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, began_and_now, spoken};
 use crate::config::{Archive, Config};
 use crate::request::Event;
 use crate::store::Store;
+use crate::store::remembered::Remembered;
 use crate::telemetry::metrics as names;
-use state::{Memory, Outcome, shown};
+use state::Outcome;
 
 /// How often it is looked whether the archive is to be brought up to date.
 const LOOK: Duration = Duration::from_secs(30);
@@ -85,8 +88,9 @@ struct Inner {
     store: Store,
     audit: Audit,
     clock: SharedClock,
-    memory: Memory,
-    started: Timestamp,
+    memory: Remembered<State>,
+    /// By the clock that nobody sets.
+    started: Duration,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
 
@@ -114,10 +118,10 @@ impl Archives {
                 scratch: scratch(config),
                 holdings,
                 shelf: Shelf::new(store.clone(), &target),
-                memory: Memory::open(&store, &target).await?,
+                memory: Remembered::new(state::KEY, State::of(&store, &target).await?),
                 store,
                 audit,
-                started: clock.now(),
+                started: clock.monotonic(),
                 clock,
                 config: archive,
                 one_at_a_time: tokio::sync::Mutex::new(()),
@@ -196,7 +200,7 @@ impl Archives {
         metrics::gauge!(names::ARCHIVE_AGE).set(state.age(started, now));
         metrics::gauge!(names::ARCHIVE_SEGMENTS).set(precise(state.segments));
         if state.is_late(every, times) {
-            let age = shown(state.age(started, now));
+            let age = spoken(state.age(started, now));
             let title = format!("the archive of the trail has not been complete for {age}");
             self.alarm("archive-late", "high", title).await;
         } else {
@@ -204,7 +208,7 @@ impl Archives {
         }
         // What cannot be read now is alarmed of where it matters: by retention, and by the run.
         if let Ok(holds) = inner.holdings.holds()
-            && let Ok(book) = holds.book().await
+            && let Ok(book) = holds.kept().await
         {
             hold::measure(&book);
         }
@@ -248,6 +252,7 @@ impl Archives {
         let inner = &self.inner;
         let _alone = inner.alone()?;
         let known = inner.shelf.all().await?;
+        let is_new = known.is_empty();
         let here = self.blocking(|inner| Ok(inner.holdings.headers()?)).await?;
         let found = self
             .blocking(move |inner| {
@@ -260,26 +265,42 @@ impl Archives {
                     verify(&inner.target()?, expected, scratch)
                 })
             })
-            .await?;
+            .await;
+        let found = match found {
+            Err(ArchiveError::Absent(path)) if !is_new => {
+                // What it should hold is not forgotten: it may only not be mounted.
+                self.conclude(1, &ArchiveError::Absent(path.clone()).to_string())
+                    .await?;
+                return Err(ArchiveError::Absent(path));
+            }
+            found => found?,
+        };
         for header in here {
             if found.lost.contains(&header.number) {
                 inner.shelf.forget(header.number).await?;
             }
         }
+        let first = found.problems.first().map_or("", String::as_str);
+        self.conclude(found.problems.len(), first).await?;
+        Ok(found)
+    }
+
+    /// Remembers what a verification found, and alarms where that is anything.
+    async fn conclude(&self, problems: usize, first: &str) -> Result<(), ArchiveError> {
+        let inner = &self.inner;
         let mut state = inner.memory.state();
         state.verified = Some(Outcome {
             time: inner.clock.now(),
-            problems: found.problems.len(),
+            problems,
         });
         inner.memory.keep(&inner.store, state).await?;
-        match found.problems.first() {
-            Some(first) => {
-                let title = format!("what lies in the archive of the trail is not intact: {first}");
-                self.alarm("archive-altered", "critical", title).await;
-            }
-            None => inner.memory.quiet("archive-altered"),
+        if problems == 0 {
+            inner.memory.quiet("archive-altered");
+            return Ok(());
         }
-        Ok(found)
+        let title = format!("what lies in the archive of the trail is not intact: {first}");
+        self.alarm("archive-altered", "critical", title).await;
+        Ok(())
     }
 
     /// Works on a thread that may block.
@@ -314,9 +335,9 @@ impl Inner {
         Target::open(&self.config.target, self.clock.clone())
     }
 
-    /// When the gateway was started, and now.
+    /// When the gateway was started, as the clock stands now, and now.
     fn times(&self) -> (Timestamp, Timestamp) {
-        (self.started, self.clock.now())
+        began_and_now(&*self.clock, self.started)
     }
 
     fn alone(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, ArchiveError> {

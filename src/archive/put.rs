@@ -48,10 +48,12 @@ pub(super) fn put(
             return proven(target, name, there, sum, until);
         }
         if !target.locks() {
-            return Err(ArchiveError::altered(
-                name,
-                "something else lies under this name; it is left as it is",
-            ));
+            let said = format!(
+                "something else lies under this name, and is left as it is, for it is evidence: move `{}` out of the \
+                 archive, keep it, and run `chartgate audit archive run` again",
+                target.shown(name)
+            );
+            return Err(ArchiveError::altered(name, said));
         }
         // Somebody stored something else over it, or began to: it becomes the newest version again.
     }

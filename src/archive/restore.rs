@@ -7,11 +7,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::Chain;
+use super::chain::{Chain, Damaged, Places, place_of};
 use super::error::ArchiveError;
 use super::target::{Target, copy, write};
 use super::verify::{Versions, choose, read_note, versions};
-use crate::audit::log::RETIRED;
+use crate::audit::log::{RETIRED, Retired};
 
 /// Checkpoints of what the archive does not hold: records of the segment that was being written.
 const LATER: &str = "checkpoints.later";
@@ -38,13 +38,14 @@ pub struct Restored {
 /// Restores an archive into `to`, which must not exist or be empty.
 ///
 /// # Errors
-/// [`ArchiveError`] where the archive cannot be read or the directory not be written.
+/// [`ArchiveError`] where the archive is not there or cannot be read, or the directory not be written.
 pub fn restore(target: &Target, to: &Path) -> Result<Restored, ArchiveError> {
+    target.present()?;
     claim(to)?;
     let scratch = to.join("scratch");
     std::fs::create_dir(&scratch).map_err(ArchiveError::io(&scratch))?;
     let mut restored = Restored::default();
-    let mut chain = Chain::default();
+    let (mut chain, mut damaged) = (Chain::default(), Damaged::default());
     let names = versions(target, "segments")?;
     for (name, versions) in &names {
         let chosen = choose(target, (name, versions), &scratch);
@@ -52,6 +53,7 @@ pub fn restore(target: &Target, to: &Path) -> Result<Restored, ArchiveError> {
             Ok(chosen) => chosen,
             Err(error @ ArchiveError::Altered { .. }) => {
                 restored.problems.push(error.to_string());
+                damaged.add(name);
                 continue;
             }
             Err(error) => return Err(error),
@@ -61,28 +63,35 @@ pub fn restore(target: &Target, to: &Path) -> Result<Restored, ArchiveError> {
         copy(&path, &to.join("segments").join(own))?;
         restored.segments = restored.segments.saturating_add(1);
         restored.bytes = restored.bytes.saturating_add(sum.bytes);
-        if restored.first.is_none() {
-            restored.first = Some(found.header.first);
-        }
         let link = chain.go_on(&found);
         restored
             .problems
             .extend(link.map(|said| format!("{name}: {said}")));
     }
     std::fs::remove_dir_all(&scratch).map_err(ArchiveError::io(&scratch))?;
-    restored.last = chain.last();
+    (restored.first, restored.last) = (chain.first(), chain.last());
     if restored.segments == 0 {
         restored
             .problems
             .push("there is no segment in the archive".to_owned());
     }
     let checkpoints = versions(target, "checkpoints")?;
+    let places = Places::of(checkpoints.keys());
     let (fitting, later): (Versions, Versions) = checkpoints
         .into_iter()
         .partition(|(name, _)| is_of(name, &chain));
-    restored.checkpoints = notes(target, &fitting, &to.join("checkpoints"))?;
-    restored.later = notes(target, &later, &to.join(LATER))?;
-    notes(target, &versions(target, "retired")?, &to.join(RETIRED))?;
+    restored.checkpoints = notes(target, &fitting, &to.join("checkpoints"))?.len() as u64;
+    restored.later = notes(target, &later, &to.join(LATER))?.len() as u64;
+    let removed = notes(target, &versions(target, "retired")?, &to.join(RETIRED))?;
+    // Whoever verifies what was restored asks for their signatures.
+    let removed: Vec<Retired> = removed
+        .iter()
+        .filter_map(|text| Retired::parse(text))
+        .collect();
+    restored.problems.extend(chain.beginning(&removed));
+    restored
+        .problems
+        .extend(chain.gaps(&places, &removed, &damaged));
     Ok(restored)
 }
 
@@ -101,19 +110,17 @@ fn claim(to: &Path) -> Result<(), ArchiveError> {
 
 /// Whether a checkpoint, by its name, is of a record that was restored.
 fn is_of(name: &str, chain: &Chain) -> bool {
-    let place = || {
-        let name = name.rsplit('/').next()?.strip_suffix(".note")?;
-        let (sequence, segment) = name.split_once('-')?;
-        let (last, _) = chain.end_of(&segment.parse().ok()?)?;
-        Some(sequence.parse::<u64>().ok()? <= last)
-    };
-    place().unwrap_or(false)
+    let place = place_of(name).and_then(|(sequence, segment)| {
+        let (last, _) = chain.end_of(&segment)?;
+        Some(sequence <= last)
+    });
+    place.unwrap_or(false)
 }
 
-/// Collects notes in one file; says how many.
-fn notes(target: &Target, names: &Versions, to: &Path) -> Result<u64, ArchiveError> {
+/// Collects notes in one file, and hands them back.
+fn notes(target: &Target, names: &Versions, to: &Path) -> Result<Vec<String>, ArchiveError> {
     if names.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let mut texts = Vec::new();
     for (name, versions) in names {
@@ -122,7 +129,7 @@ fn notes(target: &Target, names: &Versions, to: &Path) -> Result<u64, ArchiveErr
     }
     let text = texts.join("\n");
     write(to, |file| file.write_all(text.as_bytes()))?;
-    Ok(texts.len() as u64)
+    Ok(texts)
 }
 
 #[cfg(test)]

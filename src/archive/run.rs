@@ -77,7 +77,7 @@ impl Archives {
             .await?;
         self.put_notes(&known, &mut state, &mut ran).await?;
         self.mark(&mut known, &book, &mut ran).await?;
-        state.sieved = book.in_force().map(|hold| hold.id).collect();
+        state.sieved_by(book.in_force());
         state.segments = known.len() as u64;
         state.bytes = known.values().map(|archived| archived.bytes).sum();
         if ran.problems.is_empty() {
@@ -98,7 +98,7 @@ impl Archives {
         local: &[(Retired, Timestamp)],
         (book, state): (&Book, &State),
     ) -> Result<(), ArchiveError> {
-        let is_new = |hold: &&Hold| !state.sieved.contains(&hold.id);
+        let is_new = |hold: &&Hold| !state.has_sieved(hold);
         let fresh: Vec<Hold> = book.in_force().filter(is_new).cloned().collect();
         if fresh.is_empty() {
             return Ok(());

@@ -1,16 +1,17 @@
 //! What was last done about the archive, kept in the store, and what follows from it.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::error::ArchiveError;
-use crate::store::{NEVER, Store, StoreError, Table};
+use crate::audit::hold::Hold;
+use crate::clock::{since, spoken};
+use crate::counted::counted;
+use crate::store::{Store, StoreError, remembered};
 
-const KEY: &str = "archive";
+pub(super) const KEY: &str = "archive";
 /// The first run of a gateway comes this long after its start.
 const FIRST: Duration = Duration::from_mins(1);
 /// After a failure the next attempt comes after this, or sooner where runs are made more often.
@@ -41,6 +42,24 @@ pub struct State {
     pub sieved: BTreeSet<u64>,
     /// The newest verification.
     pub verified: Option<Outcome>,
+    /// How many further identifiers of their patients these holds covered then. They only grow.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub covered: BTreeMap<u64, usize>,
+}
+
+impl State {
+    /// Whether every archived segment was compared with a hold, and with all that it covers.
+    pub(super) fn has_sieved(&self, hold: &Hold) -> bool {
+        let covered = self.covered.get(&hold.id).copied().unwrap_or_default();
+        self.sieved.contains(&hold.id) && covered >= hold.aliases.len()
+    }
+
+    /// Every archived segment was compared with these.
+    pub(super) fn sieved_by<'h>(&mut self, holds: impl Iterator<Item = &'h Hold> + Clone) {
+        self.sieved = holds.clone().map(|hold| hold.id).collect();
+        let covering = holds.filter(|hold| !hold.aliases.is_empty());
+        self.covered = covering.map(|hold| (hold.id, hold.aliases.len())).collect();
+    }
 }
 
 /// An attempt that failed.
@@ -78,21 +97,20 @@ impl State {
     /// # Errors
     /// [`StoreError`] where it does not answer.
     pub async fn of(store: &Store, target: &str) -> Result<Self, StoreError> {
-        let entry = store.get(Table::Upkeep, KEY).await?;
-        // What a later version wrote and this one cannot read is done again: nothing of it is lost in the archive.
-        let kept = entry.and_then(|entry| serde_json::from_slice(entry.value.expose()).ok());
-        let kept = kept.filter(|state: &Self| state.target == target);
+        // What is not known is done again: nothing of it is lost in the archive.
+        let kept: Option<Self> = remembered::read(store, KEY).await?;
+        let kept = kept.filter(|state| state.target == target);
         Ok(kept.unwrap_or_else(|| Self {
             target: target.to_owned(),
             ..Self::default()
         }))
     }
 
-    /// How long the archive has not had everything.
+    /// How long the archive has not had everything. A time that lies ahead was taken from a clock that was wrong: it
+    /// says nothing.
     pub(super) fn age(&self, started: Timestamp, now: Timestamp) -> Duration {
-        now.duration_since(self.complete.unwrap_or(started))
-            .try_into()
-            .unwrap_or_default()
+        let complete = self.complete.and_then(|complete| since(complete, now));
+        complete.or_else(|| since(started, now)).unwrap_or_default()
     }
 
     /// Whether it has not had everything for too long.
@@ -102,30 +120,26 @@ impl State {
 
     /// Whether it should be brought up to date now.
     pub(super) fn is_due(&self, every: Duration, (started, now): (Timestamp, Timestamp)) -> bool {
-        let since =
-            |time: Timestamp| Duration::try_from(now.duration_since(time)).unwrap_or_default();
-        if since(started) < FIRST {
+        if since(started, now).is_some_and(|running| running < FIRST) {
             return false;
         }
-        match (&self.failed, self.complete) {
-            (Some(failed), _) => since(failed.time) >= AGAIN.min(every),
-            (None, Some(complete)) => since(complete) >= every,
-            (None, None) => true,
-        }
+        let (last, pause) = match &self.failed {
+            Some(failed) => (Some(failed.time), AGAIN.min(every)),
+            None => (self.complete, every),
+        };
+        let passed = last.and_then(|last| since(last, now));
+        passed.is_none_or(|passed| passed >= pause)
     }
 
     /// The line of `chartgate status`.
     pub(super) fn standing(&self, every: Duration, at: (Timestamp, Timestamp)) -> Standing {
         let (started, now) = at;
-        let ago = |time: Timestamp| {
-            let span = now.duration_since(time).try_into().unwrap_or_default();
-            shown(span)
-        };
+        let ago = |time: Timestamp| ago(time, now);
         let line = match self.complete {
             Some(complete) => format!(
-                "{} segments, {} bytes at {}, complete {} ago",
-                self.segments,
-                self.bytes,
+                "{}, {} at {}, complete {}",
+                counted(self.segments, "segment"),
+                counted(self.bytes, "byte"),
                 self.target,
                 ago(complete)
             ),
@@ -134,17 +148,22 @@ impl State {
         if let Some(Outcome { time, problems }) = &self.verified
             && *problems > 0
         {
-            let said = format!("verified {} ago: {problems} problems; {line}", ago(*time));
+            let said = format!(
+                "verified {}: {}; {line}",
+                ago(*time),
+                counted(*problems, "problem")
+            );
             return Standing::Bad(said);
         }
         let failed = self.failed.as_ref();
         let line = failed.map_or(line.clone(), |failed| {
             let reason = &failed.reason;
-            format!("the run {} ago failed ({reason}); {line}", ago(failed.time))
+            format!("the run {} failed ({reason}); {line}", ago(failed.time))
         });
+        let done = self.complete.and_then(|complete| since(complete, now));
         if self.is_late(every, (started, now)) {
             Standing::Bad(line)
-        } else if failed.is_some() || self.complete.is_none() {
+        } else if failed.is_some() || done.is_none() {
             Standing::Look(line)
         } else {
             Standing::Fine(line)
@@ -152,54 +171,12 @@ impl State {
     }
 }
 
-/// The state in memory, and which alarms have been given.
-#[derive(Debug)]
-pub(super) struct Memory {
-    state: Mutex<State>,
-    loud: Mutex<BTreeSet<&'static str>>,
-}
-
-impl Memory {
-    pub(super) async fn open(store: &Store, target: &str) -> Result<Self, StoreError> {
-        Ok(Self {
-            state: Mutex::new(State::of(store, target).await?),
-            loud: Mutex::default(),
-        })
-    }
-
-    pub(super) fn state(&self) -> State {
-        lock(&self.state).clone()
-    }
-
-    pub(super) async fn keep(&self, store: &Store, state: State) -> Result<(), ArchiveError> {
-        store.keep(Table::Upkeep, KEY, &state, NEVER).await?;
-        *lock(&self.state) = state;
-        Ok(())
-    }
-
-    /// Whether this alarm is news.
-    pub(super) fn loud(&self, rule: &'static str) -> bool {
-        lock(&self.loud).insert(rule)
-    }
-
-    /// The reason of an alarm is gone.
-    pub(super) fn quiet(&self, rule: &'static str) {
-        lock(&self.loud).remove(rule);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A time span as a person reads it.
-pub(super) fn shown(span: Duration) -> String {
-    let minutes = span.as_secs() / 60;
-    match minutes {
-        0..120 => format!("{minutes} min"),
-        120..2880 => format!("{} h", minutes / 60),
-        _ => format!("{} days", minutes / 1440),
-    }
+/// How long ago something was, as a person reads it.
+fn ago(time: Timestamp, now: Timestamp) -> String {
+    since(time, now).map_or_else(
+        || format!("at {time:.0}, which lies ahead: the clock was wrong then, or is wrong now"),
+        |span| format!("{} ago", spoken(span)),
+    )
 }
 
 #[cfg(test)]
@@ -238,6 +215,52 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_that_covers_more_than_before_is_compared_again() {
+        let mut hold: Hold = serde_json::from_value(serde_json::json!({
+            "id": 1, "matter": "m", "scope": { "patient": "4" }, "reason": "r", "by": "alice",
+            "at": "2026-11-25T00:00:00Z",
+        }))
+        .unwrap();
+        let mut state = State::default();
+        assert!(!state.has_sieved(&hold));
+        state.sieved_by([&hold].into_iter());
+        assert!(state.has_sieved(&hold));
+        hold.aliases.insert("lab|77".to_owned());
+        assert!(!state.has_sieved(&hold));
+        state.sieved_by([&hold].into_iter());
+        assert!(state.has_sieved(&hold));
+        // As an older gateway kept it.
+        let kept = serde_json::to_string(&State::default()).unwrap();
+        assert!(!kept.contains("covered"));
+        assert_eq!(
+            serde_json::from_str::<State>(&kept).unwrap(),
+            State::default()
+        );
+    }
+
+    #[test]
+    fn what_was_done_by_a_clock_that_was_wrong_is_not_done() {
+        let ahead = at(Duration::from_hours(24 * 365)).1;
+        let mut state = State {
+            complete: Some(ahead),
+            ..State::default()
+        };
+        assert!(state.is_due(HOUR, at(HOUR)));
+        assert!(!state.is_late(HOUR, at(25 * HOUR)));
+        assert!(state.is_late(HOUR, at(25 * HOUR + Duration::from_secs(1))));
+        let line = |state: &State, span| state.standing(HOUR, at(span));
+        assert!(matches!(line(&state, HOUR), Standing::Look(text) if text.contains("lies ahead")));
+        assert!(matches!(line(&state, 26 * HOUR), Standing::Bad(_)));
+        state.failed = Some(Failed {
+            time: ahead,
+            reason: "full".to_owned(),
+        });
+        assert!(state.is_due(HOUR, at(HOUR)));
+        // A gateway that was started then has run for as long as anybody knows.
+        assert!(state.is_due(HOUR, (ahead, start())));
+    }
+
+    #[test]
     fn the_line_says_what_is_wrong() {
         let mut state = State {
             target: "/srv/archive".to_owned(),
@@ -268,9 +291,9 @@ mod tests {
     async fn another_target_begins_anew() {
         let clock = crate::clock::SystemClock::shared();
         let store = crate::audit::fixture::store(clock).await;
-        let memory = Memory::open(&store, "/a").await.unwrap();
-        let mut state = memory.state();
+        let mut state = State::of(&store, "/a").await.unwrap();
         state.segments = 7;
+        let memory = remembered::Remembered::new(KEY, State::default());
         memory.keep(&store, state).await.unwrap();
         assert_eq!(State::of(&store, "/a").await.unwrap().segments, 7);
         assert_eq!(State::of(&store, "/b").await.unwrap().segments, 0);

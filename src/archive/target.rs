@@ -73,6 +73,33 @@ impl Target {
         matches!(self, Self::Bucket(_))
     }
 
+    /// Makes sure that there is a place to look at: an archive that is not there is none in which nothing is wrong.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Absent`].
+    pub(super) fn present(&self) -> Result<(), ArchiveError> {
+        match self {
+            Self::Directory(root) => match std::fs::metadata(root) {
+                Ok(metadata) if metadata.is_dir() => Ok(()),
+                Ok(_) => Err(ArchiveError::Absent(root.clone())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    Err(ArchiveError::Absent(root.clone()))
+                }
+                Err(error) => Err(ArchiveError::io(root)(error)),
+            },
+            // A bucket that is not there answers with an error.
+            Self::Bucket(_) => Ok(()),
+        }
+    }
+
+    /// What a person calls the object of this name.
+    pub(super) fn shown(&self, name: &str) -> String {
+        match self {
+            Self::Directory(root) => root.join(name).display().to_string(),
+            Self::Bucket(_) => name.to_owned(),
+        }
+    }
+
     /// What lies under a name: a version of it, or the newest.
     pub(super) fn find(
         &self,

@@ -281,7 +281,9 @@ async fn what_was_altered_or_taken_away_is_found_and_archived_again_where_it_can
     // The one is stored again; the other is evidence, and stays as it is.
     let ran = place.archives.run("alice").await.unwrap();
     assert_eq!((ran.segments, ran.total), (1, 2));
-    assert!(ran.problems[0].contains("something else lies"), "{ran:?}");
+    // What to do is said: it is moved away, and the next run stores the segment again.
+    let away = format!("move `{}` out of the archive", archived[2].display());
+    assert!(ran.problems[0].contains(&away), "{ran:?}");
     assert!(archived[1].exists());
     fs::remove_file(&archived[2]).unwrap();
     assert_eq!(place.run().await.segments, 1);
@@ -306,7 +308,7 @@ async fn a_damaged_segment_does_not_keep_the_next_from_the_archive() {
     let found = place.archives.verify().await.unwrap();
     let said = found.problems.join("\n");
     assert!(
-        said.contains("1 segments behind number 1 are missing"),
+        said.contains("the archive lacks 1 segment behind number 1"),
         "{said}"
     );
     let restored = restore(&place.target(), &place.path("restored")).unwrap();

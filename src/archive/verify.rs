@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::Chain;
+use super::chain::{Chain, Damaged, Places};
 use super::error::ArchiveError;
 use super::put::segment_of;
 use super::target::{Sum, Target};
@@ -44,6 +44,12 @@ pub struct Verified {
     /// Segments, by their places in the log, that the archive did not prove to hold.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub lost: BTreeSet<u64>,
+    /// The newest record that a checkpoint in it is of: it may lie in the segment that was being written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witnessed: Option<u64>,
+    /// Whether the archive locks what is in it; a directory locks nothing by itself.
+    #[serde(default)]
+    pub locking: bool,
 }
 
 /// What an archive is compared with.
@@ -61,20 +67,23 @@ pub(super) type Versions = BTreeMap<String, Vec<Option<String>>>;
 /// Verifies an archive; objects of a bucket pass through `scratch` one by one.
 ///
 /// # Errors
-/// [`ArchiveError`] where it cannot be read at all.
+/// [`ArchiveError`] where it cannot be read at all, or is not there.
 pub fn verify(
     target: &Target,
     expected: Expected<'_>,
     scratch: &Path,
 ) -> Result<Verified, ArchiveError> {
+    target.present()?;
     let mut check = Check {
         target,
         expected,
         scratch,
         chain: Chain::default(),
+        damaged: Damaged::default(),
         found: Verified {
             compared: expected.known.is_some(),
             signed: expected.key.is_some(),
+            locking: target.locks(),
             ..Verified::default()
         },
     };
@@ -83,13 +92,18 @@ pub fn verify(
         check.segment(name, versions)?;
     }
     check.missing(&names);
+    let mut places = Vec::new();
     for (name, versions) in versions(target, "checkpoints")? {
-        check.note(&name, &versions, Check::checkpoint)?;
+        if check.note(&name, &versions, Check::checkpoint)?.is_some() {
+            places.push(name);
+        }
     }
+    let mut removed = Vec::new();
     for (name, versions) in versions(target, "retired")? {
-        check.note(&name, &versions, Check::retired)?;
+        let note = check.note(&name, &versions, Check::retired)?;
+        removed.extend(note.as_deref().and_then(Retired::parse));
     }
-    check.found.last = check.chain.last();
+    check.whole(&Places::of(&places), &removed);
     Ok(check.found)
 }
 
@@ -148,6 +162,7 @@ struct Check<'c> {
     expected: Expected<'c>,
     scratch: &'c Path,
     chain: Chain,
+    damaged: Damaged,
     found: Verified,
 }
 
@@ -168,6 +183,7 @@ impl Check<'_> {
             Err(error @ ArchiveError::Altered { .. }) => {
                 self.found.lost.extend(known.map(|known| known.number));
                 self.found.problems.push(error.to_string());
+                self.damaged.add(name);
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -175,9 +191,6 @@ impl Check<'_> {
         let (sum, outline) = found;
         self.found.segments = self.found.segments.saturating_add(1);
         self.found.bytes = self.found.bytes.saturating_add(sum.bytes);
-        if self.found.first.is_none() {
-            self.found.first = Some(outline.header.first);
-        }
         let link = self.chain.go_on(&outline);
         self.found
             .problems
@@ -228,21 +241,41 @@ impl Check<'_> {
         }
     }
 
+    /// What is not there that something in the archive tells of.
+    fn whole(&mut self, places: &Places, removed: &[Retired]) {
+        self.found.first = self.chain.first();
+        self.found.last = self.chain.last();
+        self.found.witnessed = places.newest().map(|(sequence, _)| sequence);
+        // Where a gateway never archived anything, nothing need be there.
+        let is_new = self.expected.known.is_some_and(BTreeMap::is_empty);
+        if self.found.segments == 0 && !is_new {
+            let said = "there is no segment that is whole in the archive";
+            self.found.problems.push(said.to_owned());
+        }
+        let problems = &mut self.found.problems;
+        problems.extend(self.chain.beginning(removed));
+        problems.extend(self.chain.gaps(places, removed, &self.damaged));
+    }
+
+    /// A note that is accepted.
     fn note(
         &mut self,
         name: &str,
         versions: &[Option<String>],
         accept: impl Fn(&Self, &str, &str) -> Result<(), String>,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<Option<String>, ArchiveError> {
         let accepted = |text: &str| accept(self, name, text);
         match read_note(self.target, (name, versions), accepted) {
-            Ok(_) => self.found.notes = self.found.notes.saturating_add(1),
+            Ok(text) => {
+                self.found.notes = self.found.notes.saturating_add(1);
+                Ok(Some(text))
+            }
             Err(error @ ArchiveError::Altered { .. }) => {
                 self.found.problems.push(error.to_string());
+                Ok(None)
             }
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     fn checkpoint(&self, name: &str, text: &str) -> Result<(), String> {

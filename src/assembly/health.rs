@@ -89,6 +89,11 @@ impl Parts {
                         ),
                     ),
                 },
+                None if witness.was_unheard && witness.newest.is_none() => (
+                    Status::Amber,
+                    "was not heard, or held nothing, at the start; has taken no checkpoint yet"
+                        .to_owned(),
+                ),
                 None => (
                     Status::Green,
                     witness.newest.map_or_else(

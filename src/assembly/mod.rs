@@ -388,8 +388,6 @@ async fn start_admin(
     let socket = AdminSocket::bind(&config.admin)?;
     let operators = Operators {
         audit: parts.stages.audit.clone(),
-        directory: config.audit.directory.clone(),
-        master: Arc::new(MasterKey::read(&config.audit.master_key)?),
         certificates: parts.certificates.clone(),
         parts: parts.clone(),
         rooms: rooms.clone(),

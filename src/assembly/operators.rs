@@ -3,7 +3,6 @@
 //! *Never*: a reading of the trail that is not itself on record first.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ use crate::assembly::health::Parts;
 use crate::assembly::posture;
 use crate::assembly::rooms::{Rooms, permissions};
 use crate::audit::answers::{Answering, Ask, Piece};
-use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::{Filter, Show, Shown};
 use crate::audit::trail::Audit;
 use crate::operate::{activity_review, disclosures};
@@ -36,10 +34,6 @@ const STEP: usize = 256;
 pub(super) struct Operators {
     /// The trail.
     pub(super) audit: Audit,
-    /// Where it lies.
-    pub(super) directory: PathBuf,
-    /// The key that opens it.
-    pub(super) master: Arc<MasterKey>,
     /// The certificates that are served.
     pub(super) certificates: Arc<Certificates>,
     /// How the parts are.
@@ -101,7 +95,7 @@ impl AdminApi for Operators {
                 AdminRequest::Emergency(ask) => {
                     let room = self.rooms.emergency.as_ref();
                     let room =
-                        room.ok_or_else(|| failed("`[identity.emergency]` is not configured"))?;
+                        room.ok_or_else(|| failed("no emergency accounts are configured: add `[identity.emergency]` (docs/emergency-accounts.md)"))?;
                     let answer = room.answer(operator.name(), ask).await;
                     send(answer.map_err(failed)?, &replies).await
                 }
@@ -151,7 +145,9 @@ impl Operators {
         replies: &Replies,
     ) -> Result<(), AdminError> {
         let room = self.rooms.provisions.as_ref();
-        let room = room.ok_or_else(|| failed("`[provisioning]` is not configured"))?;
+        let room = room.ok_or_else(|| {
+            failed("no provisioning is configured: add `[provisioning]` (docs/provisioning.md)")
+        })?;
         let answer = room.answer_operator(ask).await;
         send(answer.map_err(failed)?, replies).await
     }
@@ -163,7 +159,9 @@ impl Operators {
         replies: &Replies,
     ) -> Result<(), AdminError> {
         let room = self.rooms.archives.as_ref();
-        let room = room.ok_or_else(|| failed("`[audit.archive]` is not configured"))?;
+        let room = room.ok_or_else(|| {
+            failed("no archive is configured: add `[audit.archive]` (docs/archive.md)")
+        })?;
         let answer = room.answer(operator.name(), ask).await;
         send(answer.map_err(failed)?, replies).await
     }
@@ -210,13 +208,7 @@ impl Operators {
         )
         .await?;
         let end = self.audit.log().status().sequence;
-        let mut show = Show::new(
-            Arc::new(RealFiles),
-            &self.directory,
-            self.master.clone(),
-            filter,
-            end,
-        );
+        let mut show = Show::through(self.rooms.answers().index(), filter, end);
         loop {
             let (next, step) = tokio::task::spawn_blocking(move || read_step(show))
                 .await
@@ -226,6 +218,10 @@ impl Operators {
             let idle = step.len() < STEP;
             for shown in step {
                 replies.send(&shown).await?;
+            }
+            let shredded = show.take_shredded();
+            if !shredded.is_empty() {
+                replies.send(&Piece::Shredded(shredded)).await?;
             }
             if idle && !follow {
                 return Ok(());

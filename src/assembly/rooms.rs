@@ -216,7 +216,8 @@ impl Rooms {
         let provisions = provision::open(on, &containment, &break_glass).await?;
         let known = Known::default();
         let holdings = Holdings::new(&on.config.audit, Arc::new(RealFiles), on.master.clone())
-            .with_store(store.clone());
+            .with_store(store.clone())
+            .with_links(known.clone());
         let (kept, time) = (store.clone(), clock.clone());
         let archives = Archives::open(on.config, kept, audit.clone(), holdings.clone(), time);
         Ok(Self {

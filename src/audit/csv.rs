@@ -1,7 +1,8 @@
 //! Comma-separated values (RFC 4180) that a spreadsheet cannot mistake for formulas.
 //!
-//! *Never*: a field that begins as a formula does. What would is led by an apostrophe, and so is what begins with one,
-//! so that taking one leading apostrophe away always gives the value back.
+//! *Never*: a field that begins as a formula does, or a part of one behind `;` or a tab, which other spreadsheets take for the
+//! end of a field. What would is led by an apostrophe, and so is what begins with one, so that taking one apostrophe away
+//! from the beginning of the field and of each such part always gives the value back.
 
 /// One line with its line end.
 #[must_use]
@@ -18,18 +19,31 @@ pub fn line<T: AsRef<str>>(fields: impl IntoIterator<Item = T>) -> String {
 }
 
 fn push(line: &mut String, field: &str) {
-    // SECURITY: a user agent, path or user name that begins with `=` would run in the auditor's spreadsheet.
-    let guard = field.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\'']);
-    if !guard && !field.contains([',', '"', '\r', '\n']) {
+    let (guarded, is_guarded) = guarded(field);
+    if !is_guarded && !field.contains([',', '"', '\r', '\n']) {
         line.push_str(field);
         return;
     }
     line.push('"');
-    if guard {
-        line.push('\'');
-    }
-    line.push_str(&field.replace('"', "\"\""));
+    line.push_str(&guarded.replace('"', "\"\""));
     line.push('"');
+}
+
+/// The field with an apostrophe before what would run, and whether it has any.
+fn guarded(field: &str) -> (String, bool) {
+    // SECURITY: a user agent, path or user name that begins with `=` would run in the auditor's spreadsheet. Those of many
+    // countries end a field at `;`, whatever the quotes say, and some at a tab.
+    let mut text = String::with_capacity(field.len());
+    let (mut begins, mut is_guarded) = (true, false);
+    for c in field.chars() {
+        if begins && matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\'') {
+            text.push('\'');
+            is_guarded = true;
+        }
+        text.push(c);
+        begins = matches!(c, ';' | '\t');
+    }
+    (text, is_guarded)
 }
 
 #[cfg(test)]
@@ -45,9 +59,9 @@ pub(crate) mod tests {
         let mut quoted = false;
         let bare = |field: &mut String| {
             let taken = std::mem::take(field);
-            taken
-                .strip_prefix('\'')
-                .map_or(taken.clone(), str::to_owned)
+            let parts = taken.split_inclusive([';', '\t']);
+            let bare = parts.map(|part| part.strip_prefix('\'').unwrap_or(part));
+            bare.collect::<String>()
         };
         while let Some(c) = chars.next() {
             match (quoted, c) {
@@ -77,19 +91,22 @@ pub(crate) mod tests {
             "@x",
             "'y",
             "\t=1",
+            "/x;=1+1;",
+            "a\t@b;'c",
+            "4;5",
             "plain",
             "a,b",
             "say \"a\"",
         ];
         assert_eq!(
             line(fields),
-            "\"'=1+1\",\"'+1\",\"'-1\",\"'@x\",\"''y\",\"'\t=1\",plain,\"a,b\",\"say \"\"a\"\"\"\r\n"
+            "\"'=1+1\",\"'+1\",\"'-1\",\"'@x\",\"''y\",\"'\t'=1\",\"/x;'=1+1;\",\"a\t'@b;''c\",4;5,plain,\"a,b\",\"say \"\"a\"\"\"\r\n"
         );
     }
 
     proptest! {
         #[test]
-        fn what_was_written_reads_back(rows in prop::collection::vec(prop::collection::vec("(?s)[=+\\-@'\",\r\n\ta-c]{0,6}|.{0,6}", 1..5), 1..5)) {
+        fn what_was_written_reads_back(rows in prop::collection::vec(prop::collection::vec("(?s)[=+\\-@'\",;\r\n\ta-c]{0,6}|.{0,6}", 1..5), 1..5)) {
             let text: String = rows.iter().map(line).collect();
             prop_assert_eq!(parse(&text), rows.clone());
             for field in text.split([',', '\r', '\n']) {

@@ -149,7 +149,7 @@ impl Disclosed<'_> {
 }
 
 /// What a purpose means, for a person.
-fn meaning(code: &str) -> &str {
+pub(super) fn meaning(code: &str) -> &str {
     match PURPOSES.iter().find(|(known, ..)| *known == code) {
         Some((_, meaning, _)) => meaning,
         None if code == UNSTATED => "not stated",

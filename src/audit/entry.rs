@@ -5,6 +5,7 @@
 //!
 //! *Never*: bodies, tokens, cookies, or query values outside a profile's allow-list ([`Facts`] holds none).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::named::Named;
+use super::named::{BETWEEN, Named};
 use super::outcome::Outcome;
 use crate::request::facts::Verdict;
 use crate::request::held::Holding;
@@ -237,6 +238,31 @@ impl Entry {
         let ended = self.outcome.iter().flat_map(Outcome::named);
         let stated = self.detail.get("patient").map(|text| Named::Stated(text));
         mapped.chain(ended).chain(stated)
+    }
+
+    /// Every name and stable id by which the record speaks of a user or operator who acts or is concerned. An event names
+    /// people among its particulars: by stable id (`issuer|subject`) with the name beside it, or by name alone.
+    ///
+    /// What is asked of the trail by user, and what its index holds, comes from here and from nowhere else.
+    pub fn people(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let principal = self
+            .facts
+            .iter()
+            .filter_map(|facts| facts.principal.as_ref());
+        let acting = principal.flat_map(|p| [Cow::Borrowed(p.display()), Cow::Owned(p.id())]);
+        let detail = |key: &str| self.detail.get(key).map(String::as_str);
+        let stated = ["user", "user_id", "operator"]
+            .into_iter()
+            .filter_map(detail);
+        acting.chain(stated.chain(self.stated_name()).map(Cow::Borrowed))
+    }
+
+    /// The particular `name`, where it is a person's: of other events it names a bundle, a file, a passkey.
+    pub(in crate::audit) fn stated_name(&self) -> Option<&str> {
+        let detail = |key: &str| self.detail.get(key).map(String::as_str);
+        let is_id = detail("user").is_some_and(|user| user.contains(BETWEEN));
+        let is_persons = is_id || detail("by") == Some("user");
+        detail("name").filter(|_| is_persons)
     }
 
     /// Whether the record concerns the patient who goes by any of these identifiers: one of any system, or

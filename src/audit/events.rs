@@ -128,6 +128,8 @@ pub(super) const fn traits(event: Event) -> Traits {
         Event::SinkCaughtUp => row("sink-caught-up", Routine, Kind::Application, Class::API_UPDATE),
         Event::WitnessLost => row("witness-lost", Routine, Kind::Alert, Class::FINDING),
         Event::SegmentBegun => row("segment-begun", Care, Kind::Application, Class::API_UPDATE),
+        Event::SinkRefused => row("sink-refused", Routine, Kind::Alert, Class::FINDING),
+        Event::DisclosureWithdrawn => row("disclosure-withdrawn", Routine, Kind::Application, Class::API_UPDATE),
         Event::WitnessBack => row("witness-back", Routine, Kind::Application, Class::API_UPDATE),
     }
 }

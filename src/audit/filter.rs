@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, Phase};
 use super::outcome::{End, Outcome};
+use crate::request::Event;
 use crate::request::facts::{Action, Verdict};
-use crate::request::{Event, Principal};
 
 /// What is asked for. Everything that is set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,11 +149,7 @@ impl Filter {
 }
 
 fn is_by(entry: &Entry, name: &str) -> bool {
-    let principal = entry.facts.as_ref().and_then(|f| f.principal.as_ref());
-    principal.is_some_and(|p| is_user(p, name))
-        || ["user", "operator"]
-            .iter()
-            .any(|key| entry.detail.get(*key).is_some_and(|value| value == name))
+    entry.people().any(|person| person == name)
 }
 
 /// Where the request came from; of summed refusals, where they did.
@@ -165,8 +161,4 @@ pub(super) fn client_of(entry: &Entry) -> Option<IpAddr> {
 
 fn is_of(entry: &Entry, id: &str) -> bool {
     entry.id.to_string() == *id || entry.facts.as_ref().is_some_and(|f| f.request == id)
-}
-
-fn is_user(principal: &Principal, name: &str) -> bool {
-    principal.display() == name || principal.id() == name
 }

@@ -5,10 +5,10 @@
 //! *Owns*: nothing; the room of the link feed states what is known.
 //! *Never*: an answer about more patients than the record of the asking names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 /// Identifiers that one patient may have. A larger class is a mistake in the feed, and none of it is believed.
 pub const MOST_OF_ONE: usize = 64;
@@ -21,6 +21,8 @@ pub struct Links {
     /// Identifiers without their system.
     bare: HashMap<Box<str>, Vec<usize>>,
     refused: usize,
+    /// Identifiers of classes that are not believed, with their system and without.
+    doubted: HashSet<Box<str>>,
 }
 
 impl Links {
@@ -41,6 +43,7 @@ impl Links {
         for (_, mut class) in by_root {
             if class.len() > MOST_OF_ONE {
                 links.refused = links.refused.saturating_add(1);
+                links.doubt(&class);
                 continue;
             }
             class.sort();
@@ -83,6 +86,20 @@ impl Links {
     #[must_use]
     pub const fn patients(&self) -> usize {
         self.classes.len()
+    }
+
+    fn doubt(&mut self, class: &[Arc<str>]) {
+        for name in class {
+            self.doubted.insert((&**name).into());
+            let bare = name.rsplit_once('|').map(|(_, id)| id.into());
+            self.doubted.extend(bare);
+        }
+    }
+
+    /// Whether links of a patient, named as in a question, are not believed.
+    #[must_use]
+    pub fn doubts(&self, patient: &str) -> bool {
+        self.doubted.contains(patient)
     }
 
     /// Classes that are larger than [`MOST_OF_ONE`], and not believed.
@@ -137,18 +154,32 @@ impl Forest {
 
 /// What is known at the moment; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Known(Arc<ArcSwap<Links>>);
+pub struct Known {
+    links: Arc<ArcSwap<Links>>,
+    gap: Arc<ArcSwapOption<String>>,
+}
 
 impl Known {
     /// From now on this is known.
     pub fn state(&self, links: Links) {
-        self.0.store(Arc::new(links));
+        self.links.store(Arc::new(links));
     }
 
     /// What is known now.
     #[must_use]
     pub fn now(&self) -> Arc<Links> {
-        self.0.load_full()
+        self.links.load_full()
+    }
+
+    /// From now on there may be more than is known, for this reason; or there is none.
+    pub fn state_gap(&self, why: Option<String>) {
+        self.gap.store(why.map(Arc::new));
+    }
+
+    /// Why there may be more than is known.
+    #[must_use]
+    pub fn gap(&self) -> Option<Arc<String>> {
+        self.gap.load_full()
     }
 }
 
@@ -192,6 +223,7 @@ mod tests {
         let chain: Vec<(&str, &str)> = chain.iter().map(|(a, b)| (&**a, &**b)).collect();
         let all = links(&chain);
         assert_eq!((all.refused(), all.also("mrn|0").len()), (1, 0));
+        assert!(all.doubts("mrn|7") && all.doubts("7") && !all.doubts("mrn|77"));
         let fewer = links(&chain[1..]);
         assert_eq!(
             (fewer.refused(), fewer.also("mrn|1").len()),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use left::{Left, left_behind};
-use recorder::{Recorder, describe};
+use recorder::{Recorder, describe, lost};
 
 use super::entry::Entry;
 use super::log::{
@@ -209,8 +209,21 @@ impl Audit {
         if unclean {
             detail.insert("previous_run".to_owned(), "not stopped".to_owned());
         }
-        if recovered.cut.is_some() || recovered.accepted_loss.is_some() || unknown > 0 || unclean {
+        let is_accepted = recovered.accepted_loss.is_some() || !recovered.contradictions.is_empty();
+        if recovered.cut.is_some() || is_accepted || unknown > 0 || unclean {
             self.event(Event::Recovered, None, detail).await?;
+        }
+        // Whatever the disk's space: the start was not compared with what they hold.
+        for unheard in &recovered.unheard {
+            let detail = lost(unheard);
+            let entry = Entry::event(
+                &self.shared.node,
+                self.now(),
+                Event::WitnessLost,
+                None,
+                detail,
+            );
+            self.append(&entry, super::log::Priority::Care).await?;
         }
         if let Some(changed) = changed {
             self.event(Event::ConfigurationChanged, None, changed.clone())

@@ -1,9 +1,11 @@
-//! Retention: what is older than it is listed, and removed only at an operator's word.
+//! Retention: what is older than it is listed, and removed or shredded only at an operator's word.
 //!
 //! The removal is on record with segment ids and heads, and a checkpoint that covers this record is at every witness,
 //! before the first file goes. *Never*: the segment that is written, a segment of which one record is younger, one that
-//! has something under legal hold, one that the configured archive does not hold, or a hole: nothing behind such a
-//! segment either. *On failure*: [`RetentionError`]; what is not removed stays and can be removed again.
+//! has something under legal hold, one that the configured archive does not hold, one that a configured sink has yet to
+//! get something of, or a hole: nothing behind such a segment either. *On failure*: [`RetentionError`]; what is not removed stays and can be removed again.
+
+mod shred;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,17 +18,20 @@ use uuid::Uuid;
 use super::answers::Holdings;
 use super::archived::Shelf;
 use super::entry::{Entry, EntryError};
-use super::hold::{Book, Held, Hold, HoldError, Sieve};
+use super::hold::{Book, Held, Hold, HoldError, Holds, Recorded, Sieve, Unchanged};
 use super::log::{
-    KeyError, LogError, Reader, Retired, Sequences, SigningKey, is_over, kept_through, retirable,
-    retire,
+    Fate, KeyError, LogError, Reader, Retired, Sequences, SigningKey, is_over, kept_through,
+    retirable, retire, shred,
 };
+use super::shipped::wanting;
 use super::trail::{Audit, AuditError};
 use crate::request::Event;
 use crate::store::StoreError;
 
 /// How often the witnesses are looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// Most segments of one removal: each is some 130 bytes of the record that names them, which is at most 1 MiB.
+const AT_ONCE: usize = 4_000;
 /// What stands in every record about a legal hold.
 const ABOUT_HOLDS: &[u8] = b"legal_hold_";
 
@@ -51,15 +56,20 @@ pub enum RetentionError {
     /// What is held is not known.
     #[error("what is under legal hold is not known, so nothing may be removed: {0}")]
     Hold(#[from] HoldError),
-    /// What the archive holds is not known.
-    #[error("what the archive holds is not known, so nothing may be removed: {0}")]
+    /// What archive and sinks have is not known.
+    #[error("what archive and sinks have is not known, so nothing may be removed: {0}")]
     Store(#[from] StoreError),
+    /// Some went; then something failed.
+    #[error("{0} segments were removed, and what is left stays: {1}")]
+    Partly(usize, Box<RetentionError>),
     /// Holds were set or released since the segments were looked at.
-    #[error("nothing was removed: legal holds changed in the meantime; ask again")]
+    #[error(
+        "nothing was removed: legal holds, or the identifiers that they cover, changed in the meantime; ask again"
+    )]
     Changed,
     /// A hold is on record that the store does not know.
     #[error(
-        "nothing was removed: hold {0} (matter {1}) is on record and was never released, but the store does not know it, as after a restore from an older backup; set it again with `chartgate audit hold add`"
+        "nothing was removed: hold {0} (matter {1}) is on record and was never released, but the store does not know it, as after a restore from an older backup; see it with `chartgate audit show --event legal-hold-set`, and set it again with `chartgate audit hold add`, of the same matter, patient, user and period"
     )]
     Forgotten(u64, String),
 }
@@ -73,6 +83,9 @@ pub struct Expired {
     pub newest: Timestamp,
     /// The last day on which it had to be kept.
     pub kept_through: jiff::civil::Date,
+    /// When it was shredded, where it was.
+    #[serde(default)]
+    pub shredded: Option<Timestamp>,
 }
 
 /// The first segment that is old enough and stays all the same.
@@ -96,6 +109,10 @@ pub enum Why {
     Undecided,
     /// The archive does not hold it.
     NotArchived,
+    /// These sinks have yet to get something of it.
+    NotShipped(Vec<String>),
+    /// It has no key of its own that could be destroyed.
+    Keyless,
 }
 
 /// A legal hold that stops a removal.
@@ -123,11 +140,24 @@ pub struct Bars {
     book: Book,
     /// What the archive holds, where one is configured.
     archived: Option<BTreeSet<Uuid>>,
+    /// The first record that each configured sink has yet to get.
+    wanting: Vec<(String, u64)>,
 }
 
 impl Bars {
     fn holds(&self) -> Vec<Hold> {
         self.book.in_force().cloned().collect()
+    }
+
+    /// The sinks that have yet to get something of it.
+    fn wanting(&self, expired: &Expired) -> Vec<String> {
+        let Retired { first, last, .. } = expired.segment;
+        // A segment without records has its last before its first.
+        let sinks = self
+            .wanting
+            .iter()
+            .filter(|(_, from)| first <= last && *from <= last);
+        sinks.map(|(sink, _)| sink.clone()).collect()
     }
 
     /// The first of these that stays.
@@ -137,7 +167,9 @@ impl Bars {
             let is_missing = |expired: &Expired| !archived.contains(&expired.segment.segment);
             expired.iter().position(is_missing)
         });
-        let first = [by_hold, held.uncertain, not_archived];
+        let not_shipped = |expired: &Expired| !self.wanting(expired).is_empty();
+        let not_shipped = expired.iter().position(not_shipped);
+        let first = [by_hold, held.uncertain, not_archived, not_shipped];
         let first = first.into_iter().flatten().min()?;
         let why = if by_hold == Some(first) {
             let on_it = held.segments.iter().filter(|(index, _)| *index == first);
@@ -151,8 +183,14 @@ impl Bars {
             Why::Held(stops.collect())
         } else if held.uncertain == Some(first) {
             Why::Undecided
-        } else {
+        } else if not_archived == Some(first) {
             Why::NotArchived
+        } else {
+            Why::NotShipped(
+                expired
+                    .get(first)
+                    .map_or_else(Vec::new, |e| self.wanting(e)),
+            )
         };
         Some((first, why))
     }
@@ -173,9 +211,12 @@ impl Holdings {
             }
             None => None,
         };
+        let book = holds.book().await?;
+        book.doubt(holds.links())?;
         Ok(Bars {
-            book: holds.book().await?,
+            book,
             archived,
+            wanting: wanting(holds.store(), &self.sinks).await?,
         })
     }
 
@@ -189,7 +230,12 @@ impl Holdings {
         let holds = bars.holds();
         let mut sieve = Sieve::new(&holds);
         let mut expired: Vec<Expired> = Vec::new();
+        let shredded = self.shredded(&headers)?;
         for segment in retirable(&headers, self.years, now) {
+            if let Some((time, end)) = shredded.get(&segment.segment) {
+                expired.push(self.unseen(segment, *time, *end));
+                continue;
+            }
             // The clock may have jumped while it was written; what counts is each record.
             let mut newest = None;
             let index = expired.len();
@@ -205,9 +251,12 @@ impl Holdings {
                 kept_through: kept_through(newest, self.years),
                 newest,
                 segment,
+                shredded: None,
             });
         }
-        let kept = bars.first(&expired, &sieve.finish());
+        let mut held = sieve.finish();
+        bars.hold_unseen(&expired, &mut held);
+        let kept = bars.first(&expired, &held);
         let kept = kept.and_then(|(first, why)| {
             let stay = expired.split_off(first.min(expired.len()));
             Some(Kept {
@@ -260,31 +309,22 @@ impl Holdings {
             to: through,
         });
         let about_holds = memchr::memmem::Finder::new(ABOUT_HOLDS);
-        let mut in_force: BTreeMap<u64, String> = BTreeMap::new();
+        let mut recorded = Recorded::default();
         while let Some(record) = reader.next_record()? {
             if about_holds.find(&record.payload).is_none() {
                 continue;
             }
             let entry = Entry::from_bytes(&record.payload)
                 .map_err(|error| RetentionError::Entry(record.sequence, error))?;
-            let said = |name: &str| entry.detail.get(name);
-            let Some(id) = said("hold").and_then(|id| id.parse().ok()) else {
-                continue;
-            };
-            if entry.event == Some(Event::LegalHoldSet) {
-                in_force.insert(id, said("matter").cloned().unwrap_or_default());
-            } else if entry.event == Some(Event::LegalHoldReleased) {
-                in_force.remove(&id);
-            }
+            recorded.see(&entry);
         }
-        in_force.retain(|_, matter| !bars.book.knows(matter));
-        match in_force.pop_first() {
-            Some((id, matter)) => Err(RetentionError::Forgotten(id, matter)),
+        match recorded.forgotten(&bars.book) {
+            Some((id, matter)) => Err(RetentionError::Forgotten(id, matter.to_owned())),
             None => Ok(()),
         }
     }
 
-    /// Removes these segments; returns when they are gone.
+    /// Removes these segments, or shreds them as they say; returns when that is done.
     ///
     /// # Errors
     /// [`RetentionError`].
@@ -296,30 +336,66 @@ impl Holdings {
     ) -> Result<(), RetentionError> {
         let holds = self.holds()?;
         // Until they are gone, no hold is set that nobody has looked at.
-        let _unchanged = holds.settle().await;
-        if holds.book().await? != bars.book {
-            return Err(RetentionError::Changed);
+        let unchanged = holds.settle().await;
+        still(holds, &unchanged, bars).await?;
+        let mut gone = 0_usize;
+        for group in expired.chunks(AT_ONCE) {
+            let removal = self.retire_group(audit, operator, group, (&unchanged, bars));
+            if let Err(error) = removal.await {
+                return Err(if gone == 0 {
+                    error
+                } else {
+                    RetentionError::Partly(gone, Box::new(error))
+                });
+            }
+            gone = gone.saturating_add(group.len());
         }
+        Ok(())
+    }
+
+    async fn retire_group(
+        &self,
+        audit: &Audit,
+        operator: &str,
+        expired: &[Expired],
+        (unchanged, bars): (&Unchanged, &Bars),
+    ) -> Result<(), RetentionError> {
         let signer = SigningKey::read(&self.signing_key)?;
         let segments: Vec<Retired> = expired.iter().map(|e| e.segment.clone()).collect();
         let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
             return Ok(());
         };
-        let named: Vec<String> = segments
-            .iter()
-            .map(|s| format!("{} {} {}", s.number, s.segment, s.head))
-            .collect();
-        let detail = BTreeMap::from([
+        let mut detail = BTreeMap::from([
             ("operator".to_owned(), operator.to_owned()),
-            ("segments".to_owned(), named.join("; ")),
+            ("segments".to_owned(), named(&segments)),
             ("first".to_owned(), first.first.to_string()),
             ("last".to_owned(), last.last.to_string()),
             ("retention_years".to_owned(), self.years.to_string()),
         ]);
+        let fate = first.fate;
+        if fate == Fate::Shredded {
+            detail.insert("manner".to_owned(), "shredded".to_owned());
+        }
         audit.event(Event::AuditRetired, None, detail).await?;
-        self.witnessed(audit).await?;
-        retire(&*self.files, &self.directory, &signer, &segments)?;
-        self.index.forget_removed()?;
+        let mut may_go = self.witnessed(audit).await;
+        if may_go.is_ok() {
+            // Witnesses take their time; what is linked may have changed in it.
+            may_go = still(self.holds()?, unchanged, bars).await;
+        }
+        if let Err(error) = may_go {
+            stays(audit, operator, (first, last), &error).await?;
+            return Err(error);
+        }
+        match fate {
+            Fate::Removed => {
+                retire(&*self.files, &self.directory, &signer, &segments)?;
+                self.index.forget_removed()?;
+            }
+            Fate::Shredded => {
+                shred(&*self.files, &self.directory, &signer, &segments)?;
+                self.index.forget_shredded()?;
+            }
+        }
         Ok(())
     }
 
@@ -343,6 +419,43 @@ impl Holdings {
             )),
         }
     }
+}
+
+/// Makes sure that what is held is what it was when the segments were looked at, links included.
+async fn still(holds: &Holds, unchanged: &Unchanged, bars: &Bars) -> Result<(), RetentionError> {
+    let book = holds.settled(unchanged).await?;
+    book.doubt(holds.links())?;
+    if book == bars.book {
+        Ok(())
+    } else {
+        Err(RetentionError::Changed)
+    }
+}
+
+/// The segments as a record names them.
+fn named(segments: &[Retired]) -> String {
+    let named: Vec<String> = segments
+        .iter()
+        .map(|s| format!("{} {} {}", s.number, s.segment, s.head))
+        .collect();
+    named.join("; ")
+}
+
+/// Puts on record that a removal that is on record did not take place.
+async fn stays(
+    audit: &Audit,
+    operator: &str,
+    (first, last): (&Retired, &Retired),
+    why: &RetentionError,
+) -> Result<(), RetentionError> {
+    let detail = BTreeMap::from([
+        ("operator".to_owned(), operator.to_owned()),
+        ("removed".to_owned(), "nothing".to_owned()),
+        ("reason".to_owned(), why.to_string()),
+        ("first".to_owned(), first.first.to_string()),
+        ("last".to_owned(), last.last.to_string()),
+    ]);
+    Ok(audit.event(Event::AuditRetired, None, detail).await?)
 }
 
 #[cfg(test)]

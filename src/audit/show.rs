@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::entry::{Entry, EntryError, Phase};
 use super::events;
 pub use super::filter::{Ending, Filter};
-use super::log::{Files, LogError, MasterKey, Reader, Sequences};
+use super::index::{Index, Records};
+use super::log::{Files, LogError, MasterKey, Reader, Retired, Sequences};
 use super::outcome::Outcome;
+use super::query::scan::{first_of, late_from};
 
 /// Why the trail could not be shown.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +42,32 @@ pub struct Shown {
 }
 
 /// Walks the trail and keeps what matches, with the outcomes of admissions that matched.
+///
+/// [`Show::through`] looks up in the index what to open; what is shown is decided here, by the records themselves.
 #[derive(Debug)]
 pub struct Show {
-    reader: Reader,
+    source: Source,
     filter: Filter,
+    /// The last record to show.
+    to: u64,
     /// Admissions shown whose outcome has not come yet; bounded by what can be in flight.
     awaited: BTreeSet<uuid::Uuid>,
+    shown: bool,
+    /// Shredded segments that were passed over before the source changed.
+    passed: Vec<Retired>,
+}
+
+/// Where records come from.
+#[derive(Debug)]
+enum Source {
+    /// Not begun yet: nothing is read before the first look.
+    Asked(Index),
+    Planned(Box<Records>),
+    /// In order. From the record `late` on nothing matches but outcomes that are awaited.
+    Read {
+        reader: Box<Reader>,
+        late: u64,
+    },
 }
 
 impl Show {
@@ -59,28 +81,56 @@ impl Show {
         to: u64,
     ) -> Self {
         let range = Sequences { from: 0, to };
-        Self::within(files, directory, master, filter, range)
+        let reader = Box::new(Reader::new(files, directory, master, range));
+        let late = u64::MAX;
+        Self::of(Source::Read { reader, late }, filter, to)
     }
 
-    /// Reads these records only.
+    /// Reads up to the record `to`, through the index where that narrows it down, else in order from where the time
+    /// asked for begins to where it ends.
     #[must_use]
-    pub fn within(
-        files: Arc<dyn Files>,
-        directory: &Path,
-        master: Arc<MasterKey>,
-        filter: Filter,
-        range: Sequences,
-    ) -> Self {
+    pub fn through(index: &Index, filter: Filter, to: u64) -> Self {
+        Self::of(Source::Asked(index.clone()), filter, to)
+    }
+
+    const fn of(source: Source, filter: Filter, to: u64) -> Self {
         Self {
-            reader: Reader::new(files, directory, master, range),
+            source,
             filter,
+            to,
             awaited: BTreeSet::new(),
+            shown: false,
+            passed: Vec::new(),
         }
     }
 
     /// Goes on up to the record `to`: a follower moves it as records become durable.
-    pub const fn extend(&mut self, to: u64) {
-        self.reader.set_end(to);
+    pub fn extend(&mut self, to: u64) {
+        self.to = to;
+        match &mut self.source {
+            Source::Read { reader, .. } => reader.set_end(to),
+            Source::Asked(_) | Source::Planned(_) => {}
+        }
+    }
+
+    /// How many segments had to be read through because their index was missing or of no use.
+    #[must_use]
+    pub fn unindexed(&self) -> usize {
+        match &self.source {
+            Source::Planned(records) => records.scanned(),
+            Source::Asked(_) | Source::Read { .. } => 0,
+        }
+    }
+
+    /// The shredded segments that were passed over since this was last asked.
+    pub fn take_shredded(&mut self) -> Vec<Retired> {
+        let mut passed = std::mem::take(&mut self.passed);
+        passed.extend(match &mut self.source {
+            Source::Asked(_) => Vec::new(),
+            Source::Planned(records) => records.take_shredded(),
+            Source::Read { reader, .. } => reader.take_shredded(),
+        });
+        passed
     }
 
     /// The next entry that matches.
@@ -88,17 +138,57 @@ impl Show {
     /// # Errors
     /// [`ShowError`] for a log or a record that cannot be read.
     pub fn next_match(&mut self) -> Result<Option<Shown>, ShowError> {
-        while let Some(record) = self.reader.next_record()? {
-            let seq = record.sequence;
-            let entry = Entry::from_bytes(&record.payload).map_err(|source| ShowError::Entry {
-                sequence: seq,
-                source,
-            })?;
+        while let Some((seq, entry)) = self.next_entry()? {
             if self.keeps(&entry) {
+                self.shown = true;
                 return Ok(Some(Shown { seq, entry }));
             }
         }
         Ok(None)
+    }
+
+    fn next_entry(&mut self) -> Result<Option<(u64, Entry)>, ShowError> {
+        loop {
+            match &mut self.source {
+                Source::Asked(index) => {
+                    self.source = match Records::new(index, &self.filter, self.to)? {
+                        Some(records) => Source::Planned(Box::new(records)),
+                        None => in_order(index, &self.filter, self.to)?,
+                    };
+                }
+                Source::Planned(records) => {
+                    if let Some(found) = records.next_record(&self.awaited)? {
+                        return Ok(Some(found));
+                    }
+                    if !self.shown && records.widen()? {
+                        continue;
+                    }
+                    let from = records.to().saturating_add(1);
+                    if self.to < from {
+                        return Ok(None);
+                    }
+                    // It has grown since: what is new is read in order.
+                    self.passed.extend(records.take_shredded());
+                    let range = Sequences { from, to: self.to };
+                    self.source = read(records.index(), range, u64::MAX);
+                }
+                Source::Read { reader, late } => {
+                    let Some(record) = reader.next_record()? else {
+                        return Ok(None);
+                    };
+                    let seq = record.sequence;
+                    if seq >= *late && self.awaited.is_empty() {
+                        return Ok(None);
+                    }
+                    let read = Entry::from_bytes(&record.payload);
+                    let entry = read.map_err(|source| ShowError::Entry {
+                        sequence: seq,
+                        source,
+                    })?;
+                    return Ok(Some((seq, entry)));
+                }
+            }
+        }
     }
 
     fn keeps(&mut self, entry: &Entry) -> bool {
@@ -109,6 +199,28 @@ impl Show {
         }
         matches || follows
     }
+}
+
+/// Reads what was written in the time asked for, in order.
+fn in_order(index: &Index, filter: &Filter, to: u64) -> Result<Source, LogError> {
+    let segments = index.segments()?;
+    let begun: Vec<_> = segments
+        .iter()
+        .map(|segment| (segment.header().created, segment.header().first))
+        .collect();
+    let range = Sequences {
+        from: filter.since.map_or(0, |since| first_of(&begun, since)),
+        to,
+    };
+    let late = filter.until.map(|until| late_from(&begun, until));
+    Ok(read(index, range, late.unwrap_or(u64::MAX)))
+}
+
+fn read(index: &Index, range: Sequences, late: u64) -> Source {
+    let (files, directory, master) = index.files();
+    let reader = Reader::new(Arc::clone(files), directory, Arc::clone(master), range);
+    let reader = Box::new(reader);
+    Source::Read { reader, late }
 }
 
 /// One line for a person.
@@ -180,11 +292,21 @@ fn listed_in(outcome: &Outcome) -> Option<String> {
     )
 }
 
-/// SECURITY: what came from outside cannot move the cursor or forge a line on the reader's terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+/// SECURITY: what came from outside cannot move the cursor, forge a line on the reader's terminal, or turn round the
+/// order in which others are shown.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let shown = |c: char| if is_steering(c) { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
+/// A control character, a line or paragraph separator, or a control of text direction (Unicode `Bidi_Control`).
+fn is_steering(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 fn outcome(entry: &Entry) -> String {

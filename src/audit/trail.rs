@@ -1,6 +1,7 @@
 //! The owner of the trail: turns what happens into records and waits until they are durable.
 //!
-//! *Owns*: the handle of the log, the anonymous sums, the list of open admissions.
+//! *Owns*: the handle of the log, the anonymous sums, what nobody waits for and was not taken yet, the list of open
+//! admissions.
 //! *Never*: an answer before its record, a record after its answer.
 //! *On failure*: [`AuditError`]; the request is refused with `CG-6001`, or with the fixed 503 where even the refusal
 //! cannot be recorded.
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::deferred::Deferred;
 use super::entry::{Entry, EntryError, Phase};
 use super::events;
 use super::log::{Log, LogError, Mark, Payload, Priority, Slot, TooLong};
@@ -51,6 +53,7 @@ pub(super) struct Shared {
     pub(super) anonymous: Keyed<std::net::IpAddr>,
     pub(super) sums: Sums,
     pub(super) tally: Tally,
+    pub(super) deferred: Deferred,
     pub(super) unrecorded: Arc<Unrecorded>,
 }
 
@@ -70,10 +73,17 @@ impl Audit {
                 anonymous: Keyed::new("anonymous", limits.anonymous_records, limits.max_keys),
                 sums: Sums::new(limits.max_keys),
                 tally: Tally::new(),
+                deferred: Deferred::default(),
                 unrecorded,
                 clock,
             }),
         }
+    }
+
+    /// The node whose trail it is.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.shared.node
     }
 
     /// How many requests were refused since the start, by code.
@@ -105,25 +115,12 @@ impl Audit {
         self.append(&entry, events::traits(event).priority).await
     }
 
-    /// Puts an event of a live stream on record without waiting: the stream was admitted with room for it.
-    pub fn event_unwaited(
-        &self,
-        event: Event,
-        facts: Option<Facts>,
-        detail: BTreeMap<String, String>,
-    ) {
-        let entry = Entry::event(&self.shared.node, self.now(), event, facts, detail);
-        match self.log.reserve::<1>(events::traits(event).priority) {
-            Ok([slot]) => append_unwaited(slot, &entry),
-            Err(error) => tracing::error!(%error, ?event, "an event could not be recorded"),
-        }
-    }
-
-    /// Puts the sums of anonymous refusals on record. Run it every minute, and before the end.
+    /// Puts the sums of anonymous refusals on record, and what nobody waits for and was kept. Run it every minute, and before the end.
     ///
     /// # Errors
     /// [`AuditError`] when they could not be made durable; they are then kept for the next time.
     pub async fn flush_sums(&self) -> Result<(), AuditError> {
+        self.flush_deferred();
         self.shared.anonymous.sweep();
         for (address, detail) in self.shared.sums.take() {
             let written = self
@@ -159,6 +156,7 @@ impl Audit {
     ) -> Result<(), AuditError> {
         let [slot] = self.log.reserve::<1>(priority)?;
         slot.append(payload(entry)?).await?;
+        self.flush_deferred();
         Ok(())
     }
 }

@@ -2,10 +2,15 @@
 //!
 //! *Never*: a private key; only the files under which recovery codes seal them, and public keys.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
 use super::error::BackupError;
-use crate::audit::log::{RealFiles, VerifierKey, extents};
+use crate::audit::log::{
+    Header, RETIRED, RealFiles, SEGMENT_KEYS, VerifierKey, extents, key_file, shredded,
+};
 use crate::config::{Backup, Config};
 
 /// The most files that one directory may bring along.
@@ -58,9 +63,10 @@ pub(super) fn checkpoints(config: &Config) -> Vec<Item> {
 /// The trail as far as record `to`, and what is wrong with it.
 pub(super) fn trail(config: &Config, to: u64) -> Result<(Vec<Item>, Vec<String>), BackupError> {
     let directory = &config.audit.directory;
-    let (mut items, mut problems) = (Vec::new(), Vec::new());
+    let (mut items, mut problems, mut headers) = (Vec::new(), Vec::new(), Vec::new());
     for extent in extents(&RealFiles, directory, to)? {
         // A damaged segment is evidence: it is saved as it is.
+        headers.push(extent.header.clone());
         let bytes = match extent.flaw {
             Some(flaw) => {
                 problems.push(format!(
@@ -82,7 +88,36 @@ pub(super) fn trail(config: &Config, to: u64) -> Result<(Vec<Item>, Vec<String>)
         items.extend(files);
         problems.extend(skipped);
     }
+    let (keys, missing) = segment_keys(directory, &headers)?;
+    items.extend(keys);
+    problems.extend(missing);
+    // Behind the keys: whatever is shredded or removed meanwhile has its note in it.
+    let retired = Item::file("trail/retired", &directory.join(RETIRED));
+    items.extend(Some(retired).filter(is_there));
     Ok((items, problems))
+}
+
+/// The own keys of these segments, and which of them are missing though nothing says that they were destroyed.
+fn segment_keys(
+    directory: &Path,
+    headers: &[Header],
+) -> Result<(Vec<Item>, Vec<String>), BackupError> {
+    let shredded = shredded(&RealFiles, directory, headers.iter())?;
+    let shredded: BTreeSet<Uuid> = shredded.into_iter().map(|note| note.segment).collect();
+    let (mut items, mut missing) = (Vec::new(), Vec::new());
+    for header in headers.iter().filter(|header| header.segment_key.is_some()) {
+        let name = key_file(header.first, header.segment);
+        let path = directory.join(SEGMENT_KEYS).join(&name);
+        if path.is_file() {
+            items.push(Item::file(format!("trail/{SEGMENT_KEYS}/{name}"), &path));
+        } else if !shredded.contains(&header.segment) {
+            missing.push(format!(
+                "the own key of the trail's segment {} is missing",
+                header.file_name()
+            ));
+        }
+    }
+    Ok((items, missing))
 }
 
 /// Policies, configuration, certificates, public keys and recovery wraps.

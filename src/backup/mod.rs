@@ -43,12 +43,12 @@ pub use verify::{Verified, verify};
 
 use crate::audit::log::{MasterKey, SigningKey};
 use crate::audit::trail::Audit;
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, began_and_now, spoken};
 use crate::config::{Backup, Config};
 use crate::request::Event;
 use crate::store::Store;
+use crate::store::remembered::Remembered;
 use crate::telemetry::metrics as names;
-use state::Memory;
 use target::fresh_directory;
 
 /// How often it is looked whether a backup is due.
@@ -103,8 +103,9 @@ struct Inner {
     audit: Audit,
     master: Arc<MasterKey>,
     clock: SharedClock,
-    memory: Memory,
-    started: Timestamp,
+    memory: Remembered<State>,
+    /// By the clock that nobody sets.
+    started: Duration,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
 
@@ -126,13 +127,13 @@ impl Backups {
         MasterKey::read(&backup.key)?;
         Ok(Some(Self {
             inner: Arc::new(Inner {
-                memory: Memory::open(&store).await?,
+                memory: Remembered::new(state::KEY, State::of(&store).await?),
                 config: config.clone(),
                 backup,
                 store,
                 audit,
                 master,
-                started: clock.now(),
+                started: clock.monotonic(),
                 clock,
                 one_at_a_time: tokio::sync::Mutex::new(()),
             }),
@@ -173,12 +174,8 @@ impl Backups {
     #[must_use]
     pub fn standing(&self) -> Standing {
         let inner = &self.inner;
-        state::standing(
-            &inner.memory.state(),
-            &inner.backup,
-            inner.started,
-            inner.clock.now(),
-        )
+        let (started, now) = inner.times();
+        state::standing(&inner.memory.state(), &inner.backup, started, now)
     }
 
     /// Makes backups when they are due, and alarms when they are not made; ends when `end` does.
@@ -196,18 +193,18 @@ impl Backups {
     /// Does what is due now.
     async fn look(&self) {
         let inner = &self.inner;
-        let now = inner.clock.now();
+        let (started, now) = inner.times();
         let state = inner.memory.state();
-        if state.is_due(inner.backup.schedule, inner.started, now)
+        if state.is_due(inner.backup.schedule, started, now)
             && let Err(error) = self.run("schedule").await
         {
             tracing::error!(%error, "the scheduled backup failed");
         }
         let state = inner.memory.state();
-        let age = state.age(inner.started, now);
+        let age = state.age(started, now);
         metrics::gauge!(names::BACKUP_AGE).set(age);
         if age > inner.backup.max_age {
-            let title = format!("the newest backup is {} old", state::shown(age));
+            let title = format!("the newest backup is {} old", spoken(age));
             self.alarm("backup-old", "high", title).await;
         } else {
             inner.memory.quiet("backup-old");
@@ -401,6 +398,11 @@ impl Backups {
 }
 
 impl Inner {
+    /// When the gateway was started, as the clock stands now, and now.
+    fn times(&self) -> (Timestamp, Timestamp) {
+        began_and_now(&*self.clock, self.started)
+    }
+
     fn vault(&self) -> Result<Vault, BackupError> {
         Vault::of(&self.config, &self.backup, self.clock.clone())
     }

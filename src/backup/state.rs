@@ -1,7 +1,5 @@
 //! What was last backed up and practised, kept in the store, and what follows from it.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,10 +10,11 @@ use super::error::BackupError;
 use super::make;
 use super::manifest::Link;
 use super::{AGAIN, FIRST, Standing};
+use crate::clock::{since, spoken};
 use crate::config::Backup;
-use crate::store::{Durability, Store, Table};
+use crate::store::{Store, remembered};
 
-const KEY: &str = "backup";
+pub(super) const KEY: &str = "backup";
 
 /// What was last done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,11 +85,7 @@ impl State {
     /// # Errors
     /// [`BackupError::Store`] where it does not answer.
     pub async fn of(store: &Store) -> Result<Self, BackupError> {
-        let entry = store.get(Table::Upkeep, KEY).await?;
-        // What a later version wrote and this one cannot read is not known here.
-        Ok(entry
-            .and_then(|entry| serde_json::from_slice(entry.value.expose()).ok())
-            .unwrap_or_default())
+        Ok(remembered::read(store, KEY).await?.unwrap_or_default())
     }
 
     /// The backup that must be the newest at `target`.
@@ -103,82 +98,26 @@ impl State {
         })
     }
 
-    /// How old the newest backup is; of a gateway that made none, how long it has been running.
+    /// How old the newest backup is; of a gateway that made none, how long it has been running. A time that lies ahead
+    /// was taken from a clock that was wrong: it says nothing.
     pub(super) fn age(&self, started: Timestamp, now: Timestamp) -> Duration {
-        let from = self.newest.as_ref().map_or(started, |made| made.time);
-        now.duration_since(from).try_into().unwrap_or_default()
+        let newest = self.newest.as_ref().and_then(|made| since(made.time, now));
+        newest.or_else(|| since(started, now)).unwrap_or_default()
     }
 
     /// Whether a backup should be made now.
     pub(super) fn is_due(&self, schedule: Duration, started: Timestamp, now: Timestamp) -> bool {
-        let since =
-            |time: Timestamp| Duration::try_from(now.duration_since(time)).unwrap_or_default();
-        if self
+        let failed = self
             .failed
             .as_ref()
-            .is_some_and(|failed| since(failed.time) < AGAIN)
-        {
+            .and_then(|failed| since(failed.time, now));
+        if failed.is_some_and(|ago| ago < AGAIN) {
             return false;
         }
-        match &self.newest {
-            Some(made) => since(made.time) >= schedule || self.failed.is_some(),
-            None => since(started) >= FIRST.min(schedule),
+        match self.newest.as_ref().and_then(|made| since(made.time, now)) {
+            Some(age) => age >= schedule || self.failed.is_some(),
+            None => since(started, now).is_none_or(|running| running >= FIRST.min(schedule)),
         }
-    }
-}
-
-/// The state in memory, and which alarms have been given.
-#[derive(Debug)]
-pub(super) struct Memory {
-    state: Mutex<State>,
-    loud: Mutex<BTreeSet<&'static str>>,
-}
-
-impl Memory {
-    pub(super) async fn open(store: &Store) -> Result<Self, BackupError> {
-        Ok(Self {
-            state: Mutex::new(State::of(store).await?),
-            loud: Mutex::default(),
-        })
-    }
-
-    pub(super) fn state(&self) -> State {
-        lock(&self.state).clone()
-    }
-
-    pub(super) async fn keep(&self, store: &Store, state: State) -> Result<(), BackupError> {
-        let value =
-            serde_json::to_vec(&state).map_err(|error| BackupError::Refused(error.to_string()))?;
-        *lock(&self.state) = state;
-        let never = Timestamp::MAX;
-        store
-            .put(Table::Upkeep, KEY, &value, never, Durability::Immediate)
-            .await?;
-        Ok(())
-    }
-
-    /// Whether this alarm is news.
-    pub(super) fn loud(&self, rule: &'static str) -> bool {
-        lock(&self.loud).insert(rule)
-    }
-
-    /// The reason of an alarm is gone.
-    pub(super) fn quiet(&self, rule: &'static str) {
-        lock(&self.loud).remove(rule);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A time span as a person reads it.
-pub(super) fn shown(span: Duration) -> String {
-    let minutes = span.as_secs() / 60;
-    match minutes {
-        0..120 => format!("{minutes} min"),
-        120..2880 => format!("{} h", minutes / 60),
-        _ => format!("{} days", minutes / 1440),
     }
 }
 
@@ -189,8 +128,10 @@ pub(super) fn standing(
     started: Timestamp,
     now: Timestamp,
 ) -> Standing {
-    let since =
-        |time: Timestamp| shown(Duration::try_from(now.duration_since(time)).unwrap_or_default());
+    let since = |time: Timestamp| {
+        let span = since(time, now);
+        span.map_or_else(|| "an unknown time".to_owned(), spoken)
+    };
     let drill = match &state.drilled {
         Some(drilled) if drilled.problems.is_empty() => format!(
             "drilled {} ago, RPO {} s, RTO {} ms",
@@ -212,6 +153,10 @@ pub(super) fn standing(
     let line = format!("{} is {} old; {drill}", newest.id, since(newest.time));
     if state.age(started, now) > backup.max_age {
         return Standing::Bad(format!("too old: {line}"));
+    }
+    if newest.time > now {
+        let said = "the newest backup is of a time that lies ahead: the clock was wrong then, or is wrong now";
+        return Standing::Look(format!("{said}; {line}"));
     }
     let failed_drill = state
         .drilled
@@ -271,6 +216,25 @@ mod tests {
         state.failed = None;
         assert!(!due(&state, 24 * HOUR));
         assert!(due(&state, 25 * HOUR));
+    }
+
+    #[test]
+    fn a_backup_of_a_clock_that_was_wrong_does_not_put_the_next_one_off() {
+        let start: Timestamp = "2026-11-25T00:00:00Z".parse().unwrap();
+        let at = |span: Duration| start.checked_add(span).unwrap();
+        let mut state = State {
+            newest: Some(made(at(9_000 * HOUR))),
+            ..State::default()
+        };
+        let due = |state: &State, span| state.is_due(24 * HOUR, start, at(span));
+        assert!(!due(&state, Duration::from_mins(9)));
+        assert!(due(&state, Duration::from_mins(10)));
+        assert_eq!(state.age(start, at(37 * HOUR)), 37 * HOUR);
+        state.failed = Some(Failed {
+            time: at(9_000 * HOUR),
+            reason: "full".to_owned(),
+        });
+        assert!(due(&state, HOUR));
     }
 
     #[test]

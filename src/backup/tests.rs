@@ -216,12 +216,46 @@ async fn what_was_saved_comes_back_and_is_proven() {
         "nothing is overwritten"
     );
     no_private_key_is_in(&place, &to);
+    every_segment_has_its_key(&place, &to);
     let remembered = a_restored_store_is_settled(&place, &to).await;
     // It remembers the backup before its own, and the newer one is not held against the target.
     let remembered = remembered.link_at(&vault.target.describe()).unwrap();
     assert_eq!(remembered.id, first.id);
     let found = verify(&vault, None, Some(&remembered)).unwrap();
     assert_eq!(found.problems, Vec::<String>::new());
+}
+
+fn every_segment_has_its_key(place: &Place, to: &Path) {
+    use crate::audit::log::{Reader, SEGMENT_KEYS, Sequences};
+    let trail = to.join("trail");
+    let names = |folder: &str| {
+        let mut names: Vec<String> = files_below(&trail.join(folder))
+            .iter()
+            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(SEGMENT_KEYS), names("segments"));
+    let master = Arc::new(MasterKey::read(&place.config.audit.master_key).unwrap());
+    let mut reader = Reader::new(Arc::new(RealFiles), &trail, master, Sequences::ALL);
+    assert!(reader.next_record().unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_segment_whose_key_is_missing_is_named() {
+    use crate::audit::log::SEGMENT_KEYS;
+    let place = Place::open().await;
+    let end = place.audit.log().status().sequence;
+    let problems = || collect::trail(&place.config, end).unwrap().1;
+    assert_eq!(problems(), Vec::<String>::new());
+    let keys = files_below(&place.config.audit.directory.join(SEGMENT_KEYS));
+    fs::remove_file(&keys[0]).unwrap();
+    let said = problems();
+    assert!(
+        said.len() == 1 && said[0].contains("own key") && said[0].ends_with("is missing"),
+        "{said:?}"
+    );
 }
 
 fn no_private_key_is_in(place: &Place, to: &Path) {

@@ -9,26 +9,26 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::console::{Console, Failure};
-use super::gateway;
+use super::{gateway, offline};
 use crate::admin::protocol::AdminRequest;
 use crate::audit::log::{MasterKey, VerifierKey};
 use crate::backup::{Ask, Drilled, Keys, Link, Made, State, Target, Vault, Verified};
 use crate::clock::SharedClock;
 use crate::config::{Config, Store as StoreConfig};
+use crate::counted::counted;
 use crate::store::Store;
 
 /// Make, list, verify, practise and restore backups.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum BackupCommand {
-    /// Make a backup now, through the running gateway.
     Run(RunArgs),
-    /// List the backups at the target.
     List(ListArgs),
-    /// Prove that every stored object is what was backed up, and that no backup is missing.
     Verify(VerifyArgs),
-    /// Practise a restore, through the running gateway, and measure what it would cost.
     Drill(DrillArgs),
-    /// Restore a backup into an empty directory.
     Restore(RestoreArgs),
 }
 
@@ -161,8 +161,7 @@ pub fn run(
 }
 
 fn make(args: &RunArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
-    let value = gateway::only(asked(&config, Ask::Run)?)?;
+    let value = gateway::only(asked(&args.config, Ask::Run)?)?;
     let made: Made = read(&value)?;
     if args.json {
         console.line(&value)?;
@@ -176,9 +175,11 @@ fn make(args: &RunArgs, console: &mut Console<'_>) -> Result<(), Failure> {
 }
 
 fn list(args: &ListArgs, console: &mut Console<'_>, clock: &SharedClock) -> Result<(), Failure> {
-    let values = match args.from.online(Ask::List)? {
-        Some(values) => values,
-        None => crate::backup::listed(&args.from.vault(clock)?).map_err(Failure::of)?,
+    let values = if let Some(values) = args.from.online(Ask::List)? {
+        values
+    } else {
+        let vault = args.from.vault(offline::config, clock)?;
+        crate::backup::listed(&vault).map_err(Failure::of)?
     };
     for value in &values {
         if args.json {
@@ -222,7 +223,7 @@ fn verify(
     let found: Verified = if let Some(values) = asked {
         read(&gateway::only(values)?)?
     } else {
-        let vault = args.from.vault(clock)?;
+        let vault = args.from.vault(offline::config, clock)?;
         let expected = args.from.remembered(&vault, clock)?;
         crate::backup::verify(&vault, args.id.as_deref(), expected.as_ref()).map_err(Failure::of)?
     };
@@ -230,10 +231,10 @@ fn verify(
         console.line(serde_json::to_string(&found).map_err(Failure::of)?)?;
     } else {
         console.line(format_args!(
-            "{} backups, {} objects, {} bytes; newest {}{}",
-            found.backups,
-            found.objects,
-            found.bytes,
+            "{}, {}, {}; newest {}{}",
+            counted(found.backups, "backup"),
+            counted(found.objects, "object"),
+            counted(found.bytes, "byte"),
             found.newest.as_deref().unwrap_or("none"),
             if found.compared {
                 ", which was compared with the gateway's memory"
@@ -253,9 +254,8 @@ fn verify(
 }
 
 fn drill(args: &DrillArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
     let value = gateway::only(asked(
-        &config,
+        &args.config,
         Ask::Drill {
             id: args.id.clone(),
         },
@@ -282,7 +282,7 @@ fn restore(
     console: &mut Console<'_>,
     clock: &SharedClock,
 ) -> Result<(), Failure> {
-    let vault = args.from.vault(clock)?;
+    let vault = args.from.vault(whole, clock)?;
     let kept = vault.backup(args.id.as_deref()).map_err(Failure::of)?;
     crate::backup::restore(&vault, &kept.manifest, &args.to).map_err(Failure::of)?;
     let manifest = &kept.manifest;
@@ -309,7 +309,7 @@ fn complain(problems: &[String], console: &mut Console<'_>) -> Result<(), Failur
     }
 }
 
-fn asked(config: &Config, ask: Ask) -> Result<Vec<Value>, Failure> {
+fn asked(config: &Path, ask: Ask) -> Result<Vec<Value>, Failure> {
     let mut values = Vec::new();
     gateway::ask(config, AdminRequest::Backup(ask), |value| {
         values.push(value);
@@ -328,11 +328,14 @@ impl From {
         if self.target.is_some() {
             return Ok(None);
         }
-        let config = Config::load_for_reading(&self.config).map_err(Failure::Problems)?;
-        gateway::ask_if_running(&config, AdminRequest::Backup(ask))
+        gateway::ask_if_running(&self.config, AdminRequest::Backup(ask))
     }
 
-    fn vault(&self, clock: &SharedClock) -> Result<Vault, Failure> {
+    fn vault(
+        &self,
+        load: fn(&Path) -> Result<Config, Failure>,
+        clock: &SharedClock,
+    ) -> Result<Vault, Failure> {
         if let (Some(target), Some(key), Some(public)) = (&self.target, &self.key, &self.signed_by)
         {
             let master = MasterKey::read(key).map_err(Failure::of)?;
@@ -342,7 +345,7 @@ impl From {
                 verifier: VerifierKey::read(public).map_err(Failure::of)?,
             });
         }
-        let config = Config::load_for_reading(&self.config).map_err(Failure::Problems)?;
+        let config = load(&self.config)?;
         let backup = config.backup.as_ref().ok_or_else(|| {
             Failure::Configuration("no backups are configured: add [backup]".to_owned())
         })?;
@@ -354,7 +357,7 @@ impl From {
         if self.target.is_some() {
             return Ok(None);
         }
-        let config = Config::load_for_reading(&self.config).map_err(Failure::Problems)?;
+        let config = offline::config(&self.config)?;
         if !config.store.path.exists() {
             return Ok(None);
         }
@@ -364,6 +367,11 @@ impl From {
         let state = runtime.block_on(state_of(&config.store, clock))?;
         Ok(state.link_at(&vault.target.describe()))
     }
+}
+
+/// The configuration, whether or not a gateway runs.
+fn whole(file: &Path) -> Result<Config, Failure> {
+    Config::load_for_reading(file).map_err(Failure::Problems)
 }
 
 async fn state_of(config: &StoreConfig, clock: &SharedClock) -> Result<State, Failure> {

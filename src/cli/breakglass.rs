@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::console::{Console, Failure};
 use super::gateway;
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 use crate::operate::break_glass::{Access, Ask, Glass, Outcome, UNCONFIRMED, Which, beyond};
 
 /// See who broke the glass, and review it.
@@ -149,27 +148,15 @@ pub fn run(command: &BreakglassCommand, console: &mut Console<'_>) -> Result<(),
                 outcome: args.outcome.into(),
                 note: args.note.clone(),
             };
-            gateway::tell(
-                &config(&args.config)?,
-                AdminRequest::BreakGlass(ask),
-                console,
-            )
+            gateway::tell(&args.config, AdminRequest::BreakGlass(ask), console)
         }
         BreakglassCommand::End(args) => {
             let ask = Ask::End {
                 id: args.id.clone(),
             };
-            gateway::tell(
-                &config(&args.config)?,
-                AdminRequest::BreakGlass(ask),
-                console,
-            )
+            gateway::tell(&args.config, AdminRequest::BreakGlass(ask), console)
         }
     }
-}
-
-fn config(file: &std::path::Path) -> Result<Config, Failure> {
-    Config::load_for_reading(file).map_err(Failure::Problems)
 }
 
 fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -182,7 +169,7 @@ fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     };
     let ask = AdminRequest::BreakGlass(Ask::List { which });
     let told = (console, args.json, "no glass like that was broken");
-    gateway::list(&config(&args.config)?, ask, told, |value, console| {
+    gateway::list(&args.config, ask, told, |value, console| {
         console.line(line(&read(value)?))
     })
 }
@@ -192,7 +179,7 @@ fn show(args: &ShowArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let ask = AdminRequest::BreakGlass(Ask::Show {
         id: args.id.clone(),
     });
-    gateway::ask(&config(&args.config)?, ask, |value| {
+    gateway::ask(&args.config, ask, |value| {
         if args.json {
             return console.line(value);
         }

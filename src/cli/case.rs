@@ -9,19 +9,18 @@ use serde::de::DeserializeOwned;
 use super::console::{Console, Failure};
 use super::gateway::{self, printable, word};
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 use crate::operate::cases::{Ask, Case, Level, Outcome, State, Summary, Which};
 
 /// List, show, open and close cases: what somebody has to look into.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum CaseCommand {
-    /// List the newest cases, newest first.
     List(ListArgs),
-    /// Show a case with its records and notes.
     Show(ShowArgs),
-    /// Open a case by hand.
     Open(OpenArgs),
-    /// Close a case, with an outcome and a note.
     Close(CloseArgs),
 }
 
@@ -162,14 +161,18 @@ fn ask<T: DeserializeOwned>(
     console: &mut Console<'_>,
     print: impl Fn(&T, &mut Console<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let config = Config::load_for_reading(&common.config).map_err(Failure::Problems)?;
     let told = (console, common.json, "there is no case like that");
-    gateway::list(&config, AdminRequest::Case(ask), told, |value, console| {
-        let answer = serde_json::from_value(value).map_err(|error| {
-            Failure::Failed(format!("a case of the gateway cannot be read: {error}"))
-        })?;
-        print(&answer, console)
-    })
+    gateway::list(
+        &common.config,
+        AdminRequest::Case(ask),
+        told,
+        |value, console| {
+            let answer = serde_json::from_value(value).map_err(|error| {
+                Failure::Failed(format!("a case of the gateway cannot be read: {error}"))
+            })?;
+            print(&answer, console)
+        },
+    )
 }
 
 fn summary(case: &Summary) -> String {

@@ -7,12 +7,14 @@ use clap::{Args, Subcommand};
 use super::console::{Console, Failure};
 use super::gateway;
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 
 /// Act on the certificates of a running gateway.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum CertificatesCommand {
-    /// Make the running gateway read its certificate files again.
     Reload(ReloadArgs),
 }
 
@@ -41,8 +43,7 @@ pub fn run(command: &CertificatesCommand, console: &mut Console<'_>) -> Result<(
 }
 
 fn reload(args: &ReloadArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
-    gateway::tell(&config, AdminRequest::ReloadCertificates, console)
+    gateway::tell(&args.config, AdminRequest::ReloadCertificates, console)
 }
 
 #[cfg(test)]

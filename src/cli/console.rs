@@ -98,6 +98,17 @@ impl<'c> Console<'c> {
         Ok(self.out.flush()?)
     }
 
+    /// Prints findings that decide how the command ends: that nobody read them to the end changes nothing about that.
+    ///
+    /// # Errors
+    /// [`Failure::Output`], except of a pipe that was closed.
+    pub fn findings(&mut self, text: impl Display) -> Result<(), Failure> {
+        match self.text(text) {
+            Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            printed => printed,
+        }
+    }
+
     /// Says something that is not part of the result.
     ///
     /// # Errors
@@ -161,10 +172,11 @@ impl<'c> Console<'c> {
     pub(super) fn usage(&mut self, error: &clap::Error) -> Result<(), Failure> {
         if error.use_stderr() {
             let text = error.render();
-            match self.err_paint {
-                Paint::Colour => write!(self.err, "{}", text.ansi())?,
-                Paint::Plain => write!(self.err, "{text}")?,
-            }
+            // Whether it is read or not, the command line is wrong.
+            let _unread = match self.err_paint {
+                Paint::Colour => write!(self.err, "{}", text.ansi()),
+                Paint::Plain => write!(self.err, "{text}"),
+            };
             return Err(Failure::Found);
         }
         let text = error.render();
@@ -185,19 +197,17 @@ impl<'c> Console<'c> {
             Failure::Failed(message) => (format!("error: {message}\n"), Exit::Failed),
             Failure::Found => (String::new(), Exit::Configuration),
             Failure::Unfit => (String::new(), Exit::Failed),
-            // `chartgate … | head` is not a failure of the gateway.
+            // `chartgate … | head`: nothing to complain of, but what was not said to the end was not found to be fine.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                (String::new(), Exit::Fine)
+                (String::new(), Exit::Failed)
             }
             Failure::Output(error) => (
                 format!("error: the output could not be written: {error}\n"),
                 Exit::Failed,
             ),
         };
-        match write!(self.err, "{text}") {
-            Err(_) if exit == Exit::Fine => Exit::Failed,
-            Ok(()) | Err(_) => exit,
-        }
+        let _unread = write!(self.err, "{text}");
+        exit
     }
 }
 
@@ -231,5 +241,33 @@ pub(crate) mod testing {
                 err: text(err),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pipe whose reader went away.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_makes_nothing_fine() {
+        let mut console = Console::over(io::empty(), Closed, Closed);
+        assert!(console.findings("NOT INTACT\n").is_ok());
+        let failed = console.line("records").unwrap_err();
+        assert_eq!(console.fail(&failed), Exit::Failed);
+        assert_eq!(console.fail(&Failure::Unfit), Exit::Failed);
+        assert_eq!(console.fail(&Failure::Found), Exit::Configuration);
     }
 }

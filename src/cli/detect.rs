@@ -11,10 +11,12 @@ use crate::policy::problem::Problem;
 
 /// Check and test detection rules.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum DetectCommand {
-    /// Check that every rule can be read and has examples.
     Check(CheckArgs),
-    /// Run every example against the rules.
     Test(TestArgs),
 }
 

@@ -6,22 +6,22 @@ use serde_json::Value;
 use super::console::{Console, Failure};
 use super::gateway::{self, Common, printable};
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 use crate::identity::emergency::operators::EmergencyView;
 use crate::operate::emergency::Ask;
 
 /// Keep sealed accounts for when the identity provider is down.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum EmergencyCommand {
-    /// List the accounts: sealed, used, or due for their test.
     List(ListArgs),
-    /// Seal an account, or seal it anew; prints what goes into its two envelopes, once.
     Seal(SealArgs),
-    /// Remove an account and end its sessions.
     Remove(RemoveArgs),
 }
 
-/// List the accounts.
+/// List the accounts: sealed, used, or due for their test.
 ///
 /// With where their envelopes lie, the roles that they give now, and when the next test is due.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub struct ListArgs {
     common: Common,
 }
 
-/// Seal an account, or seal it anew.
+/// Seal an account, or seal it anew; prints what goes into its two envelopes, once.
 ///
 /// Prints two codes, once: write each on paper, alone, and seal it in an envelope of its own, with the account's name on
 /// both. Keep the envelopes so that no single person gets at both. What the envelopes held before is void, and sessions
@@ -98,16 +98,19 @@ pub fn run(command: &EmergencyCommand, console: &mut Console<'_>) -> Result<(), 
             &args.common,
         ),
     };
-    let config = Config::load_for_reading(&common.config).map_err(Failure::Problems)?;
     let told = (console, common.json, "no account is sealed");
     let request = AdminRequest::Emergency(ask);
-    gateway::list(&config, request, told, |value, console| match command {
-        EmergencyCommand::List(_) => {
-            let view: EmergencyView = serde_json::from_value(value).map_err(Failure::of)?;
-            console.line(printable(&line(&view)))
-        }
-        EmergencyCommand::Seal(_) => {
-            let lines = [
+    gateway::list(
+        &common.config,
+        request,
+        told,
+        |value, console| match command {
+            EmergencyCommand::List(_) => {
+                let view: EmergencyView = serde_json::from_value(value).map_err(Failure::of)?;
+                console.line(printable(&line(&view)))
+            }
+            EmergencyCommand::Seal(_) => {
+                let lines = [
                 format!("account {}, for two envelopes:", text(&value, "account")),
                 format!("  first envelope   {}", text(&value, "first")),
                 format!("  second envelope  {}", text(&value, "second")),
@@ -115,16 +118,17 @@ pub fn run(command: &EmergencyCommand, console: &mut Console<'_>) -> Result<(), 
                     .to_owned(),
                 "Then test both at /.chartgate/emergency (\"Test, without signing in\").".to_owned(),
             ];
-            lines
-                .iter()
-                .try_for_each(|line| console.line(printable(line)))
-        }
-        EmergencyCommand::Remove(_) => console.line(printable(&format!(
-            "{} is removed; sessions ended: {}",
-            text(&value, "removed"),
-            text(&value, "ended")
-        ))),
-    })
+                lines
+                    .iter()
+                    .try_for_each(|line| console.line(printable(line)))
+            }
+            EmergencyCommand::Remove(_) => console.line(printable(&format!(
+                "{} is removed; sessions ended: {}",
+                text(&value, "removed"),
+                text(&value, "ended")
+            ))),
+        },
+    )
 }
 
 fn text(value: &Value, key: &str) -> String {

@@ -5,20 +5,31 @@ use clap::{Args, Subcommand};
 use super::console::{Console, Failure};
 use super::gateway::{self, Common, printable};
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 use crate::identity::factor::operators::FactorView;
 use crate::operate::factors::Ask;
 
 /// Help users with the gateway's own second factor.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum FactorCommand {
-    /// List who enrolled what, and who is locked.
     List(ListArgs),
     /// Make an enrolment code for a user.
+    ///
+    /// It is good once and for `identity.second_factor.invitation`: hand it to the person, not to a mailbox that opens
+    /// with the same password. The user signs in, types it, and enrols a first authenticator. A code that was made
+    /// before is void. Who made it and why goes on record; the code does not.
     Invite(UserArgs),
     /// Remove everything that a user enrolled.
+    ///
+    /// Every authenticator and recovery code goes, and the user's sessions end; a new invitation is needed after that.
+    /// Who did it and why goes on record.
     Reset(UserArgs),
     /// Lift the lock that followed too many wrong tries.
+    ///
+    /// What the user enrolled stays. Who lifted it and why goes on record.
     Unlock(UserArgs),
 }
 
@@ -38,11 +49,6 @@ pub struct ListArgs {
 }
 
 /// Whose second factors, and why.
-///
-/// `invite` prints a code that is good once and for `identity.second_factor.invitation`: hand it to the person, not to
-/// a mailbox that opens with the same password. The user signs in, types it, and enrols a first authenticator. A code
-/// that was made before is void. `reset` removes every authenticator and recovery code and ends the user's sessions;
-/// it needs a new invitation after that. Who did what and why goes on record; a code does not.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Examples:\n  chartgate factor invite nurse.lind --reason \"New on ward 3\"\n  \
@@ -84,8 +90,7 @@ pub fn run(command: &FactorCommand, console: &mut Console<'_>) -> Result<(), Fai
             (Ask::Unlock { user, reason }, &args.common)
         }
     };
-    let config = Config::load_for_reading(&common.config).map_err(Failure::Problems)?;
-    gateway::ask(&config, AdminRequest::Factor(ask), |value| {
+    gateway::ask(&common.config, AdminRequest::Factor(ask), |value| {
         if common.json {
             return console.line(&value);
         }

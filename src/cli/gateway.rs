@@ -1,6 +1,6 @@
 //! Asking the running gateway, for commands that do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::de::DeserializeOwned;
@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::console::{Console, Failure};
 use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
+pub(super) use crate::audit::show::printable;
+use crate::config::Admin;
 use crate::config::unit::parse_duration;
 
 /// What commands take that ask the gateway.
@@ -23,20 +24,32 @@ pub(super) struct Common {
     pub(super) json: bool,
 }
 
-/// Asks the gateway and hands each value of its answer to `each`.
+/// Where the gateway is asked, and by whom it may be.
+///
+/// Nothing else of the configuration is read, and no file that it names: an operator need not be able to read the
+/// gateway's keys.
+///
+/// # Errors
+/// [`Failure::Problems`] for a file that does not say so.
+pub(super) fn admin(config: &Path) -> Result<Admin, Failure> {
+    Admin::load(config).map_err(Failure::Problems)
+}
+
+/// Asks the gateway that has this configuration file, and hands each value of its answer to `each`.
 ///
 /// # Errors
 /// [`Failure`], where there is no gateway, it refuses, or `each` fails.
 pub(super) fn ask(
-    config: &Config,
+    config: &Path,
     request: AdminRequest,
     mut each: impl FnMut(Value) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    let admin = admin(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let asked = AdminClient::ask(&config.admin.socket, request).await;
+        let asked = AdminClient::ask(&admin.socket, request).await;
         let mut client = asked.map_err(Failure::of)?;
         while let Some(value) = client.next().await.map_err(Failure::of)? {
             each(value)?;
@@ -50,14 +63,15 @@ pub(super) fn ask(
 /// # Errors
 /// [`Failure`], where it refuses.
 pub(super) fn ask_if_running(
-    config: &Config,
+    config: &Path,
     request: AdminRequest,
 ) -> Result<Option<Vec<Value>>, Failure> {
+    let admin = admin(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut client = match AdminClient::ask(&config.admin.socket, request).await {
+        let mut client = match AdminClient::ask(&admin.socket, request).await {
             Ok(client) => client,
             Err(ClientError::NotRunning(_)) => return Ok(None),
             Err(error) => return Err(Failure::of(error)),
@@ -86,7 +100,7 @@ pub(super) fn only(values: Vec<Value>) -> Result<Value, Failure> {
 /// # Errors
 /// As [`ask`].
 pub(super) fn list(
-    config: &Config,
+    config: &Path,
     request: AdminRequest,
     (console, json, nothing): (&mut Console<'_>, bool, &str),
     mut print: impl FnMut(Value, &mut Console<'_>) -> Result<(), Failure>,
@@ -110,7 +124,7 @@ pub(super) fn list(
 /// # Errors
 /// As [`ask`].
 pub(super) fn tell(
-    config: &Config,
+    config: &Path,
     request: AdminRequest,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
@@ -131,13 +145,6 @@ pub(super) fn tell(
 pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let word = Value::String(text.to_owned());
     serde_json::from_value(word).map_err(|error| error.to_string())
-}
-
-/// SECURITY: what came from outside cannot move the cursor or forge a line on the reader's terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 /// A span of a command line, in whole seconds.

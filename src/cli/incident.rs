@@ -18,23 +18,20 @@ use crate::admin::protocol::AdminRequest;
 use crate::audit::log::VerifierKey;
 use crate::audit::show::{Shown, line};
 use crate::clock::SharedClock;
-use crate::config::Config;
 use crate::operate::incidents::{Ask, Clock, Incident, State, Verified, Which, verify};
 
 /// Open incidents, watch their clocks, pack and verify their evidence.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum IncidentCommand {
-    /// List the newest incidents with their clocks.
     List(ListArgs),
-    /// Show an incident with its clocks, cases and bundles.
     Show(ShowArgs),
-    /// Open an incident.
     Open(OpenArgs),
-    /// Pack the evidence of an incident into a signed bundle.
     Evidence(EvidenceArgs),
-    /// Close an incident.
     Close(CloseArgs),
-    /// Verify a bundle, offline, with the public key alone.
     Verify(VerifyArgs),
 }
 
@@ -206,10 +203,9 @@ fn ask(
     console: &mut Console<'_>,
     print: impl Fn(&Incident, &mut Console<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let config = Config::load_for_reading(&common.config).map_err(Failure::Problems)?;
     let told = (console, common.json, "there is no incident like that");
     gateway::list(
-        &config,
+        &common.config,
         AdminRequest::Incident(ask),
         told,
         |value, console| {
@@ -286,7 +282,6 @@ fn evidence(args: &EvidenceArgs, console: &mut Console<'_>, now: Timestamp) -> R
             Failure::Configuration(format!("`--since {text}` is no span (72h), day or time"))
         })?),
     };
-    let config = Config::load_for_reading(&args.common.config).map_err(Failure::Problems)?;
     if args.output.exists() {
         let shown = args.output.display();
         return Err(Failure::Failed(format!(
@@ -296,7 +291,7 @@ fn evidence(args: &EvidenceArgs, console: &mut Console<'_>, now: Timestamp) -> R
     let number = args.number;
     let mut bundle = Vec::new();
     let ask = AdminRequest::Incident(Ask::Evidence { number, since });
-    gateway::ask(&config, ask, |value| {
+    gateway::ask(&args.common.config, ask, |value| {
         let part = value.as_str().and_then(|part| BASE64.decode(part).ok());
         let part = part.ok_or_else(|| Failure::of("a part of the bundle cannot be read"))?;
         bundle.extend_from_slice(&part);

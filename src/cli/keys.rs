@@ -14,14 +14,14 @@ use crate::clock::SharedClock;
 
 /// Show, rotate and recover keys.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum KeysCommand {
-    /// Show which keys there are, and whether each can be recovered.
     Status(status::StatusArgs),
-    /// Put a new key in force; the old one still opens what it sealed.
     Rotate(rotate::RotateArgs),
-    /// Seal the key files by what `[keys]` names: a key management service, or a hardware security module.
     Protect(protect::ProtectArgs),
-    /// Get a key back from its recovery file and the code on paper.
     Recover(RecoverArgs),
 }
 

@@ -7,18 +7,18 @@ use clap::{Args, Subcommand};
 use super::console::{Console, Failure};
 use super::gateway::{self, printable, span};
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 use crate::operate::lockdown::{Answer, Ask, Lockdown, in_words};
 use crate::policy::standing::Scope;
 
 /// Take access away step by step, for everyone or for a part, and give it back.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum LockdownCommand {
-    /// Set the level of everyone, an EMR, a role or a user.
     Set(SetArgs),
-    /// Show what is locked down.
     Status(StatusArgs),
-    /// Take a lockdown back.
     Lift(LiftArgs),
 }
 
@@ -140,8 +140,7 @@ pub fn run(command: &LockdownCommand, console: &mut Console<'_>) -> Result<(), F
             (Ask::Lift { scope }, &args.common)
         }
     };
-    let config = Config::load_for_reading(&common.config).map_err(Failure::Problems)?;
-    gateway::ask(&config, AdminRequest::Lockdown(ask), |value| {
+    gateway::ask(&common.config, AdminRequest::Lockdown(ask), |value| {
         if common.json {
             return console.line(&value);
         }

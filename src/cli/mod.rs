@@ -251,6 +251,59 @@ mod tests {
         }
     }
 
+    /// What is written at the arguments of commands beyond their first paragraph, by the name of the type.
+    fn written(directory: &std::path::Path, found: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                written(&path, found);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for block in text.split("\n\n") {
+                let mut lines = block.lines();
+                let is_args = |line: &&str| {
+                    line.starts_with("pub") && line.contains("struct ") && line.contains("Args {")
+                };
+                let Some(named) = lines.clone().find(is_args) else {
+                    continue;
+                };
+                let docs = lines.by_ref().map_while(|line| line.strip_prefix("///"));
+                let (first, rest): (Vec<&str>, Vec<&str>) = {
+                    let docs: Vec<&str> = docs.collect();
+                    let end = docs.iter().position(|line| line.is_empty());
+                    let end = end.unwrap_or(docs.len());
+                    (docs[..end].to_vec(), docs[end..].to_vec())
+                };
+                if !first.is_empty() && !rest.is_empty() {
+                    found.push((named.to_owned(), bare(&rest.concat())));
+                }
+            }
+        }
+    }
+
+    fn bare(text: &str) -> String {
+        text.split_whitespace().collect()
+    }
+
+    #[test]
+    fn what_is_written_about_a_command_is_shown() {
+        let mut found = Vec::new();
+        let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli");
+        written(std::path::Path::new(sources), &mut found);
+        assert!(found.len() > 50, "{}", found.len());
+        let commands = leaves(&CommandLine::command(), "chartgate");
+        let helps: Vec<String> = commands
+            .into_iter()
+            .map(|(_, mut command)| bare(&command.render_long_help().to_string()))
+            .collect();
+        // A comment at the variant that holds the arguments hides theirs.
+        for (named, text) in &found {
+            let is_shown = helps.iter().any(|help| help.contains(text));
+            assert!(is_shown, "no help shows what stands at `{named}`:\n{text}");
+        }
+    }
+
     #[test]
     fn help_is_fine_and_a_wrong_command_line_is_64() {
         let clock = SystemClock::shared();

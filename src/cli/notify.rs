@@ -7,13 +7,15 @@ use clap::{Args, Subcommand};
 use super::console::{Console, Failure};
 use super::gateway;
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 use crate::notify::{Answer, Ask};
 
 /// Try the receivers of alarms.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum NotifyCommand {
-    /// Send a test alarm to every receiver.
     Test(TestArgs),
 }
 
@@ -37,9 +39,8 @@ pub struct TestArgs {
 /// [`Failure`] says how it ends.
 pub fn run(command: &NotifyCommand, console: &mut Console<'_>) -> Result<(), Failure> {
     let NotifyCommand::Test(args) = command;
-    let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
     let mut failed = false;
-    gateway::ask(&config, AdminRequest::Notify(Ask::Test), |value| {
+    gateway::ask(&args.config, AdminRequest::Notify(Ask::Test), |value| {
         let answer: Answer = serde_json::from_value(value).map_err(Failure::of)?;
         match answer.problem {
             None => console.line(format_args!("ok      {}", answer.receiver)),

@@ -3,16 +3,38 @@
 //! *Never*: someone who is no operator of the gateway; a trail that is left without its end on record.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::console::Failure;
+use super::gateway;
 use crate::audit::log::{MasterKey, RealFiles, Truncation};
 use crate::audit::open::OpenError;
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::config::problem::{Problems, of_file};
 use crate::request::Event;
 use crate::store::Store;
+
+/// The whole configuration, with the keys that it names, for a command that asked the gateway and found nobody.
+///
+/// # Errors
+/// [`Failure::Problems`] for what cannot be read.
+pub(super) fn config(file: &Path) -> Result<Config, Failure> {
+    let admin = gateway::admin(file)?;
+    Config::load_for_reading(file).map_err(|unreadable| {
+        let message = format!(
+            "the gateway is not running: nobody answers at `{}`, and this command would have to open its files instead",
+            admin.socket.display()
+        );
+        let remedy = "start the gateway, or put right what is said below";
+        let mut problems = Problems::default();
+        problems.push(of_file(file, message, remedy.to_owned()));
+        problems.append(unreadable);
+        Failure::Problems(problems)
+    })
+}
 
 /// Who runs the command, as the records name them.
 ///

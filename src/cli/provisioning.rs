@@ -7,15 +7,16 @@ use clap::{Args, Subcommand};
 use super::console::{Console, Failure};
 use super::gateway::{self, printable};
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 use crate::provision::{Ask, Piece};
 
 /// Show what the directory and the personnel system say of users.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum ProvisioningCommand {
-    /// Count who is known, and name who is kept out.
     Status(StatusArgs),
-    /// Show what is said of one user.
     Show(ShowArgs),
 }
 
@@ -60,8 +61,7 @@ pub fn run(command: &ProvisioningCommand, console: &mut Console<'_>) -> Result<(
             (Ask::Show { user }, args.json, &args.config)
         }
     };
-    let config = Config::load_for_reading(path).map_err(Failure::Problems)?;
-    gateway::ask(&config, AdminRequest::Provision(ask), |value| {
+    gateway::ask(path, AdminRequest::Provision(ask), |value| {
         if json {
             return console.line(&value);
         }

@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use super::console::{Console, Failure};
 use super::gateway::{self, printable};
 use super::output::Output;
-use super::trail::{self, Asides, Period};
+use super::trail::{self, Asides, Period, identifier};
 use crate::admin::protocol::AdminRequest;
-use crate::audit::answers::Ask;
+use crate::audit::answers::{Ask, Asked};
+use crate::audit::filter::Filter;
 use crate::audit::query::join::Joined;
 use crate::audit::report::disclosures::{Accounting, Scope};
 use crate::audit::report::{Report, Staff, Subject, TooLong, html, text};
 use crate::clock::SharedClock;
-use crate::config::Config;
 use crate::operate::activity_review::{Ask as Review, Review as SignedOff, SignOff};
 
 /// Reports for a person: text, CSV, or one HTML page that needs nothing else.
@@ -30,12 +30,14 @@ pub enum ReportCommand {
         after_long_help = "Examples:\n  chartgate report patient 4 --since 2026-01-01\n  \
                            chartgate report patient 4 --without-staff --format html --output patient-4.html"
     )]
-    Patient(OneArgs),
+    Patient(PatientArgs),
     /// What a user did, and to whose charts.
+    ///
+    /// Every access, and every event that is theirs; refusals too; summed up by patient.
     #[command(
         after_long_help = "Examples:\n  chartgate report user dr.grey --since 30d --format csv --output dr.grey.csv"
     )]
-    User(OneArgs),
+    User(UserArgs),
     /// What of this chart went to somebody outside: an accounting of disclosures.
     ///
     /// Date, recipient and address as far as known, what, and what for (45 CFR 164.528), of the last six calendar years
@@ -58,22 +60,49 @@ pub enum ReportCommand {
     Activity(ActivityArgs),
 }
 
-/// A report about one.
+/// A report about a patient.
 #[derive(Debug, Args)]
-pub struct OneArgs {
-    /// The patient's identifier in the EMR, or the user's name or stable id.
-    #[arg(value_name = "ID")]
+pub struct PatientArgs {
+    /// The patient's identifier in the EMR, or `system|identifier`.
+    #[arg(value_name = "ID", value_parser = identifier)]
+    id: String,
+    #[command(flatten)]
+    known: KnownAs,
+    #[command(flatten)]
+    rest: AllArgs,
+}
+
+/// A report about a user.
+#[derive(Debug, Args)]
+pub struct UserArgs {
+    /// The user's name, or their stable id (`issuer|subject`).
+    #[arg(value_name = "USER", value_parser = identifier)]
     id: String,
     #[command(flatten)]
     rest: AllArgs,
 }
 
+/// Which identifiers of a patient count.
+#[derive(Debug, Clone, Copy, Args)]
+struct KnownAs {
+    /// Only this identifier, not those that the link feed says are the same patient's.
+    #[arg(long)]
+    exact: bool,
+}
+
+impl KnownAs {
+    /// All that the link feed knows.
+    const ALL: Self = Self { exact: false };
+}
+
 /// An accounting of disclosures.
 #[derive(Debug, Args)]
 pub struct DisclosuresArgs {
-    /// The patient's identifier in the EMR.
-    #[arg(value_name = "ID")]
+    /// The patient's identifier in the EMR, or `system|identifier`.
+    #[arg(value_name = "ID", value_parser = identifier)]
     id: String,
+    #[command(flatten)]
+    known: KnownAs,
     /// Also those for treatment, payment and operations, and every file and paper copy.
     #[arg(long)]
     all: bool,
@@ -139,11 +168,11 @@ pub fn run(
     match command {
         ReportCommand::Patient(args) => {
             let subject = Subject::Patient(args.id.clone());
-            make(subject, &args.rest, console, clock).map(|_made| ())
+            make(subject, args.known, &args.rest, console, clock).map(|_made| ())
         }
         ReportCommand::User(args) => {
             let subject = Subject::User(args.id.clone());
-            make(subject, &args.rest, console, clock).map(|_made| ())
+            make(subject, KnownAs::ALL, &args.rest, console, clock).map(|_made| ())
         }
         ReportCommand::Disclosures(args) => disclosures(args, console, clock),
         ReportCommand::Activity(args) => activity(args, console, clock),
@@ -159,23 +188,24 @@ impl AllArgs {
         }
     }
 
-    /// Hands each row of the answer to `each`. Returns further identifiers of the patient asked about.
+    /// Hands each row of the answer to `each`, with the further identifiers of the patient asked about. Returns these, and
+    /// which trail answered.
     fn ask(
         &self,
         question: Ask,
         console: &mut Console<'_>,
         clock: &SharedClock,
-        mut each: impl FnMut(&Joined) -> Result<(), TooLong>,
-    ) -> Result<Vec<String>, Failure> {
+        mut each: impl FnMut(&[String], &Joined) -> Result<(), TooLong>,
+    ) -> Result<(Vec<String>, Option<Asked>), Failure> {
         let mut asides = Asides::default();
         trail::ask(&self.config, question, clock, |piece| {
             match asides.row(piece) {
-                Some(joined) => each(&joined).map_err(Failure::of),
+                Some(joined) => each(&asides.aliases, &joined).map_err(Failure::of),
                 None => Ok(()),
             }
         })?;
         asides.say(console)?;
-        Ok(asides.aliases)
+        Ok((asides.aliases, asides.asked))
     }
 }
 
@@ -188,6 +218,7 @@ struct Made {
 
 fn make(
     subject: Subject,
+    known: KnownAs,
     args: &AllArgs,
     console: &mut Console<'_>,
     clock: &SharedClock,
@@ -199,15 +230,24 @@ fn make(
         Subject::Activity => Some(until.unwrap_or(now)),
         Subject::Patient(_) | Subject::User(_) => until,
     };
-    let filter = subject.filter(since, until);
+    let filter = Filter {
+        exact: known.exact,
+        ..subject.filter(since, until)
+    };
     let mut output = Output::to(args.output.as_deref())?;
     let question = Ask::Report {
         report: subject.name(),
         filter: filter.clone(),
     };
     let mut report = Report::new(subject, args.staff(), &filter, now);
-    let also = args.ask(question, console, clock, |joined| report.push(joined))?;
-    report.also_known_as(also);
+    let (also, asked) = args.ask(question, console, clock, |also, joined| {
+        report.also_known_as(also);
+        report.push(joined)
+    })?;
+    report.also_known_as(&also);
+    if let Some(asked) = &asked {
+        report.answered(asked);
+    }
     report.end();
     let document = match args.format {
         Form::Text => text(&report),
@@ -229,7 +269,12 @@ fn disclosures(
     console: &mut Console<'_>,
     clock: &SharedClock,
 ) -> Result<(), Failure> {
-    let DisclosuresArgs { id, all, rest } = args;
+    let DisclosuresArgs {
+        id,
+        known,
+        all,
+        rest,
+    } = args;
     let now = clock.now();
     let period = rest.period.bounds(now)?;
     let scope = if *all { Scope::All } else { Scope::Accountable };
@@ -237,9 +282,18 @@ fn disclosures(
     let mut output = Output::to(rest.output.as_deref())?;
     let question = Ask::Report {
         report: accounting.name(),
-        filter: accounting.filter(),
+        filter: Filter {
+            exact: known.exact,
+            ..accounting.filter()
+        },
     };
-    let _also_known_as = rest.ask(question, console, clock, |joined| accounting.push(joined))?;
+    let (also, asked) = rest.ask(question, console, clock, |_also, joined| {
+        accounting.push(joined)
+    })?;
+    accounting.also_known_as(also);
+    if let Some(asked) = &asked {
+        accounting.answered(asked);
+    }
     accounting.end();
     let document = match rest.format {
         Form::Text => accounting.text(),
@@ -255,7 +309,7 @@ fn activity(
     console: &mut Console<'_>,
     clock: &SharedClock,
 ) -> Result<(), Failure> {
-    let made = make(Subject::Activity, &args.rest, console, clock)?;
+    let made = make(Subject::Activity, KnownAs::ALL, &args.rest, console, clock)?;
     let (true, Some(since)) = (args.sign_off, made.since) else {
         return Ok(());
     };
@@ -276,9 +330,8 @@ fn activity(
         rows: made.report.csv_rows(),
         note: args.note.clone(),
     };
-    let config = Config::load_for_reading(&args.rest.config).map_err(Failure::Problems)?;
     let ask = AdminRequest::Activity(Review::SignOff(signed));
-    gateway::ask(&config, ask, |value| {
+    gateway::ask(&args.rest.config, ask, |value| {
         let review: SignedOff = serde_json::from_value(value).map_err(Failure::of)?;
         if let Some((from, to)) = review.gap {
             console.note(format_args!(

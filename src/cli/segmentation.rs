@@ -1,19 +1,22 @@
 //! `chartgate segmentation`: whether an EMR answers around the gateway.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use super::console::{Console, Failure};
+use super::{gateway, offline};
 use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 use crate::segmentation::{Ask, Finding, Outcome, probe};
 
 /// Find out whether an EMR can be reached around the gateway.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum SegmentationCommand {
-    /// Make every configured probe now.
     Probe(ProbeArgs),
 }
 
@@ -46,16 +49,16 @@ pub fn run(command: &SegmentationCommand, console: &mut Console<'_>) -> Result<(
 }
 
 fn probes(args: &ProbeArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
-    if config.segmentation.probes.is_empty() {
-        let message = "no probe is configured: add [[segmentation.probe]]";
-        return Err(Failure::Configuration(message.to_owned()));
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let findings = runtime.block_on(findings(&args.config))?;
+    if findings.is_empty() {
+        let message = "no probe is configured: add [[segmentation.probe]]";
+        return Err(Failure::Configuration(message.to_owned()));
+    }
     let mut closed = true;
-    for finding in runtime.block_on(findings(&config))? {
+    for finding in findings {
         let said = match &finding.outcome {
             Outcome::Closed(why) => format!("closed ({why})"),
             Outcome::Reachable(address) => {
@@ -82,11 +85,15 @@ fn probes(args: &ProbeArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     if closed { Ok(()) } else { Err(Failure::Unfit) }
 }
 
-async fn findings(config: &Config) -> Result<Vec<Finding>, Failure> {
+async fn findings(config: &Path) -> Result<Vec<Finding>, Failure> {
     let request = AdminRequest::Segmentation(Ask::Probe);
-    let mut client = match AdminClient::ask(&config.admin.socket, request).await {
+    let admin = gateway::admin(config)?;
+    let mut client = match AdminClient::ask(&admin.socket, request).await {
         Ok(client) => client,
-        Err(ClientError::NotRunning(_)) => return Ok(probe(&config.segmentation.probes).await),
+        Err(ClientError::NotRunning(_)) => {
+            let config = offline::config(config)?;
+            return Ok(probe(&config.segmentation.probes).await);
+        }
         Err(error) => return Err(Failure::of(error)),
     };
     let mut findings = Vec::new();

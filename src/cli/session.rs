@@ -1,5 +1,7 @@
 //! `chartgate session`: who is signed in, and ending it.
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use serde_json::Value;
@@ -7,16 +9,17 @@ use serde_json::Value;
 use super::console::{Console, Failure};
 use super::gateway::{self, Common, printable};
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 use crate::identity::{Criteria, SessionView};
 use crate::operate::containment::{Ask, Whose};
 
 /// List sessions, and end them.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum SessionCommand {
-    /// List the open sessions.
     List(ListArgs),
-    /// End sessions: one, those of a user, a role, a network or an EMR, or all.
     #[command(visible_alias = "end")]
     Revoke(RevokeArgs),
 }
@@ -108,7 +111,6 @@ pub fn run(command: &SessionCommand, console: &mut Console<'_>) -> Result<(), Fa
 
 fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let common = &args.common;
-    let config = Config::load_for_reading(&common.config).map_err(Failure::Problems)?;
     let criteria = args.which.criteria();
     let ask = AdminRequest::Contain(Ask::Find { criteria });
     let nothing = if args.which.criteria().is_empty() {
@@ -117,7 +119,7 @@ fn list(args: &ListArgs, console: &mut Console<'_>) -> Result<(), Failure> {
         "no session like that is open"
     };
     let told = (console, common.json, nothing);
-    gateway::list(&config, ask, told, |value, console| {
+    gateway::list(&common.config, ask, told, |value, console| {
         console.line(printable(&line(&view(value)?)))
     })
 }
@@ -134,14 +136,13 @@ fn revoke(args: &RevokeArgs, console: &mut Console<'_>) -> Result<(), Failure> {
         }
         None => Whose::Where(criteria.clone()),
     };
-    let config = Config::load_for_reading(&common.config).map_err(Failure::Problems)?;
     let one_user = args.id.is_some() || criteria.user.is_some();
-    if !one_user && !args.yes && !is_confirmed(&config, criteria, console)? {
+    if !one_user && !args.yes && !is_confirmed(&common.config, criteria, console)? {
         return Err(Failure::Failed("no session was ended".to_owned()));
     }
     let reason = args.reason.clone();
     let ask = AdminRequest::Contain(Ask::End { whose, reason });
-    gateway::ask(&config, ask, |value| {
+    gateway::ask(&common.config, ask, |value| {
         if common.json {
             return console.line(&value);
         }
@@ -154,7 +155,7 @@ fn revoke(args: &RevokeArgs, console: &mut Console<'_>) -> Result<(), Failure> {
 
 /// Asks the number back.
 fn is_confirmed(
-    config: &Config,
+    config: &Path,
     criteria: Criteria,
     console: &mut Console<'_>,
 ) -> Result<bool, Failure> {

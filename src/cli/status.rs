@@ -7,7 +7,6 @@ use clap::Args;
 use super::console::{Console, Failure};
 use super::gateway;
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 
 /// Show how the running gateway is, on one screen.
 ///
@@ -31,9 +30,8 @@ pub struct StatusArgs {
 /// # Errors
 /// [`Failure`] says how it ends.
 pub fn run(args: &StatusArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
     let mut red = false;
-    gateway::ask(&config, AdminRequest::Status, |status| {
+    gateway::ask(&args.config, AdminRequest::Status, |status| {
         let text = |name: &str| status.get(name).map(plain).unwrap_or_default();
         let checks = status.get("checks").and_then(|checks| checks.as_array());
         red |= checks

@@ -6,18 +6,18 @@ use jiff::Timestamp;
 use super::console::{Console, Failure};
 use super::gateway::{self, Common, printable};
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 use crate::identity::Mark;
 use crate::operate::tokens::{Ask, Revocation};
 
 /// Revoke access tokens of API clients, and list what is revoked.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum TokenCommand {
-    /// Revoke a token, or all tokens of a client or subject.
     Revoke(RevokeArgs),
-    /// Take a revocation back.
     Restore(RestoreArgs),
-    /// List what is revoked.
     List(ListArgs),
 }
 
@@ -115,10 +115,9 @@ pub fn run(command: &TokenCommand, console: &mut Console<'_>) -> Result<(), Fail
     let named = mark.map_or_else(String::new, |mark| {
         format!("{} {}", mark.word(), mark.value())
     });
-    let config = Config::load_for_reading(&common.config).map_err(Failure::Problems)?;
     let told = (console, common.json, "nothing is revoked");
     gateway::list(
-        &config,
+        &common.config,
         AdminRequest::Token(ask),
         told,
         |value, console| match command {

@@ -13,21 +13,23 @@ use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::console::{Console, Failure};
-use super::offline;
+use super::{gateway, offline};
 use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::protocol::AdminRequest;
-use crate::audit::answers::{Answers, Ask, Holdings, Piece};
+use crate::audit::answers::{Answers, Ask, Asked, Holdings, Piece};
 use crate::audit::events;
 use crate::audit::filter::{Ending, Filter};
 use crate::audit::links::Known;
-use crate::audit::log::{MasterKey, RealFiles};
+use crate::audit::log::{MasterKey, RealFiles, Retired};
 use crate::audit::query::join::Joined;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::config::unit::parse_duration;
 use crate::feeds::links;
+use crate::refusal::Refusal;
 use crate::request::Event;
 use crate::request::facts::{Action, Verdict};
 
@@ -35,10 +37,10 @@ use crate::request::facts::{Action, Verdict};
 #[derive(Debug, Clone, Args)]
 pub(super) struct Narrowing {
     /// Only about this patient: an identifier of the EMR, or `system|identifier`.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = identifier)]
     patient: Option<String>,
     /// Only of this user (name or stable id) or operator.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = identifier)]
     user: Option<String>,
     #[command(flatten)]
     period: Period,
@@ -46,7 +48,7 @@ pub(super) struct Narrowing {
     #[arg(long, value_name = "DECISION", value_parser = ["allow", "deny"])]
     decision: Option<String>,
     /// Only refusals with this code (`CG-3001`).
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = refusal)]
     refusal: Option<String>,
     /// Only this clinical action (`Read`, `Export`, …).
     #[arg(long, value_name = "ACTION", value_parser = action)]
@@ -55,15 +57,15 @@ pub(super) struct Narrowing {
     #[arg(long, value_name = "SECTION")]
     section: Option<String>,
     /// Only the request with this id, as refusal pages show it.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = request)]
     request: Option<String>,
     /// Only from this address, or from a network (`10.20.0.0/16`).
     #[arg(long, value_name = "ADDRESS", value_parser = network)]
     address: Option<IpNet>,
-    /// Only this event (`login`, `break-glass`, `policy`, …).
+    /// Only this event (`login`, `break-glass`, `policy`, …); a name that is none lists all.
     #[arg(long, value_name = "EVENT", value_parser = event)]
     event: Option<Event>,
-    /// Only admitted requests that ended so, or are `open`.
+    /// Only admitted requests that ended so (`complete`, `abandoned`, `upstream_failed`, `cut`, `unknown`), or are `open`.
     #[arg(long, value_name = "OUTCOME", value_parser = outcome)]
     outcome: Option<Ending>,
     /// With `--patient`: only this identifier, not those that the link feed says are the same patient's.
@@ -74,10 +76,10 @@ pub(super) struct Narrowing {
 /// A period.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Period {
-    /// Nothing older: a span (`24h`), a day (`2026-11-22`) or a time (`2026-11-22T08:00:00Z`).
+    /// Nothing older: a span (`24h`), a day (`2026-11-22`, from 00:00 UTC) or a time (`2026-11-22T08:00:00Z`).
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Nothing newer: as `--since`; a day counts to its end.
+    /// Nothing newer: as `--since`; a day counts to its end, 24:00 UTC.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
 }
@@ -86,7 +88,7 @@ impl Period {
     /// Its beginning and its end.
     ///
     /// # Errors
-    /// [`Failure::Configuration`] for what is no time.
+    /// [`Failure::Configuration`] for what is no time, and where the end is before the beginning.
     pub(super) fn bounds(
         &self,
         now: Timestamp,
@@ -102,10 +104,17 @@ impl Period {
             }),
         }
         };
-        Ok((
-            read("since", &self.since, Time::MIN)?,
-            read("until", &self.until, Time::MAX)?,
-        ))
+        let since = read("since", &self.since, Time::MIN)?;
+        let until = read("until", &self.until, Time::MAX)?;
+        match (since, until) {
+            (Some(since), Some(until)) if since > until => {
+                let message = format!(
+                    "`--since` ({since:.0}) is after `--until` ({until:.0}): nothing can lie between; name the earlier first"
+                );
+                Err(Failure::Configuration(message))
+            }
+            _ => Ok((since, until)),
+        }
     }
 }
 
@@ -167,6 +176,33 @@ fn network(text: &str) -> Result<IpNet, String> {
         .ok_or_else(|| "no address (`10.20.4.17`) and no network (`10.20.0.0/16`)".to_owned())
 }
 
+/// An identifier of a patient, or the name or id of a user: never nothing.
+pub(super) fn identifier(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it names nobody".to_owned()),
+        named => Ok(named.to_owned()),
+    }
+}
+
+fn refusal(text: &str) -> Result<String, String> {
+    let asked = text.to_ascii_uppercase();
+    let is_it = |refusal: &&Refusal| {
+        let code = refusal.code();
+        code == asked || code.strip_prefix("CG-") == Some(&asked)
+    };
+    let found = Refusal::ALL.iter().find(is_it);
+    found
+        .map(|refusal| refusal.code().to_owned())
+        .ok_or_else(|| "no refusal has this code; `chartgate refusals` lists them".to_owned())
+}
+
+fn request(text: &str) -> Result<String, String> {
+    let id = text.trim().parse::<Uuid>();
+    id.map(|id| id.to_string()).map_err(|error| {
+        format!("it is no whole id, as 01a22e9d-5b1c-7f30-9b7e-3d1f4a5b6c7d: {error}")
+    })
+}
+
 fn event(text: &str) -> Result<Event, String> {
     events::by_name(text).ok_or_else(|| {
         let names: Vec<&str> = events::all().map(events::name).collect();
@@ -206,17 +242,27 @@ fn instant(text: &str, now: Timestamp, of_day: Time) -> Option<Timestamp> {
 #[derive(Debug, Default)]
 pub(super) struct Asides {
     unindexed: usize,
+    rows: u64,
+    /// Which trail answered, up to which record.
+    pub(super) asked: Option<Asked>,
     /// Further identifiers of the patient asked about.
     pub(super) aliases: Vec<String>,
+    /// Segments that the answer says nothing of.
+    shredded: Vec<Retired>,
 }
 
 impl Asides {
     /// The row that a piece is; what else it says is kept.
     pub(super) fn row(&mut self, piece: Piece) -> Option<Box<Joined>> {
         match piece {
-            Piece::Row(joined) => return Some(joined),
+            Piece::Row(joined) => {
+                self.rows = self.rows.saturating_add(1);
+                return Some(joined);
+            }
+            Piece::Asked(asked) => self.asked = Some(asked),
             Piece::ReadThrough(count) => self.unindexed = self.unindexed.max(count),
             Piece::Aliases(aliases) => self.aliases = aliases,
+            Piece::Shredded(mut shredded) => self.shredded.append(&mut shredded),
             Piece::Text(_)
             | Piece::Manifest(_)
             | Piece::Expired(_)
@@ -241,15 +287,43 @@ impl Asides {
                 self.aliases.join(", ")
             ))?;
         }
-        if self.unindexed > 0 {
+        match self.unindexed {
+            0 => {}
+            // As after every question where no gateway runs: it ended the segment before it could be indexed.
+            1 => console.note("one segment was not indexed yet and was read through; the answer is complete")?,
+            many => console.note(format_args!(
+                "{many} segments were not indexed, or their index was of no use, and were read through; the answer is \
+                 complete, and they are indexed now"
+            ))?,
+        }
+        if let (0, Some(asked)) = (self.rows, &self.asked) {
             console.note(format_args!(
-                "{} segments had no index that could be used and were read through; the answer is complete, and they \
-                 are indexed now",
-                self.unindexed
+                "nothing on the trail matches (records up to {} were asked)",
+                asked.through
             ))?;
         }
-        Ok(())
+        say_shredded(&self.shredded, console)
     }
+}
+
+/// Says of which segments an answer says nothing, on standard error.
+///
+/// # Errors
+/// [`Failure::Output`].
+pub(super) fn say_shredded(shredded: &[Retired], console: &mut Console<'_>) -> Result<(), Failure> {
+    let mut numbers: Vec<u64> = shredded.iter().map(|note| note.number).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    for number in numbers {
+        let Some(note) = shredded.iter().find(|note| note.number == number) else {
+            continue;
+        };
+        console.note(format_args!(
+            "segment {number} (records {} to {}): shredded on {}, its retention was over; nothing is said of it",
+            note.first, note.last, note.time
+        ))?;
+    }
+    Ok(())
 }
 
 /// Asks, and hands each piece of the answer to `each`.
@@ -262,15 +336,18 @@ pub(super) fn ask(
     clock: &SharedClock,
     mut each: impl FnMut(Piece) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let config = Config::load_for_reading(config).map_err(Failure::Problems)?;
+    let admin = gateway::admin(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let request = AdminRequest::Answers(question.clone());
-        match AdminClient::ask(&config.admin.socket, request).await {
+        match AdminClient::ask(&admin.socket, request).await {
             Ok(client) => from_gateway(client, &mut each).await,
-            Err(ClientError::NotRunning(_)) => from_disk(&config, question, clock, &mut each).await,
+            Err(ClientError::NotRunning(_)) => {
+                let config = offline::config(config)?;
+                from_disk(&config, question, clock, &mut each).await
+            }
             Err(error) => Err(Failure::of(error)),
         }
     })
@@ -300,13 +377,14 @@ async fn from_disk(
 ) -> Result<(), Failure> {
     let operator = offline::operator(config)?;
     // Before the trail is opened: where the store is not to be had, nothing was begun that has to be ended.
-    let known = Known::default();
+    let mut known = Known::default();
     let mut store = None;
-    if question.needs_store() {
+    if question.needs_store() || config.patient_links.is_some() {
         store = Some(offline::store(config, clock).await?);
-    } else if let Some(settings) = &config.patient_links {
-        let links = links::at_rest(settings, &offline::store(config, clock).await?).await;
-        known.state(links.map_err(Failure::of)?);
+    }
+    if let (Some(settings), Some(store)) = (&config.patient_links, &store) {
+        let links = links::at_rest(settings, store).await;
+        known = links.map_err(Failure::of)?;
     }
     let master = Arc::new(MasterKey::read(&config.audit.master_key).map_err(Failure::of)?);
     let audit = offline::open(config, clock).await.map_err(Failure::of)?;
@@ -365,6 +443,9 @@ mod tests {
             ("2026-11-21T12:00:00Z", "2026-11-22T11:00:00Z")
         );
         assert_eq!(period("yesterday", "1h"), None);
+        assert_eq!(period("1h", "2h"), None);
+        assert_eq!(period("2026-11-22", "2026-11-21"), None);
+        assert!(period("2026-11-21", "2026-11-21").is_some());
     }
 
     #[test]
@@ -383,6 +464,21 @@ mod tests {
             Ok(Ending::Ended(End::UpstreamFailed))
         );
         assert!(outcome("good").unwrap_err().contains("abandoned"));
+    }
+
+    #[test]
+    fn what_can_name_nothing_is_refused() {
+        assert_eq!(refusal("CG-3001").as_deref(), Ok("CG-3001"));
+        assert_eq!(refusal("cg-3001").as_deref(), Ok("CG-3001"));
+        assert_eq!(refusal("3001").as_deref(), Ok("CG-3001"));
+        for wrong in ["CG-9999", "", "CG-", "300"] {
+            assert!(refusal(wrong).is_err(), "{wrong}");
+        }
+        let id = "01A22E9D-5B1C-7F30-9B7E-3D1F4A5B6C7D";
+        assert_eq!(request(id), Ok(id.to_lowercase()));
+        assert!(request("01a22e9d").is_err());
+        assert_eq!(identifier(" 4 ").as_deref(), Ok("4"));
+        assert!(identifier(" ").is_err());
     }
 
     #[test]

@@ -7,13 +7,15 @@ use clap::{Args, Subcommand};
 use super::console::{Console, Failure};
 use super::gateway::{self, printable};
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 use crate::training::{Ask, Attestation, Piece, Source};
 
 /// Who has to do which course until when.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum TrainingCommand {
-    /// Show how people stand with their courses.
     Status(StatusArgs),
 }
 
@@ -43,12 +45,11 @@ pub struct StatusArgs {
 /// [`Failure`] says how it ends.
 pub fn run(command: &TrainingCommand, console: &mut Console<'_>) -> Result<(), Failure> {
     let TrainingCommand::Status(args) = command;
-    let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
     let ask = Ask::Status {
         user: args.user.clone(),
     };
     let mut nothing = true;
-    gateway::ask(&config, AdminRequest::Training(ask), |value| {
+    gateway::ask(&args.config, AdminRequest::Training(ask), |value| {
         nothing = false;
         if args.json {
             return console.line(&value);

@@ -9,13 +9,15 @@ use super::console::{Console, Failure};
 use super::gateway;
 use crate::admin::protocol::AdminRequest;
 use crate::clock::SharedClock;
-use crate::config::Config;
 use crate::posture::updates::{Comparison, UpdateError};
 
 /// Compare this build with known advisories.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum UpdateCommand {
-    /// Compare what this build is made of with an advisory feed.
     Check(CheckArgs),
 }
 
@@ -62,8 +64,7 @@ pub fn run(
         })?;
         compared = Some(serde_json::to_value(made).map_err(Failure::of)?);
     } else {
-        let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
-        gateway::ask(&config, AdminRequest::CheckUpdates, |value| {
+        gateway::ask(&args.config, AdminRequest::CheckUpdates, |value| {
             compared = Some(value);
             Ok(())
         })?;

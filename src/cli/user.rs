@@ -5,17 +5,17 @@ use clap::{Args, Subcommand};
 use super::console::{Console, Failure};
 use super::gateway::{self, Common, printable, span};
 use crate::admin::protocol::AdminRequest;
-use crate::config::Config;
 use crate::operate::containment::{Ask, Lock};
 
 /// Lock users out, and let them in again.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum UserCommand {
-    /// Lock a user out, and end the user's sessions.
     Lock(LockArgs),
-    /// Let a user in again.
     Unlock(UnlockArgs),
-    /// List who is locked out.
     List(ListArgs),
 }
 
@@ -85,8 +85,7 @@ pub fn run(command: &UserCommand, console: &mut Console<'_>) -> Result<(), Failu
         }
         UserCommand::List(args) => (Ask::Locks, &args.common),
     };
-    let config = Config::load_for_reading(&common.config).map_err(Failure::Problems)?;
-    gateway::ask(&config, AdminRequest::Contain(ask), |value| {
+    gateway::ask(&common.config, AdminRequest::Contain(ask), |value| {
         if common.json {
             return console.line(&value);
         }

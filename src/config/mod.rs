@@ -27,6 +27,7 @@ pub mod keys;
 pub mod links;
 pub mod load;
 pub mod lock;
+mod outline;
 pub mod problem;
 mod providers;
 pub mod provision;
@@ -61,6 +62,7 @@ use crate::secret::Secret;
 pub use archive::{Archive, ArchiveLock, ArchiveTarget};
 pub use backup::{Backup, BackupContent, BackupSource, BackupTarget};
 pub use issuer::{Issuer, MfaEvidence, MfaRequire};
+pub use outline::Profiles;
 pub use s3::S3Target;
 
 /// Everything that a gateway is configured with.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::counted::counted;
+
 /// Whether a problem keeps the gateway from starting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -223,13 +225,6 @@ impl fmt::Display for Rendered<'_> {
             counted(errors, "error"),
             counted(warnings, "warning")
         )
-    }
-}
-
-fn counted(count: usize, word: &str) -> String {
-    match count {
-        1 => format!("1 {word}"),
-        many => format!("{many} {word}s"),
     }
 }
 

@@ -83,8 +83,17 @@ pub fn read_line(path: &Path) -> Result<Secret<String>, Says> {
 fn unreadable(shown: &str, source: &io::Error) -> Says {
     says(
         format!("`{shown}` cannot be read: {source}"),
-        "create the file or correct the path (relative paths start at the configuration file's directory)",
+        remedy(source),
     )
+}
+
+/// What to do about a file that cannot be read.
+pub(super) fn remedy(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "run this as the gateway's user, or start the gateway: while it runs, operators need none of its files. The gateway's user itself must be able to read the file"
+    } else {
+        "create the file or correct the path (relative paths start at the configuration file's directory)"
+    }
 }
 
 #[cfg(test)]
@@ -126,8 +135,16 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_named() {
+    fn a_missing_file_is_named_and_one_that_is_somebody_elses_is_not_to_be_created() {
         let said = guard(Path::new("/nowhere/secret")).unwrap_err();
         assert!(said.message.starts_with("`/nowhere/secret` cannot be read"));
+        assert!(said.remedy.starts_with("create the file"), "{said:?}");
+        let denied = unreadable("secret", &io::ErrorKind::PermissionDenied.into());
+        assert!(
+            denied
+                .remedy
+                .starts_with("run this as the gateway's user, or start the gateway"),
+            "{denied:?}"
+        );
     }
 }

@@ -18,6 +18,8 @@ pub struct Sink {
     pub target: SinkTarget,
     /// Which records. Default: all.
     pub include: Vec<Included>,
+    /// What it learns of patients. Default: whatever the records say.
+    pub patients: Patients,
     /// Where a new sink begins. Default: now.
     pub from: Beginning,
     /// A sink that lags by this much raises an alarm. Default 15 min.
@@ -92,6 +94,22 @@ impl Included {
         ("refusals", Self::Refusals),
         ("events", Self::Events),
     ];
+}
+
+/// What a sink learns of patients.
+#[derive(Debug, Clone)]
+pub enum Patients {
+    /// Their identifiers, as the records have them.
+    Clear,
+    /// Pseudonyms, made with this key of at least [`Patients::SHORTEST`] characters.
+    Pseudonym(Secret<String>),
+    /// Nothing.
+    Omit,
+}
+
+impl Patients {
+    /// Fewest characters of a key: 128 bits, in hexadecimal.
+    pub const SHORTEST: usize = 32;
 }
 
 /// Where a new sink begins.

@@ -95,6 +95,7 @@ impl Alarm {
         ]);
         let optional = [
             ("user", self.user.clone()),
+            ("user_id", self.user_id.clone()),
             ("client", self.client.clone()),
             ("patient", self.patient.clone()),
             (

@@ -18,6 +18,9 @@ const OVERDUE: Duration = Duration::from_secs(1);
 const RENEW: Duration = Duration::from_secs(5);
 const RENEWALS_AT_ONCE: usize = 16;
 const FLUSH: Duration = Duration::from_mins(1);
+/// The first time it is stored sooner: a gateway that is killed again and again would never come to it, and people who
+/// work all the time would be signed out as idle.
+const FIRST_FLUSH: Duration = Duration::from_secs(5);
 
 impl Identity {
     /// Runs until `shutdown` is done, then stores what is not stored yet.
@@ -62,6 +65,8 @@ impl Identity {
     }
 
     async fn keep_house(&self) {
+        tokio::time::sleep(FIRST_FLUSH).await;
+        self.sessions().flush().await;
         loop {
             tokio::time::sleep(FLUSH).await;
             self.tidy().await;

@@ -1,6 +1,11 @@
 //! A gateway session: opaque to the browser, bound to one sign-in.
 
 mod id;
+mod opening;
+mod reading;
+mod stored;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,81 +14,22 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use super::device_key::{BondSlot, Tie};
+pub use self::id::SessionId;
+pub(super) use self::opening::Opening;
+use self::reading::Reading;
+use super::device_key::BondSlot;
 use super::lifeline::{Lifeline, SessionEnd};
 use super::lock::Latch;
-use super::origin::{Origin, Usage, Used};
-use super::renewal::Renewal;
+use super::origin::{Origin, Usage};
 use super::token::Token;
-use crate::config::refresh::Refresh;
-use crate::request::principal::{Principal, Proof, User};
+use crate::request::principal::{Principal, User};
 use crate::secret::Secret;
-
-pub use id::SessionId;
 
 /// Under which key the store has the session of a token.
 pub(super) fn store_key(token: &Token) -> String {
     hex::encode(token.digest("session-key", &[]))
 }
-
-/// What is known of a session when it is opened.
-#[derive(Debug, Clone)]
-pub(super) struct Opening {
-    /// Who signed in. `roles` is empty: roles are mapped from `role_values` whenever the session is used.
-    pub(super) user: User,
-    /// The values of the issuer's role claim.
-    pub(super) role_values: Vec<String>,
-    /// The issuer's own session (`sid`), if it named one.
-    pub(super) issuer_session: Option<String>,
-    /// The ID token, for `id_token_hint` at sign-out.
-    pub(super) id_token: Secret<String>,
-    /// The session that a step-up continues.
-    pub(super) continues: Option<SessionId>,
-    /// Where it is opened.
-    pub(super) origin: Origin,
-    /// What the session that a step-up continues was used for.
-    pub(super) used: Used,
-    /// When it ends at the latest, where that is not the longest duration from now.
-    pub(super) ends: Option<Timestamp>,
-    /// The issuer's `sub`, where its configuration identifies users by another claim.
-    pub(super) sub: Option<String>,
-    /// When the provider issued its token, by the provider's own clock.
-    pub(super) issued: Option<Timestamp>,
-    /// What the provider itself stated of this sign-in; `user.proof` is what counts.
-    pub(super) stated: Proof,
-    /// What renews the tokens, if the provider gave it.
-    pub(super) refresh_token: Option<Secret<String>>,
-    /// The nonce of the sign-in, which a renewed ID token may repeat.
-    pub(super) nonce: String,
-}
-
-/// The sealed form in the store.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Stored {
-    version: u8,
-    id: String,
-    user: User,
-    role_values: Vec<String>,
-    issuer_session: Option<String>,
-    id_token: String,
-    created: Timestamp,
-    last_active: Timestamp,
-    ends: Timestamp,
-    #[serde(default)]
-    origin: Origin,
-    #[serde(default)]
-    used: Used,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    locked: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sub: Option<String>,
-    #[serde(default, skip_serializing_if = "Tie::is_none")]
-    tie: Tie,
-}
-
-const VERSION: u8 = 1;
 
 /// A session in use. One per session and process, shared by its requests.
 pub(super) struct Live {
@@ -113,34 +59,6 @@ pub(super) struct Live {
     lifeline: Option<Arc<Lifeline>>,
     /// How old what is known of the user is, where that matters.
     reading: Option<Reading>,
-}
-
-/// When the provider was last asked about the user, and what follows from its age.
-#[derive(Debug, Clone, Copy)]
-struct Reading {
-    read_at: Timestamp,
-    /// Worth reading again in the background.
-    soon_at: Timestamp,
-    /// To be read again before the next request is decided.
-    due_at: Timestamp,
-    /// Not to be relied on any more.
-    over_at: Timestamp,
-    can_be_renewed: bool,
-}
-
-impl Reading {
-    fn of(read_at: Timestamp, refresh: &Refresh, can_be_renewed: bool) -> Self {
-        let after = |span: Duration| read_at.saturating_add(span).unwrap_or(read_at);
-        // A fifth of the time is left for the background.
-        let soon = refresh.every.mul_f64(0.8);
-        Self {
-            read_at,
-            soon_at: after(soon),
-            due_at: after(refresh.every),
-            over_at: after(refresh.every.saturating_add(refresh.grace)),
-            can_be_renewed,
-        }
-    }
 }
 
 /// Who a session's user was when it was last asked. Worked out anew when the mapping of roles changes, or a role ends.
@@ -203,60 +121,6 @@ impl Live {
         }
     }
 
-    /// Reads the form that the store keeps; `None` for what this version did not write.
-    pub(super) fn decode(key: &str, value: &Secret<Vec<u8>>, epoch: u64) -> Option<Self> {
-        let stored: Stored = serde_json::from_slice(value.expose()).ok()?;
-        if stored.version != VERSION {
-            return None;
-        }
-        let last_active = stored.last_active.as_millisecond();
-        Some(Self {
-            key: key.to_owned(),
-            id: SessionId::known(&stored.id),
-            user: stored.user,
-            role_values: stored.role_values,
-            issuer_session: stored.issuer_session,
-            sub: stored.sub,
-            id_token: Secret::new(stored.id_token),
-            created: stored.created,
-            ends: stored.ends,
-            epoch,
-            last_active: AtomicI64::new(last_active),
-            flushed: AtomicI64::new(last_active),
-            confirmed: AtomicU64::new(0),
-            standing: ArcSwapOption::empty(),
-            origin: stored.origin,
-            usage: Usage::of(stored.used),
-            latch: Latch::of(stored.locked),
-            bond: BondSlot::of(stored.tie),
-            lifeline: None,
-            reading: None,
-        })
-    }
-
-    /// The form that the store keeps, with the activity known now.
-    pub(super) fn encode(&self) -> Option<Secret<Vec<u8>>> {
-        let stored = Stored {
-            version: VERSION,
-            id: self.id.as_str().to_owned(),
-            user: self.user.clone(),
-            role_values: self.role_values.clone(),
-            issuer_session: self.issuer_session.clone(),
-            id_token: self.id_token.expose().clone(),
-            created: self.created,
-            last_active: self.last_active(),
-            ends: self.ends,
-            origin: self.origin.clone(),
-            used: self.usage.told(),
-            locked: self.latch.since(),
-            sub: self.sub.clone(),
-            tie: self.bond.tie(),
-        };
-        let bytes = serde_json::to_vec(&stored).ok().map(Secret::new);
-        drop(Secret::new(stored.id_token));
-        bytes
-    }
-
     /// The session with what binds it to a device.
     pub(super) fn tied(mut self, bond: BondSlot) -> Self {
         self.bond = bond;
@@ -269,20 +133,6 @@ impl Live {
         self
     }
 
-    /// The session with what the provider said last, whose age counts from now on.
-    pub(super) fn renewed(mut self, refresh: &Refresh, renewal: Option<Renewal>) -> Self {
-        let Some(renewal) = renewal else {
-            self.reading = Some(Reading::of(self.created, refresh, false));
-            return self;
-        };
-        let can_be_renewed = renewal.refresh_token.is_some();
-        self.reading = Some(Reading::of(renewal.read_at, refresh, can_be_renewed));
-        self.user = renewal.user;
-        self.role_values = renewal.role_values;
-        self.id_token = renewal.id_token;
-        self
-    }
-
     pub(super) const fn lifeline(&self) -> Option<&Arc<Lifeline>> {
         self.lifeline.as_ref()
     }
@@ -290,42 +140,6 @@ impl Live {
     /// Its end, for those who work for it.
     pub(super) fn end(&self) -> SessionEnd {
         SessionEnd::of(self.lifeline.clone())
-    }
-
-    /// Whether the provider has to be asked before the session is relied on.
-    pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        self.reading.is_some_and(|reading| now >= reading.due_at)
-    }
-
-    /// Whether the provider should be asked soon, and can be.
-    pub(super) fn is_soon_due(&self, now: Timestamp) -> bool {
-        self.can_be_renewed() && self.reading.is_some_and(|reading| now >= reading.soon_at)
-    }
-
-    /// When the provider was last asked about the user, where that is done.
-    pub(super) fn read_at(&self) -> Option<Timestamp> {
-        self.reading.map(|reading| reading.read_at)
-    }
-
-    /// Whether somebody used it since the provider was asked.
-    pub(super) fn is_used_since_reading(&self) -> bool {
-        self.reading
-            .is_some_and(|reading| self.last_active() > reading.read_at)
-    }
-
-    pub(super) fn can_be_renewed(&self) -> bool {
-        self.reading.is_some_and(|reading| reading.can_be_renewed)
-    }
-
-    /// Whether what is known of the user is too old to be relied on.
-    pub(super) fn is_unconfirmed(&self, now: Timestamp) -> bool {
-        self.reading.is_some_and(|reading| now >= reading.over_at)
-    }
-
-    /// Until when what is known of the user may be relied on; the session's end at the latest.
-    pub(super) fn confirmed_until(&self) -> Timestamp {
-        self.reading
-            .map_or(self.ends, |reading| reading.over_at.min(self.ends))
     }
 
     pub(super) fn key(&self) -> &str {
@@ -458,63 +272,5 @@ impl Live {
         now.saturating_sub(Duration::from_millis(
             self.confirmed.load(Ordering::Acquire),
         ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    fn live() -> Live {
-        let user = User {
-            issuer: "staff".to_owned(),
-            subject: "u1".to_owned(),
-            name: "dr.adams".to_owned(),
-            roles: BTreeSet::new(),
-            proof: Proof {
-                acr: None,
-                amr: Vec::new(),
-                mfa: true,
-                auth_time: None,
-                phishing_resistant: false,
-            },
-            department: None,
-        };
-        let opening = Opening {
-            issued: None,
-            stated: user.proof.clone(),
-            user,
-            role_values: Vec::new(),
-            issuer_session: None,
-            id_token: Secret::new(String::new()),
-            continues: None,
-            sub: None,
-            origin: Origin::default(),
-            used: Used::default(),
-            ends: None,
-            refresh_token: None,
-            nonce: String::new(),
-        };
-        let start = Timestamp::UNIX_EPOCH;
-        Live::open(&Token::generate().unwrap(), opening, start, start, 1)
-    }
-
-    #[test]
-    fn a_standing_counts_for_its_mapping_and_until_its_first_role_ends() {
-        let live = live();
-        let at = |second| Timestamp::from_second(second).unwrap();
-        assert!(live.principal(7, at(0)).is_none());
-        let principal = Arc::new(Principal::User(live.user().clone()));
-        live.set_principal(Standing {
-            principal: Arc::clone(&principal),
-            until: Some(at(10)),
-            generation: 7,
-        });
-        let known = live.principal(7, at(9)).unwrap();
-        assert!(Arc::ptr_eq(&known, &principal));
-        assert!(live.principal(7, at(10)).is_none(), "a role has ended");
-        assert!(live.principal(8, at(9)).is_none(), "the mapping changed");
     }
 }

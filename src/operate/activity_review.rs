@@ -26,6 +26,9 @@ const MOST_NOTE: usize = 500;
 /// How far the clock of a command may be ahead of the gateway's.
 const LEEWAY: SignedDuration = SignedDuration::from_mins(1);
 
+/// How far ahead the end of the last review may lie for a clock that is set a little.
+const AHEAD: SignedDuration = SignedDuration::from_hours(25);
+
 /// What an operator asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -241,7 +244,12 @@ impl ActivityReviews {
             last.reviewer
         );
         let day = due.strftime("%Y-%m-%d");
-        if due < self.clock.now() {
+        let now = self.clock.now();
+        if last.until.duration_since(now) > AHEAD {
+            Standing::Due(format!(
+                "{signed}, which lies ahead: the clock was wrong then, or is wrong now; {how}"
+            ))
+        } else if due < now {
             Standing::Due(format!("{signed}; was due {day}; {how}"))
         } else {
             Standing::Fine(format!("{signed}; next due {day}"))

@@ -1,5 +1,8 @@
 //! Disclosures that do not pass the gateway, put on record by an operator: paper, a telephone call, a CD.
 //!
+//! One that was put on record by mistake (another patient's) is withdrawn, by a record of its own: the accounting leaves it out
+//! and says so.
+//!
 //! *Never*: one without patient, recipient, description and purpose: an accounting (45 CFR 164.528(b)(2)) needs them.
 
 use std::collections::BTreeMap;
@@ -7,6 +10,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::audit::disclosed::is_code;
 use crate::audit::trail::{Audit, AuditError};
@@ -24,6 +28,56 @@ const OLDEST: i16 = 1970;
 pub enum Ask {
     /// Put this on record.
     Record(Particulars),
+    /// Withdraw what was put on record by mistake.
+    Withdraw(Withdrawal),
+}
+
+/// Which entry is withdrawn, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Taken", into = "Taken")]
+pub struct Withdrawal(Taken);
+
+/// The same before it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Taken {
+    /// The id of the record that is withdrawn.
+    pub disclosure: Uuid,
+    /// The patient whom it names.
+    pub patient: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl TryFrom<Taken> for Withdrawal {
+    type Error = ParticularsError;
+
+    fn try_from(taken: Taken) -> Result<Self, ParticularsError> {
+        Ok(Self(Taken {
+            // As the record has it: that is how the accounting finds it.
+            patient: line("patient", &taken.patient).map(|_| taken.patient)?,
+            reason: line("reason", &taken.reason)?,
+            ..taken
+        }))
+    }
+}
+
+impl From<Withdrawal> for Taken {
+    fn from(withdrawal: Withdrawal) -> Self {
+        withdrawal.0
+    }
+}
+
+/// A particular in one line, without the blanks around it.
+fn line(name: &'static str, text: &str) -> Result<String, ParticularsError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(ParticularsError::Empty(name));
+    }
+    if text.chars().count() > LONGEST || text.chars().any(char::is_control) {
+        return Err(ParticularsError::Long(name));
+    }
+    Ok(text.to_owned())
 }
 
 /// What was disclosed, as an operator says it. It is bounded and complete.
@@ -53,7 +107,7 @@ pub struct Said {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParticularsError {
     /// One is empty.
-    #[error("`{0}` says nothing; an accounting of disclosures needs it")]
+    #[error("`{0}` says nothing, and it is needed")]
     Empty(&'static str),
     /// One is too long, or more than a line.
     #[error("`{0}` is more than one line of {LONGEST} characters")]
@@ -69,21 +123,17 @@ impl TryFrom<Said> for Particulars {
     type Error = ParticularsError;
 
     fn try_from(said: Said) -> Result<Self, ParticularsError> {
-        let is_line =
-            |text: &str| text.chars().count() <= LONGEST && !text.chars().any(char::is_control);
-        for (name, text) in [
-            ("patient", Some(&said.patient)),
-            ("to", Some(&said.to)),
-            ("address", said.address.as_ref()),
-            ("what", Some(&said.what)),
-            ("purpose", Some(&said.purpose)),
-        ] {
-            match text {
-                Some(text) if text.trim().is_empty() => return Err(ParticularsError::Empty(name)),
-                Some(text) if !is_line(text) => return Err(ParticularsError::Long(name)),
-                Some(_) | None => {}
-            }
-        }
+        let said = Said {
+            patient: line("patient", &said.patient)?,
+            to: line("to", &said.to)?,
+            address: said
+                .address
+                .map(|address| line("address", &address))
+                .transpose()?,
+            what: line("what", &said.what)?,
+            purpose: line("purpose", &said.purpose)?,
+            date: said.date,
+        };
         let is_like_code = said.purpose.bytes().all(|b| b.is_ascii_uppercase());
         if is_like_code && !is_code(&said.purpose) {
             return Err(ParticularsError::Code(said.purpose));
@@ -109,6 +159,27 @@ pub struct Recorded {
     pub date: Date,
     /// Who put it on record.
     pub operator: String,
+}
+
+/// A withdrawal that is on record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawn {
+    /// The record that is withdrawn.
+    pub disclosure: Uuid,
+    /// The patient.
+    pub patient: String,
+    /// Who withdrew it.
+    pub operator: String,
+}
+
+/// What is on record now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Done {
+    /// A disclosure.
+    Recorded(Recorded),
+    /// A withdrawal.
+    Withdrawn(Withdrawn),
 }
 
 /// Why a disclosure is not on record.
@@ -140,10 +211,38 @@ impl Disclosures {
     ///
     /// # Errors
     /// [`DisclosureError`]; nothing is on record then.
-    pub async fn answer(&self, operator: &str, ask: Ask) -> Result<Recorded, DisclosureError> {
+    pub async fn answer(&self, operator: &str, ask: Ask) -> Result<Done, DisclosureError> {
         match ask {
-            Ask::Record(particulars) => self.record(operator, particulars).await,
+            Ask::Record(particulars) => {
+                let recorded = self.record(operator, particulars).await?;
+                Ok(Done::Recorded(recorded))
+            }
+            Ask::Withdraw(withdrawal) => {
+                let withdrawn = self.withdraw(operator, withdrawal).await?;
+                Ok(Done::Withdrawn(withdrawn))
+            }
         }
+    }
+
+    async fn withdraw(
+        &self,
+        operator: &str,
+        Withdrawal(taken): Withdrawal,
+    ) -> Result<Withdrawn, DisclosureError> {
+        let detail = BTreeMap::from([
+            ("operator".to_owned(), operator.to_owned()),
+            ("patient".to_owned(), taken.patient.clone()),
+            ("disclosure".to_owned(), taken.disclosure.to_string()),
+            ("reason".to_owned(), taken.reason),
+        ]);
+        self.audit
+            .event(Event::DisclosureWithdrawn, None, detail)
+            .await?;
+        Ok(Withdrawn {
+            disclosure: taken.disclosure,
+            patient: taken.patient,
+            operator: operator.to_owned(),
+        })
     }
 
     async fn record(
@@ -230,6 +329,13 @@ mod tests {
             of(|said| "HLEAGL".clone_into(&mut said.purpose)),
             Err(ParticularsError::Code("HLEAGL".to_owned()))
         );
+        // Blanks around an identifier would hide the disclosure from the patient's accounting.
+        let blanks = Said {
+            patient: " 4 ".to_owned(),
+            ..said()
+        };
+        let trimmed = Said::from(Particulars::try_from(blanks).unwrap());
+        assert_eq!(trimmed.patient, "4");
         let json = serde_json::to_string(&said())
             .unwrap()
             .replace("County Court", "");
@@ -246,7 +352,10 @@ mod tests {
             Ask::Record(Particulars::try_from(said).unwrap())
         };
         room.answer("alice", on("")).await.unwrap();
-        let recorded = room.answer("alice", on("2026-10-02")).await.unwrap();
+        let done = room.answer("alice", on("2026-10-02")).await.unwrap();
+        let Done::Recorded(recorded) = done else {
+            panic!("{done:?}");
+        };
         assert_eq!(recorded.date.to_string(), "2026-10-02");
         for wrong in ["2026-11-27", "1926-10-02"] {
             let error = room.answer("alice", on(wrong)).await.unwrap_err();
@@ -258,6 +367,30 @@ mod tests {
         assert_eq!(
             (found[0]["operator"].as_str(), found[0]["to"].as_str()),
             ("alice", "County Court")
+        );
+    }
+    #[tokio::test]
+    async fn a_withdrawal_is_on_record_with_its_reason() {
+        let ground = Ground::new().await;
+        let room = Disclosures::new(ground.audit.clone(), ground.shared_clock());
+        let taken = |reason: &str| Taken {
+            disclosure: Uuid::from_u128(7),
+            patient: " 4 ".to_owned(),
+            reason: reason.to_owned(),
+        };
+        let empty = Withdrawal::try_from(taken(" "));
+        assert_eq!(empty, Err(ParticularsError::Empty("reason")));
+        let withdrawal = Withdrawal::try_from(taken("patient 5 was meant")).unwrap();
+        let done = room
+            .answer("alice", Ask::Withdraw(withdrawal))
+            .await
+            .unwrap();
+        assert!(matches!(done, Done::Withdrawn(_)), "{done:?}");
+        let found = &ground.recorded(Event::DisclosureWithdrawn)[0];
+        assert_eq!(found["disclosure"], Uuid::from_u128(7).to_string());
+        assert_eq!(
+            (found["patient"].as_str(), found["operator"].as_str()),
+            (" 4 ", "alice")
         );
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::checks;
@@ -22,6 +22,8 @@ use crate::telemetry::metrics as names;
 const KEY: &str = "posture";
 /// An assessment that is older says little about today.
 const OLD: Duration = Duration::from_hours(90 * 24);
+/// How far ahead its day may lie for a clock that is set a little.
+const AHEAD: SignedDuration = SignedDuration::from_hours(25);
 
 /// What an operator asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +185,9 @@ impl Assessments {
         if summary.failed > 0 {
             let failing: Vec<&str> = summary.failing.iter().take(5).map(String::as_str).collect();
             Standing::Look(format!("{line} ({}); {how}", failing.join(", ")))
+        } else if newest.at.duration_since(self.clock.now()) > AHEAD {
+            // A clock that was wrong wrote it.
+            Standing::Look(format!("{line}; that day lies ahead, {how}"))
         } else if Duration::try_from(age).unwrap_or_default() > OLD {
             Standing::Look(format!("{line}; that is long ago, {how}"))
         } else {

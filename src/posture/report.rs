@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::assessments::Summary;
 use super::checks::{self, Area, Check, Level, Verdict};
-use super::controls::{CONTROLS, Control, Framework, Rest};
+use super::controls::{Control, Framework, Rest};
 use super::facts::Facts;
 
 /// The version of the JSON form.
@@ -166,8 +166,7 @@ impl Report {
                 Err(why) => printable(why),
             },
             summary: summed(&answers),
-            controls: CONTROLS
-                .iter()
+            controls: Control::all()
                 .map(|control| covered(control, &answers))
                 .collect(),
             checks: answers,
@@ -354,7 +353,7 @@ fn write_catalogue(out: &mut String) -> std::fmt::Result {
         out,
         "| rule | | what is left | who must |\n|---|---|---|---|"
     )?;
-    for control in CONTROLS {
+    for control in Control::all() {
         if let Some(rest) = control.rest {
             let mut checks = checks::all();
             let part = if checks.any(|check| check.controls.contains(&control.id)) {

@@ -196,4 +196,8 @@ pub enum Event {
     WitnessBack,
     /// A segment of the trail was begun; what was open then.
     SegmentBegun,
+    /// A receiver of the trail refused records for good; it gets what comes after them.
+    SinkRefused,
+    /// What was put on record as a disclosure by mistake was withdrawn.
+    DisclosureWithdrawn,
 }

@@ -20,12 +20,14 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_mins(5);
 pub(super) enum Taken {
     /// The receiver has it, or it was written where nobody acknowledges.
     All,
-    /// The receiver has it, but for some that it will never take.
-    But {
+    /// The receiver has it, but for these, by their places, each with a status.
+    But(Vec<(usize, u16)>),
+    /// The receiver has it, but for so many of them, and does not say which (an OTLP partial success).
+    Part {
         /// How many.
         rejected: u64,
         /// What it said.
-        why: String,
+        said: String,
     },
     /// Nothing was sent: what was written before may be lost, and comes first.
     Lost,
@@ -43,15 +45,30 @@ pub(super) enum SendError {
         status: u16,
         /// How long it wants to be left alone.
         wait: Option<Duration>,
+        /// Its words, for the trail alone: they may repeat what was sent.
+        said: String,
     },
+    #[error("the receiver refuses everything that there is to send")]
+    Everything,
+    #[error("the receiver refused everything so far")]
+    NothingYet,
 }
 
 impl SendError {
+    /// An answer with this status.
+    pub(super) const fn status(status: u16) -> Self {
+        Self::Status {
+            status,
+            wait: None,
+            said: String::new(),
+        }
+    }
+
     /// How long the receiver wants to be left alone.
     pub(super) fn wait(&self) -> Option<Duration> {
         match self {
             Self::Status { wait, .. } => wait.map(|wait| wait.min(LONGEST_WAIT)),
-            Self::Syslog(_) | Self::Http(_) => None,
+            Self::Syslog(_) | Self::Http(_) | Self::Everything | Self::NothingYet => None,
         }
     }
 }
@@ -78,7 +95,7 @@ impl Channel {
         })
     }
 
-    /// Sends a batch, in its order.
+    /// Sends messages, in their order, all at once.
     pub(super) async fn send(&mut self, messages: &[Message]) -> Result<Taken, SendError> {
         match self {
             Self::Syslog(channel) => channel.send(messages).await,

@@ -12,14 +12,15 @@ use crate::audit::export::message::Message;
 use crate::config::sink::HttpReceiver;
 use crate::outbound::{HttpClient, HttpError};
 
-/// One receiver by HTTP: whom to trust, what to show, how much it takes at once.
+/// How much of a refusal is read, in bytes.
+const MOST_SAID: usize = 300;
+
+/// One receiver by HTTP: whom to trust, what to show.
 #[derive(Debug)]
 pub(super) struct Post {
     receiver: HttpReceiver,
     client: HttpClient,
     authorization: Option<HeaderValue>,
-    /// Most messages of a request: fewer once the receiver said that it was too much.
-    pub(super) most: usize,
 }
 
 impl Post {
@@ -44,7 +45,6 @@ impl Post {
             receiver: receiver.clone(),
             client,
             authorization: authorization.transpose()?,
-            most: usize::MAX,
         })
     }
 
@@ -73,17 +73,16 @@ impl Post {
         Err(SendError::Status {
             status: answer.status().as_u16(),
             wait: wait(&answer),
+            said: words(answer.body()),
         })
     }
+}
 
-    /// Whether the receiver said that a request of so many messages was too long, and fewer can be sent.
-    pub(super) fn was_too_long(&mut self, error: &SendError, messages: usize) -> bool {
-        let too_long = matches!(error, SendError::Status { status, .. } if *status == StatusCode::PAYLOAD_TOO_LARGE.as_u16());
-        if too_long && messages > 1 {
-            self.most = messages.div_ceil(2);
-        }
-        too_long && messages > 1
-    }
+/// The beginning of what was said, in one line.
+pub(super) fn words(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said.get(..MOST_SAID).unwrap_or(said)).into_owned();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").replace(char::is_control, "")
 }
 
 /// `Retry-After` in seconds; as a date it is left to the usual pauses.
@@ -107,29 +106,16 @@ impl HttpsChannel {
     }
 
     pub(super) async fn send(&mut self, messages: &[Message]) -> Result<Taken, SendError> {
-        let (mut rejected, mut why) = (0_u64, String::new());
-        let mut rest = messages;
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(self.post.most));
-            let (kind, body) = body(self.format, now);
-            match self.post.body(kind, body).await {
-                Ok(answer) => {
-                    if self.format == Format::Fhir
-                        && let Some((count, said)) = refused(answer.body())
-                    {
-                        rejected = rejected.saturating_add(count);
-                        why = said;
-                    }
-                    rest = later;
-                }
-                Err(error) if self.post.was_too_long(&error, now.len()) => {}
-                Err(error) => return Err(error),
-            }
+        let (kind, body) = body(self.format, messages);
+        let answer = self.post.body(kind, body).await?;
+        if self.format != Format::Fhir {
+            return Ok(Taken::All);
         }
-        Ok(if rejected == 0 {
+        let refused = refused(answer.body(), messages.len());
+        Ok(if refused.is_empty() {
             Taken::All
         } else {
-            Taken::But { rejected, why }
+            Taken::But(refused)
         })
     }
 }
@@ -163,8 +149,8 @@ fn lines<'m>(texts: impl Iterator<Item = &'m str>) -> Vec<u8> {
     body
 }
 
-/// How many of a bundle's entries the server would not take, and the first status of one.
-fn refused(answer: &[u8]) -> Option<(u64, String)> {
+/// Which of a bundle's entries the server would not take, by their places, and its status for each.
+fn refused(answer: &[u8], sent: usize) -> Vec<(usize, u16)> {
     #[derive(Deserialize)]
     struct Bundle {
         #[serde(default)]
@@ -179,15 +165,22 @@ fn refused(answer: &[u8]) -> Option<(u64, String)> {
         status: String,
     }
     // A server that answers with nothing took everything: the status of the whole says so.
-    let bundle: Bundle = serde_json::from_slice(answer).ok()?;
-    let statuses = bundle.entry.into_iter().filter_map(|entry| entry.response);
-    let bad: Vec<String> = statuses
-        .map(|response| response.status)
-        .filter(|status| !status.starts_with('2'))
-        .collect();
-    let first: String = bad.first()?.chars().take(100).collect();
-    let count = u64::try_from(bad.len()).unwrap_or(u64::MAX);
-    Some((count, format!("status {first}")))
+    let Ok(bundle) = serde_json::from_slice::<Bundle>(answer) else {
+        return Vec::new();
+    };
+    let statuses = bundle.entry.into_iter().take(sent).enumerate();
+    let statuses = statuses.filter_map(|(at, entry)| Some((at, code(&entry.response?.status))));
+    statuses
+        .filter(|(_, status)| !(200..300).contains(status))
+        .collect()
+}
+
+/// The number that a status begins with (`422 Unprocessable Entity`); one that has none says that the server is not well.
+fn code(status: &str) -> u16 {
+    let number = status.split_whitespace().next();
+    number
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(StatusCode::BAD_GATEWAY.as_u16())
 }
 
 #[cfg(test)]
@@ -215,13 +208,21 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_a_server_would_not_take_are_counted() {
+    fn entries_that_a_server_would_not_take_are_found() {
         let answer = br#"{"resourceType":"Bundle","entry":[{"response":{"status":"201 Created"}},{"response":{"status":"422 Unprocessable"}},{}]}"#;
+        assert_eq!(refused(answer, 3), [(1, 422)]);
+        assert_eq!(refused(b"", 3), []);
+        assert_eq!(refused(b"{\"resourceType\":\"Bundle\"}", 3), []);
+        let unwell = br#"{"entry":[{"response":{"status":"oops"}},{"response":{"status":"503"}}]}"#;
+        assert_eq!(refused(unwell, 1), [(0, 502)]);
+    }
+
+    #[test]
+    fn words_are_one_short_line() {
         assert_eq!(
-            refused(answer),
-            Some((1, "status 422 Unprocessable".to_owned()))
+            words(b"{ \"error\":\r\n\t\"no \x07\" }"),
+            "{ \"error\": \"no \" }"
         );
-        assert_eq!(refused(b""), None);
-        assert_eq!(refused(b"{\"resourceType\":\"Bundle\"}"), None);
+        assert_eq!(words(&[b'x'; 1000]).len(), MOST_SAID);
     }
 }

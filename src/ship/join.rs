@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
-use super::position::Position;
 use crate::audit::entry::Phase;
 use crate::audit::query::join::{Ended, Joined};
+use crate::audit::shipped::Position;
 use crate::audit::show::Shown;
 
 /// Most admissions that wait for their outcome. Beyond, the oldest is sent as one that is still open.
@@ -155,7 +155,7 @@ mod tests {
             let stop = stop.index(trail.len() + 1);
             let mut first = Join::new(&Position { next: 1, ..Position::default() });
             let mut got: Vec<_> = trail[..stop].iter().cloned().filter_map(|shown| first.push(shown)).map(|j| keys(&j)).collect();
-            let position = Position { next: stop as u64 + 1, open: first.open(), behind: false };
+            let position = Position { next: stop as u64 + 1, open: first.open(), ..Position::default() };
             let mut second = Join::new(&position);
             let rest = trail.iter().filter(|shown| shown.seq >= position.first()).cloned();
             got.extend(rest.filter_map(|shown| second.push(shown)).map(|j| keys(&j)));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::channel::{SendError, Taken};
-use super::https::Post;
+use super::https::{Post, words};
 use super::protobuf::{Field, Wire, fields};
 use crate::audit::export::Format;
 use crate::audit::export::message::Message;
@@ -29,30 +29,13 @@ impl OtlpChannel {
 
     /// An empty request is one that every receiver takes: it says whether address, trust and token are right.
     pub(super) async fn send(&mut self, messages: &[Message]) -> Result<Taken, SendError> {
-        let (mut rejected, mut why) = (0_u64, String::new());
-        let mut rest = messages;
-        loop {
-            let (now, later) = rest.split_at(rest.len().min(self.post.most));
-            match self.post.body(PROTOBUF, request(self.format, now)).await {
-                Ok(answer) => {
-                    // "The client MUST NOT retry the request when it receives a partial success response."
-                    if let Some((count, said)) = partial(answer.body()) {
-                        rejected = rejected.saturating_add(count);
-                        why = said;
-                    }
-                    rest = later;
-                }
-                Err(error) if self.post.was_too_long(&error, now.len()) => continue,
-                Err(error) => return Err(error),
-            }
-            if rest.is_empty() {
-                break;
-            }
-        }
-        Ok(if rejected == 0 {
-            Taken::All
-        } else {
-            Taken::But { rejected, why }
+        let answer = self
+            .post
+            .body(PROTOBUF, request(self.format, messages))
+            .await?;
+        Ok(match partial(answer.body()) {
+            Some((rejected, said)) => Taken::Part { rejected, said },
+            None => Taken::All,
         })
     }
 }
@@ -131,8 +114,8 @@ fn partial(answer: &[u8]) -> Option<(u64, String)> {
     let partial = fields(&partial)?;
     let (rejected, _) = find(&partial, 1);
     let (_, said) = find(&partial, 2);
-    let said: String = String::from_utf8_lossy(&said).chars().take(200).collect();
-    (rejected > 0).then_some((rejected, said))
+    // Without a number it is a warning; everything was taken.
+    (rejected > 0).then(|| (rejected, words(&said)))
 }
 
 #[cfg(test)]

@@ -3,31 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+
+use crate::audit::shipped::Position;
 
 /// Most marks that are kept: one for each part of the window.
 const PARTS: u32 = 60;
-
-/// Where a receiver is on the trail.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Position {
-    /// The first record that has not been looked at.
-    pub(super) next: u64,
-    /// Admissions before it whose outcome is not: they are sent when it comes.
-    #[serde(default)]
-    pub(super) open: Vec<u64>,
-    /// Whether it is on record that the sink is behind.
-    #[serde(default)]
-    pub(super) behind: bool,
-}
-
-impl Position {
-    /// The first record that has to be read to go on from here.
-    pub(super) fn first(&self) -> u64 {
-        self.open.iter().copied().fold(self.next, u64::min)
-    }
-}
 
 /// Positions up to which was sent, and when: what is old enough can be relied on.
 #[derive(Debug)]
@@ -109,18 +90,5 @@ mod tests {
         let mut marks = Marks::new(Duration::ZERO, at(1));
         marks.sent(Instant::now(), at(7));
         assert_eq!(marks.relied_on().unwrap().next, 7);
-    }
-
-    #[test]
-    fn reading_begins_at_the_oldest_open_admission() {
-        let position = Position {
-            next: 90,
-            open: vec![40, 12],
-            behind: false,
-        };
-        assert_eq!(position.first(), 12);
-        assert_eq!(at(90).first(), 90);
-        let old: Position = serde_json::from_str("{\"next\":5}").unwrap();
-        assert_eq!(old, at(5));
     }
 }

@@ -2,19 +2,25 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::channel::{Channel, SendError, format};
+use super::delivery::Receiver;
 use super::sender::{FIRST_WAIT, Sender};
 use crate::audit::follow::Place;
+use crate::audit::minimise::Minimiser;
+use crate::audit::shipped::Refused;
 use crate::audit::trail::Audit;
 use crate::clock::SharedClock;
 use crate::config::sink::{Sink, SinkTarget};
 use crate::outbound::HttpError;
 use crate::outbound::syslog::SyslogError;
 use crate::store::Store;
+
+/// For how long what was refused asks for attention.
+const LATELY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Why a sink cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +40,10 @@ pub struct Condition {
     pub last: Option<Timestamp>,
     /// Why the last attempt failed, if it did.
     pub problem: Option<String>,
-    /// Messages that the receiver would not take since the start.
-    pub rejected: u64,
+    /// What the receiver refused for good.
+    pub refused: Refused,
+    /// Whether that was within the last day.
+    pub refused_lately: bool,
     /// Records that were removed from the trail before the receiver had them.
     pub missed: u64,
     /// Records that have not been sent.
@@ -71,9 +79,18 @@ impl State {
         self.change(|condition| condition.problem = Some(problem));
     }
 
-    pub(super) fn reject(&self, sink: &str, many: u64, why: &str) {
-        tracing::error!(sink, many, why, "the receiver does not take some messages");
-        self.change(|condition| condition.rejected = condition.rejected.saturating_add(many));
+    /// What the receiver had refused.
+    pub(super) fn know(&self, refused: &Refused) {
+        self.change(|condition| condition.refused = refused.clone());
+    }
+
+    /// The receiver refuses more.
+    pub(super) fn refuse(&self, sink: &str, refused: &Refused) {
+        if let Some(newest) = &refused.newest {
+            let (record, answer) = (newest.record, &newest.answer);
+            tracing::error!(sink, record, answer, "the receiver refuses some records");
+        }
+        self.know(refused);
     }
 
     pub(super) fn miss(&self, sink: &str, many: u64) {
@@ -131,8 +148,14 @@ impl Shipping {
 
     /// Every sink, and how it is.
     pub fn sinks(&self) -> impl Iterator<Item = (&str, Condition)> {
-        let sinks = self.sinks.iter();
-        sinks.map(|(sink, state)| (sink.name.as_str(), state.condition()))
+        let now = self.ground.clock.now();
+        self.sinks.iter().map(move |(sink, state)| {
+            let mut condition = state.condition();
+            let newest = condition.refused.newest.as_ref();
+            condition.refused_lately =
+                newest.is_some_and(|newest| now.duration_since(newest.at) < LATELY);
+            (sink.name.as_str(), condition)
+        })
     }
 
     /// Starts to send.
@@ -152,6 +175,9 @@ impl Shipping {
                 ground: self.ground.clone(),
                 state: Arc::clone(state),
                 first_wait: FIRST_WAIT,
+                wait: FIRST_WAIT,
+                receiver: Receiver::default(),
+                minimiser: Minimiser::new(&sink.patients),
                 since: self.ground.clock.now(),
                 failing: None,
                 sink: sink.clone(),

@@ -1,24 +1,25 @@
 //! One sink: follows the trail from where its receiver is, and sends what it wants.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::channel::{Channel, LONGEST_WAIT, Taken};
+use super::channel::{Channel, LONGEST_WAIT, SendError};
+use super::delivery::{Delivery, MOST_MESSAGES, Receiver, Step};
 use super::join::Join;
-use super::position::{Marks, Position};
+use super::position::Marks;
 use super::room::{Ground, State};
 use crate::audit::entry::{Entry, Phase};
 use crate::audit::export::Format;
 use crate::audit::export::message::{Message, messages};
 use crate::audit::follow::Follower;
+use crate::audit::minimise::Minimiser;
+use crate::audit::shipped::{Position, Refused, key, position};
 use crate::audit::show::Shown;
 use crate::config::sink::{Beginning, Included, Sink};
-use crate::request::Event;
 use crate::store::{Durability, NEVER, StoreError, Table};
 use crate::telemetry::metrics as names;
 
@@ -28,17 +29,14 @@ use crate::telemetry::metrics as names;
     reason = "the sizes of these tests are small"
 )]
 #[path = "sender_tests.rs"]
-mod tests;
+pub(super) mod tests;
 
 /// How often a sender looks for new records.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long it waits after a first failure; twice as long after each further one.
 pub(super) const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// Most messages, and bytes of them, that are sent at once.
-const MOST_MESSAGES: usize = 256;
+/// Most bytes of messages that are sent at once.
 const MOST_BYTES: usize = 1 << 20;
-/// The name of the alarm's rule.
-const RULE: &str = "chartgate.sink.behind";
 
 /// A sink at work.
 #[derive(Debug)]
@@ -52,6 +50,12 @@ pub(super) struct Sender {
     pub(super) window: Duration,
     /// [`FIRST_WAIT`]; less in tests.
     pub(super) first_wait: Duration,
+    /// How long it waits after the next failure.
+    pub(super) wait: Duration,
+    /// What it learns of patients.
+    pub(super) minimiser: Minimiser,
+    /// What is known of the receiver.
+    pub(super) receiver: Receiver,
     /// When the sender started: what is older was waiting then.
     pub(super) since: Timestamp,
     /// Since when nothing gets there.
@@ -61,22 +65,24 @@ pub(super) struct Sender {
 /// The trail as it goes by, from one position on.
 #[derive(Debug)]
 pub(super) struct Stream {
-    follower: Follower,
+    pub(super) follower: Follower,
     join: Join,
     marks: Marks,
     /// What is in the store.
     saved: Position,
-    behind: bool,
+    pub(super) behind: bool,
+    pub(super) refused: Refused,
     /// The record that should come first, until one came.
     first: Option<u64>,
 }
 
 impl Stream {
-    fn position(&self) -> Position {
+    pub(super) fn position(&self) -> Position {
         Position {
             next: self.join.next(self.follower.next()),
             open: self.join.open(),
             behind: self.behind,
+            refused: self.refused.clone(),
         }
     }
 }
@@ -131,9 +137,7 @@ impl Sender {
     /// Where the receiver was; where a new one begins.
     pub(super) async fn begin(&self) -> Result<Position, StoreError> {
         let end = self.ground.audit.log().status().sequence.saturating_add(1);
-        let found = self.ground.store.get(Table::Upkeep, &self.key()).await?;
-        let known: Option<Position> =
-            found.and_then(|entry| serde_json::from_slice(entry.value.expose()).ok());
+        let known = position(&self.ground.store, &self.sink.name).await?;
         if let Some(known) = known {
             // A trail that was restored may end before the position.
             return Ok(if known.next <= end {
@@ -142,7 +146,7 @@ impl Sender {
                 Position {
                     next: end,
                     open: Vec::new(),
-                    behind: known.behind,
+                    ..known
                 }
             });
         }
@@ -153,17 +157,19 @@ impl Sender {
             },
             ..Position::default()
         };
-        let (store, key) = (&self.ground.store, self.key());
+        let (store, key) = (&self.ground.store, key(&self.sink.name));
         store.keep(Table::Upkeep, &key, &new, NEVER).await?;
         Ok(new)
     }
 
     pub(super) fn stream(&self, from: Position) -> Stream {
         let Ground { audit, place, .. } = &self.ground;
+        self.state.know(&from.refused);
         Stream {
             follower: Follower::new(audit.clone(), place.clone(), from.first()),
             join: Join::new(&from),
             behind: from.behind,
+            refused: from.refused.clone(),
             first: (from.next > 0).then_some(from.first()),
             saved: from.clone(),
             marks: Marks::new(self.window, from),
@@ -174,6 +180,7 @@ impl Sender {
     pub(super) fn again(&self, stream: &Stream) -> Stream {
         let mut position = stream.marks.relied_on().cloned().unwrap_or_default();
         position.behind = stream.behind;
+        position.refused = stream.refused.clone();
         let saved = stream.saved.clone();
         Stream {
             saved,
@@ -191,6 +198,10 @@ impl Sender {
             Ok(batch) => batch,
             Err(error) => {
                 self.fail(error.to_string());
+                // What cannot be read gets nowhere either.
+                let since = *self.failing.get_or_insert(self.ground.clock.now());
+                self.judge(stream, since).await;
+                self.measure(stream);
                 return Fate::Idle;
             }
         };
@@ -221,6 +232,7 @@ impl Sender {
             return Fate::Back;
         }
         if idle {
+            self.failing = None;
             self.caught_up(stream).await;
         }
         self.save(
@@ -239,12 +251,20 @@ impl Sender {
     fn messages(&self, join: &mut Join, shown: Shown) -> Vec<Message> {
         if self.format == Format::Jsonl {
             let wanted = self.wants(&shown.entry);
+            if !wanted {
+                return Vec::new();
+            }
             // Nothing is joined, so nothing is open.
-            let message = wanted.then(|| Message::single(&shown)).and_then(Result::ok);
-            return message.into_iter().collect();
+            let shown = Shown {
+                entry: self.minimiser.entry(shown.entry),
+                ..shown
+            };
+            return Message::single(&shown).into_iter().collect();
         }
         let joined = join.push(shown).filter(|joined| self.wants(&joined.entry));
-        joined.map_or_else(Vec::new, |joined| messages(self.format, &joined))
+        joined.map_or_else(Vec::new, |joined| {
+            messages(self.format, &self.minimiser.joined(joined))
+        })
     }
 
     fn wants(&self, entry: &Entry) -> bool {
@@ -262,112 +282,62 @@ impl Sender {
         (batch, at): (Vec<Message>, Timestamp),
         ending: &mut watch::Receiver<bool>,
     ) -> Fate {
-        let name = self.sink.name.clone();
-        let mut wait = self.first_wait;
+        let mut delivery = Delivery::new(batch);
         loop {
-            let sent = tokio::select! {
-                sent = self.channel.send(&batch) => sent,
+            let step = tokio::select! {
+                step = delivery.step(&mut self.channel, &mut self.receiver) => step,
                 () = over(ending) => return Fate::Left,
             };
-            let count = |result: &'static str, many: u64| {
-                metrics::counter!(names::SINK_MESSAGES, "sink" => name.clone(), "result" => result)
-                    .increment(many);
-            };
-            let many = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-            let error = match sent {
-                Ok(Taken::Lost) => return Fate::Back,
-                Ok(Taken::All) => {
-                    count("ok", many);
-                    self.delivered(stream, at).await;
-                    return Fate::Sent;
+            let (problem, wait, starts_anew) = match step {
+                Ok(Step::Going) => continue,
+                Ok(Step::Lost) => return Fate::Back,
+                // What was refused is on record before anything moves on.
+                Ok(Step::Done) => match self.give_up(stream, delivery.refusals()).await {
+                    Ok(()) => {
+                        self.count(&delivery);
+                        self.delivered(stream, at).await;
+                        return Fate::Sent;
+                    }
+                    Err(error) => (error.to_string(), None, false),
+                },
+                Err(error) => {
+                    let anew = matches!(error, SendError::Everything);
+                    (error.to_string(), error.wait(), anew)
                 }
-                Ok(Taken::But { rejected, why }) => {
-                    count("ok", many.saturating_sub(rejected));
-                    count("rejected", rejected);
-                    self.delivered(stream, at).await;
-                    self.state.reject(&name, rejected, &why);
-                    return Fate::Sent;
-                }
-                Err(error) => error,
             };
-            metrics::counter!(names::SINK_FAILURES, "sink" => name.clone()).increment(1);
-            self.fail(error.to_string());
+            metrics::counter!(names::SINK_FAILURES, "sink" => self.sink.name.clone()).increment(1);
+            self.fail(problem);
             self.failing.get_or_insert(self.ground.clock.now());
             self.judge(stream, at).await;
             self.measure(stream);
-            if pause(ending, wait.max(error.wait().unwrap_or_default())).await {
+            if pause(ending, self.wait.max(wait.unwrap_or_default())).await {
                 return Fate::Left;
             }
-            wait = wait.saturating_mul(2).min(LONGEST_WAIT);
+            self.wait = self.wait.saturating_mul(2).min(LONGEST_WAIT);
+            if starts_anew {
+                // With what was recorded meanwhile: the receiver may take some of it.
+                return Fate::Back;
+            }
+        }
+    }
+
+    fn count(&self, delivery: &Delivery) {
+        let rejected = delivery.refusals().iter().map(|refusal| refusal.count);
+        let rejected = rejected.fold(0, u64::saturating_add);
+        for (result, many) in [
+            ("ok", delivery.len().saturating_sub(rejected)),
+            ("rejected", rejected),
+        ] {
+            metrics::counter!(names::SINK_MESSAGES, "sink" => self.sink.name.clone(), "result" => result)
+                .increment(many);
         }
     }
 
     async fn delivered(&mut self, stream: &mut Stream, at: Timestamp) {
         self.failing = None;
+        self.wait = self.first_wait;
         self.state.delivered(self.ground.clock.now());
         self.judge(stream, at).await;
-    }
-
-    /// Raises an alarm where what was recorded `at` should be there by now. What was waiting when the sender started has
-    /// time as long as something gets there.
-    async fn judge(&self, stream: &mut Stream, at: Timestamp) {
-        let now = self.ground.clock.now();
-        let most = SignedDuration::try_from(self.sink.alarm_after).unwrap_or(SignedDuration::MAX);
-        let stuck = self
-            .failing
-            .is_some_and(|since| now.duration_since(since) >= most);
-        let late = now.duration_since(at) >= most && (at >= self.since || stuck);
-        if !late || stream.behind {
-            return;
-        }
-        let problem = self.state.condition().problem;
-        let detail = [
-            ("sink", self.sink.name.clone()),
-            ("since", at.to_string()),
-            ("records", stream.follower.behind().to_string()),
-            ("problem", problem.unwrap_or_default()),
-        ];
-        let title = format!("The sink `{}` does not get the trail", self.sink.name);
-        let alarm = [
-            ("rule", RULE.to_owned()),
-            ("title", title),
-            ("level", "medium".to_owned()),
-        ];
-        let put = |pairs: &[(&str, String)]| -> BTreeMap<String, String> {
-            let filled = pairs.iter().filter(|(_, value)| !value.is_empty());
-            filled
-                .map(|(key, value)| ((*key).to_owned(), value.clone()))
-                .collect()
-        };
-        let audit = &self.ground.audit;
-        let told = audit.event(Event::SinkBehind, None, put(&detail)).await;
-        let told = match told {
-            Ok(()) => {
-                audit
-                    .event(
-                        Event::Alarm,
-                        None,
-                        put(&[alarm.as_slice(), &detail].concat()),
-                    )
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        // Where the trail takes no records there is a louder alarm; this one is tried again.
-        stream.behind = told.is_ok();
-    }
-
-    async fn caught_up(&self, stream: &mut Stream) {
-        if !stream.behind {
-            return;
-        }
-        let detail = BTreeMap::from([("sink".to_owned(), self.sink.name.clone())]);
-        let told = self
-            .ground
-            .audit
-            .event(Event::SinkCaughtUp, None, detail)
-            .await;
-        stream.behind = told.is_err();
     }
 
     /// Records that were removed before the receiver had them.
@@ -390,10 +360,6 @@ impl Sender {
         metrics::gauge!(names::SINK_LAG, "sink" => self.sink.name.clone()).set(behind);
     }
 
-    fn key(&self) -> String {
-        format!("sink.{}", self.sink.name)
-    }
-
     /// Keeps what can be relied on. A crash that loses a relaxed write makes the receiver get some messages twice.
     async fn save(&self, stream: &mut Stream, durability: Durability) {
         let Some(position) = stream.marks.relied_on() else {
@@ -401,6 +367,7 @@ impl Sender {
         };
         let position = Position {
             behind: stream.behind,
+            refused: stream.refused.clone(),
             ..position.clone()
         };
         if position == stream.saved {
@@ -409,7 +376,7 @@ impl Sender {
         let Ok(value) = serde_json::to_vec(&position) else {
             return;
         };
-        let (store, key) = (&self.ground.store, self.key());
+        let (store, key) = (&self.ground.store, key(&self.sink.name));
         let put = store.put(Table::Upkeep, &key, &value, NEVER, durability);
         match put.await {
             Ok(()) => stream.saved = position,

@@ -10,12 +10,14 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::super::channel;
+use super::super::report::BEHIND;
 use super::*;
 use crate::audit::follow::Place;
 use crate::audit::log::MasterKey;
-use crate::config::sink::{HttpReceiver, SinkFormat, SinkTarget};
+use crate::config::sink::{HttpReceiver, Patients, SinkFormat, SinkTarget};
 use crate::operate::testing::Ground as House;
 use crate::outbound::syslog::tests::{Place as SyslogPlace, frame};
+use crate::request::Event;
 use crate::secret::Secret;
 
 /// What a receiver does with a request.
@@ -101,18 +103,19 @@ async fn receiver(script: Vec<Act>) -> (url::Url, Heard) {
     (url.parse().unwrap(), heard)
 }
 
-fn sink(target: SinkTarget) -> Sink {
+pub(in crate::ship) fn sink(target: SinkTarget) -> Sink {
     Sink {
         name: "siem".to_owned(),
         format: SinkFormat::Jsonl,
         target,
         include: vec![Included::Requests, Included::Refusals, Included::Events],
         from: Beginning::Oldest,
+        patients: Patients::Clear,
         alarm_after: Duration::from_mins(15),
     }
 }
 
-fn by_https(url: url::Url) -> Sink {
+pub(in crate::ship) fn by_https(url: url::Url) -> Sink {
     sink(SinkTarget::Https(HttpReceiver {
         url,
         ca: None::<PathBuf>,
@@ -121,7 +124,7 @@ fn by_https(url: url::Url) -> Sink {
     }))
 }
 
-fn sender(house: &House, sink: &Sink) -> Sender {
+pub(in crate::ship) fn sender(house: &House, sink: &Sink) -> Sender {
     let channel = Channel::new(sink).unwrap();
     Sender {
         sink: sink.clone(),
@@ -139,12 +142,15 @@ fn sender(house: &House, sink: &Sink) -> Sender {
         },
         state: Arc::default(),
         first_wait: Duration::ZERO,
+        wait: Duration::ZERO,
+        receiver: Receiver::default(),
+        minimiser: Minimiser::new(&sink.patients),
         since: house.shared_clock().now(),
         failing: None,
     }
 }
 
-async fn happens(house: &House, number: usize) {
+pub(in crate::ship) async fn happens(house: &House, number: usize) {
     let detail = BTreeMap::from([("number".to_owned(), number.to_string())]);
     house
         .audit
@@ -153,7 +159,7 @@ async fn happens(house: &House, number: usize) {
         .unwrap();
 }
 
-fn id(line: &str) -> String {
+pub(in crate::ship) fn id(line: &str) -> String {
     let record: Value = serde_json::from_str(line).unwrap();
     record["entry"]["id"].as_str().unwrap().to_owned()
 }
@@ -169,7 +175,7 @@ fn arrivals(heard: &mut Heard) -> Vec<String> {
     ids.filter(|id| seen.insert(id.clone())).collect()
 }
 
-fn on_trail(house: &House) -> Vec<String> {
+pub(in crate::ship) fn on_trail(house: &House) -> Vec<String> {
     house
         .trail()
         .iter()
@@ -178,7 +184,7 @@ fn on_trail(house: &House) -> Vec<String> {
 }
 
 /// Sends what is there, going back where the receiver may have lost something.
-async fn catch_up(sender: &mut Sender, stream: &mut Stream) {
+pub(in crate::ship) async fn catch_up(sender: &mut Sender, stream: &mut Stream) {
     let (_end, mut ending) = watch::channel(false);
     loop {
         match sender.turn(stream, &mut ending).await {
@@ -190,7 +196,7 @@ async fn catch_up(sender: &mut Sender, stream: &mut Stream) {
     }
 }
 
-async fn started(sender: &Sender) -> Stream {
+pub(in crate::ship) async fn started(sender: &Sender) -> Stream {
     sender.stream(sender.begin().await.unwrap())
 }
 
@@ -199,7 +205,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         Just(Act::Answer(200)),
         Just(Act::Answer(500)),
         Just(Act::Answer(429)),
-        Just(Act::Answer(400)),
+        Just(Act::Answer(401)),
+        Just(Act::Answer(404)),
         Just(Act::Drop),
         Just(Act::Cut),
         Just(Act::Half),
@@ -289,6 +296,41 @@ async fn a_new_sink_begins_now_and_gets_the_kinds_that_it_wants() {
 }
 
 #[tokio::test]
+async fn a_sink_that_does_not_have_to_know_patients_gets_none() {
+    let house = House::new().await;
+    let about = BTreeMap::from([
+        ("patient".to_owned(), "4711-MARK".to_owned()),
+        ("reason".to_owned(), "fell, 4711-MARK".to_owned()),
+        ("user".to_owned(), "dr.okafor".to_owned()),
+    ]);
+    let told = house.audit.event(Event::BreakGlass, None, about).await;
+    told.unwrap();
+    let key = Patients::Pseudonym(Secret::new("k".repeat(Patients::SHORTEST)));
+    for (patients, knows) in [
+        (Patients::Clear, true),
+        (key, false),
+        (Patients::Omit, false),
+    ] {
+        for format in [SinkFormat::Jsonl, SinkFormat::Ocsf] {
+            let (url, mut heard) = receiver(Vec::new()).await;
+            let sink = Sink {
+                name: format!("siem-{knows}"),
+                format,
+                patients: patients.clone(),
+                ..by_https(url)
+            };
+            let mut sender = sender(&house, &sink);
+            let mut stream = sender.stream(Position::default());
+            catch_up(&mut sender, &mut stream).await;
+            let (_, lines) = heard.recv().await.unwrap();
+            let sent = lines.join("\n");
+            assert!(sent.contains("dr.okafor"), "{sent}");
+            assert_eq!(sent.contains("4711-MARK"), knows, "{sent}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_receiver_that_stalls_holds_nobody_up() {
     let house = House::new().await;
     let (url, _heard) = receiver(vec![Act::Stall]).await;
@@ -322,10 +364,39 @@ async fn a_sink_that_is_behind_raises_one_alarm_and_says_when_it_has_everything(
     assert_eq!(behind[0]["sink"], "siem");
     assert!(behind[0]["problem"].contains("500"));
     let alarms = house.recorded(Event::Alarm);
-    assert_eq!((alarms.len(), alarms[0]["rule"].as_str()), (1, RULE));
+    assert_eq!((alarms.len(), alarms[0]["rule"].as_str()), (1, BEHIND));
     assert_eq!(house.recorded(Event::SinkCaughtUp).len(), 1);
     assert_eq!(arrivals(&mut heard), on_trail(&house));
     assert_eq!(late.state.condition().problem, None);
+}
+
+#[tokio::test]
+async fn a_sink_that_cannot_read_the_trail_raises_the_alarm_as_well() {
+    let house = House::new().await;
+    let (url, mut heard) = receiver(Vec::new()).await;
+    let mut blind = sender(&house, &by_https(url));
+    let another = Arc::new(MasterKey::generate().unwrap());
+    let key = std::mem::replace(&mut blind.ground.place.master, another);
+    let mut stream = started(&blind).await;
+    happens(&house, 1).await;
+    catch_up(&mut blind, &mut stream).await;
+    assert!(house.recorded(Event::SinkBehind).is_empty());
+    house.clock.advance(Duration::from_mins(16));
+    catch_up(&mut blind, &mut stream).await;
+    catch_up(&mut blind, &mut stream).await;
+    let behind = house.recorded(Event::SinkBehind);
+    assert_eq!((behind.len(), behind[0]["sink"].as_str()), (1, "siem"));
+    assert!(behind[0]["problem"].contains("key"), "{behind:?}");
+    let alarms = house.recorded(Event::Alarm);
+    assert_eq!((alarms.len(), alarms[0]["rule"].as_str()), (1, BEHIND));
+
+    blind.ground.place.master = key;
+    stream = blind.again(&stream);
+    catch_up(&mut blind, &mut stream).await;
+    assert_eq!(house.recorded(Event::SinkCaughtUp).len(), 1);
+    assert_eq!(blind.failing, None);
+    catch_up(&mut blind, &mut stream).await;
+    assert_eq!(arrivals(&mut heard), on_trail(&house));
 }
 
 #[tokio::test]

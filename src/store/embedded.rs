@@ -1,22 +1,24 @@
 //! The home on one machine: an embedded database in one file.
 //!
-//! *Owns*: the database handle and its file (mode 0600, in a directory of mode 0700).
+//! *Owns*: the database handle.
 //! *Never*: disk work on a runtime's own thread.
 //! *On failure*: after an I/O error the handle is poisoned; it is dropped and opened again by the next call.
 
-use std::fs::{DirBuilder, OpenOptions, Permissions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+mod cells;
+mod file;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use redb::backends::FileBackend;
-use redb::{
-    AccessGuard, Database, ReadableDatabase, ReadableTable, Table as OpenTable, TableDefinition,
-    WriteTransaction,
-};
+use redb::{AccessGuard, Database, ReadableDatabase, ReadableTable};
 use tokio::sync::Semaphore;
 
+use self::cells::{Cells, decode, expiry, page, remove};
+pub(super) use self::cells::{create_tables, definition, encode};
+pub(super) use self::file::open_file;
 use super::StoreError;
 use super::backend::{Backend, Cell, Durability, Insertion, Replacement, SweepPage, Table};
 use super::copy::NewCopy;
@@ -104,14 +106,6 @@ impl EmbeddedStore {
     }
 }
 
-type Cells<'t> = OpenTable<'t, &'static str, &'static [u8]>;
-
-pub(super) const fn definition(
-    table: Table,
-) -> TableDefinition<'static, &'static str, &'static [u8]> {
-    TableDefinition::new(table.name())
-}
-
 impl Shared {
     fn handle(&self) -> Result<Arc<Database>, StoreError> {
         let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,66 +147,8 @@ impl Shared {
     }
 }
 
-pub(super) fn create_tables(db: &Database) -> Result<(), redb::Error> {
-    let transaction: WriteTransaction = db.begin_write()?;
-    for table in Table::ALL {
-        transaction.open_table(definition(*table))?;
-    }
-    transaction.commit()?;
-    Ok(())
-}
-
-pub(super) fn open_file(path: &Path) -> Result<Database, StoreError> {
-    let failed = |source: &dyn std::fmt::Display| {
-        StoreError::Unavailable(format!("{}: {source}", path.display()))
-    };
-    if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|source| failed(&source))?;
-    }
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|source| failed(&source))?;
-    // SECURITY: a copy put back from a backup may have come with the permissions of the backup.
-    file.set_permissions(Permissions::from_mode(0o600))
-        .map_err(|source| failed(&source))?;
-    let backend = FileBackend::new(file).map_err(|source| failed(&source))?;
-    Database::builder()
-        .create_with_backend(backend)
-        .map_err(|source| failed(&source))
-}
-
 fn unavailable(source: &redb::Error) -> StoreError {
     StoreError::Unavailable(source.to_string())
-}
-
-pub(super) fn encode(cell: &Cell) -> Vec<u8> {
-    let mut bytes = cell.expires.to_be_bytes().to_vec();
-    bytes.extend_from_slice(&cell.sealed);
-    bytes
-}
-
-fn decode(bytes: &[u8]) -> Result<Cell, redb::Error> {
-    let (expires, sealed) = bytes
-        .split_first_chunk::<8>()
-        .ok_or_else(|| redb::Error::Corrupted("a cell is shorter than its expiry".to_owned()))?;
-    Ok(Cell {
-        expires: i64::from_be_bytes(*expires),
-        sealed: sealed.to_vec(),
-    })
-}
-
-fn expiry(bytes: Option<&[u8]>) -> Option<i64> {
-    let (expires, _) = bytes?.split_first_chunk::<8>()?;
-    Some(i64::from_be_bytes(*expires))
 }
 
 impl Backend for EmbeddedStore {
@@ -336,180 +272,5 @@ impl Backend for EmbeddedStore {
     fn sync(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         // An empty durable commit carries every earlier relaxed one to disk.
         self.write(Table::Meta, Durability::Immediate, |_| Ok(()))
-    }
-}
-
-/// Removes `keys` as far as they are still expired: one may have been written afresh since it was read.
-fn remove<'k>(
-    db: &Database,
-    table: Table,
-    now: i64,
-    keys: impl Iterator<Item = &'k str>,
-) -> Result<u64, redb::Error> {
-    let mut keys = keys.peekable();
-    if keys.peek().is_none() {
-        return Ok(0);
-    }
-    let transaction = db.begin_write()?;
-    let mut removed = 0_u64;
-    {
-        let mut cells = transaction.open_table(definition(table))?;
-        for key in keys {
-            let expires = expiry(cells.get(key)?.as_ref().map(AccessGuard::value));
-            if expires.is_some_and(|expires| expires <= now) {
-                cells.remove(key)?;
-                removed = removed.saturating_add(1);
-            }
-        }
-    }
-    transaction.commit()?;
-    Ok(removed)
-}
-
-fn page(
-    cells: &impl ReadableTable<&'static str, &'static [u8]>,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<Vec<(String, Cell)>, redb::Error> {
-    use std::ops::Bound;
-    let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-    let mut found = Vec::new();
-    for item in cells.range::<&str>((start, Bound::Unbounded))?.take(limit) {
-        let (key, value) = item?;
-        found.push((key.value().to_owned(), decode(value.value())?));
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    /// A disk whose writes can be made to fail. Clones share the platter.
-    #[derive(Debug, Clone, Default)]
-    struct Disk {
-        bytes: Arc<Mutex<Vec<u8>>>,
-        broken: Arc<AtomicBool>,
-    }
-
-    impl Disk {
-        fn check(&self) -> io::Result<()> {
-            if self.broken.load(Ordering::SeqCst) {
-                return Err(io::Error::other("the disk is broken"));
-            }
-            Ok(())
-        }
-    }
-
-    impl redb::StorageBackend for Disk {
-        fn len(&self) -> io::Result<u64> {
-            Ok(self.bytes.lock().unwrap().len() as u64)
-        }
-        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-            let offset = usize::try_from(offset).unwrap();
-            let bytes = self.bytes.lock().unwrap();
-            let part = bytes.get(offset..offset.saturating_add(out.len()));
-            out.copy_from_slice(part.ok_or_else(|| io::Error::other("out of range"))?);
-            Ok(())
-        }
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            self.check()?;
-            self.bytes
-                .lock()
-                .unwrap()
-                .resize(usize::try_from(len).unwrap(), 0);
-            Ok(())
-        }
-        fn sync_data(&self) -> io::Result<()> {
-            self.check()
-        }
-        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-            self.check()?;
-            let offset = usize::try_from(offset).unwrap();
-            let mut bytes = self.bytes.lock().unwrap();
-            bytes[offset..][..data.len()].copy_from_slice(data);
-            Ok(())
-        }
-        fn try_lock_range(
-            &self,
-            _start: std::ops::Bound<u64>,
-            _end: std::ops::Bound<u64>,
-        ) -> Result<bool, redb::BackendError> {
-            Ok(true)
-        }
-        fn unlock_range(
-            &self,
-            _start: std::ops::Bound<u64>,
-            _end: std::ops::Bound<u64>,
-        ) -> Result<(), redb::BackendError> {
-            Ok(())
-        }
-    }
-
-    fn on_disk(disk: &Disk) -> EmbeddedStore {
-        let disk = disk.clone();
-        let open = move || {
-            Database::builder()
-                .create_with_backend(disk.clone())
-                .map_err(|source| StoreError::Unavailable(source.to_string()))
-        };
-        EmbeddedStore::with_opener(Box::new(open)).unwrap()
-    }
-
-    fn cell(byte: u8) -> Cell {
-        Cell {
-            expires: 9,
-            sealed: vec![byte],
-        }
-    }
-
-    #[tokio::test]
-    async fn a_broken_disk_is_unavailable_and_a_mended_one_works_again() {
-        let disk = Disk::default();
-        let store = on_disk(&disk);
-        let put = |key: &str, byte| {
-            store.put(
-                Table::Sessions,
-                key.to_owned(),
-                cell(byte),
-                Durability::Immediate,
-            )
-        };
-        put("a", 1).await.unwrap();
-        disk.broken.store(true, Ordering::SeqCst);
-        assert!(matches!(put("b", 2).await, Err(StoreError::Unavailable(_))));
-        assert!(matches!(put("b", 2).await, Err(StoreError::Unavailable(_))));
-        disk.broken.store(false, Ordering::SeqCst);
-        put("c", 3).await.unwrap();
-        let read = |key: &str| store.get(Table::Sessions, key.to_owned());
-        assert_eq!(read("a").await.unwrap(), Some(cell(1)));
-        assert_eq!(read("c").await.unwrap(), Some(cell(3)));
-    }
-
-    #[tokio::test]
-    async fn file_and_directory_belong_to_their_owner_alone() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("state").join("store.redb");
-        let store = EmbeddedStore::open(&path).unwrap();
-        let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&path), 0o600);
-        assert_eq!(mode(path.parent().unwrap()), 0o700);
-        // One process at a time.
-        assert!(matches!(
-            EmbeddedStore::open(&path),
-            Err(StoreError::Unavailable(_))
-        ));
-        drop(store);
-        assert!(EmbeddedStore::open(&path).is_ok());
-    }
-
-    #[test]
-    fn a_file_that_is_no_database_is_unavailable() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("store.redb");
-        std::fs::write(&path, vec![0x41; 8192]).unwrap();
-        assert!(EmbeddedStore::open(&path).is_err());
     }
 }

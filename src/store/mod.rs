@@ -8,6 +8,7 @@ pub mod backend;
 mod copy;
 pub mod embedded;
 pub mod memory;
+pub mod remembered;
 mod seal;
 
 #[cfg(test)]

@@ -129,6 +129,7 @@ async fn a_copy_that_is_sent_and_one_on_paper_are_accounted_for() {
             .any(|detail| detail["command"] == "report disclosures 4 --all")
     );
     exports_tell_of_it(&house).await;
+    withdrawn(&house, rows[0]).await;
     let wrong = [
         "disclosure",
         "record",
@@ -144,6 +145,58 @@ async fn a_copy_that_is_sent_and_one_on_paper_are_accounted_for() {
     let config = house.clinic.facts().config.display().to_string();
     let refused = chartgate(&[&wrong[..], &["--config", &config]].concat()).await;
     assert_eq!(refused.code, Some(64), "{}", refused.err);
+}
+
+/// What was put on record by mistake leaves the accounting, which says so; the entry and its withdrawal stay on the trail.
+async fn withdrawn(house: &House, row: &str) {
+    assert!(row.contains("Health Department"), "{row}");
+    let id = row.rsplit(',').next().unwrap();
+    let withdraw = [
+        "disclosure",
+        "withdraw",
+        id,
+        "--reason",
+        "patient 5 was meant",
+    ];
+    let said = ask(house, &withdraw).await.out;
+    assert!(said.contains("withdrawn by demo-operator"), "{said}");
+    assert_eq!(
+        house.particulars(Event::DisclosureWithdrawn)[0]["disclosure"],
+        id
+    );
+    let text = ask(house, &["report", "disclosures", "4"]).await.out;
+    assert!(!text.contains("Health Department"), "{text}");
+    assert!(
+        text.contains("1 entry that was put on record by mistake"),
+        "{text}"
+    );
+    assert!(text.contains("From the trail of"), "{text}");
+    let config = house.clinic.facts().config.display().to_string();
+    // What passed the gateway has another id, and nothing else has one.
+    let other = [
+        "disclosure",
+        "withdraw",
+        "01a22e9d-5b1c-7f30-9b7e-3d1f4a5b6c7d",
+        "--reason",
+        "x",
+    ];
+    let refused = chartgate(&[&other[..], &["--config", &config]].concat()).await;
+    assert_eq!(refused.code, Some(1), "{}", refused.err);
+    let nothing = [
+        "audit",
+        "query",
+        "--patient",
+        "no-such-patient",
+        "--format",
+        "csv",
+    ];
+    let found = ask(house, &nothing).await;
+    assert_eq!(found.out.lines().count(), 1, "{}", found.out);
+    assert!(
+        found.err.contains("nothing on the trail matches"),
+        "{}",
+        found.err
+    );
 }
 
 /// The run exercises `Disclose`; both copies are disclosures to FHIR and OCSF, the export of nobody's purpose is none.

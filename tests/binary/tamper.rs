@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::forge::{self, Ended};
 use crate::harness::practice::{Practice, copy};
 use crate::harness::process::chartgate;
 
@@ -39,7 +40,7 @@ fn records(segment: &[u8]) -> Vec<(u64, Range<usize>)> {
 }
 
 /// Opens and closes the gateway, with a few refused strangers in between.
-async fn a_day(practice: &Practice) {
+pub(super) async fn a_day(practice: &Practice) {
     let serving = practice.serve().await;
     for path in ["/chart", "/patients/4/export.csv", "/admin/users"] {
         let page = practice.browser().get(&practice.people.url(path)).await;
@@ -157,16 +158,16 @@ async fn refused_and_accepted(practice: &Practice, first: u64, last: u64) {
 }
 
 /// A copy of a trail, its witness and its key, for somebody to lay hands on.
-struct Copied {
+pub(super) struct Copied {
     dir: tempfile::TempDir,
 }
 
 /// What `audit verify` says of a copy: exit code, kind, first bad record.
-type Said = (Option<i32>, Option<String>, Option<u64>);
+pub(super) type Said = (Option<i32>, Option<String>, Option<u64>);
 
 /// What the verifier in Python says.
 #[derive(Debug, PartialEq, Eq)]
-enum Python {
+pub(super) enum Python {
     /// There is no Python here.
     Missing,
     /// The first bad record, or that there is none.
@@ -174,7 +175,7 @@ enum Python {
 }
 
 impl Copied {
-    fn of(practice: &Practice) -> Self {
+    pub(super) fn of(practice: &Practice) -> Self {
         let copied = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -192,7 +193,7 @@ impl Copied {
         ["trail", "key", "witness"].map(|name| self.path(name).display().to_string())
     }
 
-    async fn verified(&self) -> Said {
+    pub(super) async fn verified(&self) -> Said {
         let [trail, key, witness] = self.arguments();
         let arguments = [
             "audit",
@@ -214,7 +215,7 @@ impl Copied {
 
     /// What the verifier in Python says: the first bad record, if any.
     #[expect(clippy::print_stdout, reason = "that it was skipped is said aloud")]
-    fn verified_by_python(&self) -> Python {
+    pub(super) fn verified_by_python(&self) -> Python {
         let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/verify_trail.py");
         let run = Command::new("python3")
             .arg(program)
@@ -238,7 +239,7 @@ impl Copied {
         }
     }
 
-    fn segments(&self) -> Vec<PathBuf> {
+    pub(super) fn segments(&self) -> Vec<PathBuf> {
         segments_below(&self.path("trail"))
     }
 
@@ -352,5 +353,56 @@ fn another_verifier_reads_the_older_format_too() {
         assert_eq!(said, None);
         copied.rearrange(0, |frames| frames[5][50] ^= 1);
         assert_eq!(copied.verified_by_python(), Python::Says(Some(6)));
+    }
+}
+
+/// Somebody without any key alters a record, computes everything anew, and declares lost whatever a witness knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_that_nobody_accepted_hides_nothing() {
+    let practice = Practice::without_provider().await;
+    for _ in 0..3 {
+        a_day(&practice).await;
+    }
+    let (_, found) = practice.verify().await;
+    let last = found["last"].as_u64().unwrap();
+    // All of it, or as much as stands between the records that are kept and those that follow.
+    let everything: fn(u64) -> u64 = |_| 1;
+    let the_rest: fn(u64) -> u64 = |before| before + 1;
+    for from in [everything, the_rest] {
+        let forged = Copied::of(&practice);
+        let paths = forged.segments();
+        let mut ended = Ended::nothing();
+        for (index, path) in paths.iter().enumerate() {
+            let bytes = fs::read(path).unwrap();
+            fs::remove_file(path).unwrap();
+            let places: Vec<Range<usize>> = records(&bytes).into_iter().map(|(_, at)| at).collect();
+            let before = ended.sequence;
+            let (name, made, next) = forge::segment(
+                &bytes,
+                &places,
+                &ended,
+                |header| {
+                    if index + 1 == paths.len() {
+                        header["first"] = (last + 1).into();
+                        header["accepted_loss"] = serde_json::json!({
+                            "from": from(before), "to": last, "place": "an operator's word",
+                        });
+                    }
+                },
+                |frames| {
+                    if index == 0 {
+                        frames[2][20] ^= 1;
+                    }
+                },
+            );
+            fs::write(path.with_file_name(name), made).unwrap();
+            ended = next;
+        }
+        let (code, kind, first_bad) = forged.verified().await;
+        assert_eq!(code, Some(1), "{kind:?} {first_bad:?}");
+        assert!(first_bad.unwrap() <= 3, "{kind:?} {first_bad:?}");
+        if let Python::Says(other) = forged.verified_by_python() {
+            assert_eq!(other, first_bad, "{kind:?}");
+        }
     }
 }

@@ -27,8 +27,14 @@ pub(super) fn checks(shipping: &Shipping) -> Vec<Check> {
             |at| format!("last sent {}", at.strftime("%Y-%m-%d %H:%M:%SZ")),
         );
         let mut said = vec![last, format!("{} records behind", condition.behind)];
-        if condition.rejected > 0 {
-            said.push(format!("{} messages it would not take", condition.rejected));
+        if let Some(newest) = &condition.refused.newest {
+            said.push(format!(
+                "{} messages it refused for good, the newest of record {} at {} ({})",
+                condition.refused.count,
+                newest.record,
+                newest.at.strftime("%Y-%m-%d %H:%M:%SZ"),
+                newest.answer
+            ));
         }
         if condition.missed > 0 {
             said.push(format!(
@@ -36,7 +42,8 @@ pub(super) fn checks(shipping: &Shipping) -> Vec<Check> {
                 condition.missed
             ));
         }
-        let trouble = condition.problem.is_some() || condition.rejected > 0 || condition.missed > 0;
+        let trouble =
+            condition.problem.is_some() || condition.refused_lately || condition.missed > 0;
         if let Some(problem) = condition.problem {
             said.push(format!("the last attempt failed: {problem}"));
         }

@@ -1,5 +1,8 @@
 //! What operators ask of the trail, and the pieces of an answer.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +11,7 @@ use crate::audit::export::Format;
 use crate::audit::hold::{self, Hold};
 use crate::audit::index::Progress;
 use crate::audit::links::Links;
-use crate::audit::log::{Content, Proof};
+use crate::audit::log::{Content, Proof, Retired};
 use crate::audit::query::join::Joined;
 use crate::audit::retention::{Expired, Kept};
 use crate::audit::show::Filter;
@@ -43,6 +46,17 @@ pub enum Ask {
     Retention {
         /// Whether it is to be removed.
         apply: bool,
+        /// Nothing behind this record, the last of what was shown to whoever agreed.
+        #[serde(default)]
+        shown: Option<u64>,
+    },
+    /// The same, whose records are to become unreadable while the files stay.
+    Shred {
+        /// Whether it is to be done.
+        apply: bool,
+        /// Nothing behind this record, the last of what was shown to whoever agreed.
+        #[serde(default)]
+        shown: Option<u64>,
     },
     /// A proof that records stand in the trail.
     Prove {
@@ -77,7 +91,7 @@ pub enum Piece {
     Age(Age),
     /// Further identifiers of the patient whom the question named: the answer is about all of them.
     Aliases(Vec<String>),
-    /// How many segments were removed.
+    /// How many segments were removed, or shredded.
     Removed(usize),
     /// A proof.
     Proof(Box<Proof>),
@@ -89,6 +103,23 @@ pub enum Piece {
     ReadThrough(usize),
     /// How far the making of the index is.
     Indexed(Progress),
+    /// Shredded segments that the question reaches over: the answer says nothing of them.
+    Shredded(Vec<Retired>),
+    /// Which trail answers, to whom, and up to which record.
+    Asked(Asked),
+}
+
+/// Which trail answers, to whom, and up to which record: what whoever holds the answer can check it against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The node whose trail it is.
+    pub node: String,
+    /// Who asked.
+    pub operator: String,
+    /// The newest record that was looked at.
+    pub through: u64,
+    /// The chain head at that record, in hexadecimal.
+    pub head: String,
 }
 
 /// What an export was: on record, and with whoever has the export.
@@ -106,6 +137,49 @@ pub struct Manifest {
     pub sha256: String,
     /// The newest record that was looked at.
     pub through: u64,
+    /// Records that nothing is said of, as their keys were destroyed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shredded: Vec<Span>,
+}
+
+/// Records from one number to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+}
+
+impl Span {
+    /// The fewest spans of what lies between these firsts and lasts.
+    pub(super) fn joined(all: &BTreeMap<u64, u64>) -> Vec<Self> {
+        let mut spans: Vec<Self> = Vec::new();
+        for (&first, &last) in all {
+            match spans.last_mut() {
+                Some(before) if before.last.saturating_add(1) >= first => {
+                    before.last = before.last.max(last);
+                }
+                Some(_) | None => spans.push(Self { first, last }),
+            }
+        }
+        spans
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.first, self.last)
+    }
+}
+
+impl Manifest {
+    /// The numbers of shredded records in words, where there are any.
+    #[must_use]
+    pub fn passed_over(&self) -> Option<String> {
+        let spans: Vec<String> = self.shredded.iter().map(Span::to_string).collect();
+        (!spans.is_empty()).then(|| spans.join(", "))
+    }
 }
 
 /// How far back the trail reaches.
@@ -128,7 +202,11 @@ impl Ask {
             Self::Query { filter, .. }
             | Self::Report { filter, .. }
             | Self::Export { filter, .. } => filter,
-            Self::Retention { .. } | Self::Prove { .. } | Self::Hold(_) | Self::Reindex { .. } => {
+            Self::Retention { .. }
+            | Self::Shred { .. }
+            | Self::Prove { .. }
+            | Self::Hold(_)
+            | Self::Reindex { .. } => {
                 return (self, Vec::new());
             }
         };
@@ -142,7 +220,7 @@ impl Ask {
     #[must_use]
     pub const fn needs_store(&self) -> bool {
         match self {
-            Self::Retention { .. } | Self::Hold(_) => true,
+            Self::Retention { .. } | Self::Shred { .. } | Self::Hold(_) => true,
             Self::Query { .. }
             | Self::Report { .. }
             | Self::Export { .. }
@@ -158,6 +236,7 @@ impl Ask {
             Self::Report { report, filter } => (format!("report {report}"), Some(filter)),
             Self::Export { format, filter } => (format!("export {format}"), Some(filter)),
             Self::Retention { .. } => ("retention".to_owned(), None),
+            Self::Shred { .. } => ("retention --shred".to_owned(), None),
             Self::Prove { named, content } => match content {
                 Content::Opened => (format!("prove {named}"), None),
                 Content::Sealed => (format!("prove {named} without content"), None),

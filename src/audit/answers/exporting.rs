@@ -1,13 +1,14 @@
 //! An export on its way: text, piece by piece, and its hash.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest;
 
-use super::ask::{Manifest, Piece};
+use super::ask::{Manifest, Piece, Span};
 use super::holdings::Holdings;
 use super::{AnswerError, PIECES, RECORDS, ReadThrough};
 use crate::audit::export::{self, Format};
 use crate::audit::filter::Filter;
-use crate::audit::log::LogError;
 use crate::audit::query::{Look, Query};
 use crate::audit::show::Show;
 
@@ -17,6 +18,8 @@ pub(super) struct Exporting {
     digest: digest::Context,
     heading: Option<String>,
     read_through: ReadThrough,
+    /// Records that it passed over, first and last of each segment.
+    shredded: BTreeMap<u64, u64>,
 }
 
 impl std::fmt::Debug for Exporting {
@@ -35,19 +38,14 @@ enum Source {
 }
 
 impl Exporting {
-    pub(super) fn new(
-        holdings: &Holdings,
-        format: Format,
-        filter: Filter,
-        through: u64,
-    ) -> Result<Self, LogError> {
+    pub(super) fn new(holdings: &Holdings, format: Format, filter: Filter, through: u64) -> Self {
         let source = match format {
             Format::Fhir | Format::Ocsf | Format::Atna | Format::Cef | Format::Csv => {
                 Source::Joined(Box::new(holdings.query(filter.clone(), through)))
             }
-            Format::Jsonl => Source::Single(Box::new(holdings.show(filter.clone(), through)?)),
+            Format::Jsonl => Source::Single(Box::new(holdings.show(filter.clone(), through))),
         };
-        Ok(Self {
+        Self {
             source,
             manifest: Manifest {
                 format,
@@ -56,11 +54,13 @@ impl Exporting {
                 bytes: 0,
                 sha256: String::new(),
                 through,
+                shredded: Vec::new(),
             },
             digest: digest::Context::new(&digest::SHA256),
             heading: Some(format.heading()),
             read_through: ReadThrough::default(),
-        })
+            shredded: BTreeMap::new(),
+        }
     }
 
     pub(super) fn step(&mut self) -> Result<Option<Vec<Piece>>, AnswerError> {
@@ -85,7 +85,14 @@ impl Exporting {
                 break;
             }
         }
-        if ended && texts.is_empty() {
+        let (unindexed, shredded) = match &mut self.source {
+            Source::Joined(query) => (query.unindexed(), query.take_shredded()),
+            Source::Single(show) => (show.unindexed(), show.take_shredded()),
+        };
+        self.shredded
+            .extend(shredded.iter().map(|note| (note.first, note.last)));
+        let said: Vec<Piece> = self.read_through.more(unindexed, shredded).collect();
+        if ended && texts.is_empty() && said.is_empty() {
             return Ok(None);
         }
         for text in &texts {
@@ -95,15 +102,14 @@ impl Exporting {
             self.manifest.bytes = self.manifest.bytes.saturating_add(bytes);
         }
         let mut pieces: Vec<Piece> = texts.into_iter().map(Piece::Text).collect();
-        if let Source::Joined(query) = &self.source {
-            pieces.extend(self.read_through.more(query));
-        }
+        pieces.extend(said);
         Ok(Some(pieces))
     }
 
     pub(super) fn manifest(self) -> Manifest {
         Manifest {
             sha256: hex::encode(self.digest.finish()),
+            shredded: Span::joined(&self.shredded),
             ..self.manifest
         }
     }

@@ -10,10 +10,12 @@ use super::ask::Age;
 use crate::audit::filter::Filter;
 use crate::audit::hold::{HoldError, Holds};
 use crate::audit::index::Index;
-use crate::audit::log::{Files, Header, LogError, MasterKey, Sequences, retirable};
-use crate::audit::query::{Query, first_sequence};
+use crate::audit::links::Known;
+use crate::audit::log::{Files, Header, LogError, MasterKey, retirable};
+use crate::audit::query::Query;
 use crate::audit::show::Show;
 use crate::config;
+use crate::config::sink::Beginning;
 use crate::config::witness::Witness;
 use crate::store::Store;
 
@@ -35,7 +37,10 @@ pub struct Holdings {
     pub(in crate::audit) patience: Duration,
     /// The target of the archive, where one is configured: it must hold what is removed here.
     pub(in crate::audit) archive: Option<String>,
+    /// The sinks that are configured, and where a new one begins: they must have what is removed here.
+    pub(in crate::audit) sinks: Vec<(String, Beginning)>,
     holds: Option<Holds>,
+    links: Known,
 }
 
 impl Holdings {
@@ -55,15 +60,25 @@ impl Holdings {
                 .archive
                 .as_ref()
                 .map(|archive| archive.target.describe()),
+            sinks: sinks(config),
             holds: None,
+            links: Known::default(),
         }
     }
 
-    /// The same with the store, which knows what is under legal hold and what is archived: without it nothing is
+    /// The same with the store, which knows what is under legal hold, archived and shipped: without it nothing is
     /// removed.
     #[must_use]
     pub fn with_store(mut self, store: Store) -> Self {
-        self.holds = Some(Holds::new(store));
+        self.holds = Some(Holds::new(store).with_links(self.links.clone()));
+        self
+    }
+
+    /// The same with what is known of patients who have several identifiers: holds on them cover all of these.
+    #[must_use]
+    pub fn with_links(mut self, links: Known) -> Self {
+        self.holds = self.holds.map(|holds| holds.with_links(links.clone()));
+        self.links = links;
         self
     }
 
@@ -104,14 +119,14 @@ impl Holdings {
     }
 
     /// Single records up to the record `through`.
-    pub(super) fn show(&self, filter: Filter, through: u64) -> Result<Show, LogError> {
-        let range = Sequences {
-            from: first_sequence(&*self.files, &self.directory, filter.since)?,
-            to: through,
-        };
-        let (files, master) = (Arc::clone(&self.files), Arc::clone(&self.master));
-        Ok(Show::within(files, &self.directory, master, filter, range))
+    pub(super) fn show(&self, filter: Filter, through: u64) -> Show {
+        Show::through(&self.index, filter, through)
     }
+}
+
+fn sinks(config: &config::Audit) -> Vec<(String, Beginning)> {
+    let sinks = config.sinks.iter();
+    sinks.map(|sink| (sink.name.clone(), sink.from)).collect()
 }
 
 /// The longest that a witness that works waits for the next checkpoint.

@@ -8,6 +8,7 @@
 
 mod ask;
 mod exporting;
+mod given_out;
 mod holdings;
 mod proving;
 mod retaining;
@@ -15,17 +16,17 @@ mod rows;
 
 use std::collections::BTreeMap;
 
-pub use self::ask::{Age, Ask, Manifest, Piece};
+pub use self::ask::{Age, Ask, Asked, Manifest, Piece, Span};
 use self::exporting::Exporting;
 pub use self::holdings::Holdings;
 use self::proving::Proving;
 pub use self::proving::{Named, NoName};
 use self::retaining::Retaining;
-use self::rows::{ReadThrough, Rows};
-use super::hold::{Hold, HoldError};
+use self::rows::{ReadThrough, Rows, passed_over};
+use super::hold::{self, Hold, HoldError};
 use super::index::{Index, Reindex};
 use super::links::Known;
-use super::log::{KeyError, LogError, ProveError};
+use super::log::{Fate, KeyError, LogError, ProveError};
 use super::retention::RetentionError;
 use super::show::ShowError;
 use super::trail::{Audit, AuditError};
@@ -91,6 +92,8 @@ pub struct Answering {
     operator: String,
     /// To be said before anything else.
     aliases: Vec<String>,
+    /// The next to be said, where rows are the answer.
+    asked: Option<Asked>,
     work: Work,
 }
 
@@ -119,7 +122,11 @@ impl Answers {
     /// With what is known of patients who have several identifiers.
     #[must_use]
     pub fn with_links(self, links: Known) -> Self {
-        Self { links, ..self }
+        Self {
+            holdings: self.holdings.with_links(links.clone()),
+            links,
+            ..self
+        }
     }
 
     /// How far back the trail reaches.
@@ -143,7 +150,14 @@ impl Answers {
     pub async fn begin(&self, operator: &str, ask: Ask) -> Result<Answering, AnswerError> {
         let (ask, aliases) = ask.widened(&self.links.now());
         self.record(operator, &ask).await?;
-        let through = self.audit.log().status().sequence;
+        let status = self.audit.log().status();
+        let through = status.sequence;
+        let asked = Asked {
+            node: self.audit.node().to_owned(),
+            operator: operator.to_owned(),
+            through,
+            head: status.head.to_string(),
+        };
         let work = match ask {
             Ask::Query { filter, limit } => {
                 count("query");
@@ -157,26 +171,28 @@ impl Answers {
             }
             Ask::Export { format, filter } => {
                 count("export");
-                Work::Export(Box::new(Exporting::new(
-                    &self.holdings,
-                    format,
-                    filter,
-                    through,
-                )?))
+                let exporting = Exporting::new(&self.holdings, format, filter, through);
+                Work::Export(Box::new(exporting))
             }
             Ask::Reindex { only } => {
                 let work = self.holdings.index.reindex(only.as_deref())?;
                 let unknown = || AnswerError::Segment(only.unwrap_or_default());
                 Work::Reindex(Box::new(work.ok_or_else(unknown)?))
             }
-            Ask::Retention { apply } => {
-                let bars = self.holdings.bars().await?;
-                let (holdings, now) = (self.holdings.clone(), self.clock.now());
-                let retaining = Retaining::new(apply.then_some(through), holdings, bars, now);
-                Work::Retention(Box::new(retaining))
+            Ask::Retention { apply, shown } => {
+                let apply = apply.then_some(through);
+                self.retaining(Fate::Removed, apply, shown).await?
+            }
+            Ask::Shred { apply, shown } => {
+                let apply = apply.then_some(through);
+                self.retaining(Fate::Shredded, apply, shown).await?
             }
             Ask::Hold(ask) => {
                 let holds = self.holdings.holds()?;
+                if matches!(ask, hold::Ask::Add { .. }) {
+                    let newest = self.holdings.newest_hold(through).await;
+                    holds.given_out(newest).await?;
+                }
                 let by = (operator, self.clock.now());
                 Work::Holds(holds.answer(&self.audit, by, ask).await?)
             }
@@ -189,6 +205,7 @@ impl Answers {
         Ok(Answering {
             operator: operator.to_owned(),
             aliases,
+            asked: matches!(work, Work::Rows(_)).then_some(asked),
             work,
         })
     }
@@ -213,7 +230,7 @@ impl Answers {
         match answering.work {
             Work::Export(exporting) => {
                 let manifest = exporting.manifest();
-                let detail = BTreeMap::from([
+                let mut detail = BTreeMap::from([
                     ("operator".to_owned(), answering.operator),
                     ("format".to_owned(), manifest.format.to_string()),
                     (
@@ -225,6 +242,11 @@ impl Answers {
                     ("sha256".to_owned(), manifest.sha256.clone()),
                     ("through".to_owned(), manifest.through.to_string()),
                 ]);
+                detail.extend(
+                    manifest
+                        .passed_over()
+                        .map(|shredded| ("shredded".to_owned(), shredded)),
+                );
                 self.audit.event(Event::AuditExported, None, detail).await?;
                 metrics::counter!("chartgate_audit_exported_lines_total", "format" => manifest.format.name())
                     .increment(manifest.lines);
@@ -268,6 +290,9 @@ impl Answering {
             return Ok(Some(vec![Piece::Aliases(std::mem::take(
                 &mut self.aliases,
             ))]));
+        }
+        if let Some(asked) = self.asked.take() {
+            return Ok(Some(vec![Piece::Asked(asked)]));
         }
         match &mut self.work {
             Work::Rows(rows) => rows.step(),

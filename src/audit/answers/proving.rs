@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::ask::Piece;
 use super::holdings::Holdings;
-use super::{AnswerError, RECORDS};
+use super::{AnswerError, RECORDS, passed_over};
 use crate::audit::entry::{Entry, Phase};
 use crate::audit::log::{
     Content, LogError, Proof, ProveError, Reader, Sequences, SigningKey, Subject, prove,
@@ -143,8 +143,9 @@ impl Proving {
                 return Ok(None);
             };
             let Some(record) = reader.next_record()? else {
+                let passed = passed_over(reader.take_shredded());
                 self.reader = None;
-                return Ok(None);
+                return Ok(passed.map(|passed| vec![passed]));
             };
             let of = self.admission.map(|admission| admission.to_string());
             let wanted = of.as_deref().unwrap_or(id);

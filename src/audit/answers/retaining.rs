@@ -4,40 +4,60 @@ use jiff::Timestamp;
 
 use super::ask::Piece;
 use super::holdings::Holdings;
-use crate::audit::retention::{Bars, Found, RetentionError};
+use super::{AnswerError, Answers, Work};
+use crate::audit::log::Fate;
+use crate::audit::retention::{Bars, Found, Kept, RetentionError};
 use crate::audit::trail::Audit;
 
 #[derive(Debug)]
 pub(super) struct Retaining {
-    /// Where it is to be removed: the newest record of the moment.
+    /// What becomes of it.
+    fate: Fate,
+    /// Where that is to be done: the newest record of the moment.
     apply: Option<u64>,
+    /// The last record that may go: what became old enough, or was set free, since it was shown stays.
+    shown: Option<u64>,
     holdings: Holdings,
     bars: Bars,
     now: Timestamp,
     found: Option<Found>,
 }
 
-impl Retaining {
-    pub(super) const fn new(
+impl Answers {
+    pub(super) async fn retaining(
+        &self,
+        fate: Fate,
         apply: Option<u64>,
-        holdings: Holdings,
-        bars: Bars,
-        now: Timestamp,
-    ) -> Self {
-        Self {
+        shown: Option<u64>,
+    ) -> Result<Work, AnswerError> {
+        Ok(Work::Retention(Box::new(Retaining {
+            fate,
             apply,
-            holdings,
-            bars,
-            now,
+            shown,
+            holdings: self.holdings.clone(),
+            bars: self.holdings.bars().await?,
+            now: self.clock.now(),
             found: None,
-        }
+        })))
     }
+}
 
+impl Retaining {
     pub(super) fn step(&mut self) -> Result<Option<Vec<Piece>>, RetentionError> {
         if self.found.is_some() {
             return Ok(None);
         }
-        let found = self.holdings.expired(self.now, &self.bars)?;
+        let mut found = self.holdings.expired(self.now, &self.bars)?;
+        if let Some(shown) = self.shown {
+            found
+                .expired
+                .retain(|expired| expired.segment.last <= shown);
+        }
+        let mut kept: Vec<Kept> = match self.fate {
+            Fate::Removed => Vec::new(),
+            Fate::Shredded => self.holdings.shreddable(&mut found)?,
+        };
+        kept.extend(found.kept.clone());
         if let Some(through) = self.apply
             && !found.expired.is_empty()
         {
@@ -45,12 +65,12 @@ impl Retaining {
         }
         let mut pieces = vec![Piece::Age(self.holdings.age(self.now)?)];
         pieces.extend(found.expired.iter().cloned().map(Piece::Expired));
-        pieces.extend(found.kept.clone().map(Piece::Kept));
+        pieces.extend(kept.into_iter().map(Piece::Kept));
         self.found = Some(found);
         Ok(Some(pieces))
     }
 
-    /// Removes what was found, if that was asked for; says how many segments went.
+    /// Removes or shreds what was found, if that was asked for; says how many segments that were.
     pub(super) async fn finish(
         self,
         audit: &Audit,

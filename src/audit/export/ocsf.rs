@@ -265,7 +265,10 @@ fn finding(event: &mut Map<String, Value>, joined: &Joined, answer: &Answer) {
     let detail = |key: &str| joined.entry.detail.get(key).map(String::as_str);
     let own = joined.entry.event.map_or("event", events::name);
     let rule = detail("rule").unwrap_or(own);
-    let title = detail("title").unwrap_or("Refused requests of strangers, summed");
+    let title = match joined.entry.event {
+        Some(Event::RefusalsSummed) => "Refused requests of strangers, summed",
+        Some(_) | None => detail("title").unwrap_or(own),
+    };
     event.insert(
         "finding_info".to_owned(),
         json!({ "uid": answer.id, "title": title, "analytic": { "type_id": 1, "uid": rule, "name": title } }),

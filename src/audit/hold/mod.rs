@@ -2,20 +2,24 @@
 //!
 //! *Owns*: the book of holds (`upkeep/legal-holds` in the store, sealed).
 //! *Never*: a hold set or released that is not on record first; a release by who set it; a book that cannot be read
-//! taken for an empty one.
+//! taken for an empty one; a hold on a patient that forgets an identifier of theirs.
 //! *On failure*: [`HoldError`], for the operator; the book is as it was, and retention removes nothing.
 
+mod cover;
+mod recorded;
 mod sieve;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+pub use recorded::{Recorded, number};
 pub use sieve::{Held, News, Sieve};
 
+use super::links::Known;
 use super::show::Filter;
 use super::trail::{Audit, AuditError};
 use crate::request::Event;
@@ -48,6 +52,9 @@ pub enum HoldError {
     /// What was asked for cannot be done.
     #[error("{0}")]
     Refused(String),
+    /// Which identifiers a hold covers cannot be told.
+    #[error("which identifiers hold {0} covers is not known: {1}")]
+    Cover(u64, String),
     /// Nobody opened the store.
     #[error("the store is not open here, so legal holds are not known")]
     NoStore,
@@ -103,6 +110,9 @@ pub struct Hold {
     /// Who released it, once somebody has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<Release>,
+    /// Further identifiers of the patient, all that were linked with the one that is named since it was set.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub aliases: BTreeSet<String>,
 }
 
 /// The end of a hold.
@@ -165,14 +175,8 @@ pub struct Book {
 
 impl Book {
     /// The holds in force, oldest first.
-    pub fn in_force(&self) -> impl Iterator<Item = &Hold> {
+    pub fn in_force(&self) -> impl Iterator<Item = &Hold> + Clone {
         self.holds.iter().filter(|hold| hold.released.is_none())
-    }
-
-    /// Whether a hold of this matter is remembered, in force or not.
-    #[must_use]
-    pub fn knows(&self, matter: &str) -> bool {
-        self.holds.iter().any(|hold| hold.matter == matter)
     }
 
     fn forget(&mut self) {
@@ -191,6 +195,7 @@ impl Book {
 pub struct Holds {
     store: Store,
     changing: Arc<Mutex<()>>,
+    links: Known,
 }
 
 /// While this is held, no hold is set or released.
@@ -205,14 +210,48 @@ impl Holds {
         Self {
             store,
             changing: Arc::default(),
+            links: Known::default(),
         }
     }
 
-    /// The book as it is now.
+    /// With what is known of patients who have several identifiers.
+    #[must_use]
+    pub fn with_links(self, links: Known) -> Self {
+        Self { links, ..self }
+    }
+
+    /// The book as it is now; holds on patients cover what is linked now, and that is kept.
     ///
     /// # Errors
     /// [`HoldError`]; nobody may take that for an empty book.
     pub async fn book(&self) -> Result<Book, HoldError> {
+        let alone = self.settle().await;
+        self.settled(&alone).await
+    }
+
+    /// The same while no hold is set or released.
+    ///
+    /// # Errors
+    /// As [`Self::book`].
+    pub async fn settled(&self, _alone: &Unchanged) -> Result<Book, HoldError> {
+        let mut book = self.kept().await?;
+        if book.cover(&self.links.now()) {
+            self.store.keep(Table::Upkeep, KEY, &book, NEVER).await?;
+        }
+        Ok(book)
+    }
+
+    /// What is known of patients who have several identifiers.
+    #[must_use]
+    pub const fn links(&self) -> &Known {
+        &self.links
+    }
+
+    /// The book as it was kept.
+    ///
+    /// # Errors
+    /// As [`Self::book`].
+    pub async fn kept(&self) -> Result<Book, HoldError> {
         let entry = self.store.get(Table::Upkeep, KEY).await?;
         let book = entry.map(|entry| serde_json::from_slice(entry.value.expose()));
         Ok(book.transpose()?.unwrap_or_default())
@@ -239,8 +278,8 @@ impl Holds {
         (operator, now): (&str, Timestamp),
         ask: Ask,
     ) -> Result<Vec<Hold>, HoldError> {
-        let _alone = self.settle().await;
-        let mut book = self.book().await?;
+        let alone = self.settle().await;
+        let mut book = self.settled(&alone).await?;
         let answer = match ask {
             Ask::List { released } => {
                 let shown = |hold: &&Hold| released || hold.released.is_none();
@@ -251,7 +290,7 @@ impl Holds {
                 scope,
                 reason,
             } => {
-                let hold = Hold {
+                let mut hold = Hold {
                     id: book.count.saturating_add(1),
                     matter,
                     scope,
@@ -259,8 +298,10 @@ impl Holds {
                     by: operator.to_owned(),
                     at: now,
                     released: None,
+                    aliases: BTreeSet::new(),
                 };
                 acceptable(&book, &hold)?;
+                hold.cover(&self.links.now());
                 let detail = described(&hold, operator, &hold.reason);
                 audit.event(Event::LegalHoldSet, None, detail).await?;
                 book.count = hold.id;
@@ -372,8 +413,11 @@ fn described(hold: &Hold, operator: &str, reason: &str) -> BTreeMap<String, Stri
         since,
         until,
     } = &hold.scope;
+    let aliases: Vec<&str> = hold.aliases.iter().map(String::as_str).collect();
+    let aliases = (!aliases.is_empty()).then(|| aliases.join(", "));
     let told = [
         ("patient", patient.clone()),
+        ("aliases", aliases),
         ("held_user", user.clone()),
         ("since", since.map(|time| time.to_string())),
         ("until", until.map(|time| time.to_string())),

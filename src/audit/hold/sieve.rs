@@ -63,7 +63,7 @@ impl Sieve {
         Self {
             holds: holds
                 .into_iter()
-                .map(|hold| (hold.id, hold.scope.filter()))
+                .map(|hold| (hold.id, hold.filter()))
                 .collect(),
             open: HashMap::new(),
             held: BTreeSet::new(),
@@ -206,6 +206,7 @@ mod tests {
             by: "alice".to_owned(),
             at: fixture::time(),
             released: None,
+            aliases: BTreeSet::new(),
         }
     }
 

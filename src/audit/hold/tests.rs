@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::audit::fixture;
+use crate::audit::links::Links;
 use crate::audit::log::{RealFiles, Truncation};
 use crate::clock::SystemClock;
 
@@ -109,4 +110,43 @@ async fn a_book_that_cannot_be_read_is_not_an_empty_one() {
         .await
         .unwrap();
     assert!(matches!(holds.book().await, Err(HoldError::Malformed(_))));
+}
+
+#[tokio::test]
+async fn what_is_linked_when_a_hold_is_set_is_on_record_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (audit, holds) = opened(dir.path()).await;
+    let known = Known::default();
+    let holds = holds.with_links(known.clone());
+    let pairs: [(Arc<str>, Arc<str>); 2] = [
+        ("mrn|4".into(), "lab|77".into()),
+        ("lab|4".into(), "lab|5".into()),
+    ];
+    known.state(Links::of(pairs.iter().map(|(one, other)| (one, other))));
+    let now = fixture::time();
+    let on = |patient: &str| Scope {
+        patient: Some(patient.to_owned()),
+        ..Scope::default()
+    };
+    let set = holds
+        .answer(&audit, ("alice", now), add("m", on("4")))
+        .await;
+    let [hold] = &set.unwrap()[..] else {
+        panic!("one hold");
+    };
+    let also: Vec<&str> = hold.aliases.iter().map(String::as_str).collect();
+    assert_eq!(also, ["lab|5", "lab|77"], "4 is 4 in every system");
+    let detail = described(hold, "alice", &hold.reason);
+    assert_eq!(detail["aliases"], "lab|5, lab|77");
+    // They stay when the link is gone, and a hold on nobody in particular has none.
+    known.state(Links::default());
+    let all = add("all", Scope::default());
+    let set = holds.answer(&audit, ("alice", now), all).await.unwrap();
+    assert!(set[0].aliases.is_empty());
+    let book = holds.kept().await.unwrap();
+    assert_eq!(book.in_force().next(), Some(hold));
+    assert!(hold.filter().matches(&fixture::admission(&["4"])));
+    let of_lab = |id: &str| fixture::event(Event::BreakGlass, None, &[("patient", id)]).entry;
+    assert!(hold.filter().matches(&of_lab("lab|77")));
+    assert!(!hold.filter().matches(&of_lab("mrn|77")));
 }

@@ -24,17 +24,18 @@ impl Index {
         if let Some(catalog) = newest(&mut lock(&self.0.sheets).catalogs, &group) {
             return Ok(Some(catalog));
         }
-        let keys = self.keys()?;
+        self.keys()?;
         if !self.has(&group.file_name()) {
             return Ok(None);
         }
-        let Some(members) = view.members(group) else {
+        let (Some(members), Some(key)) = (view.members(group), self.catalog_key(view, group)?)
+        else {
             return Ok(None);
         };
         let about = catalog::about(group, members.into_iter());
         let opened = self
             .source(&group.file_name())
-            .and_then(|source| Catalog::open(source, &keys.key, about, group));
+            .and_then(|source| Catalog::open(source, &key, about, group));
         match opened {
             Ok(catalog) => {
                 let catalog = Arc::new(catalog);
@@ -81,8 +82,10 @@ impl Index {
         let Some(content) = content else {
             return Ok(false);
         };
-        let keys = self.keys()?;
-        let bytes = seal(&keys.key, about, content).ok_or_else(unsealed)?;
+        let Some(key) = self.catalog_key(view, group)? else {
+            return Ok(false);
+        };
+        let bytes = seal(&key, about, content).ok_or_else(unsealed)?;
         self.drop_catalog(group);
         Ok(self.put(&group.file_name(), &bytes))
     }

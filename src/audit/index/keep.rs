@@ -98,6 +98,7 @@ impl Index {
             let view = View::new(self.segments()?);
             if kept.view.is_none() {
                 self.keys()?;
+                self.learn_shredded(&view)?;
                 self.tidy(&view);
             }
             kept.view = Some(view);
@@ -121,6 +122,7 @@ impl Index {
         }
         let missing = |segment: &&Shelved| {
             segment.closed().is_some()
+                && self.shredded(segment).is_none()
                 && !kept.left.contains(&segment.header().segment)
                 && !self.has(&name_of(segment))
         };
@@ -131,7 +133,10 @@ impl Index {
         if let Some(segment) = view.segments().iter().find(missing)
             && let Some(closed) = segment.closed()
         {
-            self.read_through(segment, closed)?;
+            match self.read_through(segment, closed) {
+                Err(LogError::Shredded(note)) => self.remember_shredded(*note),
+                read => drop(read?),
+            }
             if !self.has(&name_of(segment)) {
                 kept.left.insert(segment.header().segment);
             }

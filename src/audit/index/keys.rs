@@ -24,7 +24,7 @@ struct Wrapped {
 /// The key, and what is made of it.
 #[derive(Debug)]
 pub(super) struct Keys {
-    pub(super) key: DerivedKey,
+    pub(super) key: Arc<DerivedKey>,
     pub(super) terms: Arc<Terms>,
 }
 
@@ -43,6 +43,7 @@ impl Index {
             None => self.new_key().map_err(failed)?,
         };
         let terms = Arc::new(Terms::new(&key).map_err(failed)?);
+        let key = Arc::new(key);
         let keys = Arc::new(Keys { key, terms });
         *kept = Some(Arc::clone(&keys));
         Ok(keys)

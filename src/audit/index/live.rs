@@ -7,9 +7,10 @@ use std::sync::{Arc, MutexGuard};
 use super::build::Builder;
 use super::part::Part;
 use super::sheet::Fault;
+use super::shredded::Nothing;
 use super::store::take_up;
 use super::{Index, lock};
-use crate::audit::log::{Closed, Frames, LogError, Shelved};
+use crate::audit::log::{Closed, Frames, LogError, Retired, Shelved};
 
 /// The part in memory, and how far the segment has been read.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(super) struct Asked<T> {
     pub(super) scanned: bool,
     /// Where the segment is damaged, which ends the answer.
     pub(super) failure: Option<LogError>,
+    /// Why nothing can be said of the segment.
+    pub(super) shredded: Option<Retired>,
 }
 
 impl<T> Asked<T> {
@@ -45,6 +48,7 @@ impl<T> Asked<T> {
             value,
             scanned: false,
             failure: None,
+            shredded: None,
         }
     }
 }
@@ -60,6 +64,9 @@ impl Index {
         to: u64,
         question: impl Fn(&dyn Part) -> Result<T, Fault>,
     ) -> Result<Asked<T>, LogError> {
+        if let Some(note) = self.shredded(segment) {
+            return self.ask_nothing(note, question);
+        }
         let closed = match segment.closed() {
             Some(closed) => closed,
             None => match self.live(segment, to, u64::MAX)? {
@@ -85,12 +92,31 @@ impl Index {
             // It was complete in memory.
             return Ok(Asked::of(value));
         }
-        let ready = self.read_through(segment, closed)?;
+        let ready = match self.read_through(segment, closed) {
+            Err(LogError::Shredded(note)) => {
+                self.remember_shredded((*note).clone());
+                return self.ask_nothing(*note, question);
+            }
+            ready => ready?,
+        };
         let value = question(&*ready.part).map_err(|fault| self.unusable(&fault))?;
         Ok(Asked {
             value,
             scanned: true,
             failure: ready.failure.map(LogError::from),
+            shredded: None,
+        })
+    }
+
+    fn ask_nothing<T>(
+        &self,
+        note: Retired,
+        question: impl Fn(&dyn Part) -> Result<T, Fault>,
+    ) -> Result<Asked<T>, LogError> {
+        let value = question(&Nothing).map_err(|fault| self.unusable(&fault))?;
+        Ok(Asked {
+            shredded: Some(note),
+            ..Asked::of(value)
         })
     }
 

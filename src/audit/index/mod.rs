@@ -7,6 +7,7 @@
 //! *Owns*: `<trail>/index`, the part in memory, and what of the files is kept open.
 //! *Never*: an answer by its word alone: it says where to look, the record that is opened there says what is so. A
 //! record that it cannot place (unreadable, of a later version) is looked at by every question.
+//! Of a shredded segment it holds nothing, and questions pass over it.
 //! *On failure*: a file that is missing, damaged or of another trail is as if it were not there: the segment is read
 //! through instead, which the answer says, and the file is made again.
 
@@ -20,6 +21,7 @@ mod part;
 mod reindex;
 mod search;
 mod sheet;
+mod shredded;
 mod store;
 mod term;
 mod view;
@@ -38,13 +40,15 @@ pub(crate) mod testing;
 )]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use reindex::{Progress, Reindex};
-pub use search::{Hit, Search};
+pub use search::{Hit, Records, Search};
+use uuid::Uuid;
 
-use super::log::{Files, LogError, MasterKey, Shelf, Shelved};
+use super::log::{Files, LogError, MasterKey, Retired, Shelf, Shelved};
 use keys::Keys;
 use live::Live;
 use store::Sheets;
@@ -66,6 +70,8 @@ struct Shared {
     keys: Mutex<Option<Arc<Keys>>>,
     sheets: Mutex<Sheets>,
     live: Mutex<Option<Live>>,
+    /// Segments that are known to be shredded.
+    shredded: Mutex<BTreeMap<Uuid, Retired>>,
     /// Held while a segment is read through or a catalog is made: one at a time.
     making: Mutex<()>,
 }
@@ -87,6 +93,7 @@ impl Index {
             keys: Mutex::default(),
             sheets: Mutex::default(),
             live: Mutex::default(),
+            shredded: Mutex::default(),
             making: Mutex::default(),
         }))
     }

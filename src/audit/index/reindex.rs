@@ -43,13 +43,17 @@ impl Index {
     /// [`LogError`] for segments that are missing, replaced or unreadable.
     pub fn reindex(&self, only: Option<&str>) -> Result<Option<Reindex>, LogError> {
         let view = View::new(self.segments()?);
+        self.learn_shredded(&view)?;
         let named = |segment: &Shelved| {
-            only.is_none_or(|only| {
-                let header = segment.header();
-                only == segment.name()
-                    || only == header.segment.to_string()
-                    || only == header.number.to_string()
-            })
+            only.map_or_else(
+                || self.shredded(segment).is_none(),
+                |only| {
+                    let header = segment.header();
+                    only == segment.name()
+                        || only == header.segment.to_string()
+                        || only == header.number.to_string()
+                },
+            )
         };
         let segments: VecDeque<(Shelved, Closed)> = view
             .segments()

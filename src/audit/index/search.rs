@@ -5,22 +5,27 @@
 //!
 //! Memory: eight bytes for each segment that may hold an answer, twenty-four for each record of one of them that may match.
 
+mod records;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+pub use records::Records;
+
 use super::Index;
 use super::keys::Keys;
 use super::part::{Part, Standing};
 use super::sheet::Fault;
+use super::shredded::Passed;
 use super::term::{Need, Shelf, made};
 use super::view::{View, Window};
 use super::walk::Walk;
 use crate::audit::entry::Entry;
 use crate::audit::filter::Filter;
-use crate::audit::log::{LogError, OpenSegments, Record, Shelved};
+use crate::audit::log::{LogError, OpenSegments, Record, Retired, Shelved};
 use crate::audit::show::ShowError;
 
 /// A list is not intersected with one that is so many times longer: opening the few records costs less.
@@ -62,9 +67,12 @@ pub struct Search {
     position: usize,
     candidates: VecDeque<Candidate>,
     failure: Option<LogError>,
+    /// Damage that was met where outcomes were looked for, in segments that the question need not reach: it ends the
+    /// answer, which may lack what belongs to it.
+    beyond: Option<LogError>,
     /// The segment whose index has been made again because a record was not where it said.
     remade: Option<usize>,
-    scanned: BTreeSet<usize>,
+    passed: Passed,
 }
 
 impl Search {
@@ -76,6 +84,7 @@ impl Search {
         let keys = index.keys()?;
         let needs = keys.terms.needs(filter);
         let view = View::new(index.segments()?);
+        index.learn_shredded(&view)?;
         let asked = filter.request.as_ref();
         let made = asked.and_then(|id| id.parse().ok()).and_then(made);
         let (files, _, master) = index.files();
@@ -92,15 +101,21 @@ impl Search {
             position: 0,
             candidates: VecDeque::new(),
             failure: None,
+            beyond: None,
             remade: None,
-            scanned: BTreeSet::new(),
+            passed: Passed::default(),
         })
     }
 
     /// How many segments had to be read through because their index was of no use.
     #[must_use]
     pub fn scanned(&self) -> usize {
-        self.scanned.len()
+        self.passed.scanned.len()
+    }
+
+    /// The shredded segments of the time asked for that were passed over and not said yet.
+    pub fn take_shredded(&mut self) -> Vec<Retired> {
+        self.passed.take_shredded()
     }
 
     /// The next record that may match, in the order of the trail.
@@ -128,11 +143,20 @@ impl Search {
                 self.prepare()?;
             }
             let Some(position) = self.ahead.as_mut().and_then(VecDeque::pop_front) else {
+                self.end()?;
                 return Ok(None);
             };
             self.position = position;
             self.look_into(position, 0)?;
         }
+    }
+
+    /// Ends the answer, at its end or before: what was given out may lack something.
+    ///
+    /// # Errors
+    /// [`LogError`]: damage that was met where outcomes were looked for.
+    pub fn end(&mut self) -> Result<(), LogError> {
+        self.beyond.take().map_or(Ok(()), Err)
     }
 
     /// The outcome of an admission, with its sequence number.
@@ -219,8 +243,9 @@ impl Search {
             Ok(places)
         })?;
         if asked.scanned {
-            self.scanned.insert(position);
+            self.passed.scanned.insert(position);
         }
+        self.beyond = self.beyond.take().or(asked.failure);
         let mut outcomes = Vec::new();
         for (seq, offset) in asked.value {
             let record = self.open.record_at(segment, seq, offset)?;
@@ -245,8 +270,9 @@ impl Search {
                 .index
                 .ask(segment, self.to, |part| any_of(part, &need))?;
             if asked.scanned {
-                self.scanned.insert(position);
+                self.passed.scanned.insert(position);
             }
+            self.beyond = self.beyond.take().or(asked.failure);
             let ordinals = asked.value.into_iter();
             found.extend(ordinals.map(|ordinal| first.saturating_add(u64::from(ordinal))));
         }
@@ -261,9 +287,7 @@ impl Search {
         let asked = self.index.ask(segment, self.to, |part| {
             self.candidates_of(part, segment, from)
         })?;
-        if asked.scanned {
-            self.scanned.insert(position);
-        }
+        self.passed.note(position, &asked);
         self.candidates = asked.value.into();
         self.failure = asked.failure;
         Ok(())
@@ -328,6 +352,12 @@ impl Search {
         let Candidate { seq, offset, .. } = candidate;
         match self.open.record_at(segment, seq, offset) {
             Ok(record) => Ok(Some(record)),
+            Err(LogError::Shredded(note)) => {
+                // Since it was looked up.
+                self.candidates.clear();
+                self.passed.shredded(Some(*note));
+                Ok(None)
+            }
             Err(error) => self.remake(error, seq).map(|()| None),
         }
     }
@@ -335,6 +365,12 @@ impl Search {
     /// A record of this segment is not where the index says: the segment is read through, once, and looked into again
     /// from that record on. Where it is damaged there, that comes out.
     fn remake(&mut self, error: LogError, from: u64) -> Result<(), LogError> {
+        self.distrust(error)?;
+        self.look_into(self.position, from)
+    }
+
+    /// Does away with the index of this segment, once, where it may be the cause of an error; else that is the answer.
+    fn distrust(&mut self, error: LogError) -> Result<(), LogError> {
         let segment = self.view.at(self.position);
         let closed = segment.filter(|segment| segment.closed().is_some());
         let unfit = matches!(error, LogError::Damaged { .. } | LogError::Crypt { .. });
@@ -342,7 +378,7 @@ impl Search {
             Some(segment) if unfit && self.remade != Some(self.position) => {
                 self.index.distrust(segment, &Fault::Damaged);
                 self.remade = Some(self.position);
-                self.look_into(self.position, from)
+                Ok(())
             }
             Some(_) | None => Err(error),
         }

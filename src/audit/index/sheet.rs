@@ -1,7 +1,7 @@
 //! A file of the index: a title in clear, then sealed blocks. Written once, as a whole; read block by block.
 //!
 //! ```text
-//! "CGINDEX1"  u32 length of the title  title (JSON)  block*
+//! "CGINDEX2"  u32 length of the title  title (JSON)  block*
 //! ```
 //!
 //! A block holds [`BLOCK`] bytes, the last one what is left, each sealed with AES-256-GCM under the sheet's own key, its
@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::log::{DerivedKey, Files, Head, LogFile, ReadAt, SEAL_BYTES, SheetKey, subject};
 
-const MAGIC: &[u8; 8] = b"CGINDEX1";
+/// The number counts what is found by which terms, too: a sheet of an earlier number is made again. 2: people of events by
+/// their names and stable ids ([`Entry::people`](crate::audit::entry::Entry::people)).
+const MAGIC: &[u8; 8] = b"CGINDEX2";
 /// Plain bytes of a block: whole rows of 10 and of 16 bytes.
 pub(super) const BLOCK: usize = 16_320;
 const PLAIN: u64 = BLOCK as u64;

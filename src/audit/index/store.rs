@@ -125,19 +125,29 @@ impl Index {
         segment: &Shelved,
         closed: Closed,
     ) -> Result<Option<Arc<Stored>>, LogError> {
+        if self.shredded(segment).is_some() {
+            return Ok(None);
+        }
         let name = name_of(segment);
         if let Some(stored) = newest(&mut lock(&self.0.sheets).segments, &name) {
             return Ok(Some(stored));
         }
         // The key first: a new one makes what is stored useless.
-        let keys = self.keys()?;
+        self.keys()?;
         if !self.has(&name) {
             return Ok(None);
         }
+        let key = match self.sheet_key(segment) {
+            Err(LogError::Shredded(note)) => {
+                self.remember_shredded(*note);
+                return Ok(None);
+            }
+            key => key?,
+        };
         let about = about(segment.header(), closed);
         let opened = self
             .source(&name)
-            .and_then(|source| Stored::open(source, &keys.key, about));
+            .and_then(|source| Stored::open(source, &key, about));
         match opened {
             Ok(stored) => {
                 let stored = Arc::new(stored);
@@ -234,9 +244,9 @@ impl Index {
         builder: &Builder,
         failure: Option<Damage>,
     ) -> Result<Ready, LogError> {
-        let keys = self.keys()?;
+        let key = self.sheet_key(segment)?;
         let about = about(segment.header(), closed);
-        let Some(bytes) = seal(&keys.key, about, builder.content()) else {
+        let Some(bytes) = seal(&key, about, builder.content()) else {
             return Err(unsealed());
         };
         let name = name_of(segment);
@@ -247,7 +257,7 @@ impl Index {
             return Ok(Ready::stored(part));
         }
         let bytes = Arc::new(bytes);
-        let part = Stored::open(Source::Memory(Arc::clone(&bytes)), &keys.key, about);
+        let part = Stored::open(Source::Memory(Arc::clone(&bytes)), &key, about);
         let ready = Ready {
             part: Arc::new(part.map_err(|fault| self.unusable(&fault))?),
             unwritten: failure.is_none().then_some(bytes),
@@ -297,20 +307,30 @@ impl Index {
         Ok(())
     }
 
-    /// Removes what belongs to no segment that is there: of removed or restored segments, or left by an interruption.
+    /// Removes what belongs to no segment that is there: of removed, shredded or restored segments, or left by an
+    /// interruption.
     pub(super) fn tidy(&self, view: &View) {
-        let kept: BTreeSet<String> = view.segments().iter().map(name_of).collect();
+        let is_shredded = |segment: &Shelved| self.shredded(segment).is_some();
+        let there = view.segments().iter();
+        let there = there.filter(|segment| !is_shredded(segment));
+        let kept: BTreeSet<String> = there.map(name_of).collect();
         let listed = self.with_names(|names| names.clone());
         for name in listed {
             let is_segment = name.ends_with(SUFFIX) && !kept.contains(&name);
             let group = Group::named(&name);
-            let is_catalog = group.is_some_and(|group| view.members(group).is_none());
+            let is_catalog = group.is_some_and(|group| {
+                let from = view.position(group.first()).unwrap_or(0);
+                let to = view.position(group.last()).unwrap_or(from);
+                view.members(group).is_none()
+                    || (from..=to).any(|at| view.at(at).is_some_and(is_shredded))
+            });
             if let Some(group) = group.filter(|_| is_catalog) {
                 self.drop_catalog(group);
             } else if is_segment || name.strip_suffix(".new").is_some() {
-                lock(&self.0.sheets)
-                    .segments
-                    .retain(|(known, _)| *known != name);
+                let mut sheets = lock(&self.0.sheets);
+                sheets.segments.retain(|(known, _)| *known != name);
+                sheets.memory.retain(|(known, _)| *known != name);
+                drop(sheets);
                 self.remove(&name);
             }
         }

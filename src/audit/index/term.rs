@@ -118,14 +118,8 @@ impl Terms {
         }
         let facts = entry.facts.as_ref();
         let mut put = |kind, text: &str| found.common.push(self.term(kind, text));
-        if let Some(principal) = facts.and_then(|facts| facts.principal.as_ref()) {
-            put(Kind::User, principal.display());
-            put(Kind::User, &principal.id());
-        }
-        for key in ["user", "operator"] {
-            if let Some(name) = entry.detail.get(key) {
-                put(Kind::User, name);
-            }
+        for person in entry.people() {
+            put(Kind::User, &person);
         }
         if let Some(mapping) = facts.and_then(|facts| facts.mapping.as_ref()) {
             put(Kind::Action, mapping.action.name());

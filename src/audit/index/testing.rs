@@ -19,6 +19,7 @@ use crate::audit::log::{
 use crate::audit::outcome::{End, Outcome};
 use crate::audit::query::join::Joined;
 use crate::audit::query::{Look, Query};
+use crate::audit::show::{Show, Shown};
 use crate::clock::{Clock, SharedClock};
 use crate::request::facts::Action;
 use crate::request::{Event, PatientRef, Principal};
@@ -255,5 +256,21 @@ pub(crate) fn agree(index: &Index, filter: &Filter, to: u64) -> (BTreeMap<u64, J
     let (planned, unindexed) = answers(Query::new(index, filter.clone(), to));
     let (scanned, _) = answers(Query::scanned(index, filter.clone(), to).unwrap());
     assert_eq!(planned, scanned, "{filter:?} up to {to}");
+    records_agree(index, filter, to);
     (planned, unindexed)
+}
+
+/// Every record that a reading shows, in its order.
+pub(crate) fn shown(mut show: Show) -> Vec<Shown> {
+    std::iter::from_fn(|| show.next_match().unwrap()).collect()
+}
+
+/// Asserts that single records are the same through the index as from the beginning to the end; says which.
+pub(crate) fn records_agree(index: &Index, filter: &Filter, to: u64) -> Vec<Shown> {
+    let (files, directory, master) = index.files();
+    let (files, master) = (Arc::clone(files), Arc::clone(master));
+    let scanned = shown(Show::new(files, directory, master, filter.clone(), to));
+    let planned = shown(Show::through(index, filter.clone(), to));
+    assert_eq!(planned, scanned, "{filter:?} up to {to}");
+    planned
 }

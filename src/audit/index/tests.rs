@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::keep::{Kept, Work};
-use super::testing::{House, admission, agree, answers, dir, event};
+use super::testing::{House, admission, agree, answers, at, dir, event, records_agree, shown};
 use super::*;
 use crate::audit::filter::Filter;
 use crate::audit::log::fault::{FaultyFiles, Injection, Survival};
 use crate::audit::log::{Access, LockGuard, LogFile};
 use crate::audit::outcome::End;
 use crate::audit::query::{Look, Query};
-use crate::audit::show::ShowError;
+use crate::audit::show::{Show, ShowError};
 use crate::request::Event;
 use crate::request::facts::Action;
 
@@ -209,6 +209,17 @@ fn a_crash_at_every_operation_of_the_indexer_loses_nothing() {
     }
 }
 
+/// What a question ends with that must not come to its end.
+fn failure_of(mut query: Query) -> ShowError {
+    loop {
+        match query.look() {
+            Ok(Look::End) => panic!("it was passed over"),
+            Ok(Look::Answer(_) | Look::Nothing) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
 #[test]
 fn a_record_that_cannot_be_read_is_met_by_every_question() {
     let mut house = House::new();
@@ -219,14 +230,7 @@ fn a_record_that_cannot_be_read_is_met_by_every_question() {
     }
     let index = house.indexed();
     for filter in [patient("4"), patient("nobody"), patient("5")] {
-        let mut query = Query::new(&index, filter, house.last());
-        let error = loop {
-            match query.look() {
-                Ok(Look::End) => panic!("it was passed over"),
-                Ok(_) => {}
-                Err(error) => break error,
-            }
-        };
+        let error = failure_of(Query::new(&index, filter, house.last()));
         assert!(
             matches!(error, ShowError::Entry { sequence, .. } if sequence == bad),
             "{error}"
@@ -281,12 +285,49 @@ fn a_damaged_segment_answers_up_to_the_damage_and_then_says_so() {
 }
 
 #[test]
+fn damage_where_an_outcome_may_be_is_said_by_a_question_that_ends_before_it() {
+    let mut house = House::new();
+    house.put(&admission("dr.okafor", &["3"], Action::Read, 0));
+    for minute in 60..160 {
+        house.put(&event(Event::BreakGlass, &[("patient", "9")], minute));
+    }
+    house.end(0, End::Complete, &[]);
+    let index = house.index();
+    let early = Filter {
+        until: Some(at(30)),
+        ..patient("3")
+    };
+    agree(&index, &early, house.last());
+    let segments = index.segments().unwrap();
+    let last_closed = &segments[segments.len() - 2];
+    let path = dir().join("segments").join(last_closed.name());
+    let mut bytes = house.files.content(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    // No index of it is left, so that it has to be read through.
+    let files = house.files.copy();
+    files.replace(&path, &bytes);
+    for index_file in house.index_files("") {
+        files.delete(&index_file);
+    }
+    let index = Index::new(Arc::new(files), dir(), Arc::clone(&house.master));
+    let error = failure_of(Query::new(&index, early.clone(), house.last())).to_string();
+    assert!(error.contains(last_closed.name()), "{error}");
+
+    // As well where a limit ends the answer first.
+    let mut limited = Query::new(&index, early, house.last());
+    while !matches!(limited.look().unwrap(), Look::Answer(_)) {}
+    let error = limited.end().unwrap_err().to_string();
+    assert!(error.contains(last_closed.name()), "{error}");
+}
+
+#[test]
 fn what_is_removed_takes_its_index_along() {
     use crate::audit::log::{headers, retirable, retire};
     let house = practice();
     let index = house.indexed();
     let known = headers(&house.files, dir()).unwrap();
-    let mut old = retirable(&known, 0, testing::at(10_000_000));
+    let mut old = retirable(&known, 0, at(10_000_000));
     old.truncate(3);
     retire(&house.files, dir(), &house.signer, &old).unwrap();
     index.forget_removed().unwrap();
@@ -299,6 +340,76 @@ fn what_is_removed_takes_its_index_along() {
     for filter in questions() {
         assert_eq!(agree(&index, &filter, house.last()).1, 0);
     }
+}
+
+#[test]
+fn what_is_shredded_is_in_no_index_and_questions_pass_over_it() {
+    use crate::audit::log::{Fate, headers, retirable, shred};
+    let house = practice();
+    let index = house.indexed();
+    let known = headers(&house.files, dir()).unwrap();
+    let mut old = retirable(&known, 0, at(10_000_000));
+    old.truncate(3);
+    for segment in &mut old {
+        segment.fate = Fate::Shredded;
+    }
+    let part = house.index_files(".cgidx")[0].clone();
+    let bytes = house.files.content(&part).unwrap();
+    shred(&house.files, dir(), &house.signer, &old).unwrap();
+    index.forget_shredded().unwrap();
+    assert_eq!(house.index_files(".cgidx").len(), house.segments() - 4);
+    let named = |path: &PathBuf| path.to_string_lossy().contains("1-00000000");
+    assert!(!house.index_files(".cgcat").iter().any(named));
+    let said = |index: &Index| {
+        let mut query = Query::new(index, questions().remove(0), house.last());
+        while !matches!(query.look().unwrap(), Look::End) {}
+        query.take_shredded()
+    };
+    assert_eq!(said(&index), old);
+    // Also for a process that starts later, and where a part was left behind, or comes from a copy.
+    house.files.replace(&part, &bytes);
+    let fresh = house.indexed();
+    assert!(!house.index_files(".cgidx").contains(&part));
+    assert_eq!(said(&fresh), old);
+    for index in [&index, &fresh] {
+        for filter in questions() {
+            assert_eq!(agree(index, &filter, house.last()).1, 0);
+        }
+    }
+    let mut all = fresh.reindex(None).unwrap().unwrap();
+    while all.step().unwrap().is_some() {}
+    assert_eq!(all.progress().done, house.segments() - 4);
+    let mut one = fresh.reindex(Some("1")).unwrap().unwrap();
+    assert!(matches!(one.step(), Err(LogError::Shredded(_))));
+}
+
+#[test]
+fn the_index_of_a_segment_opens_with_the_segments_own_key_only() {
+    use super::catalog::{self, Catalog, Group};
+    use super::part::{Stored, about};
+    use super::store::name_of;
+    use super::view::View;
+    use crate::audit::log::DerivedKey;
+    let house = practice();
+    let index = house.indexed();
+    let segment = index.segments().unwrap()[0].clone();
+    let name = name_of(&segment);
+    let about = about(segment.header(), segment.closed().unwrap());
+    let open = |key: &DerivedKey| Stored::open(index.source(&name).unwrap(), key, about).is_ok();
+    assert!(open(&index.sheet_key(&segment).unwrap()));
+    assert!(!open(&index.keys().unwrap().key));
+    let other = index.segments().unwrap()[1].clone();
+    assert!(!open(&index.sheet_key(&other).unwrap()));
+    // A catalog with that of the first of its segments.
+    let view = View::new(index.segments().unwrap());
+    let group = Group { tier: 1, group: 0 };
+    let about = catalog::about(group, view.members(group).unwrap().into_iter());
+    let open = |key: &DerivedKey| {
+        let source = index.source(&group.file_name()).unwrap();
+        Catalog::open(source, key, about, group).is_ok()
+    };
+    assert!(open(&index.sheet_key(&segment).unwrap()));
+    assert!(!open(&index.keys().unwrap().key));
 }
 
 #[test]
@@ -372,9 +483,11 @@ impl Files for Counted {
 fn a_question_opens_what_its_answer_needs_however_long_the_trail_is() {
     let mut house = House::new();
     let mut opened = Vec::new();
+    let mut read = Vec::new();
+    let asked = admission("dr.okafor", &["4711"], Action::Read, 1);
     for segments in [100, 400] {
         if segments == 100 {
-            house.put(&admission("dr.okafor", &["4711"], Action::Read, 1));
+            house.put(&asked);
         }
         let mut n = 0;
         while house.segments() < segments {
@@ -393,6 +506,46 @@ fn a_question_opens_what_its_answer_needs_however_long_the_trail_is() {
         let (found, unindexed) = answers(Query::new(&index, patient("4711"), house.last()));
         assert_eq!((found.len(), unindexed), (1, 0));
         opened.push(counted.1.load(Ordering::Relaxed) - before);
+        // Single records, by patient and by id: the admission and its outcome.
+        let by_id = Filter {
+            request: Some(asked.id.to_string()),
+            ..Filter::default()
+        };
+        for filter in [patient("4711"), by_id] {
+            let before = counted.1.load(Ordering::Relaxed);
+            let found = shown(Show::through(&index, filter, house.last()));
+            assert_eq!(found.len(), 2, "{found:?}");
+            read.push(counted.1.load(Ordering::Relaxed) - before);
+        }
     }
     assert!(opened[1] <= opened[0] + 10 && opened[1] < 60, "{opened:?}");
+    assert!(
+        read[2] <= read[0] + 10 && read[3] <= read[1] + 10,
+        "{read:?}"
+    );
+    assert!(read.iter().all(|files| *files < 60), "{read:?}");
+}
+
+#[test]
+fn a_reading_goes_on_behind_what_the_index_gave() {
+    let mut house = practice();
+    let index = house.indexed();
+    let mut show = Show::through(&index, patient("3"), house.last());
+    let before = std::iter::from_fn(|| show.next_match().unwrap()).count();
+    let late = admission("nurse.li", &["3"], Action::Read, 3);
+    for entry in [admission("nurse.li", &["4"], Action::Read, 3), late.clone()] {
+        house.put(&entry);
+    }
+    house.end(1, End::Complete, &[]);
+    assert!(
+        show.next_match().unwrap().is_none(),
+        "not durable for it yet"
+    );
+    show.extend(house.last());
+    let more: Vec<_> = std::iter::from_fn(|| show.next_match().unwrap()).collect();
+    assert_eq!(more.len(), 2, "{more:?}");
+    assert_eq!(more[0].entry.id, late.id);
+    assert_eq!(more[1].entry.of, Some(late.id));
+    let whole = records_agree(&index, &patient("3"), house.last());
+    assert_eq!(whole.len(), before + 2);
 }

@@ -122,6 +122,15 @@ impl Window {
         }
     }
 
+    /// What was written within so many seconds of a time.
+    pub(super) fn around(view: &View, second: i64, apart: i64) -> Self {
+        Self {
+            since: Some(second.saturating_sub(apart)),
+            until: Some(second.saturating_add(apart)),
+            ..Self::all(view)
+        }
+    }
+
     /// Whether a record of this second may be of the time asked for.
     pub(super) fn covers(&self, second: Option<i64>) -> bool {
         second.is_none_or(|second| {

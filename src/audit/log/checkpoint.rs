@@ -15,8 +15,6 @@ use super::tree::TreeHead;
 
 /// A note has a handful of short lines; anything longer is not one.
 const NOTE_LIMIT: usize = 16 * 1024;
-/// How much of a checkpoint file's end is read to find its newest note.
-const TAIL_BYTES: usize = 64 * 1024;
 const CLOCK_LIMIT: usize = 200;
 
 /// A place in the log, as a signature vouches for it.
@@ -113,6 +111,25 @@ impl Checkpoint {
             tree,
         })
     }
+
+    /// Whether a log that stated `before` can state this later, as far as the two alone tell.
+    #[must_use]
+    pub fn follows(&self, before: &Self) -> bool {
+        let Some(records) = self.sequence.checked_sub(before.sequence) else {
+            return false;
+        };
+        // Every checkpoint names the one before it, so none between is unknown to the log.
+        if records > 0 && self.previous < before.sequence {
+            return false;
+        }
+        match (self.tree, before.tree) {
+            (Some(now), Some(then)) if self.segment == before.segment => {
+                now.size.checked_sub(then.size) == Some(records)
+                    && (records > 0 || now.root == then.root)
+            }
+            (Some(_) | None, Some(_) | None) => true,
+        }
+    }
 }
 
 fn hash(text: &str) -> Option<Head> {
@@ -187,35 +204,6 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// The last whole note of a checkpoint file, and where the file's whole part ends.
-pub(super) fn newest_note(file: &dyn ReadAt) -> io::Result<Option<(String, u64)>> {
-    let size = file.size()?;
-    let from = size.saturating_sub(TAIL_BYTES as u64);
-    let mut tail = vec![0; TAIL_BYTES];
-    let mut held = 0_usize;
-    while let Some(rest) = tail.get_mut(held..).filter(|rest| !rest.is_empty()) {
-        let count = file.read_at(from.saturating_add(held as u64), rest)?;
-        if count == 0 {
-            break;
-        }
-        held = held.saturating_add(count);
-    }
-    tail.truncate(held);
-    let mut newest = None;
-    each_note(tail.as_slice(), |note| newest = Some(note.to_owned()))?;
-    let Some(note) = newest else {
-        return Ok(None);
-    };
-    let at = tail
-        .windows(note.len())
-        .rposition(|window| window == note.as_bytes())
-        .unwrap_or_default();
-    let end = from
-        .saturating_add(at as u64)
-        .saturating_add(note.len() as u64);
-    Ok(Some((note, end)))
-}
-
 /// Reading a file from its start.
 pub(super) struct Cursor<'f> {
     file: &'f dyn ReadAt,
@@ -224,7 +212,12 @@ pub(super) struct Cursor<'f> {
 
 impl<'f> Cursor<'f> {
     pub(super) const fn new(file: &'f dyn ReadAt) -> Self {
-        Self { file, at: 0 }
+        Self::from(file, 0)
+    }
+
+    /// Reading it from there.
+    pub(super) const fn from(file: &'f dyn ReadAt, at: u64) -> Self {
+        Self { file, at }
     }
 }
 
@@ -237,10 +230,11 @@ impl io::Read for Cursor<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use super::super::newest::{end_of_notes, newest_note};
     use super::*;
 
-    fn checkpoint(sequence: u64) -> Checkpoint {
+    pub(in super::super) fn checkpoint(sequence: u64) -> Checkpoint {
         Checkpoint {
             sequence,
             head: Head::from_bytes([7; 32]),
@@ -296,7 +290,8 @@ mod tests {
             let cut = &whole.as_bytes()[..end];
             let mut seen = Vec::new();
             each_note(cut, |note| seen.push(note.to_owned())).unwrap();
-            let (newest, at) = newest_note(&cut).unwrap().unwrap();
+            let newest = newest_note(&cut, key.verifier()).unwrap().unwrap();
+            let at = end_of_notes(&cut).unwrap().unwrap();
             if end < one.len() + 1 + two.len() {
                 assert_eq!(
                     (newest.as_str(), at),
@@ -310,11 +305,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_checkpoint_that_passes_over_another_does_not_follow_it() {
+        let tree = |size: u64, root: u8| {
+            Some(TreeHead {
+                size,
+                root: Head::from_bytes([root; 32]),
+            })
+        };
+        let at = |sequence: u64, previous: u64, tree: Option<TreeHead>| Checkpoint {
+            previous,
+            tree,
+            ..checkpoint(sequence)
+        };
+        let held = at(62, 60, tree(5, 1));
+        assert!(at(62, 62, tree(5, 1)).follows(&held), "its seal");
+        assert!(!at(62, 62, tree(5, 2)).follows(&held), "another record 62");
+        assert!(!at(61, 60, tree(4, 1)).follows(&held), "it goes back");
+        assert!(at(64, 62, tree(7, 2)).follows(&held));
+        assert!(!at(64, 62, tree(6, 2)).follows(&held), "a record too few");
+        assert!(!at(81, 40, None).follows(&held), "that log never was at 62");
+        let mut next = at(81, 70, tree(2, 3));
+        next.segment = Uuid::from_u128(4);
+        assert!(next.follows(&held));
+    }
+
     proptest::proptest! {
         #[test]
         fn any_bytes_are_gone_through(bytes: Vec<u8>) {
             each_note(bytes.as_slice(), |_| {}).unwrap();
-            let _newest = newest_note(&bytes.as_slice()).unwrap();
+            let key = SigningKey::generate("hospital.example/gw").unwrap();
+            let _newest = newest_note(&bytes.as_slice(), key.verifier()).unwrap();
         }
     }
 }

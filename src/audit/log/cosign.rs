@@ -13,7 +13,7 @@ use super::key_text::{PublicKey, SecretKey};
 use super::keys::KeyError;
 use super::note::{NoteError, SIGNATURE_PREFIX, signature_line, split};
 
-const ALGORITHM_COSIGNATURE: u8 = 0x04;
+pub(super) const ALGORITHM_COSIGNATURE: u8 = 0x04;
 
 /// What is signed.
 fn statement(text: &str, seconds: u64) -> String {
@@ -197,6 +197,11 @@ mod tests {
         assert_eq!(read.verifier(), key.verifier());
         assert_eq!(&CosignerKey::read(&public).unwrap(), key.verifier());
         assert!(SigningKey::read(&private).is_err());
-        assert!(crate::audit::log::VerifierKey::read(&public).is_err());
+        let said = crate::audit::log::VerifierKey::read(&public).unwrap_err();
+        assert!(
+            said.to_string()
+                .ends_with("is not a trail's verifier key (but a witness's) file"),
+            "{said}"
+        );
     }
 }

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::{digest, hkdf, rand};
+use aws_lc_rs::{digest, hkdf, hmac, rand};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroize;
@@ -155,7 +155,8 @@ pub(super) fn open(
 
 /// The random key of one segment, from which each record's own key is derived.
 pub(super) struct DataKey {
-    prk: hkdf::Prk,
+    /// What HKDF-Expand has its HMAC under: prepared once, not for each record.
+    prk: hmac::Key,
     segment: Uuid,
     start: Head,
 }
@@ -170,7 +171,7 @@ impl DataKey {
     /// Binds key bytes to the segment whose chain starts at `start`.
     pub(super) fn new(bytes: &Secret<[u8; 32]>, segment: Uuid, start: Head) -> Self {
         Self {
-            prk: hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, bytes.expose()),
+            prk: hmac::Key::new(hmac::HMAC_SHA256, bytes.expose()),
             segment,
             start,
         }
@@ -185,12 +186,19 @@ impl DataKey {
     }
 
     /// The key of one record, to be given away with it: it opens that record and no other.
+    ///
+    /// HKDF-Expand of RFC 5869, section 2.3: as a key is as long as one HMAC, it is T(1).
     pub(super) fn disclosed_key(&self, sequence: u64) -> Result<Secret<[u8; 32]>, CryptError> {
-        let sequence = sequence.to_be_bytes();
-        let info: [&[u8]; 3] = [RECORD_KEY, self.segment.as_bytes(), &sequence];
-        let okm = self.prk.expand(&info, &AES_256_GCM)?;
+        let mut info = [0; RECORD_KEY.len() + 16 + 8 + 1];
+        let (domain, rest) = info.split_at_mut(RECORD_KEY.len());
+        let (segment, rest) = rest.split_at_mut(16);
+        let (number, counter) = rest.split_at_mut(8);
+        domain.copy_from_slice(RECORD_KEY);
+        segment.copy_from_slice(self.segment.as_bytes());
+        number.copy_from_slice(&sequence.to_be_bytes());
+        counter.copy_from_slice(&[1]);
         let mut key = [0; 32];
-        let filled = okm.fill(&mut key);
+        let filled = hmac::sign_to_buffer(&self.prk, &info, &mut key).map(|_| ());
         let disclosed = Secret::new(key);
         key.zeroize();
         filled?;
@@ -273,4 +281,25 @@ pub(super) fn open_disclosed(
         .len();
     body.truncate(count);
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_key_is_what_hkdf_expands_to() {
+        let bytes = random::<32>().unwrap();
+        let segment = Uuid::from_u128(7);
+        let key = DataKey::new(&Secret::new(bytes), segment, Head::ZERO);
+        for sequence in [0, 1, 255, 256, u64::MAX] {
+            let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &bytes);
+            let number = sequence.to_be_bytes();
+            let info: [&[u8]; 3] = [RECORD_KEY, segment.as_bytes(), &number];
+            let mut expanded = [0; 32];
+            let filled = prk.expand(&info, &AES_256_GCM).unwrap();
+            filled.fill(&mut expanded).unwrap();
+            assert_eq!(key.disclosed_key(sequence).unwrap().expose(), &expanded);
+        }
+    }
 }

@@ -2,9 +2,12 @@
 //! that.
 //!
 //! *Owns*: the witnesses.
-//! *Never*: makes one witness wait for another, or the opening of the log for a witness that does not answer.
-//! *On failure*: shown in the status; the newest checkpoint is offered again after the checkpoint interval.
+//! *Never*: makes one witness wait for another, or the opening of the log for a witness that does not answer. Gives a
+//! witness anything before what it holds was compared with the log: when that is opened, or as soon as it answers.
+//! *On failure*: shown in the status; the witness is asked, and the newest checkpoint offered, again after the
+//! checkpoint interval.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,7 +15,8 @@ use std::time::Duration;
 
 use super::error::LogError;
 use super::notary::CHECKPOINTS;
-use super::rollback::Held;
+use super::remembered::Remembered;
+use super::rollback::{By, Held, Later};
 use super::status::{Board, WitnessStatus};
 use super::waiting::lock;
 use super::witness::{Witness, WitnessError};
@@ -22,7 +26,16 @@ use crate::telemetry::metrics as names;
 /// How long the opening of the log waits for what all witnesses hold, in total.
 const ASKING: Duration = Duration::from_secs(5);
 
-type Answer = (usize, Result<Option<String>, WitnessError>);
+type Answer = (usize, Result<Said, WitnessError>);
+
+/// What a witness says that it holds.
+#[derive(Debug)]
+enum Said {
+    Note(String),
+    Nothing,
+    /// It is none that can be asked.
+    Mute,
+}
 
 /// What one witness is to take.
 #[derive(Debug, Default)]
@@ -31,6 +44,8 @@ struct Outgoing {
     newest: Option<(u64, Arc<str>)>,
     /// It has not been offered yet.
     fresh: bool,
+    /// What the witness holds was compared when the log was opened.
+    compared: bool,
     stop: bool,
 }
 
@@ -119,13 +134,30 @@ impl Drop for Deliveries {
     }
 }
 
+/// A witness by which nothing is known of the log when it is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unheard {
+    /// Its name.
+    pub witness: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for Unheard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.witness, self.reason)
+    }
+}
+
 /// What witnesses said when the log was opened.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Asked {
     /// What those who answered hold.
     pub(super) held: Vec<Held>,
-    /// Who did not answer, and why.
-    pub(super) silent: Vec<String>,
+    /// Who did not answer.
+    pub(super) silent: Vec<Unheard>,
+    /// Who holds nothing.
+    pub(super) empty: Vec<Unheard>,
 }
 
 impl Deliveries {
@@ -136,8 +168,11 @@ impl Deliveries {
         board: &Arc<Board>,
         retry: Duration,
         clock: &SharedClock,
+        later: &Arc<Later>,
     ) -> Result<(Self, Asked), LogError> {
         let names: Vec<String> = witnesses.iter().map(|w| w.name().to_owned()).collect();
+        let remembered = Remembered::read(&later.files, &later.directory, &names);
+        let remembered = Arc::new(remembered);
         board.witnesses(names.iter().map(|name| WitnessStatus::of(name)).collect());
         let mut deliveries = Self {
             outboxes: Vec::new(),
@@ -154,12 +189,53 @@ impl Deliveries {
                 outbox,
                 board: Arc::clone(board),
                 retry,
+                later: Arc::clone(later),
+                remembered: Arc::clone(&remembered),
+                compared: false,
             };
             deliveries.spawn(delivery, answered.clone())?;
         }
         drop(answered);
-        let asked = hear(&answers, &names, clock);
+        let heard = hear(&answers, names.len(), clock);
+        let asked = deliveries.sorted(names, heard, &remembered);
         Ok((deliveries, asked))
+    }
+
+    /// What the answers come to.
+    fn sorted(
+        &self,
+        names: Vec<String>,
+        heard: Vec<Option<Result<Said, WitnessError>>>,
+        remembered: &Remembered,
+    ) -> Asked {
+        let mut asked = Asked::default();
+        for ((witness, answer), outbox) in names.into_iter().zip(heard).zip(&self.outboxes) {
+            // SECURITY: whoever opens the log compares what was heard in time, and nothing else.
+            lock(&outbox.outgoing).compared = matches!(answer, Some(Ok(_)));
+            let reason = match answer {
+                Some(Ok(Said::Mute)) => continue,
+                Some(Ok(Said::Note(note))) => {
+                    let (by, place) = (By::Witness, witness);
+                    asked.held.push(Held { by, place, note });
+                    continue;
+                }
+                Some(Ok(Said::Nothing)) => {
+                    let reason = if remembered.knows(&witness) {
+                        "holds nothing, though it has held checkpoints of this trail"
+                    } else {
+                        "holds nothing of this trail, which is not new: right where it was just added"
+                    };
+                    let reason = reason.to_owned();
+                    asked.empty.push(Unheard { witness, reason });
+                    continue;
+                }
+                Some(Err(error)) => error.to_string(),
+                None => format!("no answer within {} s", ASKING.as_secs()),
+            };
+            tracing::warn!(witness, error = reason, "a witness does not answer");
+            asked.silent.push(Unheard { witness, reason });
+        }
+        asked
     }
 
     fn spawn(&self, delivery: Delivery, answered: Sender<Answer>) -> Result<(), LogError> {
@@ -213,11 +289,14 @@ impl Deliveries {
     }
 }
 
-/// Hears what the witnesses hold, in their order, for as long as is waited for them.
-fn hear(answers: &Receiver<Answer>, names: &[String], clock: &SharedClock) -> Asked {
+/// Hears what so many witnesses hold, in their order, for as long as is waited for them.
+fn hear(
+    answers: &Receiver<Answer>,
+    count: usize,
+    clock: &SharedClock,
+) -> Vec<Option<Result<Said, WitnessError>>> {
     let begun = clock.monotonic();
-    let mut heard: Vec<Option<Result<Option<String>, WitnessError>>> =
-        names.iter().map(|_| None).collect();
+    let mut heard: Vec<_> = std::iter::repeat_with(|| None).take(count).collect();
     loop {
         let gone = clock.monotonic().saturating_sub(begun);
         // It ends when every thread has answered, or time is over.
@@ -227,29 +306,9 @@ fn hear(answers: &Receiver<Answer>, names: &[String], clock: &SharedClock) -> As
                     *place = Some(answer);
                 }
             }
-            Err(_) => break,
+            Err(_) => return heard,
         }
     }
-    let mut asked = Asked {
-        held: Vec::new(),
-        silent: Vec::new(),
-    };
-    for (name, answer) in names.iter().zip(heard) {
-        let error = match answer {
-            Some(Ok(note)) => {
-                asked.held.extend(note.map(|note| Held {
-                    place: name.clone(),
-                    note,
-                }));
-                continue;
-            }
-            Some(Err(error)) => error.to_string(),
-            None => format!("no answer within {} s", ASKING.as_secs()),
-        };
-        tracing::warn!(witness = name, error, "a witness does not answer");
-        asked.silent.push(format!("{name}: {error}"));
-    }
-    asked
 }
 
 /// What one thread works with.
@@ -261,11 +320,15 @@ struct Delivery {
     outbox: Arc<Outbox>,
     board: Arc<Board>,
     retry: Duration,
+    later: Arc<Later>,
+    remembered: Arc<Remembered>,
+    /// What it holds is known to be in the log, and it has taken everything since.
+    compared: bool,
 }
 
 impl Delivery {
     fn run(mut self, answered: Sender<Answer>) {
-        let answer = self.witness.newest();
+        let answer = self.ask();
         if let Err(error) = &answer {
             self.failed(error);
         }
@@ -274,7 +337,7 @@ impl Delivery {
         drop(answered);
         let mut is_behind = false;
         while let Some((sequence, note)) = self.outbox.next(is_behind.then_some(self.retry)) {
-            match self.witness.publish(&note) {
+            match self.give(&note) {
                 Ok(()) => {
                     is_behind = false;
                     self.status.newest = Some(sequence);
@@ -288,11 +351,47 @@ impl Delivery {
                 }
                 Err(error) => {
                     is_behind = true;
+                    self.compared = false;
                     tracing::warn!(witness = self.status.name, %error, "a witness did not take a checkpoint");
                     self.failed(&error);
                 }
             }
         }
+    }
+
+    /// What it holds.
+    fn ask(&mut self) -> Result<Said, WitnessError> {
+        if !self.witness.is_asked() {
+            return Ok(Said::Mute);
+        }
+        if let Some(note) = self.witness.newest()? {
+            return Ok(Said::Note(note));
+        }
+        // SECURITY: a file that is made where a volume is not mounted would be on the gateway's own disk.
+        if self.remembered.knows(&self.status.name) && self.witness.is_missing() {
+            return Err(WitnessError::Other(
+                "is gone, though it has held checkpoints of this trail: is its volume mounted? Where it was replaced, make the empty file"
+                    .to_owned(),
+            ));
+        }
+        Ok(Said::Nothing)
+    }
+
+    /// Gives it a checkpoint, once what it holds is known to be in the log.
+    fn give(&mut self, note: &str) -> Result<(), WitnessError> {
+        self.compared |= std::mem::take(&mut lock(&self.outbox.outgoing).compared);
+        if !self.compared {
+            match self.ask()? {
+                Said::Note(held) => self.later.check(&self.status.name, &held)?,
+                Said::Nothing | Said::Mute => {}
+            }
+            self.compared = true;
+        }
+        self.witness.publish(note)?;
+        if self.witness.is_asked() {
+            self.remembered.note(&self.status.name);
+        }
+        Ok(())
     }
 
     fn failed(&mut self, error: &WitnessError) {

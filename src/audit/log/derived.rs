@@ -7,12 +7,15 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use uuid::Uuid;
 
 use super::crypt::{self, CryptError, Head};
 use super::keys::MasterKey;
+use super::segment_key::SegmentKey;
 use crate::secret::Secret;
 
 const WRAP_DOMAIN: &[u8] = b"chartgate/audit/index-key/v1\0";
+const SEGMENT_DOMAIN: &[u8] = b"chartgate/audit/index-segment/v1\0";
 const TERM_DOMAIN: &[u8] = b"chartgate/audit/index-term/v1\0";
 const SHEET_DOMAIN: &[u8] = b"chartgate/audit/index-sheet/v1\0";
 const SUBJECT_DOMAIN: &[u8] = b"chartgate/audit/index-subject/v1\0";
@@ -48,6 +51,11 @@ impl DerivedKey {
     pub fn unwrap(master: &MasterKey, id: &str, wrapped: &str) -> Result<Self, CryptError> {
         let wrapped = BASE64.decode(wrapped).ok().ok_or(CryptError)?;
         Ok(Self(master.unwrap(id, WRAP_DOMAIN, &wrapped)?))
+    }
+
+    /// The key for what is derived from one segment, which needs that segment's own key.
+    pub(super) fn bound(&self, own: &SegmentKey, segment: Uuid) -> Result<Self, CryptError> {
+        Ok(Self(own.derive(SEGMENT_DOMAIN, &self.0, segment)?))
     }
 
     /// The key under which terms are hashed.

@@ -25,6 +25,7 @@ use super::notary::CHECKPOINTS;
 use super::note::{NoteError, VerifierKey};
 use super::recover::{Known, damaged, open, survey};
 use super::tail::fill;
+use super::unlock::unlock;
 use super::walk::{CHAIN_BYTES, KIND_RECORD, KIND_SEAL, Step, Walk, frame_length, frame_parts};
 use crate::secret::Secret;
 
@@ -193,9 +194,7 @@ impl Packing<'_> {
         let file = open(files, &known.path, Access::Read)?;
         let reading = |source| LogError::io("reading", &known.path)(source);
         let header = known.header();
-        let data_key = header
-            .data_key(known.parsed.start, master)
-            .map_err(LogError::crypt("unwrapping a segment's key"))?;
+        let unlocked = unlock(files, &known.path, &known.parsed, master)?;
         self.begin_segment(&*file, known)?;
         let mut walk = Walk::at_start(&*file, known.parsed.clone());
         loop {
@@ -213,6 +212,7 @@ impl Packing<'_> {
                 }
             };
             if let Some((sequence, mut body)) = record {
+                let data_key = unlocked.key()?;
                 let record_key = data_key
                     .disclosed_key(sequence)
                     .map_err(LogError::crypt("deriving a record's key"))?;

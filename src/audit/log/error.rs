@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::crypt::CryptError;
 use super::keys::KeyError;
 use super::note::NoteError;
+use super::retired::Retired;
 
 /// A failure of the log.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +87,8 @@ pub enum LogError {
     #[error(
         "{place} holds a checkpoint at record {witnessed} that is not in this log: it was \
          replaced, or continued from an old copy. Put the right log back, or move this one aside \
-         and start a new one"
+         and start a new one; only where a witness holds it and the right log is gone for good, \
+         start once with `chartgate serve --accept-truncated-trail`, which puts that on record"
     )]
     Diverged {
         /// Who holds the checkpoint.
@@ -133,6 +135,23 @@ pub enum LogError {
         /// The key id that was given.
         given: String,
     },
+    /// A segment's own key is not to be had, and no note says that it was destroyed.
+    #[error(
+        "segment {segment} cannot be read: its key {path} {problem}, and no note says that the segment was shredded. Put \
+         the file back from a backup, where it lies in `trail/segment-keys`; only if it is lost for good, move the trail \
+         aside and start a new one"
+    )]
+    SegmentKey {
+        /// The file name of the segment.
+        segment: String,
+        /// The file of its key.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The segment was shredded.
+    #[error("segment {} was shredded on {}: its retention was over, and nothing opens it any more", .0.number, .0.time)]
+    Shredded(Box<Retired>),
     /// An option makes no sense.
     #[error("audit log option {name}: {problem}")]
     Option {

@@ -85,7 +85,8 @@ impl Format {
     }
 }
 
-fn chained(before: Head, leaf: Head) -> Head {
+/// The chain value of a frame with this leaf hash, in the format that is written.
+pub(super) fn chained(before: Head, leaf: Head) -> Head {
     let mut bytes = [0; FRAME_TWO.len() + 64];
     let (domain, hashes) = bytes.split_at_mut(FRAME_TWO.len());
     let (first, second) = hashes.split_at_mut(32);

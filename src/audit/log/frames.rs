@@ -17,6 +17,7 @@ use super::keys::MasterKey;
 use super::reader::Record;
 use super::recover::{damaged, open};
 use super::tail;
+use super::unlock::unlock;
 use super::walk::{CHAIN_BYTES, Flaw, KIND_RECORD, Place, Step, Walk, frame_length, frame_parts};
 
 /// What is read at once for a single record: most fit.
@@ -57,24 +58,15 @@ impl Frames {
     /// Opens a segment.
     ///
     /// # Errors
-    /// [`LogError::WrongMasterKey`], [`LogError::Io`], [`LogError::Crypt`].
+    /// [`LogError::Shredded`], [`LogError::WrongMasterKey`], [`LogError::SegmentKey`], [`LogError::Io`],
+    /// [`LogError::Crypt`].
     pub fn open(
         files: &dyn Files,
         shelved: &Shelved,
         master: &MasterKey,
     ) -> Result<Self, LogError> {
-        let (path, name, parsed) = shelved.parts();
-        let header = &parsed.header;
-        if !master.opens(&header.master_key) {
-            return Err(LogError::WrongMasterKey {
-                segment: name.to_owned(),
-                wanted: header.master_key.clone(),
-                given: master.id().to_string(),
-            });
-        }
-        let key = header
-            .data_key(parsed.start, master)
-            .map_err(LogError::crypt("unwrapping a segment's key"))?;
+        let (path, _, parsed) = shelved.parts();
+        let key = unlock(files, path, parsed, master)?.into_key()?;
         let file = open(files, path, Access::Read)?;
         let place = Walk::at_start(&*file, parsed.clone()).leave();
         Ok(Self {

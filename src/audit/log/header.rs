@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::crypt::{self, CryptError, DataKey, Head};
 use super::format::Format;
 use super::keys::MasterKey;
+use super::segment_key::SegmentKey;
 use super::tree::TreeHead;
 use crate::secret::Secret;
 
@@ -107,6 +108,9 @@ pub struct Header {
     pub cut: Option<Cut>,
     /// A loss that was accepted just before.
     pub accepted_loss: Option<AcceptedLoss>,
+    /// The id of the segment's own key, which is kept apart from it; earlier builds gave none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment_key: Option<String>,
 }
 
 /// What the caller decides about a new segment.
@@ -167,14 +171,18 @@ impl Header {
         format!("{:020}-{}.cgseg", self.first, self.segment)
     }
 
-    /// Makes a header with a fresh data key: its bytes, and the key bound to them.
+    /// Makes a header with a fresh data key: its bytes, and the key bound to them, and to the segment's own.
     pub(super) fn create(
         draft: Draft<'_>,
         master: &MasterKey,
+        own: Option<&SegmentKey>,
     ) -> Result<(Vec<u8>, Parsed, DataKey), CryptError> {
-        let data_key = Secret::new(crypt::random::<32>()?);
+        let mut data_key = Secret::new(crypt::random::<32>()?);
         let aad = wrap_aad(draft.segment, draft.first, draft.previous.head, draft.node);
         let wrapped = master.wrap(&aad, data_key.expose())?;
+        if let Some(own) = own {
+            data_key = own.data_key(&data_key, draft.segment)?;
+        }
         let header = Self {
             segment: draft.segment,
             number: draft.number,
@@ -190,6 +198,7 @@ impl Header {
             previous: draft.previous,
             cut: draft.cut,
             accepted_loss: draft.accepted_loss,
+            segment_key: own.map(SegmentKey::id),
         };
         let json = serde_json::to_vec(&header).ok().ok_or(CryptError)?;
         let mut bytes = MAGIC.to_vec();
@@ -210,12 +219,32 @@ impl Header {
         Ok((bytes, parsed, key))
     }
 
-    /// Unwraps the data key with the master key that wrapped it.
-    pub(super) fn data_key(&self, start: Head, master: &MasterKey) -> Result<DataKey, CryptError> {
+    /// Unwraps the data key with the master key that wrapped it and, where it has one, the segment's own key.
+    pub(super) fn data_key(
+        &self,
+        start: Head,
+        master: &MasterKey,
+        own: Option<&SegmentKey>,
+    ) -> Result<DataKey, CryptError> {
+        if self.segment_key != own.map(SegmentKey::id) {
+            return Err(CryptError);
+        }
+        let mut key = self.unwrapped(master)?;
+        if let Some(own) = own {
+            key = own.data_key(&key, self.segment)?;
+        }
+        Ok(DataKey::new(&key, self.segment, start))
+    }
+
+    /// Whether whoever made it held the master key, shredded since or not.
+    pub(super) fn is_made_with(&self, master: &MasterKey) -> bool {
+        self.unwrapped(master).is_ok()
+    }
+
+    fn unwrapped(&self, master: &MasterKey) -> Result<Secret<[u8; 32]>, CryptError> {
         let wrapped = BASE64.decode(&self.wrapped_key).ok().ok_or(CryptError)?;
         let aad = wrap_aad(self.segment, self.first, self.previous.head, &self.node);
-        let key = master.unwrap(&self.master_key, &aad, &wrapped)?;
-        Ok(DataKey::new(&key, self.segment, start))
+        master.unwrap(&self.master_key, &aad, &wrapped)
     }
 }
 
@@ -288,6 +317,10 @@ mod tests {
     use super::*;
 
     fn made() -> (Vec<u8>, Parsed, MasterKey) {
+        made_under(None)
+    }
+
+    fn made_under(own: Option<&SegmentKey>) -> (Vec<u8>, Parsed, MasterKey) {
         let master = MasterKey::generate().unwrap();
         let draft = Draft {
             segment: Uuid::from_u128(9),
@@ -300,7 +333,7 @@ mod tests {
             cut: None,
             accepted_loss: None,
         };
-        let (bytes, parsed, _) = Header::create(draft, &master).unwrap();
+        let (bytes, parsed, _) = Header::create(draft, &master, own).unwrap();
         (bytes, parsed, master)
     }
 
@@ -308,7 +341,7 @@ mod tests {
     fn a_header_reads_back() {
         let (bytes, parsed, master) = made();
         assert_eq!(parse(&bytes), Ok(parsed.clone()));
-        assert!(parsed.header.data_key(parsed.start, &master).is_ok());
+        assert!(parsed.header.data_key(parsed.start, &master, None).is_ok());
         assert_eq!(
             parsed.header.file_name(),
             "00000000000000000001-00000000-0000-0000-0000-000000000009.cgseg"
@@ -338,7 +371,34 @@ mod tests {
         ] {
             let mut header = parsed.header.clone();
             alter(&mut header);
-            assert!(header.data_key(parsed.start, &master).is_err());
+            assert!(header.data_key(parsed.start, &master, None).is_err());
         }
+    }
+
+    #[test]
+    fn both_keys_are_needed_where_there_are_two() {
+        let own = SegmentKey::generate().unwrap();
+        let (bytes, parsed, master) = made_under(Some(&own));
+        assert_eq!(parse(&bytes), Ok(parsed.clone()));
+        let payload = b"who opened which chart";
+        let mut sealed = payload.to_vec();
+        let open = |own: Option<&SegmentKey>| {
+            let key = parsed.header.data_key(parsed.start, &master, own);
+            key.map(|key| key.disclosed_key(1).unwrap().expose().to_owned())
+        };
+        let key = parsed.header.data_key(parsed.start, &master, Some(&own));
+        let tag = key.unwrap().seal_record(1, 1, &mut sealed).unwrap();
+        sealed.extend_from_slice(&tag);
+        let record_key = open(Some(&own)).unwrap();
+        let opened = crypt::open_disclosed(&record_key, parsed.start, 1, 1, &sealed);
+        assert_eq!(opened.as_deref(), Ok(payload.as_slice()));
+        assert!(open(None).is_err());
+        assert!(open(Some(&SegmentKey::generate().unwrap())).is_err());
+        // What the header wraps opens nothing by itself.
+        let mut plain = parsed.header.clone();
+        plain.segment_key = None;
+        let alone = plain.data_key(parsed.start, &master, None).unwrap();
+        let alone = alone.disclosed_key(1).unwrap();
+        assert!(crypt::open_disclosed(alone.expose(), parsed.start, 1, 1, &sealed).is_err());
     }
 }

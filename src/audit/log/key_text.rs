@@ -11,9 +11,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::cosign::ALGORITHM_COSIGNATURE;
 use super::crypt::{self, CryptError};
 use super::keys::{KeyError, read_private, write_private, write_public};
-use super::note::NoteError;
+use super::note::{ALGORITHM_ED25519, NoteError};
 
 const PRIVATE_PREFIX: &str = "PRIVATE+KEY+";
 
@@ -77,9 +78,9 @@ impl PublicKey {
         })?;
         Self::parse(&text, algorithm)
             .ok()
-            .ok_or(KeyError::Malformed {
+            .ok_or_else(|| KeyError::Malformed {
                 path: path.to_owned(),
-                expected: "verifier key (name+hash+base64)",
+                expected: expected(algorithm, &text),
             })
     }
 
@@ -92,6 +93,16 @@ impl PublicKey {
             hex::encode(self.hash),
             BASE64.encode(key)
         )
+    }
+}
+
+/// What a file should hold that holds `text`.
+fn expected(algorithm: u8, text: &str) -> &'static str {
+    let is = |algorithm| PublicKey::parse(text, algorithm).is_ok();
+    match algorithm {
+        ALGORITHM_ED25519 if is(ALGORITHM_COSIGNATURE) => "trail's verifier key (but a witness's)",
+        ALGORITHM_COSIGNATURE if is(ALGORITHM_ED25519) => "witness's verifier key (but a trail's)",
+        _ => "verifier key (name+hash+base64)",
     }
 }
 

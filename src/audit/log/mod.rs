@@ -28,6 +28,8 @@ mod headers;
 mod key_text;
 mod keys;
 mod ledger;
+mod loss;
+mod newest;
 mod notary;
 mod note;
 mod options;
@@ -37,15 +39,19 @@ mod prove;
 mod queue;
 mod reader;
 mod recover;
+mod remembered;
 mod report;
 mod retired;
 mod rollback;
+mod sealing;
 mod segment;
+mod segment_key;
 mod spell;
 mod status;
 mod tail;
 mod thin;
 mod tree;
+mod unlock;
 mod verify;
 mod waiting;
 mod walk;
@@ -72,6 +78,7 @@ pub use code::RecoveryCode;
 pub use cosign::{CosignerKey, CosigningKey};
 pub use courier::Courier;
 pub use crypt::{CryptError, Head};
+pub use delivery::Unheard;
 pub use derived::{DerivedKey, SEAL_BYTES, SheetKey, TermKey, subject};
 pub use disclose::{
     DiscloseError, Disclosed, Disclosure, Piece, Proven, Run, RunError, check_run, disclose,
@@ -92,25 +99,28 @@ pub use prove::{Content, ProveError, Subject, prove};
 pub use queue::{Payload, Priority, Slot, TooLong};
 pub use reader::{Reader, Record, Sequences};
 pub use recover::Recovered;
-pub use report::{Damage, Fault, LogEnd, Notice, Problem, VerifyReport};
+pub use report::{Damage, Fault, LogEnd, NoteSpan, Notice, Problem, Reach, VerifyReport};
 pub use retired::{
-    FEWEST_YEARS, RETIRED, Retired, ended, is_over, kept_through, retirable, retire,
+    FEWEST_YEARS, Fate, RETIRED, Retired, ended, is_over, kept_through, retirable, retire, shred,
 };
+pub use segment_key::{SEGMENT_KEYS, key_file, shredded};
 pub use spell::{Spell, Trouble};
 pub use status::{Health, LogStatus, WitnessStatus};
 pub use tree::TreeHead;
+pub use unlock::derived_of;
 pub use verify::{Scope, verify, verify_within};
 pub use waiting::{Appending, Position};
 pub use walk::{Flaw, MAX_PAYLOAD, Outline, Seal, parse_segment};
 pub use witness::{FileWitness, Witness, WitnessError};
 
 use crate::clock::SharedClock;
+use crate::counted::counted;
 use delivery::{Asked, Deliveries};
 use ledger::Ledger;
 use notary::Notary;
 use queue::Queue;
 use recover::{TORN, survey, sweep};
-use rollback::Held;
+use rollback::{By, Held, Later};
 use segment::{SEGMENTS, Segment};
 use status::Board;
 use waiting::{Relay, lock};
@@ -166,14 +176,29 @@ impl Log {
         let known = survey(&*files, directory)?;
         let first = known.first().map(recover::Known::header);
         retired::check_beginning(&*files, directory, first, options.signer.verifier())?;
+        let losses = loss::declared(&known, &options.master)?;
+        let headers = known.iter().map(recover::Known::header);
+        segment_key::check(&*files, directory, headers, options.signer.verifier())?;
         let end = recover::settle(&*files, directory, &known, None, options.truncation)?;
         let board = Arc::new(Board::default());
         board.set_clock("unknown".to_owned());
         let retry = options.limits.checkpoint_interval;
-        let (deliveries, asked) = Deliveries::start(options.witnesses, &board, retry, &clock)?;
-        let (held, silent_witnesses) = everything_held(&*files, directory, asked)?;
         let verifier = options.signer.verifier();
-        let loss = rollback::check(&*files, &known, &end, &held, verifier, options.truncation)?;
+        let later = Arc::new(Later::new(&files, directory, verifier));
+        let (deliveries, asked) =
+            Deliveries::start(options.witnesses, &board, retry, &clock, &later)?;
+        let (held, unheard) = everything_held(&*files, directory, asked, verifier)?;
+        for unheard in &unheard {
+            board.unheard(&unheard.witness);
+        }
+        let found = rollback::Found {
+            known: &known,
+            end: &end,
+            losses: &losses,
+        };
+        let accepted = rollback::check(&*files, &found, &held, verifier, options.truncation)?;
+        later.accept(&accepted);
+        let (contradictions, loss) = (accepted.words(), accepted.loss);
 
         let maker = Maker {
             files: Arc::clone(&files),
@@ -191,7 +216,8 @@ impl Log {
             last_seq: previous.sequence,
             head: previous.head,
             segment: segment.header().segment,
-            silent_witnesses,
+            unheard,
+            contradictions,
         };
         board.segment(recovered.segment, segment.last(), segment.head());
         let notary = Notary {
@@ -274,7 +300,11 @@ impl Log {
         match self.owner.close() {
             0 => Ok(()),
             lost => Err(LogError::Unavailable {
-                reason: format!("{lost} records could not be written before the end").into(),
+                reason: format!(
+                    "{} could not be written before the end",
+                    counted(lost, "record")
+                )
+                .into(),
             }),
         }
     }
@@ -381,7 +411,7 @@ impl Drop for Owner {
 }
 
 fn prepare(files: &dyn Files, directory: &Path) -> Result<(), LogError> {
-    for folder in [directory.join(SEGMENTS), directory.join(TORN)] {
+    for folder in [SEGMENTS, TORN, SEGMENT_KEYS].map(|folder| directory.join(folder)) {
         files
             .create_dir(&folder)
             .map_err(LogError::io("creating", &folder))?;
@@ -402,17 +432,24 @@ fn take_lock(files: &dyn Files, directory: &Path) -> Result<Arc<dyn LockGuard>, 
     })
 }
 
-/// The newest checkpoints: the trail's own and the witnesses', and who did not answer.
+/// The newest checkpoints: the trail's own and the witnesses', and of whom nothing was heard.
 fn everything_held(
     files: &dyn Files,
     directory: &Path,
     asked: Asked,
-) -> Result<(Vec<Held>, Vec<String>), LogError> {
-    let own = notary::own_newest(files, directory)?.map(|note| Held {
+    key: &VerifierKey,
+) -> Result<(Vec<Held>, Vec<Unheard>), LogError> {
+    let own = notary::own_newest(files, directory, key)?.map(|note| Held {
+        by: By::Log,
         place: directory.join(notary::CHECKPOINTS).display().to_string(),
         note,
     });
-    Ok((own.into_iter().chain(asked.held).collect(), asked.silent))
+    let mut unheard = asked.silent;
+    // A log without a checkpoint of its own is new: nobody can hold one.
+    if own.is_some() {
+        unheard.extend(asked.empty);
+    }
+    Ok((own.into_iter().chain(asked.held).collect(), unheard))
 }
 
 fn newest_sequence(held: &[Held], key: &VerifierKey) -> u64 {

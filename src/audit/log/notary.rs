@@ -10,11 +10,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::checkpoint::{Checkpoint, newest_note};
+use super::checkpoint::Checkpoint;
 use super::delivery::Deliveries;
 use super::error::LogError;
 use super::files::{Access, Files, LockGuard, LogFile};
-use super::note::SigningKey;
+use super::newest::{mend, newest_note};
+use super::note::{SigningKey, VerifierKey};
 use super::status::Board;
 use super::thin::Thinning;
 use super::waiting::lock;
@@ -163,9 +164,7 @@ impl OwnFile {
         let path = directory.join(CHECKPOINTS);
         match files.open(&path, Access::Write) {
             Ok(file) => {
-                // A torn note at the end is cut off.
-                let end = newest_note(&*file)?.map_or(0, |(_, end)| end);
-                file.truncate(end)?;
+                let end = mend(&*file)?;
                 Ok(Self { file, end })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -191,14 +190,15 @@ impl OwnFile {
 }
 
 /// The newest note that an earlier run kept.
-pub(super) fn own_newest(files: &dyn Files, directory: &Path) -> Result<Option<String>, LogError> {
+pub(super) fn own_newest(
+    files: &dyn Files,
+    directory: &Path,
+    key: &VerifierKey,
+) -> Result<Option<String>, LogError> {
     let path = directory.join(CHECKPOINTS);
     match files.open(&path, Access::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(LogError::io("opening", &path)(error)),
-        Ok(file) => {
-            let newest = newest_note(&*file).map_err(LogError::io("reading", &path))?;
-            Ok(newest.map(|(note, _)| note))
-        }
+        Ok(file) => newest_note(&*file, key).map_err(LogError::io("reading", &path)),
     }
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::key_text::{PublicKey, SecretKey};
 use super::keys::KeyError;
 
-const ALGORITHM_ED25519: u8 = 0x01;
+pub(super) const ALGORITHM_ED25519: u8 = 0x01;
 const SIGNATURE_BYTES: usize = 64;
 pub(super) const SIGNATURE_PREFIX: &str = "\u{2014} ";
 

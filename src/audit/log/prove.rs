@@ -22,6 +22,7 @@ use super::proof::{self, Hop, MOST_HOPS, MOST_RECORDS, Proof, ProofError, Record
 use super::recover::{Known, damaged, open, survey};
 use super::tail::fill;
 use super::tree::Tracing;
+use super::unlock::unlock;
 use super::walk::{CHAIN_BYTES, Step, Walk};
 
 /// Whether what a record says is to be proven, or only that it is there.
@@ -201,11 +202,10 @@ impl Proving<'_> {
     }
 
     fn key_of(&self, known: &Known, sequence: u64) -> Result<RecordKey, LogError> {
-        let key = known
-            .header()
-            .data_key(known.parsed.start, self.subject.master)
-            .map_err(LogError::crypt("unwrapping a segment's key"))?;
+        let Subject { files, master, .. } = self.subject;
+        let key = unlock(*files, &known.path, &known.parsed, master)?;
         let key = key
+            .key()?
             .disclosed_key(sequence)
             .map_err(LogError::crypt("deriving a record's key"))?;
         Ok(RecordKey::new(key.expose()))

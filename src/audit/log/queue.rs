@@ -74,7 +74,7 @@ impl Payload {
         self.mark
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(in crate::audit) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }

@@ -1,7 +1,7 @@
 //! Reading the trail: records in order, decrypted, from any sequence number on.
 //!
 //! *Never*: holds more than one record and a read-ahead in memory, or goes past a break in the
-//! chain. *On failure*: names the segment and the record.
+//! chain. What is shredded is passed over, its chain checked, and named. *On failure*: names the segment and the record.
 //!
 //! A reader may follow a log that is being written: at the end of what is there it returns
 //! `None`, and goes on when called again.
@@ -17,7 +17,9 @@ use super::files::{Access, Files, LogFile};
 use super::header::{Header, Parsed};
 use super::keys::MasterKey;
 use super::recover::{damaged, first_of, names, open, unreadable};
+use super::retired::Retired;
 use super::segment::SEGMENTS;
+use super::unlock::{Unlocked, unlock};
 use super::walk::{Flaw, KIND_RECORD, Place, Step, Walk, read_header};
 
 /// Which records to read, both ends included.
@@ -67,7 +69,9 @@ struct Current {
     number: u64,
     segment: Uuid,
     file: Box<dyn LogFile>,
-    key: DataKey,
+    key: Option<DataKey>,
+    /// Why there is no key, until that was said.
+    shredded: Option<Retired>,
     /// Taken out while a step is made.
     place: Option<Place>,
 }
@@ -80,6 +84,8 @@ pub struct Reader {
     master: Arc<MasterKey>,
     range: Sequences,
     current: Option<Current>,
+    /// Shredded segments that were passed over.
+    shredded: Vec<Retired>,
 }
 
 /// What one look at the current segment gave.
@@ -111,7 +117,14 @@ impl Reader {
             master,
             range,
             current: None,
+            shredded: Vec::new(),
         }
+    }
+
+    /// The shredded segments that were passed over since this was last asked: their records are proven, and nobody reads
+    /// them any more.
+    pub fn take_shredded(&mut self) -> Vec<Retired> {
+        std::mem::take(&mut self.shredded)
     }
 
     /// Sets the last record to read; a follower inside the gateway moves it on.
@@ -122,7 +135,7 @@ impl Reader {
     /// The next record, or `None` at the end of what is there for now.
     ///
     /// # Errors
-    /// [`LogError::Damaged`], [`LogError::WrongMasterKey`], [`LogError::Io`].
+    /// [`LogError::Damaged`], [`LogError::WrongMasterKey`], [`LogError::SegmentKey`], [`LogError::Io`].
     pub fn next_record(&mut self) -> Result<Option<Record>, LogError> {
         loop {
             let mut current = match self.current.take() {
@@ -132,6 +145,7 @@ impl Reader {
                     None => return Ok(None),
                 },
             };
+            self.shredded.extend(current.passed_over(self.range));
             let look = current.look(self.range)?;
             match look {
                 Look::Record { sequence, body } => {
@@ -193,8 +207,12 @@ impl Reader {
                 best = Some((name.clone(), file, parsed));
             }
         }
-        best.map(|(name, file, parsed)| Current::new(name, file, parsed, &self.master))
-            .transpose()
+        let Some((name, file, parsed)) = best else {
+            return Ok(None);
+        };
+        let path = self.directory.join(SEGMENTS).join(&name);
+        let unlocked = unlock(&*self.files, &path, &parsed, &self.master)?;
+        Ok(Some(Current::new(name, file, parsed, unlocked)))
     }
 
     /// What follows the end of `current`: a next segment, records that were added meanwhile, or
@@ -244,33 +262,30 @@ enum Following {
 }
 
 impl Current {
-    fn new(
-        name: String,
-        file: Box<dyn LogFile>,
-        parsed: Parsed,
-        master: &MasterKey,
-    ) -> Result<Self, LogError> {
+    fn new(name: String, file: Box<dyn LogFile>, parsed: Parsed, unlocked: Unlocked) -> Self {
         let header: &Header = &parsed.header;
-        if !master.opens(&header.master_key) {
-            return Err(LogError::WrongMasterKey {
-                segment: name,
-                wanted: header.master_key.clone(),
-                given: master.id().to_string(),
-            });
-        }
-        let key = header
-            .data_key(parsed.start, master)
-            .map_err(LogError::crypt("unwrapping a segment's key"))?;
         let (number, segment) = (header.number, header.segment);
         let place = Walk::at_start(&*file, parsed).leave();
-        Ok(Self {
+        let (key, shredded) = match unlocked {
+            Unlocked::Open(key) => (Some(*key), None),
+            Unlocked::Shredded(note) => (None, Some(note)),
+        };
+        Self {
             name,
             number,
             segment,
             file,
             key,
+            shredded,
             place: Some(place),
-        })
+        }
+    }
+
+    /// The note of this segment, once, where it is shredded and has something in the range.
+    fn passed_over(&mut self, range: Sequences) -> Option<Retired> {
+        let note = self.shredded.take()?;
+        let from = note.first.max(range.from);
+        (from <= note.last.min(range.to)).then_some(note)
     }
 
     /// Checks that this segment was begun where `before` ends.
@@ -303,7 +318,7 @@ impl Current {
             }
             match walk.step() {
                 Ok(Step::Record { sequence, body }) => {
-                    if sequence >= range.from {
+                    if sequence >= range.from && self.key.is_some() {
                         let body = body.to_vec();
                         break Ok(Look::Record { sequence, body });
                     }
@@ -338,8 +353,8 @@ impl Current {
     }
 
     fn open(&self, sequence: u64, mut body: Vec<u8>) -> Result<Record, LogError> {
-        self.key
-            .open_record(KIND_RECORD, sequence, &mut body)
+        let key = self.key.as_ref().ok_or(LogError::Closed)?;
+        key.open_record(KIND_RECORD, sequence, &mut body)
             .map_err(LogError::crypt("opening a record"))?;
         Ok(Record {
             sequence,

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::crypt::Head;
+use super::delivery::Unheard;
 use super::error::LogError;
 use super::files::{Access, Files, LogFile};
 use super::header::{AcceptedLoss, Cut, Header, Parsed, Previous};
+use super::loss;
 use super::options::Truncation;
 use super::retired;
 use super::segment::{SEGMENTS, SUFFIX, UNFINISHED};
@@ -36,8 +38,10 @@ pub struct Recovered {
     pub head: Head,
     /// The segment that goes on.
     pub segment: Uuid,
-    /// Witnesses that could not be asked, and why.
-    pub silent_witnesses: Vec<String>,
+    /// Witnesses that did not answer, or hold nothing of a log that is not new.
+    pub unheard: Vec<Unheard>,
+    /// What witnesses hold that is not in the log, which an operator accepted.
+    pub contradictions: Vec<String>,
 }
 
 /// A segment on disk, its header checked.
@@ -159,6 +163,13 @@ pub(super) fn check_link(
     next: &Known,
 ) -> Result<(), LogError> {
     let header = next.header();
+    if !loss::fits(header) {
+        return Err(damaged(
+            &next.name,
+            header.first,
+            "the loss that it declares does not fit where it stands",
+        ));
+    }
     let expected = before
         .map_or(0, |known| known.header().number)
         .saturating_add(1);

@@ -8,7 +8,7 @@ use super::note::NoteError;
 use super::retired::Retired;
 use super::walk::Flaw;
 
-/// More problems than this are counted, not listed.
+/// More problems than this are counted, not listed; so are tails that were cut.
 const LISTED: usize = 100;
 
 /// What was done to a log, as far as what stands there tells. The names are stable.
@@ -28,7 +28,7 @@ pub enum Damage {
     Swapped,
     /// The end of a segment or of the log is missing.
     Truncated,
-    /// Segments are gone, and what is on record of their removal is not believed.
+    /// Segments, or their own keys, are gone, and what is on record of that is not believed.
     Unaccounted,
     /// Another key was used than the one given.
     WrongKey,
@@ -65,6 +65,8 @@ pub enum Fault {
     Frame(Flaw),
     /// The segment's header was altered.
     Header(String),
+    /// The segment declares a loss that does not lie between the record before it and its first.
+    Loss,
     /// The segment before ends earlier than this one says.
     EndsEarly,
     /// A segment is missing before this one.
@@ -73,6 +75,8 @@ pub enum Fault {
     Name,
     /// Removed segments are not accounted for: a note is not believed, or retention was not over.
     Retired(String),
+    /// The segment's own key is missing or does not fit, and no note that is believed says that it was destroyed.
+    SegmentKey,
     /// The segment does not continue the one before: it, or the one before, was replaced or cut.
     ReplacedSegment,
     /// The header states another tree of the segment before than that of its records.
@@ -91,6 +95,9 @@ impl fmt::Display for Fault {
             Self::Forged => f.write_str("the record does not open with its key"),
             Self::Frame(flaw) => write!(f, "{flaw}"),
             Self::Header(error) => f.write_str(error),
+            Self::Loss => {
+                f.write_str("the loss that the segment declares does not fit where it stands")
+            }
             Self::EndsEarly => f.write_str("the segment before ends earlier than this one says"),
             Self::Name => f.write_str("the file name does not fit the header"),
             Self::Tree => {
@@ -98,6 +105,9 @@ impl fmt::Display for Fault {
             }
             Self::MissingSegment => f.write_str("a segment is missing before this one"),
             Self::Retired(reason) => write!(f, "removed segments are not accounted for: {reason}"),
+            Self::SegmentKey => f.write_str(
+                "the segment's own key is missing or does not fit, and nothing says that it was shredded",
+            ),
             Self::ReplacedSegment => f.write_str("the segment does not continue the one before"),
             Self::Truncated => f.write_str("the log ends before a checkpoint"),
             Self::WrongMasterKey => f.write_str("another master key is needed"),
@@ -116,15 +126,53 @@ pub struct Problem {
     pub fault: Fault,
     /// What was done, as far as that can be told.
     pub damage: Damage,
+    /// The checkpoints of this place that show it, where any do.
+    pub checkpoints: Option<NoteSpan>,
+}
+
+/// Checkpoints of one place, summed up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoteSpan {
+    /// How many.
+    pub count: u64,
+    /// The record of the first.
+    pub from: u64,
+    /// The record of the last.
+    pub to: u64,
+}
+
+impl NoteSpan {
+    const fn one(sequence: u64) -> Self {
+        Self {
+            count: 1,
+            from: sequence,
+            to: sequence,
+        }
+    }
+
+    fn and(self, sequence: u64) -> Self {
+        Self {
+            count: self.count.saturating_add(1),
+            from: self.from.min(sequence),
+            to: self.to.max(sequence),
+        }
+    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "record {}: {} ({})",
-            self.first_bad, self.fault, self.place
-        )
+        let (first, fault, place) = (self.first_bad, &self.fault, &self.place);
+        write!(f, "record {first}: {fault} (")?;
+        match self.checkpoints {
+            None => {}
+            Some(NoteSpan { count: 1, from, .. }) => {
+                write!(f, "the checkpoint of record {from} in ")?;
+            }
+            Some(NoteSpan { count, from, to }) => {
+                write!(f, "{count} checkpoints of records {from} to {to} in ")?;
+            }
+        }
+        write!(f, "{place})")
     }
 }
 
@@ -132,13 +180,132 @@ impl fmt::Display for Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// An operator accepted a loss.
-    AcceptedLoss(AcceptedLoss),
+    AcceptedLoss {
+        /// What is lost.
+        loss: AcceptedLoss,
+        /// The number of the segment whose header says so.
+        segment: u64,
+        /// Whether a signed checkpoint vouches for that header; where none does, anyone may have written it.
+        signed: bool,
+    },
     /// A torn tail was cut off after a crash.
     Cut(Cut),
     /// Segments were removed because their retention was over; this is the newest of them.
     Retired(Retired),
-    /// A checkpoint text that is not whole, as a crash leaves it.
-    TornCheckpoint(String),
+    /// Segments whose own keys were destroyed because their retention was over: they are proven, and open no more.
+    Shredded {
+        /// The number of the first of them.
+        from: u64,
+        /// That of the last.
+        to: u64,
+        /// The first record in them.
+        first: u64,
+        /// The last.
+        last: u64,
+    },
+    /// No witness's checkpoint was there to check the date of a removal or shredding with.
+    RemovalUnwitnessed,
+    /// Notes that are not whole, as a crash leaves one.
+    TornCheckpoints {
+        /// Where.
+        place: String,
+        /// How many.
+        count: u64,
+    },
+}
+
+impl Notice {
+    /// Its name, which is stable.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AcceptedLoss { .. } => "loss-accepted",
+            Self::Cut(_) => "tail-cut",
+            Self::Retired(_) => "removed",
+            Self::Shredded { .. } => "shredded",
+            Self::RemovalUnwitnessed => "removal-not-witnessed",
+            Self::TornCheckpoints { .. } => "torn-checkpoints",
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AcceptedLoss {
+                loss,
+                segment,
+                signed,
+            } => {
+                let AcceptedLoss { from, to, place } = loss;
+                if to < from {
+                    write!(f, "the end mark behind record {to} is LOST")?;
+                } else {
+                    write!(f, "records {from} to {to} are LOST for good")?;
+                }
+                if *signed {
+                    write!(
+                        f,
+                        "; an operator accepted that at the start of segment {segment} (a checkpoint of record {to} \
+                         proves that they were there: {place})"
+                    )
+                } else {
+                    write!(
+                        f,
+                        ", says segment {segment}; NO signed checkpoint vouches for that, so it explains nothing"
+                    )
+                }
+            }
+            Self::Cut(Cut {
+                segment,
+                offset,
+                bytes,
+                last_seq,
+            }) => write!(
+                f,
+                "a torn end of {bytes} bytes was cut off behind record {last_seq} after a crash or a disk failure \
+                 (segment {segment}, from byte {offset})"
+            ),
+            Self::Retired(Retired {
+                number, last, time, ..
+            }) => write!(
+                f,
+                "records 1 to {last} (segments 1 to {number}) were removed on {time} because their retention was over"
+            ),
+            Self::Shredded {
+                from,
+                to,
+                first,
+                last,
+            } => write!(
+                f,
+                "records {first} to {last} (segments {from} to {to}) were shredded because their retention was over: \
+                 they are proven, and nobody reads them any more"
+            ),
+            Self::RemovalUnwitnessed => f.write_str(
+                "the date at which retention was over was checked against no witness: whoever has the signing key may have made it up",
+            ),
+            Self::TornCheckpoints { place, count } => write!(
+                f,
+                "{count} notes in {place} are not whole, as a crash leaves one; they were not counted"
+            ),
+        }
+    }
+}
+
+/// How far the checkpoints of one holder go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Who holds them.
+    pub place: String,
+    /// Checkpoints that the log's key signed.
+    pub checkpoints: u64,
+    /// The newest of these: its record.
+    pub newest: Option<u64>,
+    /// The latest date on one of them.
+    pub time: Option<jiff::Timestamp>,
+    /// The newest record that one of them vouches for in this log.
+    pub found: Option<u64>,
 }
 
 /// How the newest segment ends.
@@ -181,17 +348,25 @@ pub struct VerifyReport {
     pub vouched: u64,
     /// The newest checkpoint that the caller gave, from a witness.
     pub newest_witnessed: Option<u64>,
+    /// How far the log's own checkpoints go.
+    pub own: Reach,
+    /// How far those of each witness go, in the order in which they were given.
+    pub witnesses: Vec<Reach>,
     /// Problems, at most 100 of them.
     pub problems: Vec<Problem>,
     /// Problems beyond those listed.
     pub unlisted: u64,
     /// Things on record.
     pub notices: Vec<Notice>,
+    /// Tails that were cut, beyond those listed.
+    pub unlisted_notices: u64,
+    /// The first record in doubt and what was done there, among all problems.
+    worst: Option<(u64, Damage)>,
 }
 
 impl VerifyReport {
     /// A report of nothing yet.
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             from: 0,
             segments: 0,
@@ -202,44 +377,105 @@ impl VerifyReport {
             checkpoints: 0,
             vouched: 0,
             newest_witnessed: None,
+            own: Reach::default(),
+            witnesses: Vec::new(),
             problems: Vec::new(),
             unlisted: 0,
             notices: Vec::new(),
+            unlisted_notices: 0,
+            worst: None,
         }
     }
 
     /// Whether nothing is wrong.
     #[must_use]
     pub const fn is_intact(&self) -> bool {
-        self.problems.is_empty()
+        self.worst.is_none()
+    }
+
+    /// The newest record that a witness's checkpoint vouches for in this log.
+    #[must_use]
+    pub fn witnessed(&self) -> Option<u64> {
+        self.witnesses.iter().filter_map(|reach| reach.found).max()
     }
 
     /// The first record that is in doubt.
     #[must_use]
     pub fn first_bad(&self) -> Option<u64> {
-        self.problems.iter().map(|problem| problem.first_bad).min()
+        self.worst.map(|(first, _)| first)
     }
 
     /// What was done where the first record is in doubt.
     #[must_use]
     pub fn damage(&self) -> Option<Damage> {
-        let first = self.first_bad()?;
-        let mut there = self.problems.iter();
-        there
-            .find(|problem| problem.first_bad == first)
-            .map(|problem| problem.damage)
+        self.worst.map(|(_, damage)| damage)
     }
 
     pub(super) fn add(&mut self, first_bad: u64, place: &str, fault: Fault, damage: Damage) {
-        if self.problems.len() >= LISTED {
-            self.unlisted = self.unlisted.saturating_add(1);
-            return;
-        }
-        self.problems.push(Problem {
+        self.list(Problem {
             first_bad,
             place: place.to_owned(),
             fault,
             damage,
+            checkpoints: None,
         });
+    }
+
+    /// Adds what the checkpoint of record `sequence` shows: to what others of the same place show, where that is the
+    /// same.
+    pub(super) fn add_shown(
+        &mut self,
+        first_bad: u64,
+        (place, sequence): (&str, u64),
+        fault: Fault,
+        damage: Damage,
+    ) {
+        let mut listed = self.problems.iter_mut();
+        let same = listed.find(|other| {
+            other.checkpoints.is_some()
+                && (other.damage, other.place.as_str()) == (damage, place)
+                && other.fault == fault
+        });
+        if let Some(same) = same {
+            same.first_bad = same.first_bad.min(first_bad);
+            same.checkpoints = same.checkpoints.map(|notes| notes.and(sequence));
+            self.note_worst(first_bad, damage);
+            return;
+        }
+        self.list(Problem {
+            first_bad,
+            place: place.to_owned(),
+            fault,
+            damage,
+            checkpoints: Some(NoteSpan::one(sequence)),
+        });
+    }
+
+    fn list(&mut self, problem: Problem) {
+        self.note_worst(problem.first_bad, problem.damage);
+        if self.problems.len() < LISTED {
+            self.problems.push(problem);
+        } else {
+            self.unlisted = self.unlisted.saturating_add(1);
+        }
+    }
+
+    fn note_worst(&mut self, first_bad: u64, damage: Damage) {
+        // That something is unaccounted for says least of what was done.
+        let is_told = |(first, known)| {
+            first_bad < first || (first_bad == first && known == Damage::Unaccounted)
+        };
+        if self.worst.is_none_or(is_told) {
+            self.worst = Some((first_bad, damage));
+        }
+    }
+
+    /// A tail that was cut.
+    pub(super) fn note_cut(&mut self, cut: &Cut) {
+        if self.notices.len() < LISTED {
+            self.notices.push(Notice::Cut(cut.clone()));
+        } else {
+            self.unlisted_notices = self.unlisted_notices.saturating_add(1);
+        }
     }
 }

@@ -1,9 +1,10 @@
-//! Segments that were removed because their retention is over, as signed notes that say so.
+//! Segments that were removed, or shredded, because their retention is over, as signed notes that say so.
 //!
 //! *Owns*: the `retired` file. A note stands for one segment: its number, records and last chain value, which commits
 //! to everything in it and before it. The log may begin behind a segment whose note fits.
-//! *Never*: removes a segment before its note is durable, out of order, or the newest.
+//! *Never*: removes a segment, or destroys its own key, before its note is durable; removes out of order, or the newest.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
@@ -15,19 +16,35 @@ use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::checkpoint::{Cursor, each_note, newest_note};
+use super::checkpoint::{Cursor, each_note};
 use super::crypt::Head;
 use super::error::LogError;
 use super::files::{Access, Files};
 use super::header::Header;
+use super::newest::mend;
 use super::note::{NoteError, SigningKey, VerifierKey};
 use super::recover::damaged;
 use super::segment::SEGMENTS;
+use super::segment_key;
 
 /// The file that collects notes of removal, below the trail's directory.
 pub const RETIRED: &str = "retired";
 /// The fewest calendar years that a record is kept: 45 CFR 164.316(b)(2)(i), and the reach of 164.528.
 pub const FEWEST_YEARS: u16 = 6;
+
+/// What became of a segment whose retention is over. Its own key is destroyed in either case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// Its file went, too.
+    #[default]
+    Removed,
+    /// Its file stays: what is in it is proven as ever, and nobody reads it.
+    Shredded,
+}
+
+/// The line that says so.
+const SHREDDED: &str = "shredded";
 
 /// A segment whose retention is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +59,11 @@ pub struct Retired {
     pub last: u64,
     /// The chain value that it ended with.
     pub head: Head,
-    /// When it was removed.
+    /// When it was removed, or shredded.
     pub time: Timestamp,
+    /// Which of these.
+    #[serde(default)]
+    pub fate: Fate,
 }
 
 impl Retired {
@@ -56,7 +76,14 @@ impl Retired {
             last: next.previous.sequence,
             head: next.previous.head,
             time,
+            fate: Fate::Removed,
         }
+    }
+
+    /// Whether this is about the segment with that header.
+    #[must_use]
+    pub fn is_of(&self, header: &Header) -> bool {
+        (self.number, self.segment, self.first) == (header.number, header.segment, header.first)
     }
 
     /// The name of its file.
@@ -66,7 +93,8 @@ impl Retired {
     }
 
     /// Whether `header` continues right behind this segment.
-    pub(super) fn precedes(&self, header: &Header) -> bool {
+    #[must_use]
+    pub fn precedes(&self, header: &Header) -> bool {
         self.number.checked_add(1) == Some(header.number)
             && self.segment == header.previous.segment
             && self.last == header.previous.sequence
@@ -79,8 +107,12 @@ impl Retired {
     }
 
     pub(super) fn sign(&self, key: &SigningKey) -> String {
+        let fate = match self.fate {
+            Fate::Removed => String::new(),
+            Fate::Shredded => format!("{SHREDDED}\n"),
+        };
         key.sign(&format!(
-            "{}\n{}\n{}\ntime {}\nsegment {}\nrecords {} {}\n",
+            "{}\n{}\n{}\ntime {}\nsegment {}\nrecords {} {}\n{fate}",
             Self::origin(key.verifier()),
             self.number,
             BASE64.encode(self.head.as_bytes()),
@@ -106,7 +138,8 @@ impl Retired {
     }
 
     /// Reads what a note says, whoever signed it.
-    fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines().skip(1);
         let number = lines.next()?.parse().ok()?;
         let head = BASE64.decode(lines.next()?).ok()?;
@@ -114,6 +147,10 @@ impl Retired {
         let segment = lines.next()?.strip_prefix("segment ")?.parse().ok()?;
         let records = lines.next()?.strip_prefix("records ")?;
         let (first, last) = records.split_once(' ')?;
+        let fate = match lines.next() {
+            Some(SHREDDED) => Fate::Shredded,
+            Some(_) | None => Fate::Removed,
+        };
         Some(Self {
             number,
             segment,
@@ -121,6 +158,7 @@ impl Retired {
             last: last.parse().ok()?,
             head: Head::from_bytes(<[u8; 32]>::try_from(head).ok()?),
             time,
+            fate,
         })
     }
 }
@@ -165,8 +203,8 @@ pub fn retirable(headers: &[Header], years: u16, now: Timestamp) -> Vec<Retired>
         .collect()
 }
 
-/// Makes a signed note for each segment durable, and only then removes the files, oldest first. An interruption
-/// leaves a log that may begin at any of the segments that have a note.
+/// Makes a signed note for each segment durable, and only then destroys their own keys and removes the files, oldest
+/// first. An interruption leaves a log that may begin at any of the segments that have a note.
 ///
 /// # Errors
 /// [`LogError`] for a file that cannot be written or removed.
@@ -176,17 +214,10 @@ pub fn retire(
     signer: &SigningKey,
     segments: &[Retired],
 ) -> Result<(), LogError> {
-    let known = believed(files, directory, signer.verifier())?;
-    let is_known = |segment: &Retired| known.iter().any(|known| known.segment == segment.segment);
-    let mut notes = String::new();
-    for segment in segments.iter().filter(|segment| !is_known(segment)) {
-        notes.push('\n');
-        notes.push_str(&segment.sign(signer));
-    }
-    let path = directory.join(RETIRED);
-    append(files, directory, &notes).map_err(LogError::io("writing", &path))?;
+    note(files, directory, signer, segments)?;
     let folder = directory.join(SEGMENTS);
     for segment in segments {
+        segment_key::destroy(files, directory, segment)?;
         let path = folder.join(segment.file_name());
         match files.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -202,6 +233,42 @@ pub fn retire(
     Ok(())
 }
 
+/// Makes a signed note for each segment durable, and only then destroys their own keys: the files stay. An interruption
+/// leaves each segment as it was or shredded, and doing it again finishes it.
+///
+/// # Errors
+/// [`LogError`] for a file that cannot be written or removed.
+pub fn shred(
+    files: &dyn Files,
+    directory: &Path,
+    signer: &SigningKey,
+    segments: &[Retired],
+) -> Result<(), LogError> {
+    note(files, directory, signer, segments)?;
+    segments
+        .iter()
+        .try_for_each(|segment| segment_key::destroy(files, directory, segment))
+}
+
+/// Makes a signed note durable for each segment that has none.
+fn note(
+    files: &dyn Files,
+    directory: &Path,
+    signer: &SigningKey,
+    segments: &[Retired],
+) -> Result<(), LogError> {
+    let known = believed(files, directory, signer.verifier())?;
+    let known: HashSet<Uuid> = known.into_iter().map(|known| known.segment).collect();
+    let mut notes = String::new();
+    let is_new = |segment: &&Retired| !known.contains(&segment.segment);
+    for segment in segments.iter().filter(is_new) {
+        notes.push('\n');
+        notes.push_str(&segment.sign(signer));
+    }
+    let path = directory.join(RETIRED);
+    append(files, directory, &notes).map_err(LogError::io("writing", &path))
+}
+
 fn append(files: &dyn Files, directory: &Path, notes: &str) -> io::Result<()> {
     if notes.is_empty() {
         return Ok(());
@@ -209,8 +276,7 @@ fn append(files: &dyn Files, directory: &Path, notes: &str) -> io::Result<()> {
     let path = directory.join(RETIRED);
     let (file, end) = match files.open(&path, Access::Write) {
         Ok(file) => {
-            let end = newest_note(&*file)?.map_or(0, |(_, end)| end);
-            file.truncate(end)?;
+            let end = mend(&*file)?;
             (file, end)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => (files.create(&path)?, 0),
@@ -236,8 +302,25 @@ pub(super) fn each(
     }
 }
 
+/// What the notes say, whoever signed them: [`super::Log::open`] asks for signatures where it depends on them.
+pub(super) fn notes(files: &dyn Files, directory: &Path) -> Result<Vec<Retired>, LogError> {
+    let mut notes = Vec::new();
+    each(files, directory, |note| notes.extend(Retired::parse(note)))?;
+    Ok(notes)
+}
+
+/// The note about the segment with this header, whoever signed it.
+pub(super) fn note_of(
+    files: &dyn Files,
+    directory: &Path,
+    header: &Header,
+) -> Result<Option<Retired>, LogError> {
+    let notes = notes(files, directory)?;
+    Ok(notes.into_iter().find(|note| note.is_of(header)))
+}
+
 /// The notes that this key signed.
-fn believed(
+pub(super) fn believed(
     files: &dyn Files,
     directory: &Path,
     key: &VerifierKey,
@@ -313,7 +396,16 @@ mod tests {
             last: 30,
             head: Head::from_bytes([9; 32]),
             time: at("2032-03-01T10:00:00Z"),
+            fate: Fate::Removed,
         };
+        let mut shredded = retired.clone();
+        shredded.fate = Fate::Shredded;
+        let other_fate = shredded.sign(&key);
+        assert!(
+            other_fate.contains("\nrecords 21 30\nshredded\n\n"),
+            "{other_fate}"
+        );
+        assert_eq!(Retired::open(&other_fate, key.verifier()), Ok(shredded));
         let note = retired.sign(&key);
         assert_eq!(Retired::open(&note, key.verifier()), Ok(retired));
         assert!(super::super::Checkpoint::open(&note, key.verifier()).is_err());

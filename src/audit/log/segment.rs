@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use super::crypt::{DataKey, Head};
 use super::error::LogError;
 use super::files::{Files, LogFile};
-use super::format::Format;
 use super::header::{Draft, Header};
 use super::keys::MasterKey;
+use super::sealing::Frames;
+use super::segment_key::{self, SegmentKey};
 use super::tree::{Tree, TreeHead};
-use super::walk::{CHAIN_BYTES, FRAME_EXTRA, KIND_RECORD, KIND_SEAL, Seal};
+use super::walk::Seal;
 
 /// Where segments are, below the trail's directory.
 pub(super) const SEGMENTS: &str = "segments";
@@ -28,14 +29,12 @@ pub(super) struct Segment {
     file: Box<dyn LogFile>,
     header: Header,
     key: DataKey,
-    buffer: Vec<u8>,
-    /// The chain value and next sequence number behind everything in `buffer`.
+    frames: Frames,
+    /// The chain value and next sequence number behind everything in `frames`.
     head: Head,
     next: u64,
-    /// The tree over the header and every record in `buffer` and before.
+    /// The tree over the header and every record in `frames` and before.
     tree: Tree,
-    format: Format,
-    scratch: Vec<u8>,
     /// The end of what is durable.
     durable: u64,
     allocated: u64,
@@ -43,7 +42,7 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Makes a new segment; when this returns, its header and its name are durable.
+    /// Makes a new segment; when this returns, its own key, its header and its name are durable.
     pub(super) fn create(
         files: &dyn Files,
         directory: &Path,
@@ -51,15 +50,32 @@ impl Segment {
         master: &MasterKey,
         allocate_step: u64,
     ) -> Result<Self, LogError> {
-        let (bytes, parsed, key) =
-            Header::create(draft, master).map_err(LogError::crypt("making a segment header"))?;
+        let own = SegmentKey::generate().map_err(LogError::crypt("making a segment's key"))?;
+        Self::create_under(files, directory, draft, (master, Some(&own)), allocate_step)
+    }
+
+    /// The same with the segment's own key given, or none.
+    pub(super) fn create_under(
+        files: &dyn Files,
+        directory: &Path,
+        draft: Draft<'_>,
+        (master, own): (&MasterKey, Option<&SegmentKey>),
+        allocate_step: u64,
+    ) -> Result<Self, LogError> {
+        let made = Header::create(draft, master, own);
+        let (bytes, parsed, key) = made.map_err(LogError::crypt("making a segment header"))?;
+        // INVARIANT: the key first. A key without a segment opens nothing; a segment without its key is lost.
+        if let Some(own) = own {
+            own.keep(files, directory, &parsed.header, master)?;
+        }
         let folder = directory.join(SEGMENTS);
         let name = parsed.header.file_name();
         let path = folder.join(&name);
         let unfinished = folder.join(name.replace(SUFFIX, UNFINISHED));
-        let file = files
-            .create(&unfinished)
-            .map_err(LogError::io("creating", &unfinished))?;
+        let file = files.create(&unfinished).map_err(|source| {
+            segment_key::give_up(files, directory, &parsed.header);
+            LogError::io("creating", &unfinished)(source)
+        })?;
         let durable = bytes.len() as u64;
         let allocated = durable.saturating_add(allocate_step);
         let written = file
@@ -69,6 +85,7 @@ impl Segment {
         if let Err(source) = written {
             // What is left of it holds no record and is removed at the next opening, if not now.
             let _left_behind = files.remove(&unfinished);
+            segment_key::give_up(files, directory, &parsed.header);
             return Err(LogError::io("writing", &unfinished)(source));
         }
         files
@@ -85,11 +102,9 @@ impl Segment {
             head: parsed.start,
             next: parsed.header.first,
             tree,
-            format: parsed.format,
-            scratch: Vec::new(),
             header: parsed.header,
             key,
-            buffer: Vec::new(),
+            frames: Frames::default(),
             durable,
             allocated,
             allocate_step,
@@ -119,60 +134,18 @@ impl Segment {
         self.durable
     }
 
-    pub(super) const fn pending_bytes(&self) -> usize {
-        self.buffer.len()
-    }
-
-    /// Adds a record to the batch and returns its sequence number.
-    pub(super) fn push(&mut self, payload: &[u8]) -> Result<u64, LogError> {
-        let sequence = self.next;
-        self.frame(KIND_RECORD, sequence, payload)?;
-        self.next = sequence.saturating_add(1);
-        Ok(sequence)
-    }
-
-    fn frame(&mut self, kind: u8, sequence: u64, payload: &[u8]) -> Result<(), LogError> {
-        let tag_bytes = if kind == KIND_RECORD {
-            super::crypt::TAG_BYTES
-        } else {
-            0
-        };
-        let word = payload
-            .len()
-            .saturating_add(tag_bytes)
-            .saturating_add(FRAME_EXTRA - 4);
-        let word = u32::try_from(word).ok().ok_or(LogError::Option {
-            name: "payload",
-            problem: "it is longer than a frame can be",
-        })?;
-        let from = self.buffer.len();
-        self.buffer.extend_from_slice(&word.to_be_bytes());
-        self.buffer.push(kind);
-        self.buffer.extend_from_slice(&sequence.to_be_bytes());
-        let body = self.buffer.len();
-        self.buffer.extend_from_slice(payload);
-        if kind == KIND_RECORD {
-            let plain = self.buffer.get_mut(body..).unwrap_or_default();
-            let tag = self
-                .key
-                .seal_record(kind, sequence, plain)
-                .map_err(LogError::crypt("sealing a record"))?;
-            self.buffer.extend_from_slice(&tag);
-        }
-        let committed = self.buffer.get(from..).unwrap_or_default();
-        let link = self.format.link(self.head, committed, &mut self.scratch);
-        self.head = link.head;
-        if let Some(leaf) = link.leaf.filter(|_| kind == KIND_RECORD) {
-            self.tree.push(leaf);
-        }
-        let value: [u8; CHAIN_BYTES] = *self.head.as_bytes();
-        self.buffer.extend_from_slice(&value);
+    /// Adds records to the batch.
+    pub(super) fn push(&mut self, payloads: &[&[u8]]) -> Result<(), LogError> {
+        self.frames.add_records(&self.key, self.next, payloads)?;
+        self.head = self.frames.chain(self.head, &mut self.tree);
+        self.next = self.next.saturating_add(payloads.len() as u64);
         Ok(())
     }
 
     /// Writes and syncs the batch; when this returns, every record in it is durable.
     pub(super) fn commit(&mut self) -> Result<(), LogError> {
-        let end = self.durable.saturating_add(self.buffer.len() as u64);
+        let bytes = self.frames.bytes();
+        let end = self.durable.saturating_add(bytes.len() as u64);
         if end > self.allocated {
             let size = end.saturating_add(self.allocate_step);
             self.file
@@ -181,13 +154,13 @@ impl Segment {
             self.allocated = size;
         }
         self.file
-            .write_all_at(self.durable, &self.buffer)
+            .write_all_at(self.durable, bytes)
             .map_err(LogError::io("writing", &self.path))?;
         self.file
             .sync_data()
             .map_err(LogError::io("syncing", &self.path))?;
         self.durable = end;
-        self.buffer.clear();
+        self.frames.clear();
         Ok(())
     }
 
@@ -199,11 +172,8 @@ impl Segment {
             closed,
             tree: Some(self.tree()),
         };
-        let body = serde_json::to_vec(&seal).ok().ok_or(LogError::Option {
-            name: "seal",
-            problem: "it could not be rendered",
-        })?;
-        self.frame(KIND_SEAL, seal.last, &body)?;
+        self.frames.add_seal(&seal)?;
+        self.head = self.frames.chain(self.head, &mut self.tree);
         self.commit()?;
         self.file
             .truncate(self.durable)

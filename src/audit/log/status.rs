@@ -38,8 +38,10 @@ pub struct WitnessStatus {
     pub newest: Option<u64>,
     /// Why it did not take the newest, where it did not.
     pub error: Option<String>,
-    /// A newer checkpoint of this log that it holds, where that is why: the log was rolled back.
+    /// A checkpoint that it holds and this log does not have, where that is why: the log was rolled back.
     pub holds: Option<u64>,
+    /// Nothing was heard from it when the log was opened.
+    pub was_unheard: bool,
 }
 
 impl WitnessStatus {
@@ -50,6 +52,7 @@ impl WitnessStatus {
             newest: None,
             error: None,
             holds: None,
+            was_unheard: false,
         }
     }
 }
@@ -136,7 +139,18 @@ impl Board {
     /// How one of them is.
     pub(super) fn witness(&self, index: usize, status: WitnessStatus) {
         if let Some(place) = lock(&self.0).witnesses.get_mut(index) {
-            *place = status;
+            let was_unheard = place.was_unheard;
+            *place = WitnessStatus {
+                was_unheard,
+                ..status
+            };
+        }
+    }
+
+    /// Nothing was heard from this one when the log was opened.
+    pub(super) fn unheard(&self, name: &str) {
+        for witness in &mut lock(&self.0).witnesses {
+            witness.was_unheard |= witness.name == name;
         }
     }
 

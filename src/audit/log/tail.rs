@@ -6,14 +6,18 @@
 //! else wrote there.
 
 use std::io;
+use std::path::Path;
 
 use super::crypt::Head;
-use super::files::ReadAt;
+use super::files::{Access, Files, ReadAt};
 use super::format::Format;
 use super::walk::{BATCH_LIMIT, CHAIN_BYTES, FRAME_EXTRA, MAX_PAYLOAD, frame_length};
 
 const SECTOR: u64 = 512;
 const LONGEST_TORN: u64 = (BATCH_LIMIT + MAX_PAYLOAD + FRAME_EXTRA + 16) as u64;
+/// As many bytes are hashed in search of a whole frame. What a crash leaves needs some 10 MiB at most: its frames do not
+/// overlap, and each is hashed twice. Bytes that look like frames at every place would keep the search busy for hours.
+const HASHED_AT_MOST: u64 = 64 * 1024 * 1024;
 
 /// What a segment ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +51,10 @@ pub(super) fn examine(
     let mut bytes = vec![0; used_length.saturating_add(CHAIN_BYTES)];
     fill(source, offset, &mut bytes)?;
     // Without a whole frame behind the broken one, its end is what the crash took.
-    let torn = match resync(format, &bytes, head, next) {
-        None => true,
-        Some(whole) => has_gap(offset, whole, bytes.get(..used_length).unwrap_or(&bytes)),
+    let torn = match resync(format, &bytes, head, next, HASHED_AT_MOST) {
+        Whole::Nowhere => true,
+        Whole::At(whole) => has_gap(offset, whole, bytes.get(..used_length).unwrap_or(&bytes)),
+        Whole::Unsought => false,
     };
     Ok(if torn {
         Tail::Torn(used)
@@ -81,46 +86,75 @@ pub(super) fn used_bytes(source: &dyn ReadAt, offset: u64) -> io::Result<u64> {
     }
 }
 
-/// Fills `bytes` from `offset`; what the file does not have stays zero.
-pub(super) fn fill(source: &dyn ReadAt, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-    let mut at = offset;
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let count = source.read_at(at, rest)?;
+/// Fills `bytes` from `offset`; what the file does not have stays zero. Returns how many it had.
+pub(super) fn fill(source: &dyn ReadAt, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut held = 0_usize;
+    while let Some(rest) = bytes.get_mut(held..).filter(|rest| !rest.is_empty()) {
+        let count = source.read_at(offset.saturating_add(held as u64), rest)?;
         if count == 0 {
             break;
         }
-        at = at.saturating_add(count as u64);
-        rest = rest.get_mut(count..).unwrap_or_default();
+        held = held.saturating_add(count);
     }
-    Ok(())
+    Ok(held)
+}
+
+/// What a small file holds, up to `most` bytes; nothing where there is none.
+pub(super) fn whole(files: &dyn Files, path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match files.open(path, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let size = usize::try_from(file.size()?.min(most)).unwrap_or_default();
+    let mut bytes = vec![0; size];
+    fill(&*file, 0, &mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Where a whole frame begins behind a broken one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whole {
+    At(usize),
+    Nowhere,
+    /// There were more bytes to hash than a crash leaves.
+    Unsought,
 }
 
 /// Where the first whole frame begins that follows from the chain value before it: the one that
-/// stands there, or the one that should.
-fn resync(format: Format, bytes: &[u8], head: Head, next: u64) -> Option<usize> {
+/// stands there, or the one that should. No more than `budget` bytes are hashed.
+fn resync(format: Format, bytes: &[u8], head: Head, next: u64, budget: u64) -> Whole {
     let near = next.saturating_sub(1)..next.saturating_add(LONGEST_TORN);
     let first = frame_at(bytes).map(|(committed, _)| {
         let end = committed.len().saturating_add(CHAIN_BYTES);
         (end, format.chain(head, committed))
     });
-    (CHAIN_BYTES..bytes.len()).find(|at| {
-        let Some((before, rest)) = bytes.split_at_checked(*at) else {
-            return false;
+    let mut left = budget;
+    for at in CHAIN_BYTES..bytes.len() {
+        let Some((before, rest)) = bytes.split_at_checked(at) else {
+            continue;
         };
         let Some(sequence) = rest.get(5..13).and_then(|bytes| bytes.first_chunk::<8>()) else {
-            return false;
+            continue;
         };
         if !near.contains(&u64::from_be_bytes(*sequence)) {
-            return false;
+            continue;
         }
+        let Some((committed, stored)) = frame_at(rest) else {
+            continue;
+        };
         let stands = before.last_chunk().copied().map(Head::from_bytes);
-        let should = first.and_then(|(end, value)| (end == *at).then_some(value));
-        frame_at(rest).is_some_and(|(committed, stored)| {
-            let fits = |before: Head| format.chain(before, committed) == stored;
-            stands.is_some_and(fits) || should.is_some_and(fits)
-        })
-    })
+        let should = first.and_then(|(end, value)| (end == at).then_some(value));
+        for before in stands.into_iter().chain(should) {
+            let Some(rest) = left.checked_sub(committed.len() as u64) else {
+                return Whole::Unsought;
+            };
+            left = rest;
+            if format.chain(before, committed) == stored {
+                return Whole::At(at);
+            }
+        }
+    }
+    Whole::Nowhere
 }
 
 /// The frame that begins here, if it is long enough: its bytes without the chain value, and that.
@@ -260,6 +294,28 @@ mod tests {
             .unwrap();
         bytes[body / 2] ^= 0x40;
         assert!(matches!(examined(&bytes), Tail::Damaged(_)), "{body}");
+    }
+
+    #[test]
+    fn bytes_that_look_like_a_frame_at_every_place_are_not_all_hashed() {
+        let mut bytes = Vec::new();
+        for _ in 0..200 {
+            bytes.extend(1000_u32.to_be_bytes());
+            bytes.push(KIND_RECORD);
+            bytes.extend(11_u64.to_be_bytes());
+        }
+        let sought = |budget| resync(Format::Two, &bytes, Head::ZERO, 10, budget);
+        assert_eq!(sought(20 * 1000), Whole::Unsought);
+        assert_eq!(sought(HASHED_AT_MOST), Whole::Nowhere);
+        // The longest batch that a crash can leave, of records as long as they may be and as short as they may be.
+        for body in [MAX_PAYLOAD, 16] {
+            let mut whole = frames(body);
+            whole[20] ^= 1;
+            assert!(matches!(
+                resync(Format::Two, &whole, Head::ZERO, 10, 4 * whole.len() as u64),
+                Whole::At(_)
+            ));
+        }
     }
 
     #[test]

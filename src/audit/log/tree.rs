@@ -9,7 +9,8 @@ use super::crypt::{self, Head};
 
 /// No audit path is longer: a tree has fewer than 2^64 leaves.
 pub(super) const LONGEST_PATH: usize = 64;
-const LEAF: u8 = 0x00;
+/// What stands before a leaf when it is hashed.
+pub(super) const LEAF: u8 = 0x00;
 const NODE: u8 = 0x01;
 /// Longer leaves are not copied to be hashed in one piece.
 const COPIED: usize = 16 * 1024;
@@ -31,7 +32,12 @@ pub(super) fn leaf_hash(leaf: &[u8], scratch: &mut Vec<u8>) -> Head {
     scratch.clear();
     scratch.push(LEAF);
     scratch.extend_from_slice(leaf);
-    crypt::sha256_whole(scratch)
+    prefixed_leaf_hash(scratch)
+}
+
+/// The hash of a leaf that [`LEAF`] stands before.
+pub(super) fn prefixed_leaf_hash(leaf: &[u8]) -> Head {
+    crypt::sha256_whole(leaf)
 }
 
 fn node_hash(left: Head, right: Head) -> Head {

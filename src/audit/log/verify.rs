@@ -4,7 +4,9 @@
 //! first problem: the report names the first bad record and lists what else is wrong.
 
 mod damage;
+mod missing;
 mod notes;
+mod over;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -15,12 +17,13 @@ use self::notes::{Met, Notes};
 use super::crypt::{DataKey, Head};
 use super::error::LogError;
 use super::files::{Access, Files, LogFile};
-use super::header::{AcceptedLoss, Header, HeaderError, Parsed};
+use super::header::{Header, HeaderError, Parsed};
 use super::keys::MasterKey;
+use super::loss;
 use super::note::VerifierKey;
 use super::recover::{examined, first_of, names, open};
-use super::report::{Damage, Fault, LogEnd, Notice, VerifyReport};
-use super::retired::{self, FEWEST_YEARS, RETIRED, Retired};
+use super::report::{Damage, Fault, LogEnd, VerifyReport};
+use super::retired::Retired;
 use super::segment::SEGMENTS;
 use super::tail::Tail;
 use super::tree::TreeHead;
@@ -75,9 +78,11 @@ pub fn verify_within(
         broken: None,
         torn: None,
         losses: Vec::new(),
+        signed_losses: 0,
         sealed: HashSet::new(),
         known: HashSet::new(),
         retired: Vec::new(),
+        shredded: Vec::new(),
         master,
     };
     check.read_retired(files, directory, key)?;
@@ -90,6 +95,7 @@ pub fn verify_within(
             .read_witness(place, text, key, &mut check.report)?;
     }
     let segments = check.read_segments(files, directory)?;
+    check.stays(&segments);
     let skipped = match scope {
         Scope::Whole => 0,
         Scope::Since(since) => check.skip(since, &segments),
@@ -107,9 +113,12 @@ pub fn verify_within(
             &directory.join(SEGMENTS).join(&segment.name),
             Access::Read,
         )?;
-        before = Before::Ended(check.segment(&before, segment, &*file, newest)?);
+        let key = check.key_of(files, directory, segment)?;
+        before = Before::Ended(check.segment(&before, (segment, key), &*file, newest)?);
     }
     check.missing_checkpoints();
+    check.note_losses();
+    (check.report.own, check.report.witnesses) = check.notes.take_reach();
     check
         .report
         .problems
@@ -148,57 +157,22 @@ struct Check<'m> {
     broken: Option<u64>,
     /// What was done to a torn end, if a crash did not leave it.
     torn: Option<Damage>,
-    losses: Vec<AcceptedLoss>,
+    /// Headers that declare a loss which fits where they stand, in the log's order.
+    losses: Vec<Header>,
+    /// As many of these have a signed checkpoint behind them.
+    signed_losses: usize,
     /// Segments that were closed; nothing was cut from these.
     sealed: HashSet<Uuid>,
     /// Segments that are there.
     known: HashSet<Uuid>,
     /// Segments that were removed, by notes that are believed.
     retired: Vec<Retired>,
+    /// The same of segments that are there: of their own keys nothing is left.
+    shredded: Vec<Retired>,
     master: Option<&'m MasterKey>,
 }
 
 impl Check<'_> {
-    /// Reads the notes about segments that were removed.
-    fn read_retired(
-        &mut self,
-        files: &dyn Files,
-        directory: &Path,
-        key: &VerifierKey,
-    ) -> Result<(), LogError> {
-        retired::each(files, directory, |note| match Retired::open(note, key) {
-            Ok(retired) => self.retired.push(retired),
-            Err(error) => self.unaccounted(error.to_string()),
-        })
-    }
-
-    fn unaccounted(&mut self, reason: String) {
-        self.report
-            .add(1, RETIRED, Fault::Retired(reason), Damage::Unaccounted);
-    }
-
-    /// Whether the log may begin with this segment because what was before it is retired.
-    fn begins(&mut self, header: &Header) -> bool {
-        let Some(note) = self.retired.iter().find(|note| note.precedes(header)) else {
-            return false;
-        };
-        let note = note.clone();
-        if !retired::is_over(header.created, FEWEST_YEARS, note.time) {
-            let time = note.time;
-            self.unaccounted(format!(
-                "{FEWEST_YEARS} calendar years were not over at {time}"
-            ));
-        }
-        // A removal waits for the checkpoint that covers it, so a later date than any checkpoint's was made up.
-        let newest = self.notes.newest_time().unwrap_or(jiff::Timestamp::MIN);
-        if note.time.duration_since(newest) > DAY {
-            self.unaccounted("the removal is dated after the newest checkpoint".to_owned());
-        }
-        self.retired.retain(|other| other.number <= note.number);
-        self.report.notices.push(Notice::Retired(note));
-        true
-    }
-
     /// Reads every header; a segment whose header is not believed is reported and left out.
     fn read_segments(
         &mut self,
@@ -264,19 +238,18 @@ impl Check<'_> {
     fn segment(
         &mut self,
         before: &Before,
-        segment: &Segment,
+        (segment, key): (&Segment, Option<DataKey>),
         file: &dyn LogFile,
         newest: bool,
     ) -> Result<Ended, LogError> {
         let header = segment.parsed.header.clone();
         self.link(before, segment);
-        self.declared(&header);
-        let key = self.key_of(segment);
+        self.declared(&header, &segment.name);
         let mut walk = Walk::at_start(file, segment.parsed.clone()).with_tree();
         let mut wanted = self.notes.of(header.segment);
         let mut body = Vec::new();
         let reading = |source| LogError::io("reading", Path::new(&segment.name))(source);
-        wanted.meet(&walk, |met| self.met(met));
+        wanted.meet(&walk, |met| self.met(&met));
         let flaw = loop {
             match walk.step().map_err(reading)? {
                 Step::Record {
@@ -298,7 +271,7 @@ impl Check<'_> {
                 Step::End => break None,
                 Step::Broken(flaw) => break Some(flaw),
             }
-            wanted.meet(&walk, |met| self.met(met));
+            wanted.meet(&walk, |met| self.met(&met));
         };
         if walk.sealed.is_some() {
             self.sealed.insert(header.segment);
@@ -314,7 +287,7 @@ impl Check<'_> {
         self.ending(&place, flaw, newest, proven).map_err(reading)?;
         self.notes.give_back(header.segment, wanted);
         self.report.segments = self.report.segments.saturating_add(1);
-        if self.broken.is_none() {
+        if self.broken.is_none_or(|broken| broken > walk.last()) {
             self.report.last = walk.last();
             self.report.head = walk.head;
         }
@@ -329,10 +302,12 @@ impl Check<'_> {
     }
 
     /// A checkpoint was found in the log.
-    fn met(&mut self, met: Met) {
+    fn met(&mut self, met: &Met) {
         self.report.checkpoints = self.report.checkpoints.saturating_add(1);
         self.report.vouched = self.report.vouched.max(met.sequence);
         self.notes.confirm(met);
+        // SECURITY: anyone can write a header and compute the chain behind it. A checkpoint behind it commits to it.
+        self.signed_losses = self.losses.len();
     }
 
     /// Checks that a segment continues the one before.
@@ -381,26 +356,17 @@ impl Check<'_> {
     }
 
     /// Notes what the header has on record.
-    fn declared(&mut self, header: &Header) {
+    fn declared(&mut self, header: &Header, name: &str) {
         if let Some(cut) = &header.cut {
-            self.report.notices.push(Notice::Cut(cut.clone()));
+            self.report.note_cut(cut);
         }
-        if let Some(loss) = &header.accepted_loss {
-            self.report.notices.push(Notice::AcceptedLoss(loss.clone()));
-            self.losses.push(loss.clone());
+        if !loss::fits(header) {
+            let next = header.previous.sequence.saturating_add(1);
+            let first_bad = next.min(header.first);
+            self.fail(first_bad, name, Fault::Loss, Damage::Replaced);
+        } else if header.accepted_loss.is_some() {
+            self.losses.push(header.clone());
         }
-    }
-
-    fn key_of(&mut self, segment: &Segment) -> Option<DataKey> {
-        let master = self.master?;
-        let parsed = &segment.parsed;
-        let key = parsed.header.data_key(parsed.start, master).ok();
-        if key.is_none() {
-            let (first, fault) = (parsed.header.first, Fault::WrongMasterKey);
-            self.report
-                .add(first, &segment.name, fault, Damage::WrongKey);
-        }
-        key
     }
 
     /// Judges what follows the last whole frame.
@@ -443,48 +409,6 @@ impl Check<'_> {
             self.fail(walk.next, place.name, Fault::Frame(flaw), damage);
         }
         Ok(())
-    }
-
-    /// Reports checkpoints that are not in the log.
-    fn missing_checkpoints(&mut self) {
-        for missing in self.notes.take_missing() {
-            let sequence = missing.checkpoint.sequence;
-            let accepted =
-                |loss: &AcceptedLoss| (loss.from.saturating_sub(1)..=loss.to).contains(&sequence);
-            let explained = self.losses.iter().any(accepted)
-                || self
-                    .retired
-                    .iter()
-                    .any(|note| missing.is_explained_by(note, DAY));
-            if explained {
-                continue;
-            }
-            let last = self.report.last;
-            let closed = self.sealed.contains(&missing.checkpoint.segment);
-            let behind = sequence > last || (sequence == last && !closed);
-            let (first_bad, fault, damage) = match self.broken {
-                Some(broken) if broken <= sequence.saturating_add(1) => {
-                    // The break already explains it.
-                    (broken, Fault::Contradicted, Damage::Replaced)
-                }
-                Some(_) | None if behind => {
-                    let explained = self.notes.cut_or_rolled_back(last);
-                    let damage = self.torn.unwrap_or(explained);
-                    (last.saturating_add(1), Fault::Truncated, damage)
-                }
-                Some(_) | None => {
-                    let sure = self.notes.sure_before(&missing);
-                    // Where its segment never was in this log, the log went another way from an older state on.
-                    let damage = if self.known.contains(&missing.checkpoint.segment) {
-                        Damage::Replaced
-                    } else {
-                        Damage::RolledBack
-                    };
-                    (sure.saturating_add(1), Fault::Contradicted, damage)
-                }
-            };
-            self.report.add(first_bad, &missing.place, fault, damage);
-        }
     }
 }
 

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checkpoint::{Checkpoint, newest_note};
+use super::checkpoint::Checkpoint;
 use super::files::{Access, Files, LogFile};
+use super::newest::newest_note;
 use super::note::{NoteError, VerifierKey};
 use super::thin::Thinning;
 
@@ -34,6 +35,14 @@ pub enum WitnessError {
         /// The one that was offered.
         offered: u64,
     },
+    /// What the witness holds is not in this log: it was rolled back, or is another one.
+    #[error(
+        "holds checkpoint {held}, which is not in this log; nothing is given to it until an operator says so at a start"
+    )]
+    Contradicts {
+        /// The sequence number that it holds.
+        held: u64,
+    },
     /// A note is not this log's.
     #[error("{place}: {source}")]
     Note {
@@ -48,11 +57,11 @@ pub enum WitnessError {
 }
 
 impl WitnessError {
-    /// The newer checkpoint that the witness holds, where that is why.
+    /// The checkpoint that the witness holds and this log does not have, where that is why.
     #[must_use]
     pub const fn holds(&self) -> Option<u64> {
         match self {
-            Self::GoesBack { held, .. } => Some(*held),
+            Self::GoesBack { held, .. } | Self::Contradicts { held } => Some(*held),
             Self::Io { .. } | Self::Note { .. } | Self::Other(_) => None,
         }
     }
@@ -70,11 +79,22 @@ pub trait Witness: Send + fmt::Debug {
     /// [`WitnessError`]; the caller offers its newest checkpoint again later.
     fn publish(&mut self, note: &str) -> Result<(), WitnessError>;
 
-    /// The newest checkpoint held, if any; asked once, when the log is opened.
+    /// The newest checkpoint held, if any: asked when the log is opened, and before it is given one after it did not
+    /// answer, or did not take one.
     ///
     /// # Errors
     /// [`WitnessError`]; the log then opens without this witness's word, and says so.
     fn newest(&mut self) -> Result<Option<String>, WitnessError>;
+
+    /// Whether it can say what it holds at all.
+    fn is_asked(&self) -> bool {
+        true
+    }
+
+    /// Whether what holds the checkpoints is not there: one that held some may be on a volume that is not mounted.
+    fn is_missing(&self) -> bool {
+        false
+    }
 
     /// How long it rests after it took a checkpoint; the newest is then offered to it, and at the end in any case.
     fn pause(&self) -> Duration {
@@ -158,10 +178,10 @@ impl FileWitness {
             }
             other => other.map_err(|source| self.io_error(source))?,
         };
-        let newest = newest_note(&*file).map_err(|source| self.io_error(source))?;
+        let newest = newest_note(&*file, &self.verifier).map_err(|source| self.io_error(source))?;
         let held = match newest {
             None => None,
-            Some((note, _)) => Some(
+            Some(note) => Some(
                 Checkpoint::open(&note, &self.verifier)
                     .map_err(|source| self.note_error(source))?
                     .sequence,
@@ -214,7 +234,11 @@ impl Witness for FileWitness {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|source| self.io_error(source))?,
         };
-        let newest = newest_note(&*file).map_err(|source| self.io_error(source))?;
-        Ok(newest.map(|(note, _)| note))
+        newest_note(&*file, &self.verifier).map_err(|source| self.io_error(source))
+    }
+
+    fn is_missing(&self) -> bool {
+        let opened = self.files.open(&self.path, Access::Read);
+        matches!(opened, Err(error) if error.kind() == io::ErrorKind::NotFound)
     }
 }

@@ -1,6 +1,6 @@
 //! The machine stops at every operation on the disk: whatever was admitted has exactly one outcome after the next start.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::tests::{configured, facts};
 use super::*;
@@ -159,6 +159,18 @@ async fn a_crash_while_a_start_settles_gives_no_admission_a_second_outcome() {
     }
 }
 
+fn segments_of(files: &FaultyFiles) -> Vec<PathBuf> {
+    let mut paths = files.paths();
+    paths.retain(|path| path.extension().is_some_and(|end| end == "cgseg"));
+    paths
+}
+
+/// The number of a segment's first record, which its file's name begins with.
+fn begun_by(segment: &Path) -> u64 {
+    let name = segment.file_name().unwrap().to_str().unwrap();
+    name.split('-').next().unwrap().parse().unwrap()
+}
+
 /// A byte of an early record is altered, which nobody may notice who does not read it.
 #[tokio::test]
 async fn a_start_reads_no_more_than_the_last_segment() {
@@ -172,10 +184,20 @@ async fn a_start_reads_no_more_than_the_last_segment() {
         guard.finish(End::Complete);
     }
     let last = audit.record_admission(&facts()).await.unwrap();
+    // A start looks where the newest checkpoint is, here and at each witness: they have to be of the last segments.
+    let begun = begun_by(segments_of(&files).last().unwrap());
+    let newest = || {
+        let status = audit.log().status();
+        let held = status.witnesses.iter().map(|witness| witness.newest);
+        let kept = status.checkpoint.map(|(sequence, _)| sequence);
+        held.chain([kept]).min().flatten()
+    };
+    while newest().is_none_or(|sequence| sequence < begun - 1) {
+        tokio::task::yield_now().await;
+    }
     let left = files.after_crash(Survival::All);
     drop((first, last, audit));
-    let mut segments = left.paths();
-    segments.retain(|path| path.extension().is_some_and(|end| end == "cgseg"));
+    let segments = segments_of(&left);
     assert!(segments.len() > 4, "{segments:?}");
     for path in &segments[..segments.len() - 2] {
         let mut bytes = left.content(path).unwrap();

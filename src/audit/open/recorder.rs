@@ -8,7 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::super::entry::Entry;
-use super::super::log::{Observer, Payload, Recovered, Spell, Trouble};
+use super::super::log::{Observer, Payload, Recovered, Spell, Trouble, Unheard};
 use super::super::tally::Unrecorded;
 use super::super::trail::payload;
 use super::left::carried;
@@ -104,11 +104,22 @@ pub(super) fn describe(recovered: &Recovered) -> BTreeMap<String, String> {
             format!("{} to {} ({})", loss.from, loss.to, loss.place),
         );
     }
-    if !recovered.silent_witnesses.is_empty() {
-        detail.insert(
-            "silent_witnesses".to_owned(),
-            recovered.silent_witnesses.join("; "),
-        );
+    if !recovered.contradictions.is_empty() {
+        let accepted = recovered.contradictions.join("; ");
+        detail.insert("contradiction_accepted".to_owned(), accepted);
+    }
+    if !recovered.unheard.is_empty() {
+        let unheard: Vec<String> = recovered.unheard.iter().map(ToString::to_string).collect();
+        detail.insert("silent_witnesses".to_owned(), unheard.join("; "));
     }
     detail
+}
+
+/// What is said of a witness of whom nothing was heard at the start.
+pub(super) fn lost(unheard: &Unheard) -> BTreeMap<String, String> {
+    named([
+        ("witness", unheard.witness.clone()),
+        ("reason", unheard.reason.clone()),
+        ("at", "start".to_owned()),
+    ])
 }

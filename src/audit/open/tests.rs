@@ -185,3 +185,30 @@ async fn an_admission_left_open_gets_outcome_unknown_exactly_once() {
         "both runs were dropped"
     );
 }
+
+/// A run that ended in order, and a start at which the witness's file is not there.
+#[tokio::test]
+async fn a_witness_that_is_gone_at_the_start_is_on_record_whatever_the_end_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = configured(dir.path());
+    stop(open(&config).await.0).await;
+    std::fs::remove_file(dir.path().join("witness")).unwrap();
+    stop(open(&config).await.0).await;
+    assert_eq!(
+        events(&config),
+        [
+            Event::Started,
+            Event::Stopped,
+            Event::WitnessLost,
+            Event::Started,
+            Event::Stopped
+        ]
+    );
+    let entries = shown(&config);
+    let lost = entries.iter().find(|e| e.event == Some(Event::WitnessLost));
+    let detail = &lost.unwrap().detail;
+    assert_eq!(detail["at"], "start");
+    assert!(detail["witness"].ends_with("/witness"), "{detail:?}");
+    assert!(detail["reason"].contains("mounted"), "{detail:?}");
+    assert!(!dir.path().join("witness").exists());
+}

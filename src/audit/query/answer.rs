@@ -9,11 +9,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::join::Joined;
+use crate::audit::disclosed::disclosed;
 use crate::audit::entry::Phase;
 use crate::audit::events;
+use crate::audit::named::BETWEEN;
 use crate::audit::outcome::End;
 use crate::audit::show::listed;
-use crate::request::facts::{PatientRef, PatientSource, Verdict};
+use crate::request::facts::{Action, PatientRef, PatientSource, Verdict};
 
 /// A row. Text that is not known is empty, and left out of JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -130,6 +132,15 @@ pub struct Answer {
     /// Why these may not be all.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub appeared_unknown: String,
+    /// The type of the action, as audit reports sort by it: `addition`, `deletion`, `change`, `query`, `print`, `copy`.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub action_type: &'static str,
+    /// To whom it went, of what may have gone outside.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub recipient: String,
+    /// What it went outside for, as somebody stated; where nobody did, as the role has it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disclosed_for: Vec<String>,
 }
 
 /// The columns of CSV, in order.
@@ -173,6 +184,9 @@ pub const COLUMNS: &[&str] = &[
     "appeared_systems",
     "appeared_more",
     "appeared_unknown",
+    "action_type",
+    "recipient",
+    "disclosed_for",
 ];
 
 impl Answer {
@@ -199,6 +213,12 @@ impl Answer {
         row.known(joined);
         row.who(joined);
         row.ended(joined);
+        if let Some(found) = disclosed(joined) {
+            let recipient = found.recipient.unwrap_or_default();
+            recipient.clone_into(&mut row.recipient);
+            let purposes = found.purposes.iter();
+            row.disclosed_for = purposes.map(ToString::to_string).collect();
+        }
         for patient in joined.patients() {
             if patient.source == PatientSource::Appeared {
                 row.list(patient);
@@ -238,6 +258,7 @@ impl Answer {
         self.generation = Some(facts.generation);
         if let Some(mapping) = &facts.mapping {
             mapping.action.name().clone_into(&mut self.action);
+            self.action_type = type_of(mapping.action);
             self.section.clone_from(&mapping.section);
             self.sensitivity.clone_from(&mapping.sensitivity);
         }
@@ -256,11 +277,19 @@ impl Answer {
             principal.display().clone_into(&mut self.user);
             self.user_id = principal.id();
             self.roles = principal.roles().iter().map(ToString::to_string).collect();
-        } else if let Some(named) = ["operator", "user"]
-            .iter()
-            .find_map(|key| entry.detail.get(*key))
-        {
-            self.user.clone_from(named);
+            return;
+        }
+        let detail = |key: &str| entry.detail.get(key).map(String::as_str);
+        if let Some(operator) = detail("operator") {
+            operator.clone_into(&mut self.user);
+        } else if let Some(user) = detail("user") {
+            let name = entry.stated_name();
+            name.unwrap_or(user).clone_into(&mut self.user);
+            let id = Some(user).filter(|user| user.contains(BETWEEN));
+            let id = id.or_else(|| detail("user_id")).unwrap_or_default();
+            id.clone_into(&mut self.user_id);
+        } else if let Some(name) = entry.stated_name() {
+            name.clone_into(&mut self.user);
         }
     }
 
@@ -329,6 +358,9 @@ impl Answer {
             "appeared_systems" => self.appeared_systems.join(";"),
             "appeared_more" => number(self.appeared_more),
             "appeared_unknown" => self.appeared_unknown.clone(),
+            "action_type" => self.action_type.to_owned(),
+            "recipient" => self.recipient.clone(),
+            "disclosed_for" => self.disclosed_for.join(";"),
             _ => return None,
         })
     }
@@ -365,6 +397,19 @@ fn decision(joined: &Joined) -> &'static str {
         Some(Verdict::Allow) => "allow",
         Some(Verdict::Deny) => "deny",
         None => "",
+    }
+}
+
+/// The type of an action in the words of ASTM E2147, which 45 CFR 170.210(e) refers to; nothing where it is none of these.
+const fn type_of(action: Action) -> &'static str {
+    match action {
+        Action::Create | Action::Order => "addition",
+        Action::Delete => "deletion",
+        Action::Update | Action::Sign => "change",
+        Action::Search | Action::Read => "query",
+        Action::Print => "print",
+        Action::Export | Action::Disclose => "copy",
+        Action::Administer | Action::Navigate | Action::Unmapped => "",
     }
 }
 

@@ -22,7 +22,7 @@ mod tests;
 use super::entry::Phase;
 use super::filter::Filter;
 use super::index::{Hit, Index, Search};
-use super::log::LogError;
+use super::log::{LogError, Retired};
 use super::show::ShowError;
 use join::{Ended, Joined};
 use scan::Scan;
@@ -80,6 +80,27 @@ impl Query {
         match &self.0 {
             Way::Planned(planned) => planned.search.scanned(),
             Way::Asked(_) | Way::Scanned(_) => 0,
+        }
+    }
+
+    /// The shredded segments of the time asked for that were passed over since this was last asked.
+    pub fn take_shredded(&mut self) -> Vec<Retired> {
+        match &mut self.0 {
+            Way::Planned(planned) => planned.search.take_shredded(),
+            Way::Scanned(scan) => scan.take_shredded(),
+            Way::Asked(_) => Vec::new(),
+        }
+    }
+
+    /// Ends the answer before its end; at its end, [`Query::look`] does this itself.
+    ///
+    /// # Errors
+    /// [`LogError`]: damage that was met behind the answers given out, which may lack their outcomes.
+    pub fn end(&mut self) -> Result<(), LogError> {
+        match &mut self.0 {
+            Way::Planned(planned) => planned.search.end(),
+            // Reading in order, it gave out nothing but what it had read up to.
+            Way::Asked(_) | Way::Scanned(_) => Ok(()),
         }
     }
 

@@ -9,7 +9,7 @@ use super::Look;
 use super::join::Join;
 use crate::audit::entry::Entry;
 use crate::audit::filter::Filter;
-use crate::audit::log::{Files, Header, LogError, MasterKey, Reader, Sequences, headers};
+use crate::audit::log::{Files, Header, LogError, MasterKey, Reader, Retired, Sequences, headers};
 use crate::audit::show::ShowError;
 
 /// How far a clock may have jumped without a record being missed: segments are left out, and reading stops, only
@@ -80,6 +80,11 @@ impl Scan {
             self.join.push(seq, entry);
         }
         Ok(Look::Nothing)
+    }
+
+    /// The shredded segments that were passed over since this was last asked.
+    pub(super) fn take_shredded(&mut self) -> Vec<Retired> {
+        self.reader.take_shredded()
     }
 
     fn end(&mut self) {

@@ -4,8 +4,13 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 use proptest::sample::{Index as Pick, select};
 
+use super::answer::Answer;
+use crate::audit::entry::Entry;
 use crate::audit::filter::{Ending, Filter};
-use crate::audit::index::testing::{House, admission, agree, at, event, refusal};
+use crate::audit::fixture as sample;
+use crate::audit::index::testing::{
+    House, admission, agree, at, event, outcome, records_agree, refusal,
+};
 use crate::audit::log::{headers, retirable, retire};
 use crate::audit::outcome::End;
 use crate::request::Event;
@@ -28,6 +33,8 @@ enum Step {
     End(Pick, End, Option<usize>),
     Refuse(usize, usize, i64),
     Event(Event, &'static str, i64),
+    /// An event that names somebody by stable id and name, or by name with the id beside it.
+    About(usize, bool, i64),
     Restart,
     Crash,
 }
@@ -35,6 +42,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (user, patient, minute) = (0..USERS.len(), 0..PATIENTS.len(), 0..60_i64);
     let action = select(vec![Action::Read, Action::Export]);
+    let about = (user.clone(), any::<bool>(), minute.clone());
     let step = prop_oneof![
         6 => (user.clone(), patient.clone(), action, minute.clone())
             .prop_map(|(user, patient, action, minute)| Step::Admit(user, patient, action, minute)),
@@ -48,6 +56,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             minute,
         )
             .prop_map(|(event, patient, minute)| Step::Event(event, patient, minute)),
+        2 => about.prop_map(|(user, is_alarm, minute)| Step::About(user, is_alarm, minute)),
         1 => Just(Step::Restart),
         1 => Just(Step::Crash),
     ];
@@ -142,6 +151,9 @@ fn lived(steps: &[Step]) -> House {
                 let detail = [("patient", *patient), ("operator", "alice")];
                 house.put(&event(*what, &detail, *minute));
             }
+            Step::About(user, is_alarm, minute) => {
+                house.put(&about(USERS[*user], *is_alarm, *minute));
+            }
             Step::Restart => {
                 house.stop();
                 house.start();
@@ -151,6 +163,43 @@ fn lived(steps: &[Step]) -> House {
         }
     }
     house
+}
+
+fn about(user: &str, is_alarm: bool, minute: i64) -> Entry {
+    let id = format!("hospital|sub-{user}");
+    if is_alarm {
+        event(Event::Alarm, &[("user", user), ("user_id", &id)], minute)
+    } else {
+        let detail = [("user", id.as_str()), ("name", user)];
+        event(Event::SessionRevoked, &detail, minute)
+    }
+}
+
+#[test]
+fn events_about_a_person_are_found_by_name_and_by_stable_id() {
+    let mut house = House::new();
+    for is_alarm in [false, true] {
+        house.put(&about("nurse.li", is_alarm, 1));
+    }
+    // A name that is nobody's: of a bundle, a file, a passkey.
+    let bundle = [("operator", "alice"), ("name", "nurse.li")];
+    house.put(&event(Event::PolicyActivated, &bundle, 2));
+    let index = house.indexed();
+    for (asked, many) in [("nurse.li", 2), ("hospital|sub-nurse.li", 2), ("alice", 1)] {
+        let filter = Filter {
+            user: Some(asked.to_owned()),
+            ..Filter::default()
+        };
+        let (found, _) = agree(&index, &filter, house.last());
+        assert_eq!(found.len(), many, "{asked}");
+        for joined in found.values().filter(|_| asked != "alice") {
+            let row = Answer::of(joined);
+            assert_eq!(
+                (row.user.as_str(), row.user_id.as_str()),
+                ("nurse.li", "hospital|sub-nurse.li")
+            );
+        }
+    }
 }
 
 proptest! {
@@ -220,4 +269,67 @@ fn requests_and_records_are_found_by_their_ids() {
         };
         assert!(agree(&index, &filter, house.last()).0.is_empty());
     }
+}
+
+#[test]
+fn an_outcome_is_shown_with_its_admission_for_what_it_names_and_by_its_own_id() {
+    let mut house = House::new();
+    let mut outcomes = Vec::new();
+    for n in 0..60 {
+        let patient = if n % 20 == 0 { "4" } else { "5" };
+        house.put(&admission("dr.okafor", &[patient], Action::Read, 0));
+        if n % 3 == 0 && n % 20 != 0 {
+            let of = house.open.pop().unwrap();
+            let mut ended = outcome(of, End::Complete, vec![sample::patient("6")]);
+            ended.time = at(n);
+            let millis = u64::try_from(ended.time.as_millisecond()).unwrap();
+            let made = uuid::Timestamp::from_unix(uuid::NoContext, millis / 1000, 0);
+            ended.id = uuid::Uuid::new_v7(made);
+            house.put(&ended);
+            outcomes.push(ended);
+        }
+    }
+    // The others end segments later.
+    while !house.open.is_empty() {
+        house.end(0, End::Complete, &[]);
+    }
+    assert!(house.segments() > 10, "{}", house.segments());
+    let (index, last) = (house.indexed(), house.last());
+    let patient = |id: &str| Filter {
+        patient: Some(id.to_owned()),
+        ..Filter::default()
+    };
+    let found = records_agree(&index, &patient("4"), last);
+    assert_eq!(
+        found.len(),
+        6,
+        "three admissions, and their outcomes far behind"
+    );
+    let found = records_agree(&index, &patient("6"), last);
+    assert_eq!(found.len(), outcomes.len(), "only outcomes name them");
+    let late = Filter {
+        since: Some(at(30)),
+        ..patient("6")
+    };
+    let found = records_agree(&index, &late, last);
+    assert!(!found.is_empty() && found.len() < outcomes.len());
+    let by_user = Filter {
+        user: Some("dr.okafor".to_owned()),
+        ..patient("6")
+    };
+    assert!(records_agree(&index, &by_user, last).is_empty());
+    for ended in &outcomes {
+        let by_id = Filter {
+            request: Some(ended.id.to_string()),
+            ..Filter::default()
+        };
+        let found = records_agree(&index, &by_id, last);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].entry.id, ended.id);
+    }
+    let ended = Filter {
+        outcome: Some(Ending::Ended(End::Complete)),
+        ..patient("6")
+    };
+    records_agree(&index, &ended, last);
 }

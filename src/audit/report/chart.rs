@@ -14,6 +14,8 @@ const MOST_LETTERS: usize = 28;
 const WIDTH: u64 = 720;
 const HEIGHT: u64 = 160;
 const FOOT: u64 = 184;
+/// Left free at both sides: half of the widest label.
+const MARGIN: u64 = 36;
 /// Lying bars: the longest, the room for a name, and the height of a line.
 const LENGTH: u64 = 440;
 const NAMES: u64 = 220;
@@ -122,14 +124,15 @@ fn upright(
 ) -> Chart {
     let most = highest(counts.iter());
     let many = u64::try_from(counts.len().max(1)).unwrap_or(1);
-    let step = WIDTH.checked_div(many).unwrap_or(1).clamp(4, 60);
+    let room = WIDTH.saturating_sub(MARGIN.saturating_mul(2));
+    let step = room.checked_div(many).unwrap_or(1).clamp(4, 60);
     let width = step.saturating_sub(2).max(2);
     // Labels of ten letters need room.
     let longest = counts.iter().map(|(name, _)| name.len()).max().unwrap_or(1);
     let letters = u64::try_from(longest).unwrap_or(10).saturating_mul(8);
     let every = letters.div_ceil(step).max(1);
     let bars = counts.iter().zip(0_u64..).map(|((name, count), at)| {
-        let x = at.saturating_mul(step);
+        let x = MARGIN.saturating_add(at.saturating_mul(step));
         let height = share(count.admitted, most, HEIGHT);
         let refused_height = share(count.refused, most, HEIGHT);
         let y = FOOT.saturating_sub(height);
@@ -289,6 +292,13 @@ mod tests {
             for bar in &chart.bars {
                 assert!(bar.x + bar.width <= WIDTH && bar.refused_x + bar.refused_width <= WIDTH);
                 assert!(bar.y + bar.height <= chart.height, "{}: {bar:?}", chart.id);
+            }
+            for bar in chart.bars.iter().filter(|bar| !bar.label.is_empty()) {
+                let half = if chart.anchor == "middle" { 2 } else { 1 };
+                let width = bar.label.len() as u64 * 7 / half;
+                assert!(bar.label_x >= width, "{} is cut: {bar:?}", bar.label);
+                let right = bar.label_x + if half == 2 { width } else { 0 };
+                assert!(right <= WIDTH, "{} is cut: {bar:?}", bar.label);
             }
             assert!(chart.description.contains("3 admitted and 1 refused"));
         }

@@ -6,22 +6,29 @@
 
 mod chart;
 pub mod disclosures;
+mod foot;
 mod page;
+mod people;
 mod row;
 mod tally;
 mod text;
+mod words;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::answers::Asked;
 use super::csv;
 use super::entry::Phase;
+use super::named::Named;
 use super::query::answer::{Answer, instant};
 use super::query::join::Joined;
 use super::show::Filter;
 use crate::request::{Action, Event};
+use foot::Foot;
 pub use page::html;
+use people::Numbers;
 pub use row::{COLUMNS, Row};
 use tally::Tally;
 pub use text::text;
@@ -145,7 +152,8 @@ pub struct Report {
     made: Timestamp,
     rows: Vec<Row>,
     groups: BTreeMap<String, Group>,
-    numbers: BTreeMap<String, usize>,
+    numbers: Numbers,
+    foot: Option<Foot>,
     tally: Tally,
     /// Reasons for which glass was broken, by grant.
     reasons: BTreeMap<String, String>,
@@ -164,15 +172,23 @@ impl Report {
             made,
             rows: Vec::new(),
             groups: BTreeMap::new(),
-            numbers: BTreeMap::new(),
+            numbers: Numbers::new(),
+            foot: None,
             tally: Tally::new(),
             reasons: BTreeMap::new(),
         }
     }
 
-    /// Further identifiers of the patient whom the report is about.
-    pub fn also_known_as(&mut self, also: Vec<String>) {
-        self.also = also;
+    /// Further identifiers of the patient whom the report is about; said before the records that it is made of.
+    pub fn also_known_as(&mut self, also: &[String]) {
+        if self.also != also {
+            self.also = also.to_vec();
+        }
+    }
+
+    /// Which trail answered, up to which record.
+    pub fn answered(&mut self, asked: &Asked) {
+        self.foot = Some(Foot::of(asked, self.staff));
     }
 
     /// Takes the next record.
@@ -180,17 +196,20 @@ impl Report {
     /// # Errors
     /// [`TooLong`].
     pub fn push(&mut self, joined: &Joined) -> Result<(), TooLong> {
-        if is_shell(joined) {
+        if is_shell(joined) || self.is_untold(joined) {
             return Ok(());
         }
         let mut answer = Answer::of(joined);
-        self.note_list(&mut answer);
+        let known_as = self.note_list(&mut answer);
         self.learn_reason(joined, &answer);
         let who = self.who(&answer);
         self.count(&answer, &who);
         self.tally.count(&answer);
         if self.subject != Subject::Activity {
-            let row = Row::of(&answer, who, self.staff);
+            let mut row = Row::of(&answer, who, self.staff);
+            if let Some(known_as) = known_as {
+                row.patients = format!("{}, as {known_as}", row.patients);
+            }
             self.rows.push(row);
         }
         if self.rows.len() > MOST || self.groups.len() > MOST {
@@ -202,28 +221,45 @@ impl Report {
     /// Puts the reasons beside the accesses that they explain.
     pub fn end(&mut self) {
         for row in &mut self.rows {
-            if let Some(reason) = self.reasons.get(&row.grant) {
-                row.why = format!("{}; glass broken: {reason}", row.why);
-            } else if !row.grant.is_empty() {
-                row.why = format!("{}; glass broken, grant {}", row.why, row.grant);
-            }
+            let reason = self.reasons.get(&row.grant);
+            row.explain(reason);
         }
     }
 
-    /// Says of a patient's row that they only appeared in a list: nobody opened the chart.
-    fn note_list(&self, answer: &mut Answer) {
+    /// Whether it is nothing to tell a patient: that their records are under legal hold is between the hospital and who
+    /// asked for it.
+    fn is_untold(&self, joined: &Joined) -> bool {
+        let is_hold = matches!(
+            joined.entry.event,
+            Some(Event::LegalHoldSet | Event::LegalHoldReleased)
+        );
+        let is_patients = matches!(self.subject, Subject::Patient(_));
+        is_hold && is_patients && self.staff == Staff::Numbered
+    }
+
+    /// Says of a patient's row that they only appeared in a list: nobody opened the chart. Returns by which of their
+    /// further identifiers they stood in it, where it was not the one that was asked for.
+    fn note_list(&self, answer: &mut Answer) -> Option<String> {
         let Subject::Patient(patient) = &self.subject else {
-            return;
+            return None;
         };
-        let is_it = |(id, system): (&String, &str)| {
-            id == patient || patient.strip_suffix(id.as_str()) == Some(&format!("{system}|"))
+        let known_as = |(id, system): (&String, &str)| {
+            let named = Named::Numbered { system, id };
+            let mut all = std::iter::once(patient).chain(&self.also);
+            all.find(|sought| named.is(sought))
         };
         let systems = answer.patient_systems.iter().map(String::as_str);
-        let opened = answer.patients.iter().zip(systems).any(is_it);
-        let systems = answer.appeared_systems.iter().map(|system| &**system);
-        if !opened && answer.appeared.iter().zip(systems).any(is_it) {
-            answer.action.push_str(" in a list");
+        let mut charts = answer.patients.iter().zip(systems);
+        if charts.any(|chart| known_as(chart).is_some()) {
+            return None;
         }
+        let systems = answer.appeared_systems.iter().map(|system| &**system);
+        let listed = answer.appeared.iter().zip(systems).filter_map(known_as);
+        // The identifier that was asked for, where both are in the list.
+        let found = listed.min_by_key(|found| *found != patient)?;
+        let further = (found != patient).then(|| found.clone());
+        answer.action.push_str(" in a list");
+        further
     }
 
     fn learn_reason(&mut self, joined: &Joined, answer: &Answer) {
@@ -245,18 +281,9 @@ impl Report {
     /// The name under which the person stands in this report.
     fn who(&mut self, answer: &Answer) -> String {
         match self.staff {
-            Staff::Named | Staff::Numbered if answer.user.is_empty() => "not signed in".to_owned(),
+            Staff::Named | Staff::Numbered if answer.user.is_empty() => nobody(answer).to_owned(),
             Staff::Named => answer.user.clone(),
-            Staff::Numbered => {
-                let key = if answer.user_id.is_empty() {
-                    answer.user.clone()
-                } else {
-                    answer.user_id.clone()
-                };
-                let next = self.numbers.len().saturating_add(1);
-                let number = *self.numbers.entry(key).or_insert(next);
-                format!("staff member {number}")
-            }
+            Staff::Numbered => self.numbers.of(answer),
         }
     }
 
@@ -375,6 +402,16 @@ impl Report {
             out.push_str(&csv::line(row.fields()));
         }
         out
+    }
+}
+
+/// Who did what nobody is named for.
+fn nobody(answer: &Answer) -> &'static str {
+    let is_request = matches!(answer.event, "" | "refusals") || !answer.client.is_empty();
+    if is_request || answer.detail.contains_key("client") {
+        "not signed in"
+    } else {
+        "the gateway"
     }
 }
 

@@ -3,12 +3,24 @@
 use jiff::Timestamp;
 
 use super::Staff;
+use super::words;
 use crate::audit::query::answer::{Answer, instant};
 
-/// The columns of CSV, in order.
+/// The columns of CSV, in order. Later versions add columns at the end and rename none.
 pub const COLUMNS: &[&str] = &[
-    "time", "who", "roles", "what", "section", "patients", "decision", "result", "why", "purpose",
-    "client", "request",
+    "time",
+    "who",
+    "roles",
+    "what",
+    "section",
+    "patients",
+    "decision",
+    "result",
+    "why",
+    "purpose",
+    "client",
+    "request",
+    "recipient",
 ];
 
 /// One access, refusal or event.
@@ -32,7 +44,7 @@ pub struct Row {
     pub result: String,
     /// Care relation and deciding policies.
     pub why: String,
-    /// Purpose of use.
+    /// Purpose of use; of what went outside, the one that was stated.
     pub purpose: String,
     /// The break-glass grant.
     pub grant: String,
@@ -40,6 +52,18 @@ pub struct Row {
     pub client: String,
     /// The request id.
     pub request: String,
+    /// To whom it went.
+    pub recipient: String,
+    /// The event; empty of a request.
+    pub(super) event: &'static str,
+    /// Care relation.
+    pub(super) relation: String,
+    pub(super) outcome: &'static str,
+    pub(super) status: Option<u16>,
+    /// Why the glass was broken under which it was done.
+    pub(super) broken: Option<String>,
+    /// What can be said of an event in words that name nobody.
+    pub(super) said: String,
 }
 
 impl Row {
@@ -63,16 +87,37 @@ impl Row {
             decision: answer.decision.clone(),
             result: result(answer),
             why: why(answer, staff),
-            purpose: answer.purpose.clone(),
+            purpose: if answer.disclosed_for.is_empty() {
+                answer.purpose.clone()
+            } else {
+                answer.disclosed_for.join(", ")
+            },
             grant: answer.grant.clone(),
             client: shown(&answer.client),
             request: shown(&answer.request),
+            recipient: answer.recipient.clone(),
+            event: answer.event,
+            relation: answer.care_relation.clone(),
+            outcome: answer.outcome,
+            status: answer.status,
+            broken: None,
+            said: said(answer),
         }
+    }
+
+    /// The reason for which glass was broken, for an access under it.
+    pub(super) fn explain(&mut self, reason: Option<&String>) {
+        match reason {
+            _ if self.grant.is_empty() => return,
+            Some(reason) => self.why = format!("{}; glass broken: {reason}", self.why),
+            None => self.why = format!("{}; glass broken, grant {}", self.why, self.grant),
+        }
+        self.broken = reason.cloned();
     }
 
     /// The texts of [`COLUMNS`].
     #[must_use]
-    pub fn fields(&self) -> [String; 12] {
+    pub fn fields(&self) -> [String; 13] {
         let texts = [
             &self.who,
             &self.roles,
@@ -85,6 +130,7 @@ impl Row {
             &self.purpose,
             &self.client,
             &self.request,
+            &self.recipient,
         ];
         let [
             who,
@@ -98,11 +144,12 @@ impl Row {
             purpose,
             client,
             request,
+            recipient,
         ] = texts.map(Clone::clone);
         let time = instant(self.time);
         [
             time, who, roles, what, section, patients, decision, result, why, purpose, client,
-            request,
+            request, recipient,
         ]
     }
 }
@@ -146,6 +193,26 @@ fn why(answer: &Answer, staff: Staff) -> String {
     parts.join("; ")
 }
 
+/// What the particulars of an event say that a patient may read, in words.
+fn said(answer: &Answer) -> String {
+    let detail = |key: &str| answer.detail.get(key).map(String::as_str);
+    let texts = match answer.event {
+        "break-glass" => {
+            let keys = ["reason_code", "code", "reason"].into_iter();
+            let reason = keys.filter_map(detail).find_map(words::reason);
+            [reason, None]
+        }
+        "break-glass-reviewed" => match detail("outcome") {
+            Some("appropriate") => [Some("found appropriate"), None],
+            Some("inappropriate") => [Some("found inappropriate"), None],
+            Some(_) | None => [None, None],
+        },
+        "disclosure-recorded" => [detail("what"), detail("date")],
+        _ => [None, None],
+    };
+    texts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
 /// Particulars of events that cannot name anybody: ids, words of ours, times, and what an accounting has to say. What
 /// people typed may name a colleague.
 const NOBODYS: &[&str] = &[
@@ -181,7 +248,7 @@ const NOBODYS: &[&str] = &[
 /// Whether a particular may stand where staff are left out. A reason is one only as a code.
 pub(super) fn is_nobodys(key: &str, value: &str) -> bool {
     let is_code = || {
-        let fits = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+        let fits = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-';
         value.len() <= 12 && value.bytes().all(fits)
     };
     NOBODYS.contains(&key) && (!matches!(key, "reason" | "code" | "reason_code") || is_code())

@@ -1,6 +1,7 @@
 //! A report as plain text.
 
-use super::{Report, Subject};
+use super::words::{Told, counted};
+use super::{Report, Row, Staff, Subject};
 use crate::audit::query::answer::instant;
 use crate::audit::show::printable;
 
@@ -38,25 +39,58 @@ pub fn text(report: &Report) -> String {
             group.broken_glass,
             instant(group.first),
             instant(group.last),
-            group.actions_text()
+            counted(group, report.staff)
         ));
     }
     if report.subject != Subject::Activity {
         lines.push(String::new());
         for row in &report.rows {
-            let fields = row.fields();
-            let kept: Vec<&str> = fields
-                .iter()
-                .map(String::as_str)
-                .filter(|field| !field.is_empty())
-                .collect();
-            lines.push(kept.join("  "));
+            lines.push(told(row, report.staff));
         }
     }
+    if let Some(foot) = &report.foot {
+        lines.push(String::new());
+        lines.extend(foot.text());
+    }
+    printed(lines)
+}
+
+/// Lines for a terminal or a letter.
+pub(super) fn printed(lines: Vec<String>) -> String {
     let mut out = String::new();
     for line in lines {
         out.push_str(printable(&line).trim_end());
         out.push('\n');
     }
     out
+}
+
+/// A row on a line: what is known of it, two blanks between.
+fn told(row: &Row, staff: Staff) -> String {
+    let told = Told::of(row, staff);
+    let time = instant(row.time);
+    let decision = match staff {
+        Staff::Named => row.decision.as_str(),
+        // The result says it in words.
+        Staff::Numbered => "",
+    };
+    let fields = [
+        &time,
+        &row.who,
+        &row.roles,
+        &told.what,
+        &row.section,
+        &row.patients,
+        decision,
+        &told.result,
+        &told.why,
+        &told.purpose,
+        &row.client,
+        &row.request,
+    ];
+    let kept: Vec<&str> = fields
+        .into_iter()
+        .filter(|field| !field.is_empty())
+        .collect();
+    kept.join("  ")
 }

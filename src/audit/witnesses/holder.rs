@@ -1,7 +1,8 @@
 //! The other end of an HTTPS witness: holds checkpoints of one log in a file, and says so under a key of its own.
 //!
 //! *Owns*: the file, its lock, and the key that cosigns.
-//! *Never*: says that it holds a note before that is durable; takes one that goes back, or that the log did not sign.
+//! *Never*: says that it holds a note before that is durable; takes one that goes back or cannot follow the one that it
+//! holds, or that the log did not sign.
 //! *On failure*: [`WitnessError`]; the file is opened afresh, and the note may be offered again.
 
 use std::io;
@@ -38,7 +39,7 @@ pub enum HolderError {
 pub enum Taken {
     /// It is durable; the line by which the witness says so.
     Held(String),
-    /// A newer one is held: this one.
+    /// It does not follow the one that is held, which is newer or of another history: this one.
     GoesBack(String),
     /// The log did not sign it.
     Foreign(NoteError),
@@ -123,14 +124,20 @@ impl Holder {
             Ok(note) => note,
             Err(error) => return Ok(Taken::Foreign(error)),
         };
-        let line = match Checkpoint::open(&note, &self.log)
-            .and_then(|_| self.key.cosign(&note, self.clock.now()))
-        {
-            Ok(line) => line,
+        let signed = Checkpoint::open(&note, &self.log)
+            .and_then(|offered| Ok((offered, self.key.cosign(&note, self.clock.now())?)));
+        let (offered, line) = match signed {
+            Ok(signed) => signed,
             Err(error) => return Ok(Taken::Foreign(error)),
         };
         let note = note + &line;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newest) = &held.newest {
+            let known = Checkpoint::open(newest, &self.log);
+            if !known.is_ok_and(|known| offered.follows(&known)) {
+                return Ok(Taken::GoesBack(newest.clone()));
+            }
+        }
         match held.file.publish(&note) {
             Ok(()) => {
                 held.newest = Some(note);
@@ -215,6 +222,24 @@ mod tests {
             panic!("it went back");
         };
         assert_eq!(sequence(&kit, &newest), 7);
+    }
+
+    /// The log was rolled back to 40 and has passed 62 by now: it never knew of what is held.
+    #[test]
+    fn a_note_that_passes_over_the_one_that_is_held_is_refused() {
+        let kit = Kit::new();
+        let holder = kit.open().unwrap();
+        let note =
+            |sequence, previous| super::super::tests::note_after(&kit.log, sequence, previous);
+        let held = |note: &str| matches!(holder.take(note).unwrap(), Taken::Held(_));
+        assert!(held(&note(62, 61)));
+        let Taken::GoesBack(newest) = holder.take(&note(81, 40)).unwrap() else {
+            panic!("it passed over 62");
+        };
+        assert_eq!(sequence(&kit, &newest), 62);
+        // One whose operator has said so states what was held.
+        assert!(held(&note(81, 62)));
+        assert!(held(&note(90, 88)));
     }
 
     #[test]

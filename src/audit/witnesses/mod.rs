@@ -24,7 +24,7 @@ pub use watch::Watch;
 use self::https::HttpsWitness;
 use self::s3::S3Witness;
 use self::syslog::SyslogWitness;
-use super::log::{FileWitness, Files, VerifierKey, Witness, WitnessError};
+use super::log::{FileWitness, Files, VerifierKey, VerifyReport, Witness, WitnessError};
 use crate::clock::SharedClock;
 use crate::config;
 use crate::config::witness::Witness as Configured;
@@ -54,10 +54,12 @@ pub fn open(
 /// What witnesses hold, for a verification.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// Who, and the notes that they hold.
+    /// Who, and the notes that they hold: nothing where they say that they hold none.
     pub read: Vec<(String, String)>,
     /// Who cannot be read, and why.
     pub silent: Vec<String>,
+    /// Who cannot be asked at all.
+    pub unasked: Vec<String>,
 }
 
 impl Heard {
@@ -68,6 +70,25 @@ impl Heard {
         places
             .map(|(place, notes)| (place.as_str(), notes.as_str()))
             .collect()
+    }
+
+    /// Who proves nothing of the log that was verified with [`Self::places`] as the first witnesses, and why: who cannot
+    /// be read, and who holds no checkpoint of it.
+    ///
+    /// SECURITY: a witness that was cleared must not pass for one that was never asked. Only a log in which nothing
+    /// stands yet has nothing to be vouched for.
+    #[must_use]
+    pub fn unproven(&self, report: &VerifyReport) -> Vec<String> {
+        let mut unproven = self.silent.clone();
+        if report.last > 0 || report.records > 0 {
+            let reaches = report.witnesses.iter().take(self.read.len());
+            unproven.extend(
+                reaches
+                    .filter(|reach| reach.checkpoints == 0)
+                    .map(|reach| format!("{}: it holds no checkpoint of this trail", reach.place)),
+            );
+        }
+        unproven
     }
 }
 
@@ -86,7 +107,12 @@ pub fn ask(configured: &[Configured], key: &VerifierKey, clock: &SharedClock) ->
     for (witness, answer) in configured.iter().zip(answers) {
         match answer {
             Some(Ok(Some(notes))) => heard.read.push((witness.to_string(), notes)),
-            Some(Ok(None)) => {}
+            Some(Ok(None)) => match witness {
+                Configured::Syslog(_) => heard.unasked.push(witness.to_string()),
+                Configured::File(_) | Configured::Https(_) | Configured::S3(_) => {
+                    heard.read.push((witness.to_string(), String::new()));
+                }
+            },
             Some(Err(error)) => heard.silent.push(format!("{witness}: {error}")),
             None => heard.silent.push(format!("{witness}: cannot be asked")),
         }
@@ -119,7 +145,8 @@ pub fn notes(
 /// # Errors
 /// [`WitnessError::Other`], where it cannot be read.
 pub fn from_file(path: &Path) -> Result<String, WitnessError> {
-    std::fs::read_to_string(path)
-        .map(received)
+    // The log of a receiver may hold bytes of others that are no text.
+    std::fs::read(path)
+        .map(|bytes| received(String::from_utf8_lossy(&bytes).into_owned()))
         .map_err(|error| WitnessError::Other(error.to_string()))
 }

@@ -92,4 +92,8 @@ impl Witness for SyslogWitness {
     fn newest(&mut self) -> Result<Option<String>, WitnessError> {
         Ok(None)
     }
+
+    fn is_asked(&self) -> bool {
+        false
+    }
 }

@@ -4,7 +4,7 @@
 //! *Never*: waits for a witness; it reads how the log found them.
 //! *On failure*: what could not be recorded is tried again with the next look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::audit::log::WitnessStatus;
@@ -23,6 +23,8 @@ const INTERVALS: u32 = 3;
 enum Ill {
     /// It has not taken the newest checkpoint since then (monotonic).
     Since(Duration),
+    /// The same, and the start put on record that nothing was heard from it.
+    Unheard(Duration),
     /// It is on record as lost.
     Lost,
     /// It is on record that it holds what this trail does not have.
@@ -44,6 +46,8 @@ pub struct Watch {
     clock: SharedClock,
     patience: Duration,
     ill: BTreeMap<String, Ill>,
+    /// Those that it has looked at.
+    known: BTreeSet<String>,
 }
 
 impl Watch {
@@ -55,6 +59,7 @@ impl Watch {
             clock,
             patience: interval.saturating_mul(INTERVALS),
             ill: BTreeMap::new(),
+            known: BTreeSet::new(),
         }
     }
 
@@ -96,10 +101,15 @@ impl Watch {
     /// What a status comes to, after what was said before.
     fn judge(&mut self, status: &WitnessStatus) -> Option<Change> {
         let now = self.clock.monotonic();
+        if self.known.insert(status.name.clone()) && status.was_unheard {
+            self.ill.insert(status.name.clone(), Ill::Unheard(now));
+        }
         let known = self.ill.get(&status.name).copied();
         let Some(reason) = status.error.clone() else {
             return match known {
-                Some(Ill::Lost | Ill::Ahead) => Some(Change::Back {
+                // It answers, and is to show that it takes something.
+                Some(Ill::Unheard(_)) if status.newest.is_none() => None,
+                Some(Ill::Lost | Ill::Ahead | Ill::Unheard(_)) => Some(Change::Back {
                     newest: status.newest,
                 }),
                 Some(Ill::Since(_)) | None => {
@@ -110,14 +120,14 @@ impl Watch {
         };
         match (known, status.holds) {
             (Some(Ill::Ahead), _) | (Some(Ill::Lost), None) => None,
-            (Some(Ill::Since(_) | Ill::Lost) | None, Some(holds)) => {
+            (Some(Ill::Since(_) | Ill::Unheard(_) | Ill::Lost) | None, Some(holds)) => {
                 Some(Change::Ahead { holds, reason })
             }
             (None, None) => {
                 self.ill.insert(status.name.clone(), Ill::Since(now));
                 None
             }
-            (Some(Ill::Since(since)), None) => {
+            (Some(Ill::Since(since) | Ill::Unheard(since)), None) => {
                 (now.saturating_sub(since) >= self.patience).then_some(Change::Lost { reason })
             }
         }
@@ -148,7 +158,7 @@ impl Watch {
                 detail.insert("holds".to_owned(), holds.to_string());
                 // SECURITY: it holds what this log's key signed and this log does not have.
                 let title = format!(
-                    "the witness {witness} holds checkpoint {holds}, which is newer than this trail: the trail was cut or rolled back"
+                    "the witness {witness} holds checkpoint {holds}, which this trail does not have: the trail was cut or rolled back"
                 );
                 let rule = ("trail-rolled-back", "critical", title);
                 (Event::WitnessLost, Some(rule))
@@ -185,6 +195,7 @@ mod tests {
             newest: Some(5),
             error: error.map(str::to_owned),
             holds,
+            was_unheard: false,
         }
     }
 
@@ -262,5 +273,19 @@ mod tests {
             let back = watch.judge(&status(None, None));
             assert_eq!(back, Some(Change::Back { newest: Some(5) }));
         }
+
+        // One that was not heard at the start is on record already: it is back as soon as it takes something, once.
+        let unheard = |error, newest| WitnessStatus {
+            name: "late".to_owned(),
+            newest,
+            was_unheard: true,
+            ..status(error, None)
+        };
+        assert_eq!(watch.judge(&unheard(Some("silent"), None)), None);
+        assert_eq!(watch.judge(&unheard(None, None)), None);
+        let back = watch.judge(&unheard(None, Some(7))).unwrap();
+        assert_eq!(back, Change::Back { newest: Some(7) });
+        watch.noted("late".to_owned(), &back);
+        assert_eq!(watch.judge(&unheard(None, Some(8))), None);
     }
 }

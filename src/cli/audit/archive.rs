@@ -4,7 +4,7 @@
 //! need the archive; restoring needs no key at all.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
@@ -19,18 +19,19 @@ use crate::cli::console::{Console, Failure};
 use crate::cli::gateway::Common;
 use crate::cli::{gateway, offline};
 use crate::clock::SharedClock;
-use crate::config::{Archive, Config};
+use crate::config::{Archive, ArchiveTarget, Config};
+use crate::counted::counted;
 
 /// The archive of the trail.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum ArchiveCommand {
-    /// Bring the archive up to date now, through the running gateway.
     Run(RunArgs),
-    /// List the segments that the archive holds.
     List(ListArgs),
-    /// Read everything in the archive and prove it.
     Verify(VerifyArgs),
-    /// Restore the trail from the archive into an empty directory.
     Restore(RestoreArgs),
 }
 
@@ -60,9 +61,10 @@ pub struct ListArgs {
 
 /// Read everything in the archive and prove it.
 ///
-/// Reads every segment, checks that each is whole and continues the one before, checks the signatures of checkpoints,
-/// and compares with what the gateway remembers to have archived: SHA-256, locks and legal holds. Of a directory alone
-/// (also a copy of a bucket) it needs no configuration. Exits with 1 where anything is wrong.
+/// Reads every segment, checks that each is whole and continues the one before, that none is missing of which a checkpoint
+/// or a later segment tells, checks the signatures of checkpoints, and compares with what the gateway remembers to have
+/// archived: SHA-256, locks and legal holds. Of a directory alone (also a copy of a bucket) it needs no configuration.
+/// Exits with 1 where anything is wrong, and where nothing is archived.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  chartgate audit archive verify\n  \
     chartgate audit archive verify --directory /mnt/archive --key signing.pub")]
@@ -128,41 +130,63 @@ pub(super) fn run(
 }
 
 fn bring_up_to_date(args: &RunArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let config = load(&args.common.config)?;
     let mut values = Vec::new();
-    gateway::ask(&config, AdminRequest::Archive(Ask::Run), |value| {
-        values.push(value);
-        Ok(())
-    })?;
+    gateway::ask(
+        &args.common.config,
+        AdminRequest::Archive(Ask::Run),
+        |value| {
+            values.push(value);
+            Ok(())
+        },
+    )?;
     let ran: Ran = only(values)?;
     if args.common.json {
         console.line(serde_json::to_string(&ran).map_err(Failure::of)?)?;
     } else {
         console.line(format_args!(
-            "{} segments, {} bytes and {} notes are new at {}; {} segments in all; {} ms",
-            ran.segments, ran.bytes, ran.notes, ran.target, ran.total, ran.millis
+            "{}, {} and {} are new at {}; {} in all; {} ms",
+            counted(ran.segments, "segment"),
+            counted(ran.bytes, "byte"),
+            counted(ran.notes, "note"),
+            ran.target,
+            counted(ran.total, "segment"),
+            ran.millis
         ))?;
-        if ran.holds > 0 {
-            console.line(format_args!("legal holds changed on {} objects", ran.holds))?;
+        // A directory locks nothing and knows no holds by itself.
+        let locks = is_locked(&args.common.config);
+        if ran.holds > 0 && locks {
+            console.line(format_args!(
+                "legal holds changed on {}",
+                counted(ran.holds, "object")
+            ))?;
         }
         if ran.locks > 0 {
-            console.line(format_args!("{} locks were prolonged", ran.locks))?;
+            let what = if locks {
+                "locks"
+            } else {
+                "dates until which objects are to be kept"
+            };
+            console.line(format_args!("{} {what} were prolonged", ran.locks))?;
         }
     }
     complain(&ran.problems, console)
 }
 
 fn list(args: &ListArgs, console: &mut Console<'_>, clock: &SharedClock) -> Result<(), Failure> {
-    let config = load(&args.common.config)?;
-    let all: Vec<Archived> = match online(&config, Ask::List)? {
-        Some(values) => values
+    let all: Vec<Archived> = if let Some(values) = online(&args.common.config, Ask::List)? {
+        values
             .into_iter()
             .map(|value| serde_json::from_value(value).map_err(Failure::of))
-            .collect::<Result<_, _>>()?,
-        None => remembered(&config, configured(&config)?, clock)?
-            .unwrap_or_default()
-            .into_values()
-            .collect(),
+            .collect::<Result<_, _>>()?
+    } else {
+        let config = offline::config(&args.common.config)?;
+        let known = remembered(&config, configured(&config)?, clock)?;
+        known.unwrap_or_default().into_values().collect()
+    };
+    let kept = if is_locked(&args.common.config) {
+        "locked until"
+    } else {
+        "to be kept until"
     };
     for archived in &all {
         if args.common.json {
@@ -176,7 +200,7 @@ fn list(args: &ListArgs, console: &mut Console<'_>, clock: &SharedClock) -> Resu
             format!("  hold {}", holds.join(", "))
         };
         console.line(format_args!(
-            "{}  records {} to {}, newest of {}  {} bytes  locked until {}{held}",
+            "{}  records {} to {}, newest of {}  {} bytes  {kept} {}{held}",
             archived.object,
             archived.first,
             archived.last,
@@ -204,30 +228,35 @@ fn prove(args: &VerifyArgs, console: &mut Console<'_>, clock: &SharedClock) -> R
             verify(&Target::Directory(directory.clone()), expected, directory)
                 .map_err(Failure::of)?
         }
-        None => proven_by(&load(&args.from.config)?, clock)?,
+        None => proven_by(&args.from.config, clock)?,
     };
     if args.json {
         console.line(serde_json::to_string(&found).map_err(Failure::of)?)?;
     } else {
         console.text(findings(&found))?;
     }
-    complain(&found.problems, console)
+    complain(&found.problems, console)?;
+    if found.segments == 0 {
+        return Err(Failure::Unfit);
+    }
+    Ok(())
 }
 
 /// The running gateway verifies; without one, this process does.
-fn proven_by(config: &Config, clock: &SharedClock) -> Result<Verified, Failure> {
-    if let Some(values) = online(config, Ask::Verify)? {
+fn proven_by(file: &Path, clock: &SharedClock) -> Result<Verified, Failure> {
+    if let Some(values) = online(file, Ask::Verify)? {
         return only(values);
     }
-    let archive = configured(config)?;
+    let config = offline::config(file)?;
+    let archive = configured(&config)?;
     let signer = SigningKey::read(&config.audit.signing_key).map_err(Failure::of)?;
-    let known = remembered(config, archive, clock)?;
+    let known = remembered(&config, archive, clock)?;
     let expected = Expected {
         known: known.as_ref(),
         key: Some(signer.verifier()),
     };
     let target = Target::open(&archive.target, clock.clone()).map_err(Failure::of)?;
-    within(&scratch(config), |scratch| {
+    within(&scratch(&config), |scratch| {
         verify(&target, expected, scratch)
     })
     .map_err(Failure::of)
@@ -239,9 +268,9 @@ fn findings(found: &Verified) -> String {
         (None, _) | (_, None) => String::new(),
     };
     let mut lines = vec![format!(
-        "{} segments, {} bytes{range}; {} checkpoints and notes{}",
-        found.segments,
-        found.bytes,
+        "{}, {}{range}; {} checkpoints and notes{}",
+        counted(found.segments, "segment"),
+        counted(found.bytes, "byte"),
         found.notes,
         if found.signed {
             ""
@@ -249,20 +278,42 @@ fn findings(found: &Verified) -> String {
             ", whose signatures were not checked: there is no --key"
         }
     )];
-    lines.push(format!(
-        "{} are locked in compliance mode, {} under legal hold",
-        found.locked, found.held
-    ));
+    lines.push(if found.locking {
+        format!(
+            "{} are locked in compliance mode, {} under legal hold",
+            found.locked, found.held
+        )
+    } else {
+        "a directory locks nothing by itself: what keeps them is its file system".to_owned()
+    });
     lines.push(if found.compared {
         "compared with what the gateway remembers".to_owned()
     } else {
-        "whether segments at the end are missing cannot be told from here".to_owned()
+        behind(found)
     });
-    if found.problems.is_empty() {
-        lines.push("intact".to_owned());
-    }
+    lines.push(if found.segments == 0 {
+        "NOTHING IS ARCHIVED".to_owned()
+    } else if found.problems.is_empty() {
+        "intact".to_owned()
+    } else {
+        format!("NOT INTACT: {}", counted(found.problems.len(), "problem"))
+    });
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// What cannot be told where nobody remembers what was archived.
+fn behind(found: &Verified) -> String {
+    match (found.witnessed, found.last) {
+        (Some(witnessed), Some(last)) if witnessed > last => format!(
+            "the newest checkpoint is of record {witnessed}, in a segment that is not in the archive: it was still being \
+             written then, or is missing; whether more is missing behind it cannot be told from here"
+        ),
+        (_, Some(last)) => {
+            format!("whether segments behind record {last} are missing cannot be told from here")
+        }
+        (_, None) => "whether there ever was a segment cannot be told from here".to_owned(),
+    }
 }
 
 fn bring_back(
@@ -273,7 +324,7 @@ fn bring_back(
     let target = if let Some(directory) = &args.from.directory {
         Target::Directory(directory.clone())
     } else {
-        let config = load(&args.from.config)?;
+        let config = Config::load_for_reading(&args.from.config).map_err(Failure::Problems)?;
         let archive = configured(&config)?;
         Target::open(&archive.target, clock.clone()).map_err(Failure::of)?
     };
@@ -288,13 +339,15 @@ fn bring_back(
     };
     let to = args.to.display();
     console.line(format_args!(
-        "restored {} segments, {} bytes, {range}, and {} checkpoints of them into {to}",
-        restored.segments, restored.bytes, restored.checkpoints
+        "restored {}, {}, {range}, and {} of them into {to}",
+        counted(restored.segments, "segment"),
+        counted(restored.bytes, "byte"),
+        counted(restored.checkpoints, "checkpoint")
     ))?;
     if restored.later > 0 {
         console.line(format_args!(
-            "{} checkpoints are of later records, which were not archived yet: {to}/checkpoints.later",
-            restored.later
+            "{} of later records, which were not archived yet: {to}/checkpoints.later",
+            counted(restored.later, "checkpoint")
         ))?;
     }
     console.line(format_args!(
@@ -314,14 +367,26 @@ fn complain(problems: &[String], console: &mut Console<'_>) -> Result<(), Failur
     }
 }
 
-fn load(path: &std::path::Path) -> Result<Config, Failure> {
-    Config::load_for_reading(path).map_err(Failure::Problems)
-}
-
 fn configured(config: &Config) -> Result<&Archive, Failure> {
     config.audit.archive.as_ref().ok_or_else(|| {
-        Failure::Configuration("no archive is configured: add [audit.archive]".to_owned())
+        Failure::Configuration(
+            "no archive is configured: add `[audit.archive]` (docs/archive.md)".to_owned(),
+        )
     })
+}
+
+/// Whether the configured archive locks what is in it; an operator who may not read the configuration's secrets is told
+/// what holds of every archive.
+fn is_locked(config: &Path) -> bool {
+    offline::config(config).is_ok_and(|config| configured(&config).is_ok_and(locks))
+}
+
+/// Whether an archive keeps everybody from removing what is in it.
+fn locks(archive: &Archive) -> bool {
+    match archive.target {
+        ArchiveTarget::S3(_) => true,
+        ArchiveTarget::Directory(_) => false,
+    }
 }
 
 fn only<T: DeserializeOwned>(values: Vec<Value>) -> Result<T, Failure> {
@@ -329,7 +394,7 @@ fn only<T: DeserializeOwned>(values: Vec<Value>) -> Result<T, Failure> {
 }
 
 /// What the running gateway answers; `None` where there is none to ask.
-fn online(config: &Config, ask: Ask) -> Result<Option<Vec<Value>>, Failure> {
+fn online(config: &Path, ask: Ask) -> Result<Option<Vec<Value>>, Failure> {
     gateway::ask_if_running(config, AdminRequest::Archive(ask))
 }
 

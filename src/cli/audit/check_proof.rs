@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::audit::log::{Established, Proof, VerifierKey};
+use crate::audit::log::{Checkpoint, Established, Proof, VerifierKey, each_note};
 use crate::cli::console::{Console, Failure};
 
 /// A proof is no longer; the rest of a longer file is not read.
@@ -45,6 +45,8 @@ struct Findings {
     records: Vec<Established>,
     /// Whether the witness holds the checkpoint of each; nothing, where no witness was given.
     held: Option<Vec<bool>>,
+    /// Whether the witness holds nothing of this trail.
+    barren: bool,
 }
 
 pub(super) fn run(args: &CheckProofArgs, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -64,13 +66,21 @@ pub(super) fn run(args: &CheckProofArgs, console: &mut Console<'_>) -> Result<()
             return Err(Failure::Failed(format!("NOT PROVEN: {error}")));
         }
     };
+    let barren = match &notes {
+        Some(notes) => !holds_a_checkpoint(notes, &key)?,
+        None => false,
+    };
     let held = notes.map(|notes| {
         let records = records.iter();
         records
             .map(|record| record.is_held_in(&notes, &key))
             .collect()
     });
-    let findings = Findings { records, held };
+    let findings = Findings {
+        records,
+        held,
+        barren,
+    };
     if args.json {
         console.line(findings.as_json())?;
     } else {
@@ -94,6 +104,15 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 fn notes(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path)
         .map_err(|error| Failure::Failed(format!("`{}`: {error}", path.display())))
+}
+
+/// Whether there is a checkpoint of the trail of this key among what a witness holds.
+fn holds_a_checkpoint(notes: &str, key: &VerifierKey) -> Result<bool, Failure> {
+    let mut found = false;
+    each_note(notes.as_bytes(), |note| {
+        found = found || Checkpoint::open(note, key).is_ok();
+    })?;
+    Ok(found)
 }
 
 impl Findings {
@@ -125,6 +144,10 @@ impl Findings {
                 ),
                 match held {
                     Some(true) => "  which the witness holds".to_owned(),
+                    Some(false) if self.barren => {
+                        "  NOT WITNESSED: the witness's file holds no checkpoint of this trail"
+                            .to_owned()
+                    }
                     Some(false) => {
                         "  NOT WITNESSED: the witness does not hold this checkpoint".to_owned()
                     }

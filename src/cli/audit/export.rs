@@ -11,6 +11,7 @@ use crate::cli::console::{Console, Failure};
 use crate::cli::output::Output;
 use crate::cli::trail::{self, Asides, Narrowing};
 use crate::clock::SharedClock;
+use crate::counted::counted;
 
 /// Export records: FHIR R4 `AuditEvent`s (IHE BALP), OCSF, ATNA, CEF, CSV, or the records themselves.
 ///
@@ -103,7 +104,9 @@ pub(super) fn run(
         | Piece::Kept(_)
         | Piece::Hold(_)
         | Piece::ReadThrough(_)
-        | Piece::Indexed(_)) => {
+        | Piece::Indexed(_)
+        | Piece::Shredded(_)
+        | Piece::Asked(_)) => {
             // No row comes of an export; what is said beside it is said at the end.
             let _none = asides.row(beside);
             Ok(())
@@ -120,10 +123,19 @@ pub(super) fn run(
     }
     let name = args.output.as_deref().and_then(|path| path.file_name());
     let name = name.map_or_else(|| "-".into(), |name| name.to_string_lossy());
-    let sum = format!("{written}  {name}\n");
+    let mut sum = format!("{written}  {name}\n");
+    if let Some(records) = manifest.passed_over() {
+        // `sha256sum -c` passes over a line that begins so.
+        sum.insert_str(
+            0,
+            &format!("# without records {records}, which are shredded\n"),
+        );
+    }
     output.finish(&[(".sha256", &sum)])?;
     console.note(format_args!(
-        "{} lines, {} bytes, of records up to {}; on record.\nsha256 {written}",
-        manifest.lines, manifest.bytes, manifest.through
+        "{}, {}, of records up to {}; on record.\nsha256 {written}",
+        counted(manifest.lines, "line"),
+        counted(manifest.bytes, "byte"),
+        manifest.through
     ))
 }

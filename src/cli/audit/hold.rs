@@ -14,19 +14,21 @@ use crate::clock::SharedClock;
 
 /// Set, list and release legal holds: records under one are not removed, however old they are.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum HoldCommand {
-    /// Put records under legal hold.
     Add(AddArgs),
-    /// List the holds in force.
     List(ListArgs),
-    /// Release a hold that another operator set.
     Release(ReleaseArgs),
 }
 
 /// Put records under legal hold.
 ///
 /// What is given narrows it down; everything that is given must match. With nothing but a matter the whole trail is
-/// held. Retention removes no segment with a record under hold, and none behind it; an archive with Object Lock is told
+/// held. A patient is held under every identifier that the link feed says is theirs, now and as long as the hold is in
+/// force; one that is taken back later stays held. Retention removes no segment with a record under hold, and none behind it; an archive with Object Lock is told
 /// by the next run. The hold is on record.
 #[derive(Debug, Args)]
 #[command(
@@ -52,7 +54,7 @@ pub struct AddArgs {
     common: Common,
 }
 
-/// List the holds in force, oldest first.
+/// List the holds in force, oldest first, each with the identifiers of the patient that it covers.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Examples:\n  chartgate audit hold list\n  chartgate audit hold list --all --json"
@@ -148,8 +150,13 @@ fn line(hold: &Hold) -> String {
         since,
         until,
     } = &hold.scope;
+    let aliases: Vec<&str> = hold.aliases.iter().map(String::as_str).collect();
+    let also = match aliases.as_slice() {
+        [] => String::new(),
+        also => format!(" (also {})", also.join(", ")),
+    };
     let parts = [
-        patient.as_ref().map(|id| format!("patient {id}")),
+        patient.as_ref().map(|id| format!("patient {id}{also}")),
         user.as_ref().map(|id| format!("user {id}")),
         since.map(|time| format!("since {}", instant(time))),
         until.map(|time| format!("until {}", instant(time))),
@@ -177,4 +184,61 @@ fn line(hold: &Hold) -> String {
         hold.by,
         hold.reason
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::cli::Exit;
+    use crate::cli::audit::tests::{call, initialised};
+
+    #[test]
+    fn a_hold_says_which_identifiers_it_covers_and_keeps_them() {
+        let temporary = tempfile::tempdir().unwrap();
+        let config = initialised(temporary.path());
+        let text = fs::read_to_string(&config).unwrap();
+        let links = "\n[patient_links]\nsystem = \"urn:hospital:mrn\"\nfile = \"links.csv\"\n";
+        fs::write(&config, format!("{text}{links}")).unwrap();
+        let file = temporary.path().join("links.csv");
+        fs::write(&file, "patient,same_as\n4,urn:hospital:lab|77\n").unwrap();
+        let asked = |line: &[&str]| call(&[line, &["--config", &config]].concat());
+        let add = [
+            "audit",
+            "hold",
+            "add",
+            "--matter",
+            "m",
+            "--patient",
+            "4",
+            "--reason",
+            "r",
+        ];
+        let set = asked(&add);
+        assert_eq!(set.exit, Exit::Fine, "{}", set.err);
+        assert!(
+            set.out.contains("patient 4 (also urn:hospital:lab|77)"),
+            "{}",
+            set.out
+        );
+        let listed = asked(&["audit", "retention"]);
+        assert_eq!(listed.exit, Exit::Fine, "{}", listed.err);
+
+        fs::write(&file, "patient,same_as\n").unwrap();
+        let list = asked(&["audit", "hold", "list", "--json"]);
+        assert!(
+            list.out.contains("\"aliases\":[\"urn:hospital:lab|77\"]"),
+            "{}",
+            list.out
+        );
+        // A file that is not there says nothing, which is not that nothing is linked.
+        fs::remove_file(&file).unwrap();
+        let refused = asked(&["audit", "retention", "--apply", "--yes"]);
+        assert_eq!(refused.exit, Exit::Failed);
+        assert!(
+            refused.err.contains("the link feed is not in order"),
+            "{}",
+            refused.err
+        );
+    }
 }

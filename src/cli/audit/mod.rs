@@ -1,6 +1,7 @@
 //! `chartgate audit`: reading and verifying the trail.
 
 pub mod archive;
+mod astray;
 pub mod check_proof;
 pub mod export;
 pub mod hold;
@@ -16,12 +17,14 @@ use clap::Subcommand;
 use super::console::{Console, Failure};
 use crate::clock::SharedClock;
 
-/// Read and verify the trail.
+/// Ask, export, prove, verify, archive and keep the trail.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum AuditCommand {
-    /// Who did what to whose chart, and what became of it.
     Query(query::QueryArgs),
-    /// Export records: FHIR R4, OCSF, CSV, JSON lines.
     Export(export::ExportArgs),
     /// The archive of the trail: bring it up to date, list, verify, restore.
     #[command(subcommand)]
@@ -29,17 +32,11 @@ pub enum AuditCommand {
     /// Legal holds: what may not be removed, however old it is.
     #[command(subcommand)]
     Hold(hold::HoldCommand),
-    /// Make the index of the trail anew.
     Reindex(reindex::ReindexArgs),
-    /// What is older than the retention, and its removal.
     Retention(retention::RetentionArgs),
-    /// Show the entries of the trail.
     Show(show::ShowArgs),
-    /// Prove one record to somebody else, without showing any other.
     Prove(prove::ProveArgs),
-    /// Check such a proof, with the public key alone.
     CheckProof(check_proof::CheckProofArgs),
-    /// Prove that no record was altered, removed, inserted or reordered.
     Verify(verify::VerifyArgs),
 }
 
@@ -124,6 +121,14 @@ mod tests {
             .filter(|line| line.contains("\"alice\""))
             .count();
         assert_eq!(readings, 2, "{}", second.out);
+        let first: serde_json::Value =
+            serde_json::from_str(second.out.lines().next().unwrap()).unwrap();
+        let id = first["entry"]["id"].as_str().unwrap();
+        let one = call(&["audit", "show", id, "--config", &config, "--json"]);
+        assert_eq!(one.out.lines().count(), 1, "{}{}", one.out, one.err);
+        assert!(one.out.contains(id), "{}", one.out);
+        let twice = ["audit", "show", id, "--request", id, "--config", &config];
+        assert_eq!(call(&twice).exit, Exit::Configuration);
 
         let intact = call(&["audit", "verify", "--config", &config]);
         assert_eq!(intact.exit, Exit::Fine, "{}{}", intact.out, intact.err);
@@ -182,6 +187,15 @@ mod tests {
         assert!(found.out.contains("PROBLEM record"), "{}", found.out);
 
         fs::write(&newest, whole).unwrap();
+        // A witness that was cleared proves nothing, and must not pass for none.
+        fs::write(temporary.path().join("witness/checkpoints"), "hello\n").unwrap();
+        let found = call(&["audit", "verify", "--config", &config, "--json"]);
+        assert_eq!(found.exit, Exit::Failed, "{}", found.out);
+        assert!(
+            found.out.contains("it holds no checkpoint of this trail"),
+            "{}",
+            found.out
+        );
         fs::remove_file(temporary.path().join("witness/checkpoints")).unwrap();
         let found = call(&["audit", "verify", "--config", &config]);
         assert_eq!(found.exit, Exit::Failed);

@@ -1,6 +1,6 @@
 //! `chartgate audit prove`: a proof that one record stands in the trail, for somebody who sees no other.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -8,7 +8,7 @@ use crate::audit::answers::{Ask, Named, Piece};
 use crate::audit::log::Content;
 use crate::cli::console::{Console, Failure};
 use crate::cli::output::Output;
-use crate::cli::trail;
+use crate::cli::trail::{self, Asides};
 use crate::clock::SharedClock;
 
 /// Prove to somebody else that a record stands in the trail, and what it says, without showing any other.
@@ -53,12 +53,16 @@ pub(super) fn run(
     };
     let mut output = Output::to(args.output.as_deref())?;
     let mut proof = None;
+    let mut asides = Asides::default();
     trail::ask(&args.config, question, clock, |piece| {
         if let Piece::Proof(made) = piece {
             proof = Some(made);
+        } else {
+            drop(asides.row(piece));
         }
         Ok(())
     })?;
+    asides.say(console)?;
     let proof = proof.ok_or_else(|| Failure::Failed("the proof broke off".to_owned()))?;
     let mut text = serde_json::to_string_pretty(&proof).map_err(Failure::of)?;
     text.push('\n');
@@ -66,7 +70,9 @@ pub(super) fn run(
     output.finish(&[])?;
     let count = proof.records();
     let records = if count == 1 { "record" } else { "records" };
+    let file = args.output.as_deref().unwrap_or_else(|| Path::new("FILE"));
     console.note(format_args!(
-        "{count} {records} proven; on record. To check it: chartgate audit check-proof FILE --key signing.pub"
+        "{count} {records} proven; on record. To check it: chartgate audit check-proof {} --key signing.pub",
+        file.display()
     ))
 }

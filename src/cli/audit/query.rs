@@ -17,7 +17,8 @@ use crate::clock::SharedClock;
 ///
 /// Everything that is given must match. An admission and its outcome are one row. It asks the running gateway, so it
 /// must be run by an operator ([admin.operators]), and the question goes on record; where no gateway runs, the trail is
-/// opened here, with the same record. Rows come oldest first as they are found; --sort keeps at most 100,000 of them.
+/// opened here, with the same record. Rows come oldest first as they are found; --sort keeps at most 100,000 of them, in
+/// at most 512 MiB of memory: more is an error, unless --limit says how many are wanted.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Examples:\n  chartgate audit query --patient 4 --since 30d\n  \
@@ -32,7 +33,8 @@ pub struct QueryArgs {
     config: PathBuf,
     #[command(flatten)]
     narrowing: Narrowing,
-    /// Sort by a column of the CSV form: `time`, `user`, `patients`, `action`, `section`, `decision`, `status`, …
+    /// Sort by a column of the CSV form: `time`, `user`, `patients`, `action`, `action_type` (addition, deletion, change,
+    /// query, print, copy), `section`, `decision`, `status`, …
     #[arg(long, value_name = "FIELD", value_parser = field)]
     sort: Option<Field>,
     /// The greatest first.
@@ -80,18 +82,25 @@ pub(super) fn run(
         filter,
         limit: limit.and_then(|limit| u64::try_from(limit).ok()),
     };
-    heading(args.format, console)?;
+    let mut is_headed = false;
     let mut asides = Asides::default();
     trail::ask(&args.config, question, clock, |piece| {
         let Some(joined) = asides.row(piece) else {
             return Ok(());
         };
         let answer = Answer::of(&joined);
-        match &mut sorted {
-            Some(sorted) => sorted.push(answer).map_err(Failure::of),
-            None => print(&answer, args.format, console),
+        if let Some(sorted) = &mut sorted {
+            return sorted.push(answer).map_err(Failure::of);
         }
+        if !std::mem::replace(&mut is_headed, true) {
+            heading(args.format, console)?;
+        }
+        print(&answer, args.format, console)
     })?;
+    // Not before there is an answer: a file with a heading alone would be one that says "nobody".
+    if !is_headed {
+        heading(args.format, console)?;
+    }
     for answer in sorted.into_iter().flat_map(Sorted::into_answers) {
         print(&answer, args.format, console)?;
     }

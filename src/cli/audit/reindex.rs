@@ -9,6 +9,7 @@ use crate::audit::index::Progress;
 use crate::cli::console::{Console, Failure};
 use crate::cli::trail;
 use crate::clock::SharedClock;
+use crate::counted::counted;
 
 /// Cells of the bar.
 const BAR: usize = 32;
@@ -58,8 +59,9 @@ pub(super) fn run(
     })?;
     console.progress("")?;
     console.line(format_args!(
-        "{} segments with {} records are indexed; that is on record",
-        last.done, last.records
+        "indexed: {} with {}; that is on record",
+        counted(last.done, "segment"),
+        counted(last.records, "record")
     ))?;
     if last.failed.is_empty() {
         return Ok(());

@@ -14,11 +14,14 @@ use serde_json::Value;
 
 use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::protocol::AdminRequest;
+use crate::audit::answers::Piece;
+use crate::audit::index::Index;
 use crate::audit::log::{LogError, MasterKey, RealFiles};
 use crate::audit::open::OpenError;
 use crate::audit::show::{Filter, Show, Shown, line};
 use crate::cli::console::{Console, Failure};
-use crate::cli::offline;
+use crate::cli::trail::say_shredded;
+use crate::cli::{gateway, offline};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::config::unit::parse_duration;
@@ -26,16 +29,21 @@ use crate::request::Event;
 
 /// Show the entries of the trail: who did what to whose chart, and what was refused.
 ///
-/// Filters narrow it down; everything that is given must match. Outcomes are shown with their admissions. It asks
-/// the running gateway, so it must be run by an operator ([admin.operators]), and the reading itself goes on record.
-/// Where no gateway runs, the trail is opened here, with the same rules and the same record.
+/// ID is the id of a request, as pages show it, or of a record. Filters narrow it down; everything that is given must
+/// match, and is looked up in the index; what narrows nothing down is read in order. Outcomes are shown with their
+/// admissions. It asks the running gateway, so it must be run by an operator ([admin.operators]), and the reading itself
+/// goes on record. Where no gateway runs, the trail is opened here, with the same rules and the same record.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  chartgate audit show --patient 4 --since 24h\n  \
+    after_long_help = "Examples:\n  chartgate audit show 0199c5a2-7c1e-7d5c-9d1e-3f0a5b2c7e11\n  \
+                             chartgate audit show --patient 4 --since 24h\n  \
                              chartgate audit show --user dr.grey --json | jq .entry.facts.path\n  \
                              chartgate audit show --follow"
 )]
 pub struct ShowArgs {
+    /// Only the request with this id, as pages show it, or the record with this id.
+    #[arg(value_name = "ID", conflicts_with = "request")]
+    id: Option<String>,
     /// The configuration file.
     #[arg(long, short, value_name = "FILE", default_value = "chartgate.toml")]
     config: PathBuf,
@@ -76,11 +84,11 @@ pub(super) fn run(
     let filter = Filter {
         patient: args.patient.clone(),
         user: args.user.clone(),
-        request: args.request.clone(),
+        request: args.id.clone().or_else(|| args.request.clone()),
         since,
         ..Filter::default()
     };
-    let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
+    let admin = gateway::admin(&args.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -90,13 +98,14 @@ pub(super) fn run(
                 filter: filter.clone(),
                 follow: args.follow,
             };
-            AdminClient::ask(&config.admin.socket, request)
+            AdminClient::ask(&admin.socket, request)
         };
         match ask().await {
             Ok(client) => return from_gateway(client, args, console).await,
             Err(ClientError::NotRunning(_)) if !args.follow => {}
             Err(error) => return Err(Failure::of(error)),
         }
+        let config = offline::config(&args.config)?;
         match from_disk(&config, &filter, args, console, clock).await? {
             Read::Done => Ok(()),
             // Whoever holds the trail was starting, and answers by now.
@@ -120,6 +129,11 @@ async fn from_gateway(
 }
 
 fn print(value: &Value, args: &ShowArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    if value.get("entry").is_none()
+        && let Ok(Piece::Shredded(shredded)) = serde_json::from_value(value.clone())
+    {
+        return say_shredded(&shredded, console);
+    }
     if args.json {
         return console.line(value);
     }
@@ -161,13 +175,8 @@ async fn from_disk(
         .map_err(Failure::of)?;
     let master = Arc::new(MasterKey::read(&config.audit.master_key).map_err(Failure::of)?);
     let last = audit.log().status().sequence;
-    let mut show = Show::new(
-        Arc::new(RealFiles),
-        &config.audit.directory,
-        master,
-        filter.clone(),
-        last,
-    );
+    let index = Index::new(Arc::new(RealFiles), &config.audit.directory, master);
+    let mut show = Show::through(&index, filter.clone(), last);
     let printed = print_all(&mut show, args, console);
     offline::close(&audit).await?;
     printed.map(|()| Read::Done)
@@ -178,7 +187,7 @@ fn print_all(show: &mut Show, args: &ShowArgs, console: &mut Console<'_>) -> Res
         let value = serde_json::to_value(&shown).map_err(Failure::of)?;
         print(&value, args, console)?;
     }
-    Ok(())
+    say_shredded(&show.take_shredded(), console)
 }
 
 /// When `--since` begins: a span before now, a day, or a time.

@@ -2,14 +2,15 @@
 //!
 //! *Never*: needs a running gateway, or a secret beside what the configuration names; it only reads.
 
+mod told;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
 
+use super::astray::holds_a_trail;
 use crate::audit::log::{
-    Checkpoint, Damage, LogEnd, MasterKey, RealFiles, Scope, SigningKey, VerifierKey, VerifyReport,
-    each_note, verify_within,
+    Checkpoint, MasterKey, RealFiles, Scope, SigningKey, VerifierKey, each_note, verify_within,
 };
 use crate::audit::witnesses;
 use crate::cli::console::{Console, Failure};
@@ -25,7 +26,8 @@ use crate::config::witness::Witness;
 /// `--dir` and `--key` it needs no secret: a copy of the segments and the public key (`signing.pub`) are enough.
 /// The end of the trail is proven only as far as the newest witnessed checkpoint.
 /// A checkpoint that came by another way (printed, mailed, from a witness's store) goes into `--checkpoint`.
-/// Exit code 1 where anything is wrong; the first bad record is named, and what kind of damage it is.
+/// Exit code 1 where anything is wrong; the first bad record is named, and what kind of damage it is. Also where a witness
+/// cannot be read, or holds no checkpoint of a trail that has records: then nothing is proven.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Examples:\n  chartgate audit verify --config /etc/chartgate/chartgate.toml\n  \
@@ -103,12 +105,8 @@ pub(super) fn run(
         Some(text) => Scope::Since(trail::since(text, clock.now())?),
     };
     let subject = Subject::of(args)?;
-    if !subject.directory.is_dir() {
-        let shown = subject.directory.display();
-        return Err(Failure::Failed(format!("there is no trail in `{shown}`")));
-    }
+    holds_a_trail(&subject.directory)?;
     let heard = witnesses::ask(&subject.witnesses, &subject.key, clock);
-    let silent = &heard.silent;
     let mut places = heard.places();
     let mut given = Vec::new();
     for path in &args.checkpoint {
@@ -128,13 +126,20 @@ pub(super) fn run(
         subject.master.as_ref(),
     )
     .map_err(Failure::of)?;
-    if args.json {
-        console.line(as_json(&report, silent))?;
+    let finding = told::Finding {
+        directory: &subject.directory,
+        silent: heard.unproven(&report),
+        unasked: &heard.unasked,
+        report,
+    };
+    let said = if args.json {
+        console.findings(format_args!("{}\n", finding.as_json()))
     } else {
-        console.text(as_text(&report, silent, &subject.directory))?;
-    }
-    if report.is_intact() && silent.is_empty() {
-        Ok(())
+        console.findings(finding.as_text())
+    };
+    // SECURITY: the verdict decides, whoever reads it or not.
+    if finding.is_proven() {
+        said
     } else {
         Err(Failure::Unfit)
     }
@@ -159,7 +164,8 @@ fn read_checkpoints(
         .map(|line| line.trim_end_matches('\r'))
         .collect();
     lines.push("");
-    let text = lines.join("\n");
+    // What a syslog receiver wrote will do as well.
+    let text = witnesses::received(lines.join("\n"));
     let mut checkpoints = 0_usize;
     let mut reason = None;
     each_note(text.as_bytes(), |note| match Checkpoint::open(note, key) {
@@ -175,100 +181,4 @@ fn read_checkpoints(
         ))),
         (_, _) => Ok((place, text)),
     }
-}
-
-fn as_text(report: &VerifyReport, silent: &[String], directory: &Path) -> String {
-    let mut lines = vec![format!(
-        "{}: {} records in {} segments, {} checkpoints",
-        directory.display(),
-        report.records,
-        report.segments,
-        report.checkpoints
-    )];
-    if report.from > 0 {
-        lines.push(format!("records before {} were not looked at", report.from));
-    }
-    lines.push(match report.newest_witnessed {
-        Some(sequence) => format!("witnessed up to record {sequence}"),
-        None => {
-            "no witnessed checkpoint: a cut tail could not be told from a short trail".to_owned()
-        }
-    });
-    lines.push(end(report.end).to_owned());
-    lines.extend(
-        report
-            .notices
-            .iter()
-            .map(|notice| format!("on record: {notice:?}")),
-    );
-    lines.extend(
-        silent
-            .iter()
-            .map(|reason| format!("PROBLEM witness cannot be read: {reason}")),
-    );
-    lines.extend(
-        report
-            .problems
-            .iter()
-            .map(|problem| format!("PROBLEM {problem}")),
-    );
-    if report.unlisted > 0 {
-        lines.push(format!("PROBLEM and {} more", report.unlisted));
-    }
-    if let Some(damage) = report.damage() {
-        lines.push(format!("kind of damage there: {}", damage.name()));
-    }
-    lines.push(match report.first_bad() {
-        Some(first) => format!("NOT INTACT: the first record in doubt is {first}"),
-        None if silent.is_empty() => format!(
-            "intact up to record {}, chain head {}",
-            report.last, report.head
-        ),
-        None => "NOT PROVEN: a witness is missing".to_owned(),
-    });
-    lines.push(String::new());
-    lines.join("\n")
-}
-
-const fn end(end: LogEnd) -> &'static str {
-    match end {
-        LogEnd::Empty => "there is no segment yet",
-        LogEnd::Sealed => "the gateway closed it in good order",
-        LogEnd::Torn { .. } => {
-            "the last segment is torn, as a crash leaves it; the next start cuts it and says so"
-        }
-        LogEnd::Unsealed => "the last segment is open, as a running gateway or a crash leaves it",
-    }
-}
-
-fn as_json(report: &VerifyReport, silent: &[String]) -> serde_json::Value {
-    let problems: Vec<_> = report
-        .problems
-        .iter()
-        .map(|problem| {
-            json!({
-                "first_bad": problem.first_bad,
-                "kind": problem.damage.name(),
-                "place": problem.place,
-                "message": problem.fault.to_string(),
-            })
-        })
-        .collect();
-    json!({
-        "intact": report.is_intact() && silent.is_empty(),
-        "first_bad": report.first_bad(),
-        "kind": report.damage().map(Damage::name),
-        "from": report.from,
-        "records": report.records,
-        "segments": report.segments,
-        "last": report.last,
-        "head": report.head.to_string(),
-        "end": end(report.end),
-        "checkpoints": report.checkpoints,
-        "newest_witnessed": report.newest_witnessed,
-        "problems": problems,
-        "unlisted": report.unlisted,
-        "silent_witnesses": silent,
-        "notices": report.notices.iter().map(|notice| format!("{notice:?}")).collect::<Vec<_>>(),
-    })
 }

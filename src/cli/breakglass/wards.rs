@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::config;
 use crate::admin::protocol::AdminRequest;
 use crate::cli::console::{Console, Failure};
 use crate::cli::gateway::{self, printable, span};
@@ -56,19 +55,19 @@ pub(super) fn declare(args: &DeclareArgs, console: &mut Console<'_>) -> Result<(
         seconds: args.span,
     };
     let request = AdminRequest::BreakGlass(ask);
-    gateway::tell(&config(&args.config)?, request, console)
+    gateway::tell(&args.config, request, console)
 }
 
 pub(super) fn lift(args: &LiftArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let ward = args.ward.clone();
     let request = AdminRequest::BreakGlass(Ask::Lift { ward });
-    gateway::tell(&config(&args.config)?, request, console)
+    gateway::tell(&args.config, request, console)
 }
 
 pub(super) fn declared(args: &DeclaredArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let ask = AdminRequest::BreakGlass(Ask::Declared);
     let told = (console, args.json, "no mass-casualty event is declared");
-    gateway::list(&config(&args.config)?, ask, told, |value, console| {
+    gateway::list(&args.config, ask, told, |value, console| {
         let one: Declared = serde_json::from_value(value).map_err(Failure::of)?;
         let declaration = &one.declaration;
         console.line(printable(&format!(

@@ -163,6 +163,7 @@ pub(super) fn look(file: &Path, clock: &SharedClock) -> Result<(Config, Problems
 fn offline(document: &Document<'_>, config: &Config, clock: &SharedClock) -> Problems {
     certificates::check(document, config, clock.now());
     places::check(document, config);
+    witnesses::cosigners(document, config);
     vocabulary::check(document, config, clock.now())
 }
 
@@ -170,6 +171,7 @@ fn offline(document: &Document<'_>, config: &Config, clock: &SharedClock) -> Pro
 mod tests {
     use super::super::console::testing::Captured;
     use super::super::{Exit, run as command};
+    use crate::audit::log::SigningKey;
     use crate::clock::SystemClock;
     use crate::config::fixture::{Fixture, TEMPLATE};
 
@@ -224,6 +226,21 @@ mod tests {
             .unwrap();
         assert_eq!(problem["key"], "identity.idle_timeout");
         assert!(problem["line"].as_u64().unwrap() > 1 && problem["remedy"].is_string());
+    }
+
+    #[test]
+    fn a_key_of_a_trail_is_no_cosigner() {
+        let fixture = Fixture::with_policies();
+        let key = SigningKey::generate("gw").unwrap();
+        fixture.write("w.pub", &key.verifier().to_string());
+        let witness = "witnesses = [\"witness/checkpoints\"";
+        assert!(TEMPLATE.contains(witness));
+        let other =
+            format!("{witness}, {{ https = \"https://w.example/\", cosigner = \"w.pub\" }}");
+        let captured = check(&fixture, &TEMPLATE.replace(witness, &other), &["--offline"]);
+        assert_eq!(captured.exit, Exit::Configuration, "{}", captured.out);
+        let said = "w.pub is not a witness's verifier key (but a trail's) file";
+        assert!(captured.out.contains(said), "{}", captured.out);
     }
 
     #[test]

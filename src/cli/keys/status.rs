@@ -14,6 +14,7 @@ use crate::cli::console::{Console, Failure};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::config::keys::KeyFile;
+use crate::counted::counted;
 
 /// Show which keys there are, how old each is, what it seals, and whether it can be recovered.
 ///
@@ -121,9 +122,9 @@ fn describe(config: &Config, now: Timestamp) -> Result<Vec<Described>, Failure> 
     let of = |id: &str| segments.get(id).copied().unwrap_or_default();
     let mut keys = Vec::new();
     let mut master = described("master", &config.audit.master_key, now)?;
-    master.seals = format!("the trail: {} segments", of(&master.id));
+    master.seals = format!("the trail: {}", counted(of(&master.id), "segment"));
     for older in &mut master.older {
-        *older = format!("{older} ({} segments)", of(older));
+        *older = format!("{older} ({})", counted(of(older), "segment"));
     }
     keys.push(master);
     let mut store = described("store", &config.store.key, now)?;

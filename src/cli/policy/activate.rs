@@ -1,13 +1,12 @@
 //! `chartgate policy activate`: has a running gateway take over the bundle now.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::admin::protocol::AdminRequest;
 use crate::cli::console::{Console, Failure};
 use crate::cli::gateway;
-use crate::config::Config;
 use crate::operate::permissions::{Activated, Ask};
 
 /// Have the running gateway put the policy bundle on disk in force now.
@@ -31,7 +30,6 @@ pub(in crate::cli) struct ActivateArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &ActivateArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
     let directory = match &args.dir {
         // The gateway has another working directory.
         Some(directory) => Some(std::fs::canonicalize(directory).map_err(|error| {
@@ -40,12 +38,12 @@ pub(super) fn run(args: &ActivateArgs, console: &mut Console<'_>) -> Result<(), 
         None => None,
     };
     let request = AdminRequest::Policy(Ask::Activate { directory });
-    put_in_force(&config, request, console)
+    put_in_force(&args.config, request, console)
 }
 
 /// Asks the gateway to put a bundle in force, and says what came of it.
 pub(super) fn put_in_force(
-    config: &Config,
+    config: &Path,
     request: AdminRequest,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {

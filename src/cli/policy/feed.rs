@@ -22,9 +22,8 @@ use crate::audit::log::{MasterKey, Reader, RealFiles, Sequences};
 use crate::audit::recall::Recalled;
 use crate::audit::show::Filter;
 use crate::cli::console::{Console, Failure};
-use crate::cli::offline;
+use crate::cli::{gateway, offline};
 use crate::clock::SharedClock;
-use crate::config::Config;
 
 /// Records that go to a worker at once.
 const BATCH: usize = 512;
@@ -47,7 +46,7 @@ pub(super) trait Tally: Send {
 
 /// What is read, and from when on.
 pub(super) struct Reading<'r> {
-    pub(super) config: &'r Config,
+    pub(super) config: &'r Path,
     pub(super) since: Timestamp,
     /// What it is read for, as the record of the reading says.
     pub(super) purpose: &'static str,
@@ -83,11 +82,15 @@ impl Reading<'_> {
             },
             follow: false,
         };
-        match AdminClient::ask(&self.config.admin.socket, request).await {
+        let admin = gateway::admin(self.config)?;
+        match AdminClient::ask(&admin.socket, request).await {
             Ok(mut client) => {
                 while let Some(mut value) = client.next().await.map_err(Failure::of)? {
                     let sequence = value.get("seq").and_then(Value::as_u64).unwrap_or(0);
-                    let entry = value.get_mut("entry").map(Value::take).unwrap_or_default();
+                    // Beside entries there is only what cannot be read any more.
+                    let Some(entry) = value.get_mut("entry").map(Value::take) else {
+                        continue;
+                    };
                     out.send(Raw::Value(entry), (sequence, None), console)?;
                 }
                 Ok(())
@@ -102,11 +105,12 @@ impl Reading<'_> {
         out: &mut Outlet<'_>,
         console: &mut Console<'_>,
     ) -> Result<(), Failure> {
+        let config = offline::config(self.config)?;
         let asked = format!("{} since {}", self.purpose, self.since);
-        let (audit, master) = trail::opened(self.config, ("purpose", asked), self.clock).await?;
+        let (audit, master) = trail::opened(&config, ("purpose", asked), self.clock).await?;
         let last = audit.log().status().sequence;
         let disk = Disk {
-            directory: &self.config.audit.directory,
+            directory: &config.audit.directory,
             master: Arc::new(master),
             last,
             since: self.since,

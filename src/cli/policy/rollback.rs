@@ -9,7 +9,6 @@ use super::printable;
 use crate::admin::protocol::AdminRequest;
 use crate::cli::console::{Console, Failure};
 use crate::cli::gateway::{self, Common};
-use crate::config::Config;
 use crate::operate::permissions::{Ask, How, Line};
 
 /// Go back to the policy bundle that was in force before.
@@ -47,12 +46,11 @@ pub(in crate::cli) struct HistoryArgs {
 
 /// Goes back.
 pub(super) fn run(args: &RollbackArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let config = Config::load_for_reading(&args.config).map_err(Failure::Problems)?;
     let request = AdminRequest::Policy(Ask::Rollback {
         to: args.to.clone(),
         reason: args.reason.clone(),
     });
-    put_in_force(&config, request, console)?;
+    put_in_force(&args.config, request, console)?;
     console.note(
         "It holds until a file in the configured directory changes, or `chartgate policy activate`.",
     )
@@ -60,10 +58,9 @@ pub(super) fn run(args: &RollbackArgs, console: &mut Console<'_>) -> Result<(), 
 
 /// Shows the history.
 pub(super) fn history(args: &HistoryArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let config = Config::load_for_reading(&args.common.config).map_err(Failure::Problems)?;
     let nothing = "no bundle was put in force yet";
     gateway::list(
-        &config,
+        &args.common.config,
         AdminRequest::Policy(Ask::History),
         (console, args.common.json, nothing),
         |value, console| {

@@ -8,7 +8,6 @@ use super::printable;
 use crate::admin::protocol::AdminRequest;
 use crate::cli::console::{Console, Failure};
 use crate::cli::gateway::{self, Common, span};
-use crate::config::Config;
 use crate::operate::permissions::{Ask, ShadowAsk};
 use crate::policy::shadow::{Difference, ShadowReport};
 
@@ -44,7 +43,6 @@ pub(in crate::cli) struct ShadowArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &ShadowArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let config = Config::load_for_reading(&args.common.config).map_err(Failure::Problems)?;
     let ask = match &args.directory {
         Some(directory) => ShadowAsk::Set {
             // The gateway has another working directory.
@@ -57,7 +55,7 @@ pub(super) fn run(args: &ShadowArgs, console: &mut Console<'_>) -> Result<(), Fa
         None => ShadowAsk::Report,
     };
     gateway::list(
-        &config,
+        &args.common.config,
         AdminRequest::Policy(Ask::Shadow(ask)),
         (
             console,

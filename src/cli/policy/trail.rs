@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use crate::admin::client::{AdminClient, ClientError};
 use crate::admin::protocol::AdminRequest;
+use crate::audit::index::Index;
 use crate::audit::log::{MasterKey, RealFiles};
 use crate::audit::show::{Filter, Show, Shown};
 use crate::audit::trail::Audit;
 use crate::cli::console::Failure;
-use crate::cli::offline;
+use crate::cli::{gateway, offline};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::operate::permissions::{Ask, Usage, UsageLine};
@@ -25,20 +26,26 @@ pub(super) fn entries(
     clock: &SharedClock,
     mut each: impl FnMut(Shown),
 ) -> Result<(), Failure> {
-    let config = Config::load_for_reading(config).map_err(Failure::Problems)?;
+    let admin = gateway::admin(config)?;
     let request = AdminRequest::AuditShow {
         filter: filter.clone(),
         follow: false,
     };
     runtime()?.block_on(async {
-        match AdminClient::ask(&config.admin.socket, request).await {
+        match AdminClient::ask(&admin.socket, request).await {
             Ok(mut client) => {
                 while let Some(value) = client.next().await.map_err(Failure::of)? {
-                    each(serde_json::from_value(value).map_err(Failure::of)?);
+                    // Beside entries there is only what cannot be read any more.
+                    if value.get("entry").is_some() {
+                        each(serde_json::from_value(value).map_err(Failure::of)?);
+                    }
                 }
                 Ok(())
             }
-            Err(ClientError::NotRunning(_)) => from_disk(&config, filter, clock, each).await,
+            Err(ClientError::NotRunning(_)) => {
+                let config = offline::config(config)?;
+                from_disk(&config, filter, clock, each).await
+            }
             Err(error) => Err(Failure::of(error)),
         }
     })
@@ -50,11 +57,11 @@ pub(super) fn usage(
     since: jiff::Timestamp,
     clock: &SharedClock,
 ) -> Result<Usage, Failure> {
-    let config = Config::load_for_reading(config).map_err(Failure::Problems)?;
+    let admin = gateway::admin(config)?;
     let request = AdminRequest::Policy(Ask::Usage { since: Some(since) });
     let mut usage = Usage::default();
     runtime()?.block_on(async {
-        match AdminClient::ask(&config.admin.socket, request).await {
+        match AdminClient::ask(&admin.socket, request).await {
             Ok(mut client) => {
                 while let Some(value) = client.next().await.map_err(Failure::of)? {
                     let line: UsageLine = serde_json::from_value(value).map_err(Failure::of)?;
@@ -63,6 +70,7 @@ pub(super) fn usage(
                 Ok(())
             }
             Err(ClientError::NotRunning(_)) => {
+                let config = offline::config(config)?;
                 let filter = Filter {
                     since: Some(since),
                     ..Filter::default()
@@ -109,14 +117,12 @@ async fn from_disk(
     let asked = serde_json::to_string(filter).map_err(Failure::of)?;
     let (audit, master) = opened(config, ("filter", asked), clock).await?;
     let last = audit.log().status().sequence;
-    let directory = &config.audit.directory;
-    let mut show = Show::new(
+    let index = Index::new(
         Arc::new(RealFiles),
-        directory,
+        &config.audit.directory,
         Arc::new(master),
-        filter.clone(),
-        last,
     );
+    let mut show = Show::through(&index, filter.clone(), last);
     let read = loop {
         match show.next_match() {
             Ok(Some(shown)) => each(shown),

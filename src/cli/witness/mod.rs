@@ -13,10 +13,12 @@ use crate::clock::SharedClock;
 
 /// Hold checkpoints of a gateway's trail on another machine.
 #[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each does is said at its arguments, for clap"
+)]
 pub enum WitnessCommand {
-    /// Make the key by which a witness says what it holds.
     Keygen(KeygenArgs),
-    /// Take checkpoints over HTTPS and hold them in a file.
     Serve(Box<serve::ServeArgs>),
 }
 

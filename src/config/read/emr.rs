@@ -1,5 +1,6 @@
 //! `[[emr]]`: what is protected and how it is reached.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -40,8 +41,24 @@ pub(super) fn emrs(root: &mut Section<'_>) -> Option<Vec<Emr>> {
     all(sections.into_iter().map(emr))
 }
 
+/// Each by its name, with its profile; how it is reached is not looked at.
+pub(super) fn profiles(root: &mut Section<'_>) -> Option<Vec<(String, PathBuf)>> {
+    all(root.tables("emr").into_iter().map(|mut section| {
+        let (name, profile) = (name(&mut section), profile(&mut section));
+        Some((name?.0, profile?))
+    }))
+}
+
+fn name(section: &mut Section<'_>) -> Option<ShortName> {
+    section.required("name", "name = \"clinic\"")
+}
+
+fn profile(section: &mut Section<'_>) -> Option<PathBuf> {
+    file(section, "profile", "profile = \"policies/emr/opal.toml\"")
+}
+
 fn emr(mut section: Section<'_>) -> Option<Emr> {
-    let name = section.required("name", "name = \"clinic\"");
+    let name = name(&mut section);
     let hosts: Option<Vec<HostName>> =
         section.required("hosts", "hosts = [\"emr.hospital.example\"]");
     if hosts.as_ref().is_some_and(Vec::is_empty) {
@@ -50,11 +67,7 @@ fn emr(mut section: Section<'_>) -> Option<Emr> {
             says("no host leads to this EMR", "name at least one host"),
         );
     }
-    let profile = file(
-        &mut section,
-        "profile",
-        "profile = \"policies/emr/opal.toml\"",
-    );
+    let profile = profile(&mut section);
     let error_pages = section.or("error_pages", ErrorPages::Pass);
     let why = "add `[emr.backend]` with `url = \"https://emr.internal:8443\"`";
     let backend = section.required_table("backend", why).and_then(backend);

@@ -79,6 +79,7 @@ fn token(mut section: Section<'_>) -> Option<KeyHome> {
 }
 
 #[cfg(not(feature = "pkcs11"))]
+#[expect(clippy::needless_pass_by_value, reason = "called as with the feature")]
 fn token(section: Section<'_>) -> Option<KeyHome> {
     let message = "this build speaks no PKCS #11";
     let remedy = "build it with `cargo install --features pkcs11`, or use `[keys.kms]`";

@@ -25,6 +25,7 @@ mod segmentation;
 mod server;
 mod sessions;
 mod sink;
+mod sink_patients;
 mod step_up;
 mod timekeeping;
 mod trail;
@@ -37,7 +38,7 @@ use super::secrets;
 use super::section::Section;
 use super::settings::Settings;
 use super::source::{Document, says};
-use super::{Backup, Certificate, Config};
+use super::{Admin, Backup, Certificate, Config, Profiles};
 
 /// Reads every section; what is wrong is noted in the document.
 ///
@@ -104,6 +105,24 @@ pub(super) fn config(document: &Document<'_>) -> Option<Config> {
     })
 }
 
+/// Reads `[admin]` alone; what is wrong is noted in the document.
+pub(super) fn admin(document: &Document<'_>) -> Option<Admin> {
+    server::admin(&mut Section::root(document))
+}
+
+/// Reads what says how requests are understood; what is wrong is noted in the document.
+pub(super) fn profiles(document: &Document<'_>) -> Option<Profiles> {
+    let mut root = Section::root(document);
+    let emrs = emr::profiles(&mut root);
+    let policy = trail::policy(&mut root);
+    let inspection = inspection::inspection(&mut root);
+    Some(Profiles {
+        directory: policy?.directory,
+        emrs: emrs?,
+        inspection,
+    })
+}
+
 /// `[[certificate]]`
 fn certificates(root: &mut Section<'_>) -> Option<Vec<Certificate>> {
     let sections = root.tables("certificate");
@@ -160,8 +179,7 @@ fn existing(section: &Section<'_>, key: &str, path: PathBuf) -> Option<PathBuf> 
         }
         Err(error) => {
             let message = format!("`{}` cannot be read: {error}", path.display());
-            let remedy = "create the file or correct the path (relative paths start at the configuration file's directory)";
-            section.error(key, says(message, remedy));
+            section.error(key, says(message, secrets::remedy(&error)));
             None
         }
     }

@@ -28,6 +28,7 @@ fn sink(mut section: Section<'_>) -> Option<Sink> {
     let format = word(&mut section, "format", SinkFormat::ALL, None);
     let from = word(&mut section, "from", Beginning::ALL, Some(Beginning::Now));
     let include = included(&mut section);
+    let patients = super::sink_patients::patients(&mut section);
     let minute = Duration::from_mins(1);
     let alarm_after = section.within(
         "alarm_after",
@@ -49,6 +50,7 @@ fn sink(mut section: Section<'_>) -> Option<Sink> {
         format: format?,
         target: target?,
         include: include?,
+        patients: patients?,
         from: from?,
         alarm_after,
     })

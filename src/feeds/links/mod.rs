@@ -13,7 +13,6 @@ mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -114,13 +113,15 @@ async fn kept(store: &Store) -> Result<Told, LinkError> {
     Ok(Told::of(all))
 }
 
-/// What is known where no gateway runs: the file as it is, and what was kept. Nothing is recorded or kept.
+/// What is known where no gateway runs: the file as it is, and what was kept. Nothing is recorded or kept. What could
+/// not be read, and messages that the gateway has not taken over, are a gap in it.
 ///
 /// # Errors
 /// [`LinkError`]. A file that is missing or wrong counts as one that says nothing, and is logged.
-pub async fn at_rest(settings: &PatientLinks, store: &Store) -> Result<Links, LinkError> {
-    let told = kept(store).await?;
+pub async fn at_rest(settings: &PatientLinks, store: &Store) -> Result<Known, LinkError> {
+    let mut told = kept(store).await?;
     let mut file = BTreeSet::new();
+    let mut gaps = Vec::new();
     if let Some(path) = &settings.file {
         let system = settings.system.clone();
         let parse = move |text: &str| csv::read(text, &system);
@@ -129,11 +130,58 @@ pub async fn at_rest(settings: &PatientLinks, store: &Store) -> Result<Links, Li
             Some(Ok(pairs)) => file = pairs,
             Some(Err(problem)) => {
                 tracing::warn!(problem, "the file of patient links is not taken over");
+                gaps.push(format!(
+                    "the file of patient links is not taken over: {problem}"
+                ));
             }
             None => {}
         }
     }
-    Ok(links(&file, &told))
+    let known = Known::default();
+    known.state(links(&file, &told));
+    if let Some(adt) = &settings.adt {
+        let (adt, numbering) = (adt.clone(), numbering(adt, settings));
+        let waiting = tokio::task::spawn_blocking(move || {
+            let mut news = News::default();
+            let read = read(
+                &adt,
+                &numbering,
+                &mut Directory::default(),
+                (&mut told, &mut news),
+            );
+            match read {
+                Ok(()) => (!news.shelves.is_empty()).then(|| {
+                    "the gateway has not taken over all ADT messages yet; start it".to_owned()
+                }),
+                Err(problem) => Some(format!(
+                    "an ADT message about identities cannot be read: {problem}"
+                )),
+            }
+        });
+        gaps.extend(waiting.await?);
+    }
+    known.state_gap(gaps.into_iter().next());
+    Ok(known)
+}
+
+fn numbering(adt: &LinkMessages, settings: &PatientLinks) -> Numbering {
+    Numbering {
+        authorities: adt.authorities.clone(),
+        system: settings.system.clone(),
+    }
+}
+
+/// Reads the messages that are new.
+fn read(
+    adt: &LinkMessages,
+    numbering: &Numbering,
+    directory: &mut Directory,
+    (told, news): (&mut Told, &mut News),
+) -> Result<(), String> {
+    let looked = directory.look(&adt.directory, |text| {
+        messages(text).try_for_each(|message| told.take(&message, numbering, &adt.time_zone, news))
+    });
+    looked.map(|_newest| ())
 }
 
 fn links(file: &BTreeSet<Pair>, told: &Told) -> Links {
@@ -178,6 +226,14 @@ impl LinkFeed {
     }
 
     async fn look(&self) -> Result<(), LinkError> {
+        let looked = self.taken_over().await;
+        if let Err(error) = &looked {
+            self.ground.known.state_gap(Some(error.to_string()));
+        }
+        looked
+    }
+
+    async fn taken_over(&self) -> Result<(), LinkError> {
         let mut said = self.said.lock().await;
         if said.told.is_none() {
             said.told = Some(kept(&self.ground.store).await?);
@@ -196,6 +252,7 @@ impl LinkFeed {
             self.ground.known.state(links(&said.file, told));
             said.is_ahead = false;
         }
+        self.ground.known.state_gap(problems.first().cloned());
         let links = self.ground.known.now();
         if links.refused() > 0 {
             problems.push(format!(
@@ -250,26 +307,20 @@ impl LinkFeed {
         adt: &LinkMessages,
         said: &mut Said,
     ) -> Result<Option<String>, LinkError> {
-        let numbering = Numbering {
-            authorities: adt.authorities.clone(),
-            system: self.ground.settings.system.clone(),
-        };
-        let (path, zone): (PathBuf, _) = (adt.directory.clone(), adt.time_zone.clone());
+        let numbering = numbering(adt, &self.ground.settings);
+        let adt = adt.clone();
         let mut told = said.told.take().unwrap_or_default();
         let mut news = std::mem::take(&mut said.pending);
         let mut directory = std::mem::take(&mut said.directory);
         let look = move || -> Looked {
-            let looked = directory.look(&path, |text| {
-                messages(text)
-                    .try_for_each(|message| told.take(&message, &numbering, &zone, &mut news))
-            });
+            let looked = read(&adt, &numbering, &mut directory, (&mut told, &mut news));
             (told, directory, news, looked.err())
         };
         let (told, directory, news, problem) = tokio::task::spawn_blocking(look).await?;
         said.directory = directory;
         let taken = self.take_over(&news, &told).await;
         said.told = Some(told);
-        said.is_ahead |= !news.shelves.is_empty();
+        said.is_ahead |= news.changed;
         if taken.is_err() {
             said.pending = news;
         }

@@ -66,7 +66,8 @@ async fn links_are_on_record_in_force_and_kept() {
         "nothing new"
     );
     let resting = at_rest(&settings(dir.path()), &house.store).await.unwrap();
-    assert_eq!(resting, *known.now());
+    assert_eq!(*resting.now(), *known.now());
+    assert_eq!((resting.gap(), known.gap()), (None, None));
 
     let apart = merge("A37", "20261102", "PID|1||4^^^HOSP\rPID|2||9^^^HOSP");
     std::fs::write(dir.path().join("adt/2"), apart).unwrap();
@@ -100,6 +101,10 @@ async fn what_is_wrong_is_an_alarm_once_and_what_was_known_counts_on() {
     assert_eq!(alarm["rule"], "patient-links");
     assert!(alarm["title"].contains("line 2") && !alarm["title"].contains("secret"));
     assert_eq!(feed.condition().await.problems.len(), 1);
+    let gap = known.gap().unwrap();
+    assert!(gap.contains("line 2") && !gap.contains("secret"), "{gap}");
+    let resting = at_rest(&settings(dir.path()), &house.store).await.unwrap();
+    assert!(resting.gap().is_some());
 
     // Nobody has hundreds of identifiers: such a class is not believed, the others are.
     let chain: Vec<String> = (0..100).map(|n| format!("{n},{}\n", n + 1)).collect();
@@ -110,6 +115,8 @@ async fn what_is_wrong_is_an_alarm_once_and_what_was_known_counts_on() {
     )
     .unwrap();
     feed.look().await.unwrap();
+    assert_eq!(known.gap(), None);
+    assert!(known.now().doubts("mrn|4") && !known.now().doubts("mrn|x"));
     assert_eq!(known.now().also("mrn|x"), ["mrn|y"]);
     assert_eq!(known.now().also("mrn|4"), Vec::<String>::new());
     let condition = feed.condition().await;
@@ -136,5 +143,8 @@ async fn what_could_not_be_kept_is_recorded_and_kept_the_next_time() {
         "nothing is in force that is not on record"
     );
     let resting = at_rest(&settings(dir.path()), &house.store).await.unwrap();
-    assert_eq!(resting.patients(), 0);
+    assert_eq!(resting.now().patients(), 0);
+    let waiting = resting.gap().unwrap();
+    assert!(waiting.contains("start it"), "{waiting}");
+    assert!(known.gap().is_some(), "what is not in force may be more");
 }

@@ -1,6 +1,8 @@
 //! What ADT messages told about identities: merged, linked, taken apart again, and who has several identifiers.
 //!
-//! *Never*: an older message over a newer one.
+//! *Never*: an older message over a newer one, in whatever order they come: a message that says what is known already
+//! makes it as new as itself, and that two were taken apart is known before anything made them one. Of two messages of
+//! the same time the one counts that takes apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,12 +11,16 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::links::MOST_OF_ONE;
 use crate::feeds::hl7::Message;
 use crate::feeds::numbering::Numbering;
 use crate::store::digest_of;
 
 /// Most pairs of identifiers.
 const MOST: usize = 1_000_000;
+/// Most pairs that are known to be apart: of more, those are forgotten that were taken apart first, for which no older
+/// message is to be expected any more.
+const MOST_APART: usize = 100_000;
 
 /// Two identifiers, `system|identifier` each, in order.
 pub(super) type Pair = (Arc<str>, Arc<str>);
@@ -31,11 +37,36 @@ pub(super) enum Standing {
     Apart,
 }
 
+impl Standing {
+    /// Which of two messages of the same time counts.
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Aliases => 0,
+            Self::Merged => 1,
+            Self::Apart => 2,
+        }
+    }
+
+    const fn is_one(self) -> bool {
+        match self {
+            Self::Merged | Self::Aliases => true,
+            Self::Apart => false,
+        }
+    }
+}
+
 /// What the newest message about a pair said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tie {
     pub(super) as_of: Timestamp,
     pub(super) standing: Standing,
+}
+
+impl Tie {
+    fn is_newer_than(self, known: Self) -> bool {
+        let place = |tie: Self| (tie.as_of, tie.standing.rank());
+        place(self) > place(known)
+    }
 }
 
 /// What changed, for the record.
@@ -47,14 +78,18 @@ pub(super) struct News {
     pub(super) parted: Vec<Pair>,
     /// How many more aliases are known.
     pub(super) aliases: u64,
-    /// The shelves on which something changed.
+    /// The shelves on which something changed that is to be kept.
     pub(super) shelves: BTreeSet<u8>,
+    /// Whether other identifiers are one patient than before.
+    pub(super) changed: bool,
 }
 
 /// Everything that was told.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     ties: BTreeMap<Pair, Tie>,
+    /// The pairs among them that are apart, by when that was said.
+    apart: BTreeSet<(Timestamp, Pair)>,
 }
 
 /// The shelf on which a pair is kept.
@@ -76,15 +111,18 @@ fn pair(one: &(String, String), other: &(String, String)) -> Option<Pair> {
 impl Told {
     /// What was kept.
     pub(super) fn of(kept: impl IntoIterator<Item = (Pair, Tie)>) -> Self {
+        let ties: BTreeMap<Pair, Tie> = kept.into_iter().collect();
+        let apart = ties.iter().filter(|(_, tie)| !tie.standing.is_one());
         Self {
-            ties: kept.into_iter().collect(),
+            apart: apart.map(|(pair, tie)| (tie.as_of, pair.clone())).collect(),
+            ties,
         }
     }
 
     /// Those that are one patient.
     pub(super) fn linked(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
         let ties = self.ties.iter();
-        ties.filter(|(_, tie)| tie.standing != Standing::Apart)
+        ties.filter(|(_, tie)| tie.standing.is_one())
             .map(|((one, other), _)| (one, other))
     }
 
@@ -122,16 +160,26 @@ impl Told {
         let mut ties = Vec::new();
         let mut people = Vec::new();
         for person in message.people() {
-            let mut known = numbering.known(person.identifiers).into_iter();
+            let known = numbering.known(person.identifiers);
+            let merged = if merges {
+                numbering.known(person.merged)
+            } else {
+                Vec::new()
+            };
+            // Before pairs are made: of two such people there would be as many as one number times the other.
+            if known.len().saturating_add(merged.len()) > MOST_OF_ONE {
+                return Err(format!(
+                    "a message names one patient by more than {MOST_OF_ONE} identifiers"
+                ));
+            }
+            let mut known = known.into_iter();
             let Some(first) = known.next() else { continue };
             let others: Vec<_> = known.collect();
             for alias in &others {
                 ties.extend(pair(&first, alias).map(|pair| (pair, Standing::Aliases)));
             }
-            if merges {
-                for prior in numbering.known(person.merged) {
-                    ties.extend(pair(&first, &prior).map(|pair| (pair, Standing::Merged)));
-                }
+            for prior in merged {
+                ties.extend(pair(&first, &prior).map(|pair| (pair, Standing::Merged)));
             }
             people.push((first, others));
         }
@@ -166,123 +214,70 @@ impl Told {
         trigger: &str,
         news: &mut News,
     ) -> Result<(), &'static str> {
-        let known = self.ties.get(&pair);
-        match (known, tie.standing) {
-            (Some(known), _) if known.as_of >= tie.as_of => return Ok(()),
-            // Said again, or apart what never was one.
-            (Some(known), standing) if known.standing == standing => return Ok(()),
-            (
-                Some(Tie {
-                    standing: Standing::Merged,
-                    ..
-                }),
-                Standing::Aliases,
-            )
-            | (None, Standing::Apart) => return Ok(()),
-            (None, _) if self.ties.len() >= MOST => {
-                return Err("there are more than 1,000,000 pairs of identifiers");
-            }
-            (None | Some(_), _) => {}
+        let known = self.ties.get(&pair).copied();
+        if known.is_some_and(|known| !tie.is_newer_than(known)) {
+            return Ok(());
         }
-        news.shelves.insert(shelf_of(&pair));
-        match tie.standing {
-            Standing::Merged => news.merged.push((pair.clone(), trigger.to_owned())),
-            Standing::Aliases => news.aliases = news.aliases.saturating_add(1),
-            Standing::Apart => news.parted.push(pair.clone()),
+        let before = known.map(|known| known.standing);
+        let standing = match (before, tie.standing) {
+            // That they are one is known, and by more than a message that only names both.
+            (Some(Standing::Merged), Standing::Aliases) => Standing::Merged,
+            (_, said) => said,
+        };
+        let was_one = before.is_some_and(Standing::is_one);
+        if !standing.is_one() && !was_one && !self.makes_room(tie.as_of, &pair, news) {
+            return Ok(());
         }
-        self.ties.insert(pair, tie);
+        if known.is_none() && self.ties.len() >= MOST {
+            return Err("there are more than 1,000,000 pairs of identifiers");
+        }
+        match (before, standing) {
+            (Some(before), standing) if before == standing => {}
+            (_, Standing::Merged) => news.merged.push((pair.clone(), trigger.to_owned())),
+            (_, Standing::Aliases) => news.aliases = news.aliases.saturating_add(1),
+            (_, Standing::Apart) if was_one => news.parted.push(pair.clone()),
+            (_, Standing::Apart) => {}
+        }
+        news.changed |= was_one != standing.is_one();
+        // Every message names its patient: what only that says again is written once for each day.
+        let only_named_again = tie.standing == Standing::Aliases && before == Some(standing);
+        if !only_named_again || known.is_some_and(|known| day(known.as_of) != day(tie.as_of)) {
+            news.shelves.insert(shelf_of(&pair));
+        }
+        let tie = Tie { standing, ..tie };
+        self.put(pair, known, tie);
         Ok(())
     }
+
+    fn put(&mut self, pair: Pair, known: Option<Tie>, tie: Tie) {
+        if let Some(known) = known {
+            self.apart.remove(&(known.as_of, pair.clone()));
+        }
+        if !tie.standing.is_one() {
+            self.apart.insert((tie.as_of, pair.clone()));
+        }
+        self.ties.insert(pair, tie);
+    }
+
+    /// Makes room for one more pair that is apart; says whether there is any for one of this time.
+    fn makes_room(&mut self, as_of: Timestamp, pair: &Pair, news: &mut News) -> bool {
+        while self.apart.len() >= MOST_APART {
+            let oldest = self.apart.first();
+            if oldest.is_none_or(|(oldest, of)| *of != *pair && as_of <= *oldest) {
+                return false;
+            }
+            if let Some((_, pair)) = self.apart.pop_first() {
+                news.shelves.insert(shelf_of(&pair));
+                self.ties.remove(&pair);
+            }
+        }
+        true
+    }
+}
+
+fn day(time: Timestamp) -> jiff::civil::Date {
+    time.to_zoned(TimeZone::UTC).date()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::audit::links::Links;
-    use crate::feeds::hl7::messages;
-
-    fn numbering() -> Numbering {
-        Numbering {
-            authorities: [("HOSP", "mrn"), ("LAB", "lab")]
-                .map(|(name, system)| (name.to_owned(), system.to_owned()))
-                .into(),
-            system: "mrn".to_owned(),
-        }
-    }
-
-    fn text(trigger: &str, at: &str, rest: &str) -> String {
-        format!("MSH|^~\\&|a|b|c|d|{at}||ADT^{trigger}|1|P|2.5\r{rest}\r")
-    }
-
-    fn tell(told: &mut Told, text: &str) -> News {
-        let mut news = News::default();
-        for message in messages(text) {
-            told.take(&message, &numbering(), &TimeZone::UTC, &mut news)
-                .unwrap();
-        }
-        news
-    }
-
-    #[test]
-    fn merges_links_and_aliases_are_followed_and_taken_back() {
-        let mut told = Told::default();
-        let merge = text(
-            "A40",
-            "20261101",
-            "PID|1||9^^^HOSP\rMRG|4^^^HOSP~x^^^ELSEWHERE\rPID|2||8^^^HOSP\rMRG|3^^^HOSP",
-        );
-        let news = tell(&mut told, &merge);
-        assert_eq!((news.merged.len(), news.merged[0].1.as_str()), (2, "A40"));
-        assert_eq!(tell(&mut told, &merge), News::default(), "said again");
-        let admitted = text(
-            "A01",
-            "20261102",
-            "PID|1||9^^^HOSP~77^^^LAB~p^^^ELSEWHERE\rPV1|1|I|3-WEST",
-        );
-        assert_eq!(tell(&mut told, &admitted).aliases, 1);
-        let also = |told: &Told, of: &str| Links::of(told.linked()).also(of);
-        assert_eq!(also(&told, "mrn|4"), ["lab|77", "mrn|9"]);
-
-        let link = text("A24", "20261103", "PID|1||9^^^HOSP\rPID|2||5^^^HOSP");
-        assert_eq!(tell(&mut told, &link).merged.len(), 1);
-        assert_eq!(also(&told, "mrn|5"), ["lab|77", "mrn|4", "mrn|9"]);
-        let unlink = text(
-            "A37",
-            "20261104",
-            "PID|1||5^^^HOSP\rPID|2||9^^^HOSP~4^^^HOSP",
-        );
-        assert_eq!(tell(&mut told, &unlink).parted.len(), 1);
-        assert_eq!(also(&told, "mrn|5"), Vec::<String>::new());
-        assert_eq!(
-            tell(&mut told, &link),
-            News::default(),
-            "older than what is known"
-        );
-
-        let shelves = told.on(&(0..=u8::MAX).collect());
-        let kept: Vec<(Pair, Tie)> = shelves
-            .into_values()
-            .flatten()
-            .map(|(pair, tie)| (pair.clone(), *tie))
-            .collect();
-        assert_eq!(Told::of(kept).ties, told.ties);
-    }
-
-    #[test]
-    fn what_says_nothing_about_identities_needs_no_time_and_what_does_needs_one() {
-        let mut told = Told::default();
-        assert_eq!(
-            tell(&mut told, &text("A08", "", "PID|1||4^^^HOSP")),
-            News::default()
-        );
-        let timeless = text("A40", "", "PID|1||9^^^HOSP\rMRG|secret^^^HOSP");
-        let message = messages(&timeless).next().unwrap();
-        let problem = told
-            .take(&message, &numbering(), &TimeZone::UTC, &mut News::default())
-            .unwrap_err();
-        assert!(
-            problem.contains("EVN-2") && !problem.contains("secret"),
-            "{problem}"
-        );
-    }
-}
+mod tests;

@@ -316,6 +316,7 @@ impl BreakGlass {
             ("operator", operator),
             ("grant", id),
             ("user", &reviewed.name),
+            ("user_id", &reviewed.user),
             ("patient", &reviewed.patient.id),
             ("outcome", outcome.word()),
             ("note", note),

@@ -326,6 +326,7 @@ impl BreakGlass {
             ("title", format!("{what} after {count} times within a day")),
             ("level", "high".to_owned()),
             ("user", glass.name.clone()),
+            ("user_id", glass.user.clone()),
             ("patient", glass.patient.id.clone()),
             ("records", glass.request.clone()),
         ];
@@ -340,6 +341,7 @@ impl BreakGlass {
             ("title", title),
             ("level", "high".to_owned()),
             ("user", glass.name.clone()),
+            ("user_id", glass.user.clone()),
             ("patient", glass.patient.id.clone()),
             ("records", glass.request.clone()),
             ("grant", glass.id.clone()),

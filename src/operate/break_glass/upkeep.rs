@@ -179,6 +179,7 @@ impl BreakGlass {
         let mut detail = BTreeMap::from([
             ("grant".to_owned(), ended.id.clone()),
             ("user".to_owned(), ended.name.clone()),
+            ("user_id".to_owned(), ended.user.clone()),
             ("patient".to_owned(), ended.patient.id.clone()),
             ("how".to_owned(), how.to_owned()),
         ]);

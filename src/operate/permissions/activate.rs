@@ -11,6 +11,7 @@ use super::trust::Trust;
 use super::{Permissions, Rejected, profiles, short};
 use crate::audit::trail::AuditError;
 use crate::config;
+use crate::counted::counted;
 use crate::emr::emrs::Profiles;
 use crate::policy::bundle::Bundle;
 use crate::policy::decide::Active;
@@ -108,7 +109,7 @@ pub struct Activated {
 #[derive(Debug, thiserror::Error)]
 pub enum ActivateError {
     /// It has problems, or misses its own tables.
-    #[error("the bundle has {} and is not put in force:\n  {}", counted(.0.len()), .0.join("\n  "))]
+    #[error("the bundle has {} and is not put in force:\n  {}", counted(.0.len(), "problem"), .0.join("\n  "))]
     Problems(Vec<String>),
     /// It could not be put on record.
     #[error("what is not on record is not put in force: {0}")]
@@ -124,13 +125,6 @@ pub enum ActivateError {
         "the bundle is in force, but that could not be kept ({0}): a restart takes the configured directory, and a rollback may not find it"
     )]
     Unkept(HistoryError),
-}
-
-fn counted(problems: usize) -> String {
-    match problems {
-        1 => "1 problem".to_owned(),
-        many => format!("{many} problems"),
-    }
 }
 
 /// A bundle that is fit to be put in force.
@@ -475,7 +469,7 @@ impl Permissions {
                 "title".to_owned(),
                 format!(
                     "A policy bundle was not put in force: {}",
-                    counted(problems.len())
+                    counted(problems.len(), "problem")
                 ),
             ),
             ("level".to_owned(), "high".to_owned()),

@@ -4,36 +4,8 @@
 //! *Never*: a request without signature, or a body whose hash is not part of it.
 //! *On failure*: [`S3Error::Remote`] with the store's status and code; nothing is retried here.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::{Buf, Bytes};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
-use tokio_rustls::TlsConnector;
-
-use super::sigv4::{self, Signed, Signer};
-use crate::clock::SharedClock;
-use crate::config::S3Target;
-
+mod answer;
+mod error;
 #[cfg(test)]
 #[expect(
     clippy::arithmetic_side_effects,
@@ -41,34 +13,28 @@ use crate::config::S3Target;
     reason = "the sizes of these tests are small"
 )]
 pub(crate) mod loopback;
+mod send;
+mod upload;
 pub mod versions;
 
-/// Why a request failed.
-#[derive(Debug, thiserror::Error)]
-pub enum S3Error {
-    /// The file to be sent.
-    #[error("`{path}`: {source}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// No such object.
-    #[error("{0} is missing at the target")]
-    Missing(String),
-    /// The store, or the way to it.
-    #[error("the object store: {0}")]
-    Remote(String),
-}
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
 
-const CONNECT: Duration = Duration::from_secs(10);
+use http::{HeaderMap, Method, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::runtime::Runtime;
+
+use self::answer::{elements, expect};
+pub use self::error::S3Error;
+use self::error::remote;
+use self::send::{Call, trust};
+pub use self::upload::Upload;
+use crate::clock::SharedClock;
+use crate::config::S3Target;
+
 /// From the request to the head of its answer; an upload is part of it.
 const ANSWER: Duration = Duration::from_mins(30);
-/// A body must go on within this.
-const PROGRESS: Duration = Duration::from_mins(1);
-/// The most of a document (a listing, an error) that is read.
-const DOCUMENT: usize = 4 * 1024 * 1024;
 /// The most pages of a listing, of a thousand names each.
 const PAGES: usize = 10_000;
 /// Names on a page.
@@ -79,9 +45,6 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 const IN_PATH: &AsciiSet = &UNRESERVED.remove(b'/');
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A bucket.
 pub struct Bucket {
@@ -99,10 +62,6 @@ impl std::fmt::Debug for Bucket {
             .field("account", &self.account)
             .finish_non_exhaustive()
     }
-}
-
-fn remote(error: impl std::fmt::Display) -> S3Error {
-    S3Error::Remote(error.to_string())
 }
 
 impl Bucket {
@@ -295,285 +254,10 @@ impl Bucket {
         let plain = format!("/{bucket}/{prefix}{name}");
         utf8_percent_encode(&plain, IN_PATH).to_string()
     }
-
-    fn send(&self, call: Call<'_>) -> Result<(Response<()>, Answer), S3Error> {
-        let Call {
-            method,
-            path,
-            query,
-            headers: extra,
-            upload,
-        } = call;
-        let payload = match &upload {
-            Some(upload) => upload.sha256.clone(),
-            None => sigv4::sha256(b""),
-        };
-        let stamp = self.clock.now().strftime("%Y%m%dT%H%M%SZ").to_string();
-        let host = self.account.endpoint.authority().to_owned();
-        let mut headers = vec![("host", host)];
-        if upload.is_some() {
-            let raw = hex::decode(&payload).map_err(remote)?;
-            headers.push(("x-amz-checksum-sha256", BASE64.encode(raw)));
-        }
-        headers.push(("x-amz-content-sha256", payload.clone()));
-        headers.push(("x-amz-date", stamp.clone()));
-        headers.extend(extra);
-        headers.sort_by_key(|(name, _)| *name);
-        let authorization = sigv4::authorization(
-            &Signer {
-                access_key_id: &self.account.access_key_id,
-                secret_access_key: &self.account.secret_access_key,
-                region: &self.account.region,
-                service: "s3",
-            },
-            &Signed {
-                method: method.as_str(),
-                path,
-                query,
-                headers: &headers,
-                payload: &payload,
-                stamp: &stamp,
-            },
-        );
-        let target = if query.is_empty() {
-            path.to_owned()
-        } else {
-            format!("{path}?{query}")
-        };
-        let mut request = Request::builder().method(method).uri(target);
-        for (name, value) in &headers {
-            request = request.header(*name, value);
-        }
-        let body = match upload {
-            Some(upload) => upload.boxed(),
-            None => Empty::new().map_err(|never| match never {}).boxed(),
-        };
-        let request = request.header("authorization", authorization).body(body);
-        self.exchange(request.map_err(remote)?)
-    }
-
-    fn exchange(
-        &self,
-        request: Request<BoxBody<Bytes, io::Error>>,
-    ) -> Result<(Response<()>, Answer), S3Error> {
-        let response = self.runtime.block_on(async {
-            let stream = tokio::time::timeout(CONNECT, self.connect()).await;
-            let stream = stream.map_err(|_elapsed| remote("no connection in time"))??;
-            let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-                .await
-                .map_err(remote)?;
-            tokio::spawn(connection);
-            let answered = tokio::time::timeout(self.answer, sender.send_request(request)).await;
-            answered
-                .map_err(|_elapsed| remote("no answer in time"))?
-                .map_err(remote)
-        })?;
-        let (head, body) = response.into_parts();
-        let reader = Answer {
-            runtime: Arc::clone(&self.runtime),
-            body,
-            held: Bytes::new(),
-        };
-        Ok((Response::from_parts(head, ()), reader))
-    }
-
-    async fn connect(&self) -> Result<Box<dyn Stream>, S3Error> {
-        let endpoint = &self.account.endpoint;
-        let host = endpoint.host_str().unwrap_or_default();
-        let host = host.trim_matches(['[', ']']).to_owned();
-        let port = endpoint.port_or_known_default().unwrap_or_default();
-        let tcp = TcpStream::connect((host.as_str(), port))
-            .await
-            .map_err(remote)?;
-        if endpoint.scheme() != "https" {
-            return Ok(Box::new(tcp));
-        }
-        let name = ServerName::try_from(host).map_err(remote)?;
-        let connector = TlsConnector::from(Arc::clone(&self.tls));
-        Ok(Box::new(
-            connector.connect(name, tcp).await.map_err(remote)?,
-        ))
-    }
-}
-
-fn trust(ca: Option<&Path>) -> Result<rustls::ClientConfig, S3Error> {
-    let mut roots = rustls::RootCertStore::empty();
-    if let Some(ca) = ca {
-        for certificate in CertificateDer::pem_file_iter(ca).map_err(remote)? {
-            roots.add(certificate.map_err(remote)?).map_err(remote)?;
-        }
-    } else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(remote)?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// The answer's text where it is a success.
-fn expect(name: &str, response: &Response<()>, mut reader: Answer) -> Result<String, S3Error> {
-    let mut text = String::new();
-    let limit = DOCUMENT as u64;
-    Read::by_ref(&mut reader)
-        .take(limit)
-        .read_to_string(&mut text)
-        .map_err(remote)?;
-    if response.status() == StatusCode::OK {
-        return Ok(text);
-    }
-    let code = elements(&text, "Code")
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    Err(remote(format!("{name}: {} {code}", response.status())))
-}
-
-/// The contents of each `<name>` in a flat document.
-fn elements<'x>(text: &'x str, name: &str) -> impl Iterator<Item = &'x str> {
-    let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let (_, after) = rest.split_once(begin.as_str())?;
-        let (content, after) = after.split_once(end.as_str())?;
-        rest = after;
-        Some(content)
-    })
-}
-
-/// The body of an answer, read as it comes.
-struct Answer {
-    runtime: Arc<Runtime>,
-    body: Incoming,
-    held: Bytes,
-}
-
-impl Read for Answer {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.held.is_empty() {
-            let body = &mut self.body;
-            let frame = self.runtime.block_on(async {
-                let next = tokio::time::timeout(PROGRESS, body.frame()).await;
-                next.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))
-            })?;
-            match frame {
-                None => return Ok(0),
-                Some(frame) => {
-                    let frame = frame.map_err(io::Error::other)?;
-                    self.held = frame.into_data().unwrap_or_default();
-                }
-            }
-        }
-        let count = self.held.len().min(buffer.len());
-        let to = buffer.get_mut(..count).unwrap_or_default();
-        self.held.copy_to_slice(to);
-        Ok(count)
-    }
-}
-
-/// A request.
-struct Call<'c> {
-    method: Method,
-    path: &'c str,
-    query: &'c str,
-    /// Beside those that every request has.
-    headers: Vec<(&'static str, String)>,
-    upload: Option<Upload>,
-}
-
-impl<'c> Call<'c> {
-    const fn about(method: Method, path: &'c str) -> Self {
-        Self {
-            method,
-            path,
-            query: "",
-            headers: Vec::new(),
-            upload: None,
-        }
-    }
 }
 
 /// A part of a listing.
 struct Page {
     names: Vec<String>,
     next: Option<String>,
-}
-
-/// An object on its way. Reading it blocks, on a runtime that does nothing else.
-pub struct Upload {
-    from: Box<dyn Read + Send + Sync>,
-    left: u64,
-    sha256: String,
-}
-
-impl Upload {
-    /// A file of this length and SHA-256 (hex).
-    ///
-    /// # Errors
-    /// [`S3Error::File`].
-    pub fn file(path: &Path, size: u64, sha256: String) -> Result<Self, S3Error> {
-        let opened = File::open(path).map_err(|source| S3Error::File {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            from: Box::new(opened),
-            left: size,
-            sha256,
-        })
-    }
-
-    /// Bytes.
-    #[must_use]
-    pub fn bytes(bytes: Vec<u8>) -> Self {
-        Self {
-            left: bytes.len() as u64,
-            sha256: sigv4::sha256(&bytes),
-            from: Box::new(io::Cursor::new(bytes)),
-        }
-    }
-}
-
-impl std::fmt::Debug for Upload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upload")
-            .field("left", &self.left)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
-        }
-        let mut piece = Vec::new();
-        let limit = self.left.min(256 * 1024);
-        let read = Read::by_ref(&mut self.from)
-            .take(limit)
-            .read_to_end(&mut piece);
-        Poll::Ready(Some(match read {
-            Ok(0) => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-            Ok(count) => {
-                self.left = self.left.saturating_sub(count as u64);
-                Ok(Frame::data(Bytes::from(piece)))
-            }
-            Err(error) => Err(error),
-        }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
 }

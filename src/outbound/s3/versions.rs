@@ -4,7 +4,10 @@ use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
 
-use super::{Bucket, Call, PAGE, PAGES, S3Error, UNRESERVED, Upload, elements, expect, remote};
+use super::answer::{elements, expect};
+use super::error::remote;
+use super::send::Call;
+use super::{Bucket, PAGE, PAGES, S3Error, UNRESERVED, Upload};
 
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 

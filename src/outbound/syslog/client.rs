@@ -14,7 +14,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::super::{HttpError, trusting};
+use super::super::HttpError;
+use super::super::trust::trusting;
 use super::{MAX_MESSAGE, framed};
 use crate::config::syslog::SyslogServer;
 

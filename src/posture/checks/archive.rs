@@ -75,6 +75,14 @@ pub(super) const FIXTURES: &[super::tests::Fixture] = &[
     ("trail-archived", |facts| {
         change(facts, |archive| archive.problems = 1);
     }),
+    // A clock that was wrong for a while.
+    ("trail-archived", |facts| {
+        change(facts, |archive| {
+            archive.complete = archive
+                .complete
+                .and_then(|complete| complete.checked_add(LATE.saturating_mul(365)).ok());
+        });
+    }),
     ("trail-archived", |facts| {
         change(facts, |archive| {
             archive.complete = archive

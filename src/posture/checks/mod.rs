@@ -207,6 +207,7 @@ fn named(found: &[String]) -> String {
 fn span(span: std::time::Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
+        u64::MAX => "an unknown time".to_owned(),
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
@@ -214,9 +215,17 @@ fn span(span: std::time::Duration) -> String {
     }
 }
 
-/// How long ago something was; nothing where it lies ahead.
+/// How far ahead a time may lie: what counts for the whole of a day, and a clock that is set a little.
+const AHEAD: jiff::SignedDuration = jiff::SignedDuration::from_hours(25);
+
+/// How long ago something was. What lies further ahead was written by a clock that was wrong: nobody knows how long ago
+/// that is, and it counts as longer than anything.
 fn since(at: jiff::Timestamp, facts: &Facts) -> std::time::Duration {
-    facts.now.duration_since(at).try_into().unwrap_or_default()
+    match std::time::Duration::try_from(facts.now.duration_since(at)) {
+        Ok(age) => age,
+        Err(_) if at.duration_since(facts.now) <= AHEAD => std::time::Duration::ZERO,
+        Err(_) => std::time::Duration::MAX,
+    }
 }
 
 /// Every check, by area.

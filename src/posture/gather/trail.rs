@@ -36,7 +36,7 @@ pub(super) fn verified(config: &Config, asked: &[Witness], clock: &SharedClock) 
         last: report.last,
         witnessed: report.newest_witnessed,
         checkpoints: report.checkpoints,
-        silent: heard.silent,
+        silent: heard.unproven(&report),
         problems: report.problems.iter().map(ToString::to_string).collect(),
         newest_segment: newest.last().map(|header| header.created),
         over: age.over,

@@ -42,6 +42,7 @@ class Collector:
     """Takes OTLP logs and FHIR batches over TLS, from who shows the token; it is not well at first, and takes them later."""
 
     TOKEN = "collector-token-0123456789"
+    REFUSED = "indigestible"
 
     def __init__(self, stage, cache, authority):
         self.port = net.free_port()

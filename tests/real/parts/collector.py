@@ -1,4 +1,5 @@
-"""A receiver of OTLP logs (/v1/logs) and FHIR batches (/fhir): what arrives is decoded by the libraries of its own kind.
+"""A receiver of OTLP logs (/v1/logs) and FHIR batches (/fhir): what arrives is decoded by the libraries of its own kind. What has
+the word `indigestible` in it is refused for good: of OTLP the whole request, of a batch the entry.
 
 `collector.py PORT CERT KEY TOKEN FILE`; FILE gets a JSON document for each log record and each resource.
 """
@@ -12,6 +13,7 @@ from fhir.resources.R4B.bundle import Bundle
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 
 PORT, CERT, KEY, TOKEN, FILE = sys.argv[1:]
+REFUSED = "indigestible"
 
 
 def plain(value):
@@ -42,6 +44,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def logs(self, body):
         request = ExportLogsServiceRequest.FromString(body)
+        if REFUSED.encode() in body:
+            return self.answer(400, "text/plain", b"one of these cannot be stored")
         for logs in request.resource_logs:
             resource = {pair.key: plain(pair.value) for pair in logs.resource.attributes}
             for scope in logs.scope_logs:
@@ -54,10 +58,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def batch(self, body):
         bundle = Bundle.model_validate_json(body)
         assert bundle.type == "batch", bundle.type
+        answers = []
         for entry in json.loads(body)["entry"]:
             assert entry["request"] == {"method": "POST", "url": "AuditEvent"}, entry["request"]
+            if REFUSED in json.dumps(entry):
+                answers.append({"response": {"status": "422 Unprocessable Entity"}})
+                continue
             keep({"kind": "fhir", "id": entry["resource"]["id"]})
-        answers = [{"response": {"status": "201 Created"}} for _ in bundle.entry]
+            answers.append({"response": {"status": "201 Created"}})
         self.answer(200, "application/fhir+json", json.dumps({"resourceType": "Bundle", "type": "batch-response", "entry": answers}).encode())
 
     def answer(self, status, kind, body, *headers):

@@ -3,6 +3,7 @@
 `REAL_ROUNDS` repeats it; the tier runs one round.
 """
 
+import datetime
 import os
 import pathlib
 import sys
@@ -50,6 +51,7 @@ def body(it):
             awake(origin, session, issuer)
             one_round(it, number, gateway, origin, session, seen_file)
         it.check("the gateway ends in good order", gateway.stop() == 0, gateway.process.text()[-800:])
+        every_act_has_an_outcome(it, "over all rounds", gateway.trail())
         code, text = gateway.verify()
         it.check("`audit verify` is green after the stop", code == 0, text)
 
@@ -73,7 +75,7 @@ def one_round(it, number, gateway, origin, session, seen_file):
     code, text = gateway.verify()
     it.check(f"round {number}: `audit verify` is green on what the crash left", code == 0, text)
     gateway.start()
-    records = gateway.trail()
+    records = gateway.trail("--since", f"{datetime.datetime.fromtimestamp(began - 1, datetime.timezone.utc):%FT%TZ}")
     acts = trail.select(records, phase="admit")
     recorded = {trail.first(r, "path") for r in acts}
     lost = reached - recorded
@@ -85,14 +87,18 @@ def one_round(it, number, gateway, origin, session, seen_file):
     events = {trail.first(r, "event") for r in since}
     it.check(f"round {number}: the restart is on record", "started" in events, events)
     it.check(f"round {number}: so is that the run before did not stop, with {len(unknown)} open admissions", "recovered" in events, events)
-    ended = {trail.first(r, "of") for r in trail.select(records, phase="outcome")}
-    open_ones = [r for r in acts if r["entry"]["id"] not in ended]
-    it.check(f"round {number}: every admission has an outcome, known or not", not open_ones, trail.brief(open_ones[:5]))
+    every_act_has_an_outcome(it, f"round {number}", records)
     code, text = gateway.verify()
     it.check(f"round {number}: `audit verify` is green after recovery", code == 0, text)
     again = session.get(f"{origin}/bench/7/again-{number}", headers=net.FETCH)
     slept = time.time() - began > LONG
     it.check(f"round {number}: the user's session survived", again.status_code == 200 or slept, (again.status_code, again.text[:300]))
+
+
+def every_act_has_an_outcome(it, when, records):
+    ended = {trail.first(r, "of") for r in trail.select(records, phase="outcome")}
+    open_ones = [r for r in trail.select(records, phase="admit") if r["entry"]["id"] not in ended]
+    it.check(f"{when}: every admission has an outcome, known or not", not open_ones, trail.brief(open_ones[:5]))
 
 
 def under_load(number, gateway, origin, session, seen_file):

@@ -278,7 +278,12 @@ fn an_accepted_loss_goes_on_behind_it_and_is_on_record() {
     log.shutdown().unwrap();
     let report = kit.verify(&files);
     assert!(report.is_intact(), "{report:?}");
-    assert!(report.notices.contains(&Notice::AcceptedLoss(loss)));
+    let on_record = Notice::AcceptedLoss {
+        loss,
+        segment: 2,
+        signed: true,
+    };
+    assert!(report.notices.contains(&on_record), "{report:?}");
     let mut reader = kit.reader(&files, Sequences { from: 41, to: 41 });
     assert_eq!(reader.next_record().unwrap().unwrap().payload, b"after");
     // The next opening needs no word.

@@ -161,3 +161,36 @@ fn who_removes_too_early_or_in_the_future_is_found() {
         "{found:?}"
     );
 }
+
+/// Whoever has the signing key dates removals, and checkpoints of the log itself, as they like.
+#[test]
+fn only_what_a_witness_holds_says_when_a_removal_was() {
+    let kit = Kit::new();
+    let files = kit.written(60, 200);
+    let young = retirable(
+        &headers(&files, dir()).unwrap(),
+        6,
+        "2033-01-01T00:00:00Z".parse().unwrap(),
+    );
+    assert!(young.len() >= 2, "{young:?}");
+    let key = signer(&kit, &files);
+    let own = dir().join("checkpoints");
+    let mut newest = None;
+    each_note(files.content(&own).unwrap().as_slice(), |note| {
+        newest = Some(Checkpoint::open(note, key.verifier()).unwrap());
+    })
+    .unwrap();
+    let mut newest = newest.unwrap();
+    newest.time = "2033-01-01T00:00:01Z".parse().unwrap();
+    files.replace(&own, newest.sign(&key).as_bytes());
+    retire(&files, dir(), &key, &young).unwrap();
+    let found = kit.verify(&files);
+    assert_eq!(found.damage(), Some(Damage::Unaccounted), "{found:?}");
+    // Without a witness nobody can tell; that is said.
+    let found = kit.verify_plain(&files);
+    assert!(found.is_intact(), "{found:?}");
+    assert!(
+        found.notices.contains(&Notice::RemovalUnwitnessed),
+        "{found:?}"
+    );
+}

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -13,16 +12,19 @@ use crate::audit::log::error::LogError;
 use crate::audit::log::files::{Access, Files};
 use crate::audit::log::notary::CHECKPOINTS;
 use crate::audit::log::note::{NoteError, VerifierKey};
-use crate::audit::log::report::{Damage, Fault, Notice, VerifyReport};
+use crate::audit::log::report::{Damage, Fault, Notice, Reach, VerifyReport};
 use crate::audit::log::retired::{self, FEWEST_YEARS, Retired};
 use crate::audit::log::walk::Walk;
+
+/// Who holds checkpoints: the log itself, then the witnesses in their order.
+pub(super) const OWN: usize = 0;
 
 /// A believed checkpoint that has not been found in the log yet.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) checkpoint: Checkpoint,
     /// Who holds it.
-    pub(super) place: Arc<str>,
+    pub(super) holder: usize,
 }
 
 impl Wanted {
@@ -41,7 +43,7 @@ impl Wanted {
 #[derive(Debug)]
 pub(super) struct Met {
     pub(super) sequence: u64,
-    place: Arc<str>,
+    holder: usize,
 }
 
 /// The checkpoints of one segment, as its records go by.
@@ -82,7 +84,7 @@ impl Waiting {
             if head == walk.head && tree_fits() {
                 met(Met {
                     sequence,
-                    place: Arc::clone(&wanted.place),
+                    holder: wanted.holder,
                 });
                 *slot = None;
             }
@@ -101,10 +103,8 @@ impl Waiting {
 pub(super) struct Notes {
     wanted: HashMap<Uuid, Vec<Wanted>>,
     /// Who held the checkpoints that were found, and their sequence numbers.
-    confirmed: BTreeSet<(Arc<str>, u64)>,
-    newest_time: Option<Timestamp>,
-    /// The newest that the log itself keeps.
-    own_newest: Option<u64>,
+    confirmed: BTreeSet<(usize, u64)>,
+    holders: Vec<Reach>,
 }
 
 impl Notes {
@@ -118,12 +118,13 @@ impl Notes {
     ) -> Result<(), LogError> {
         let path = directory.join(CHECKPOINTS);
         match files.open(&path, Access::Read) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.read(CHECKPOINTS, std::io::empty(), key, report)
+            }
             Err(error) => Err(LogError::io("opening", &path)(error)),
             Ok(file) => {
                 let reader = BufReader::new(Cursor::new(&*file));
-                self.own_newest = self.read(CHECKPOINTS, reader, key, report)?;
-                Ok(())
+                self.read(CHECKPOINTS, reader, key, report)
             }
         }
     }
@@ -136,54 +137,76 @@ impl Notes {
         key: &VerifierKey,
         report: &mut VerifyReport,
     ) -> Result<(), LogError> {
-        let newest = self.read(place, text.as_bytes(), key, report)?;
+        self.read(place, text.as_bytes(), key, report)?;
+        let newest = self.holders.last().and_then(|holder| holder.newest);
         report.newest_witnessed = report.newest_witnessed.max(newest);
         Ok(())
     }
 
-    /// Reads notes; says which sequence number is the greatest.
+    /// Reads the notes of the next holder.
     fn read(
         &mut self,
         place: &str,
         reader: impl BufRead,
         key: &VerifierKey,
         report: &mut VerifyReport,
-    ) -> Result<Option<u64>, LogError> {
-        let (mut before, mut newest) = (0_u64, None);
-        let holder: Arc<str> = place.into();
+    ) -> Result<(), LogError> {
+        let holder = self.holders.len();
+        let (mut before, mut torn) = (0_u64, 0_u64);
+        let mut reach = Reach {
+            place: place.to_owned(),
+            ..Reach::default()
+        };
         each_note(reader, |note| match Checkpoint::open(note, key) {
             Ok(checkpoint) => {
                 before = checkpoint.sequence;
-                newest = newest.max(Some(before));
-                self.newest_time = self.newest_time.max(Some(checkpoint.time));
-                let wanted = Wanted {
-                    place: Arc::clone(&holder),
-                    checkpoint,
-                };
-                let of = self.wanted.entry(wanted.checkpoint.segment).or_default();
-                of.push(wanted);
+                reach.checkpoints = reach.checkpoints.saturating_add(1);
+                reach.newest = reach.newest.max(Some(before));
+                reach.time = reach.time.max(Some(checkpoint.time));
+                let of = self.wanted.entry(checkpoint.segment).or_default();
+                of.push(Wanted { checkpoint, holder });
             }
-            Err(NoteError::Malformed(_)) => {
-                report
-                    .notices
-                    .push(Notice::TornCheckpoint(place.to_owned()));
-            }
+            Err(NoteError::Malformed(_)) => torn = torn.saturating_add(1),
             Err(error @ (NoteError::OtherKey(_) | NoteError::BadSignature(_))) => {
                 let damage = match error {
                     NoteError::OtherKey(_) => Damage::WrongKey,
                     NoteError::BadSignature(_) | NoteError::Malformed(_) => Damage::Flipped,
                 };
-                let fault = Fault::Checkpoint(error);
-                report.add(before.saturating_add(1), place, fault, damage);
+                let next = before.saturating_add(1);
+                report.add_shown(next, (place, next), Fault::Checkpoint(error), damage);
             }
         })
         .map_err(LogError::io("reading", Path::new(place)))?;
-        Ok(newest)
+        self.holders.push(reach);
+        if torn > 0 {
+            report.notices.push(Notice::TornCheckpoints {
+                place: place.to_owned(),
+                count: torn,
+            });
+        }
+        Ok(())
     }
 
-    /// The time of the newest checkpoint.
-    pub(super) const fn newest_time(&self) -> Option<Timestamp> {
-        self.newest_time
+    /// The latest date on the log's own checkpoints.
+    pub(super) fn own_time(&self) -> Option<Timestamp> {
+        self.holders.get(OWN).and_then(|own| own.time)
+    }
+
+    /// The latest date on the witnesses' checkpoints.
+    pub(super) fn witnessed_time(&self) -> Option<Timestamp> {
+        let witnesses = self.holders.iter().skip(1);
+        witnesses.filter_map(|witness| witness.time).max()
+    }
+
+    /// Who it is.
+    pub(super) fn place(&self, holder: usize) -> &str {
+        self.holders.get(holder).map_or("", |reach| &reach.place)
+    }
+
+    /// How far each goes: the log itself first.
+    pub(super) fn take_reach(&mut self) -> (Reach, Vec<Reach>) {
+        let mut holders = std::mem::take(&mut self.holders).into_iter();
+        (holders.next().unwrap_or_default(), holders.collect())
     }
 
     /// The place of the segment of the last checkpoint before the first that is not from before `since`: by their
@@ -235,8 +258,11 @@ impl Notes {
     }
 
     /// One was found.
-    pub(super) fn confirm(&mut self, met: Met) {
-        self.confirmed.insert((met.place, met.sequence));
+    pub(super) fn confirm(&mut self, met: &Met) {
+        self.confirmed.insert((met.holder, met.sequence));
+        if let Some(reach) = self.holders.get_mut(met.holder) {
+            reach.found = reach.found.max(Some(met.sequence));
+        }
     }
 
     /// Those that were not found, in order.
@@ -248,7 +274,7 @@ impl Notes {
 
     /// The last record before a checkpoint that is as its holder saw it: up to the last one that was found.
     pub(super) fn sure_before(&self, missing: &Wanted) -> u64 {
-        let of = |sequence: u64| (Arc::clone(&missing.place), sequence);
+        let of = |sequence: u64| (missing.holder, sequence);
         let sure = self
             .confirmed
             .range(of(0)..=of(missing.checkpoint.sequence))
@@ -256,10 +282,19 @@ impl Notes {
         sure.map_or(0, |(_, confirmed)| *confirmed)
     }
 
+    /// Whether the log goes on as the same holder saw it, behind a checkpoint that was not found.
+    pub(super) fn goes_on(&self, missing: &Wanted) -> bool {
+        let behind = missing.checkpoint.sequence.saturating_add(1);
+        let mut later = self
+            .confirmed
+            .range((missing.holder, behind)..=(missing.holder, u64::MAX));
+        later.next().is_some()
+    }
+
     /// Why a log ends at `last`, before a checkpoint: where its own checkpoints end there too, all of it is an older
     /// state; else its end was cut off.
     pub(super) fn cut_or_rolled_back(&self, last: u64) -> Damage {
-        match self.own_newest {
+        match self.holders.get(OWN).and_then(|own| own.newest) {
             Some(own) if own <= last => Damage::RolledBack,
             Some(_) | None => Damage::Truncated,
         }

@@ -82,7 +82,8 @@ impl Writer {
             last_seq: previous.sequence,
             head: previous.head,
             segment: self.segment.header().segment,
-            silent_witnesses: Vec::new(),
+            unheard: Vec::new(),
+            contradictions: Vec::new(),
         };
         self.carry_over();
         for payload in self.observer.recovered(&recovered).into_iter().rev() {

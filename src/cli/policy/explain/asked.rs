@@ -13,7 +13,7 @@ use crate::audit::show::{Filter, Shown};
 use crate::cli::console::Failure;
 use crate::cli::policy::{check, trail};
 use crate::clock::SharedClock;
-use crate::config::Config;
+use crate::config::Profiles;
 use crate::config::inspection::Inspection;
 use crate::emr::profile::Profile;
 use crate::emr::rehearse::{Chart, rehearse};
@@ -307,8 +307,8 @@ fn inspection(args: &ExplainArgs) -> Result<Inspection, Failure> {
     if args.place.policies.is_some() || !config.exists() {
         return Ok(Inspection::default());
     }
-    let config = Config::load_for_reading(&config).map_err(Failure::Problems)?;
-    Ok(config.inspection)
+    let profiles = Profiles::load(&config).map_err(Failure::Problems)?;
+    Ok(profiles.inspection)
 }
 
 /// The EMR's name and profile: of the configuration where one is used, else of the bundle's folder.
@@ -316,9 +316,7 @@ fn profile_file(args: &ExplainArgs) -> Result<(String, PathBuf), Failure> {
     let directory = args.place.directory()?;
     let config = args.place.config_file();
     let configured = if args.place.policies.is_none() && config.exists() {
-        let config = Config::load_for_reading(&config).map_err(Failure::Problems)?;
-        let emrs = config.emrs.into_iter();
-        emrs.map(|emr| (emr.name, emr.profile)).collect()
+        Profiles::load(&config).map_err(Failure::Problems)?.emrs
     } else {
         Vec::new()
     };

@@ -11,7 +11,7 @@ use super::feed::Reading;
 use super::{Place, since};
 use crate::cli::console::{Console, Failure};
 use crate::clock::SharedClock;
-use crate::config::Config;
+use crate::config::Profiles;
 use crate::emr::profile::Profile;
 use crate::policy::decide::Active;
 use crate::policy::replay::Candidate;
@@ -52,8 +52,9 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let active = args.place.bundle()?;
     let since = since(&args.since, clock)?;
-    let config = Config::load_for_reading(&args.place.config_file()).map_err(Failure::Problems)?;
-    let (candidate, notes) = candidate(&active, &config)?;
+    let config = args.place.config_file();
+    let profiles = Profiles::load(&config).map_err(Failure::Problems)?;
+    let (candidate, notes) = candidate(&active, &profiles)?;
     let reading = Reading {
         config: &config,
         since,
@@ -83,18 +84,17 @@ pub(super) fn run(
 /// The bundle with the profiles of the configured EMRs as it has them, and what is to be said of those.
 fn candidate<'a>(
     active: &'a Active,
-    config: &Config,
+    profiles: &Profiles,
 ) -> Result<(Candidate<'a>, Vec<String>), Failure> {
     let mut candidate = Candidate::new(active);
     let mut notes = Vec::new();
-    for emr in &config.emrs {
-        let in_force = Profile::read(&emr.profile).ok();
-        let own = emr.profile.strip_prefix(&config.policy.directory).ok();
+    for (emr, file) in &profiles.emrs {
+        let in_force = Profile::read(file).ok();
+        let own = file.strip_prefix(&profiles.directory).ok();
         let text = own.and_then(|file| active.bundle().profiles().get(file));
         let Some(text) = text else {
             notes.push(format!(
-                "the bundle has no profile for the EMR `{}`: its requests keep the meaning that was recorded",
-                emr.name
+                "the bundle has no profile for the EMR `{emr}`: its requests keep the meaning that was recorded"
             ));
             continue;
         };
@@ -106,7 +106,7 @@ fn candidate<'a>(
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             Failure::Configuration(lines.join("\n"))
         })?;
-        candidate.map(&emr.name, tried, in_force.as_ref());
+        candidate.map(emr, tried, in_force.as_ref());
     }
     Ok((candidate, notes))
 }

@@ -15,7 +15,6 @@ use crate::admin::protocol::AdminRequest;
 use crate::cli::console::{Console, Failure};
 use crate::cli::gateway;
 use crate::clock::SharedClock;
-use crate::config::Config;
 use crate::operate::permissions::{Ask, Review, SignOff, Usage};
 use report::Report;
 
@@ -95,7 +94,6 @@ pub(super) fn run(
     if !args.sign_off {
         return Ok(());
     }
-    let config = Config::load_for_reading(&args.place.config_file()).map_err(Failure::Problems)?;
     let signed = SignOff {
         bundle: active.bundle().digest().to_owned(),
         report: hex::encode(digest::digest(&digest::SHA256, csv.as_bytes())),
@@ -103,7 +101,7 @@ pub(super) fn run(
         note: args.note.clone(),
     };
     gateway::ask(
-        &config,
+        &args.place.config_file(),
         AdminRequest::Policy(Ask::SignOff(signed)),
         |value| {
             let review: Review = serde_json::from_value(value).map_err(Failure::of)?;

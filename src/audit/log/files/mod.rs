@@ -2,13 +2,14 @@
 //!
 //! *Never*: retries an operation; whether a failure can be survived is the writer's decision.
 
+mod direct;
+mod real;
+
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+pub use self::real::RealFiles;
 
 /// Random access reading, from a file or from memory.
 pub trait ReadAt {
@@ -26,12 +27,13 @@ pub trait ReadAt {
 
 /// An open file.
 pub trait LogFile: ReadAt + Send + Sync + fmt::Debug {
-    /// Writes all of `bytes` at `offset`.
+    /// Writes all of `bytes` at `offset`. Where space is reserved nothing but zeroes may follow them: it is where the
+    /// file is appended to.
     ///
     /// # Errors
     /// The device's own; how much was written is then unknown.
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    /// Makes the written bytes (and the size needed to read them) durable.
+    /// Makes the written bytes (and the size needed to read them) durable, where they are not already.
     ///
     /// # Errors
     /// The device's own. MUST NOT be called again on this file after an error: the kernel may
@@ -118,20 +120,6 @@ pub trait Files: Send + Sync + fmt::Debug {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>>;
 }
 
-/// The operating system's file system.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RealFiles;
-
-#[derive(Debug)]
-struct RealFile(File);
-
-#[derive(Debug)]
-struct RealLock {
-    _file: File,
-}
-
-impl LockGuard for RealLock {}
-
 impl ReadAt for &[u8] {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let rest = usize::try_from(offset)
@@ -147,128 +135,5 @@ impl ReadAt for &[u8] {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.len() as u64)
-    }
-}
-
-impl ReadAt for RealFile {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.0.read_at(buffer, offset) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
-            }
-        }
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-}
-
-impl LogFile for RealFile {
-    fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(rustix::fs::fdatasync(&self.0)?)
-    }
-
-    fn allocate(&self, size: u64) -> io::Result<()> {
-        let held = self.size()?;
-        let Some(more) = size.checked_sub(held).filter(|more| *more > 0) else {
-            return Ok(());
-        };
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), held, more) {
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        fill_with_zeroes(&self.0, held, size)
-    }
-
-    fn truncate(&self, size: u64) -> io::Result<()> {
-        self.0.set_len(size)
-    }
-}
-
-fn fill_with_zeroes(file: &File, from: u64, to: u64) -> io::Result<()> {
-    let zeroes = vec![0_u8; 256 * 1024];
-    let mut at = from;
-    while at < to {
-        let left = usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX);
-        let chunk = zeroes.get(..left).unwrap_or(&zeroes);
-        file.write_all_at(chunk, at)?;
-        at = at.saturating_add(chunk.len() as u64);
-    }
-    Ok(())
-}
-
-impl Files for RealFiles {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
-        Ok(Box::new(RealFile(file)))
-    }
-
-    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn LogFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(access == Access::Write)
-            .open(path)?;
-        Ok(Box::new(RealFile(file)))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
-    }
-
-    fn stand_in(&self, old: &Path, new: &Path) -> io::Result<()> {
-        let metadata = std::fs::symlink_metadata(old)?;
-        if !metadata.is_file() {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        std::fs::set_permissions(new, metadata.permissions())
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)
-    }
-
-    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
-        std::fs::read_dir(directory)?
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect()
-    }
-
-    fn create_dir(&self, directory: &Path) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-    }
-
-    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        File::open(directory)?.sync_all()
-    }
-
-    fn free_space(&self, directory: &Path) -> io::Result<u64> {
-        let space = rustix::fs::statvfs(directory)?;
-        Ok(space.f_bavail.saturating_mul(space.f_frsize))
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn LockGuard>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Box::new(RealLock { _file: file }))
     }
 }
