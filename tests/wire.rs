@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::live::upgrade;
 use crate::harness::practice::eventually;
-use crate::harness::{Browser, House};
+use crate::harness::{Browser, House, Wire};
 
 const MIB: usize = 1 << 20;
 
@@ -189,6 +190,38 @@ async fn a_client_that_waits_for_100_continue_gets_it_or_the_refusal() {
     assert_eq!(house.reached().len(), before);
 }
 
+// A socket that is closed over unread bytes is reset, and the reset may overtake the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_still_sending_is_told_why_it_is_refused() {
+    let house = House::open().await;
+    let host = house.authority();
+    let piece_of_it = vec![b'x'; 100_000];
+    for (head, status) in [
+        (
+            "POST /chart HTTP/1.1\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 2000000",
+            401,
+        ),
+        ("POST /%2e%2e/ HTTP/1.1\r\nContent-Length: 2000000", 400),
+        (
+            "POST / HTTP/1.1\r\nContent-Length: 2000000\r\nContent-Length: 2000000",
+            400,
+        ),
+    ] {
+        let mut wire = Wire::open(&house).await;
+        let head = format!("{head}\r\nHost: {host}\r\n\r\n");
+        wire.send(head.as_bytes()).await;
+        for piece in 1..=20 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let sent = wire.try_send(&piece_of_it).await;
+            assert!(sent.is_ok(), "{head} was reset at piece {piece}");
+        }
+        let answer = wire.answer().await.unwrap();
+        assert_eq!(answer.status, status, "{head}");
+        assert!(answer.refusal().is_some(), "{head}");
+    }
+    assert!(house.reached().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn head_and_ranges_work_on_a_document() {
     let house = House::open().await;
@@ -280,7 +313,7 @@ async fn a_websocket_talks_until_the_user_signs_out() {
         .post_form(&house.url("/.chartgate/logout"), &[])
         .await;
     assert!(page.status.is_redirection(), "{}", page.text());
-    let end = tokio::time::timeout(std::time::Duration::from_secs(20), socket.next())
+    let end = tokio::time::timeout(Duration::from_secs(20), socket.next())
         .await
         .expect("the channel is cut with its session");
     assert!(

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::connections::Slot;
+use super::linger::Linger;
 use super::wire::Watch;
 
 /// A stream whose writes must make progress.
@@ -20,6 +21,7 @@ pub struct Guarded<S> {
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     waiting: Waiting,
+    linger: Option<Linger>,
     _slot: Slot,
 }
 
@@ -38,6 +40,7 @@ impl<S> Guarded<S> {
             patience,
             stalled: None,
             waiting: Waiting::No,
+            linger: None,
             _slot: slot,
         }
     }
@@ -88,7 +91,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -121,7 +124,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(linger) = &mut this.linger {
+            return linger.poll(&mut this.stream, cx);
+        }
         let closed = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.within_patience(closed, cx)
+        ready!(this.within_patience(closed, cx))?;
+        if !this.watch.as_ref().is_some_and(Watch::is_amid_a_request) {
+            return Poll::Ready(Ok(()));
+        }
+        let linger = this.linger.insert(Linger::new());
+        linger.poll(&mut this.stream, cx)
     }
 }

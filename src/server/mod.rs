@@ -9,6 +9,7 @@ pub mod guarded;
 pub mod host;
 pub mod http;
 mod inherited;
+mod linger;
 pub mod pace;
 mod possession;
 pub mod progress;

@@ -117,6 +117,22 @@ impl Watch {
         }
     }
 
+    /// Whether the client is, as far as it was read, not at the end of a request.
+    #[must_use]
+    pub fn is_amid_a_request(&self) -> bool {
+        match self.state {
+            State::RequestLine => !self.line.is_empty(),
+            // Where a request ends is not known any more.
+            State::Done => self.flag.raised().is_some(),
+            State::Fields
+            | State::Sized(_)
+            | State::ChunkSize
+            | State::ChunkData(_)
+            | State::ChunkEnd
+            | State::Trailers => true,
+        }
+    }
+
     /// Looks at bytes that were just received.
     pub fn see(&mut self, mut bytes: &[u8]) {
         if self.flag.is_settled() {
@@ -326,12 +342,30 @@ mod tests {
     }
 
     #[test]
+    fn it_knows_where_a_request_ends() {
+        let (flag, whole) = (
+            Flag::default(),
+            b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+        );
+        for cut in 0..=whole.len() {
+            let mut watch = Watch::new(flag.clone(), 1024);
+            watch.see(&whole[..cut]);
+            let ends = cut == 0 || cut == whole.len();
+            assert_eq!(watch.is_amid_a_request(), !ends, "{cut}");
+        }
+        let mut watch = Watch::new(flag.clone(), 1024);
+        watch.see(b"GET /\n");
+        assert!(watch.is_amid_a_request(), "whatever this was");
+    }
+
+    #[test]
     fn an_upgraded_connection_is_left_alone() {
         let flag = Flag::default();
         let mut watch = Watch::new(flag.clone(), 1024);
         flag.release();
         watch.see(b"\x81\x05hello\n");
         assert_eq!(flag.raised(), None);
+        assert!(!watch.is_amid_a_request());
     }
 
     #[test]

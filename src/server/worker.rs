@@ -167,15 +167,16 @@ impl<S: Service> Worker<S> {
     }
 
     async fn serve_redirect(self: Rc<Self>, stream: TcpStream, slot: Slot) {
-        let patience = self.shared.setup.server.body_timeout;
-        let stream = Guarded::new(stream, slot, patience, None);
+        let server = &self.shared.setup.server;
+        let flag = Flag::default();
+        let watch = Watch::new(flag.clone(), server.max_header_bytes);
+        let stream = Guarded::new(stream, slot, server.body_timeout, Some(watch));
         let this = Rc::clone(&self);
         let handler = move |request: Request<Incoming>, _: Option<Flaw>| {
             let knows = &*this.shared.setup.reception.knows;
             std::future::ready(redirect::answer(&request, this.shared.https_port, knows))
         };
         let draining = self.shared.draining.clone();
-        let flag = Flag::default();
         http::serve(
             stream,
             Alpn::Http1,

@@ -143,9 +143,13 @@ impl Wire {
 
     /// Sends these bytes. A gateway that closed already is no error: its answer is still to be read.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        if self.stream.write_all(bytes).await.is_ok() {
-            let _ = self.stream.flush().await;
-        }
+        let _ = self.try_send(bytes).await;
+    }
+
+    /// Sends these bytes, if the gateway takes them.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
     }
 
     /// The next answer; `None` when the gateway closed the connection instead.
