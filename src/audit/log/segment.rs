@@ -134,12 +134,19 @@ impl Segment {
         self.durable
     }
 
-    /// Adds records to the batch.
-    pub(super) fn push(&mut self, payloads: &[&[u8]]) -> Result<(), LogError> {
-        self.frames.add_records(&self.key, self.next, payloads)?;
-        self.head = self.frames.chain(self.head, &mut self.tree);
-        self.next = self.next.saturating_add(payloads.len() as u64);
-        Ok(())
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.frames.bytes().len()
+    }
+
+    /// Adds a record to the batch and returns its sequence number.
+    pub(super) fn push(&mut self, payload: &[u8]) -> Result<u64, LogError> {
+        let sequence = self.next;
+        let behind = (self.head, &mut self.tree);
+        self.head = self
+            .frames
+            .add_record(&self.key, behind, sequence, payload)?;
+        self.next = sequence.saturating_add(1);
+        Ok(sequence)
     }
 
     /// Writes and syncs the batch; when this returns, every record in it is durable.
@@ -172,8 +179,7 @@ impl Segment {
             closed,
             tree: Some(self.tree()),
         };
-        self.frames.add_seal(&seal)?;
-        self.head = self.frames.chain(self.head, &mut self.tree);
+        self.head = self.frames.add_seal(self.head, &seal)?;
         self.commit()?;
         self.file
             .truncate(self.durable)

@@ -27,7 +27,6 @@ use super::notary::MailBox;
 use super::options::{Limits, Observer};
 use super::queue::{Charge, Entry, Payload, Queue, Turn};
 use super::recover::End;
-use super::sealing::frame_bytes;
 use super::segment::Segment;
 use super::spell::Spell;
 use super::status::Board;
@@ -209,17 +208,15 @@ impl Writer {
 
     /// Builds the frames of as many records as are written at once.
     fn fill(&mut self) -> Result<usize, LogError> {
-        let records = self.hand.records();
-        let mut bytes = 0_usize;
-        let fits = |payload: &&[u8]| {
-            let before = bytes;
-            bytes = bytes.saturating_add(frame_bytes(payload));
-            before < BATCH_LIMIT
-        };
-        let payloads = records.iter().map(|entry| entry.payload.bytes());
-        let payloads: Vec<&[u8]> = payloads.take_while(fits).collect();
-        self.segment.push(&payloads)?;
-        Ok(payloads.len())
+        let mut count = 0_usize;
+        for entry in self.hand.records().iter() {
+            self.segment.push(entry.payload.bytes())?;
+            count = count.saturating_add(1);
+            if self.segment.pending_bytes() >= BATCH_LIMIT {
+                break;
+            }
+        }
+        Ok(count)
     }
 
     /// Answers the first `count` records in hand, which are durable.

@@ -356,7 +356,7 @@ fn keyless(kit: &Kit, files: &FaultyFiles) {
     let made = Segment::create_under(files, dir(), draft, (&kit.master, None), 4096);
     let mut segment = made.unwrap();
     for index in 1..=10 {
-        segment.push(&[text(index, 200).as_bytes()]).unwrap();
+        segment.push(text(index, 200).as_bytes()).unwrap();
     }
     segment.seal(created).unwrap();
 }
