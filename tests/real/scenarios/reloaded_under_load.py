@@ -1,6 +1,7 @@
 """The policy bundle is changed again and again while wrk sends: every request is answered by the EMR, none is dropped.
 
-`REAL_ROUNDS` says how many bundles, 25 unless told otherwise: a debug build takes three seconds to judge each.
+`REAL_ROUNDS` says how many bundles. Unless it does there are 25, or as many as 90 seconds let through, and five at least: a
+debug build takes three seconds to judge each, and more on a slow machine.
 """
 
 import os
@@ -19,7 +20,8 @@ from kit.console import Console  # noqa: E402
 from kit.gateway import Gateway, REPOSITORY  # noqa: E402
 
 HOST = "bench.clinic.test"
-ROUNDS = int(os.environ.get("REAL_ROUNDS", "25"))
+ROUNDS, FEWEST = int(os.environ.get("REAL_ROUNDS", "25")), 5
+SECONDS = float("inf") if "REAL_ROUNDS" in os.environ else 90
 
 
 def body(it):
@@ -62,9 +64,12 @@ def reloaded(it, gateway, session, stage):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
     bundle = gateway.policies / "bundle.toml"
-    begun, activated, took = time.monotonic(), 0, []
+    begun, tried, activated, took = time.monotonic(), 0, 0, []
     try:
         for number in range(ROUNDS):
+            if number >= FEWEST and time.monotonic() - begun > SECONDS:
+                break
+            tried = number + 1
             bundle.write_text(f'name = "chartgate-hospital"\nversion = "2.{number}.0"\n')
             before = time.monotonic()
             code, text = console.ask("policy", "activate")
@@ -77,13 +82,13 @@ def reloaded(it, gateway, session, stage):
     finally:
         load.send_signal(signal.SIGINT)
         told = load.communicate(timeout=60)[0]
-    it.equal(f"all of {ROUNDS} bundles were put in force", activated, ROUNDS)
+    it.equal(f"all of {tried} bundles were put in force", activated, tried)
     requests = int((re.search(r"(\d+) requests in", told) or [0, 0])[1])
-    it.check("wrk sent throughout", requests > ROUNDS, told)
+    it.check("wrk sent throughout", requests > tried, told)
     it.check(f"not one of {requests} requests failed", "Non-2xx" not in told and "Socket errors" not in told, told)
     records = gateway.trail()
     events = trail.select(records, phase="event")
-    it.check("each bundle is on record", sum(1 for r in events if trail.first(r, "event") == "policy_activated") >= ROUNDS, len(events))
+    it.check("each bundle is on record", sum(1 for r in events if trail.first(r, "event") == "policy_activated") >= tried, len(events))
     took.sort()
     print(f"reloads: {activated} in {seconds:.0f} s, median {took[len(took) // 2]:.2f} s each; {requests} requests, {requests / seconds:.0f} a second")
 
