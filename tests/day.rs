@@ -8,7 +8,7 @@ use chartgate::request::Event;
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::harness::practice::eventually;
+use crate::harness::practice::{eventually, witnessed};
 use crate::harness::process::chartgate;
 use crate::harness::{House, without_limits};
 use crate::monitoring::told;
@@ -181,12 +181,7 @@ async fn training(house: &House) {
 
 /// What is saved comes back, permissions are signed off, and the screen of the evening says so.
 async fn evening(house: &House) {
-    let checkpoints = house.data_dir().join("witness/checkpoints");
-    eventually("a witnessed checkpoint", async || {
-        let file = std::fs::metadata(&checkpoints).ok();
-        file.filter(|file| file.len() > 0)
-    })
-    .await;
+    witnessed(house.data_dir()).await;
     run(house, &["backup", "run"]).await;
     let drilled = run(house, &["backup", "drill"]).await;
     assert!(

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::practice::{Practice, eventually};
+use crate::harness::practice::{Practice, witnessed};
 use crate::harness::process::{Ended, chartgate};
 
 async fn backup(practice: &Practice, command: &[&str]) -> Ended {
@@ -22,13 +22,7 @@ async fn a_backup_is_made_verified_drilled_and_restored() {
     let serving = practice.serve().await;
     let page = practice.browser().get(&practice.people.url("/chart")).await;
     assert_eq!(page.status, 303);
-    let checkpoints = practice.path("witness/checkpoints");
-    eventually("a witnessed checkpoint", async || {
-        fs::metadata(&checkpoints)
-            .ok()
-            .filter(|file| file.len() > 0)
-    })
-    .await;
+    witnessed(&practice.path("")).await;
 
     let made = backup(&practice, &["run"]).await;
     assert_eq!(made.code, Some(0), "{}{}", made.out, made.err);

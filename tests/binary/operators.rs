@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::practice::{Practice, copy, eventually};
+use crate::harness::practice::{Practice, copy, witnessed};
 use crate::harness::process::{Ended, chartgate};
 
 /// The practice's configuration as somebody sees it who cannot open the files that it names: it stands where there is
@@ -111,13 +111,7 @@ async fn whoever_asks_the_running_gateway_needs_none_of_its_secrets() {
     let serving = practice.serve().await;
     let page = practice.browser().get(&practice.people.url("/chart")).await;
     assert_eq!(page.status, 303);
-    let checkpoints = practice.path("witness/checkpoints");
-    eventually("a witnessed checkpoint", async || {
-        fs::metadata(&checkpoints)
-            .ok()
-            .filter(|file| file.len() > 0)
-    })
-    .await;
+    witnessed(&practice.path("")).await;
     let place = tempfile::tempdir().unwrap();
     let config = as_an_operator(&practice, place.path());
     for command in ANSWERED {

@@ -220,6 +220,16 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
         .unwrap_or_else(|_| panic!("never seen: {what}"))
 }
 
+/// Waits until the witness in a file below `directory` holds a checkpoint.
+pub(crate) async fn witnessed(directory: &Path) {
+    let checkpoints = directory.join("witness/checkpoints");
+    eventually("a witnessed checkpoint", async || {
+        let file = std::fs::metadata(&checkpoints).ok();
+        file.filter(|file| file.len() > 0)
+    })
+    .await;
+}
+
 /// A port that outgoing connections do not take while nobody listens on it, as those that the system picks are.
 async fn port_to_come_back_to() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
